@@ -1,0 +1,12 @@
+//! llamero declares a local AI stack in one manifest and makes the machine match it.
+//!
+//! The modules stand in the order of the flow, and a module uses only modules listed above it. Up to the line they are
+//! values: no input or output, no clock, no environment, no waiting. Below it is the world.
+
+pub mod resource;
+
+pub mod render;
+
+// ---- above: values. below: the world ----
+
+pub mod systems;

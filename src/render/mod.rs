@@ -1,0 +1,5 @@
+//! Typed values to exact text: markers, unit files and their quoting, environment files, gateway configs.
+//!
+//! Everything here is a function from values to text. Nothing is parsed back except the marker.
+
+pub mod marker;

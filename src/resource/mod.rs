@@ -1,0 +1,22 @@
+//! The vocabulary that every other module shares: what a resource is called, the plain data that describes it, its
+//! fingerprint, and the notes that a check leaves behind.
+//!
+//! Values only. Nothing here reads a file, a clock or the environment, and nothing here decides.
+
+mod fingerprint;
+mod id;
+mod note;
+mod probe;
+mod run;
+mod secret;
+mod spec;
+mod units;
+
+pub use fingerprint::{Digest, Fields, Fingerprint, Hasher, SCHEME};
+pub use id::{Kind, ResourceId};
+pub use note::{Note, Place, Severity};
+pub use probe::{Authorization, Probe};
+pub use run::{Input, Limits, Run, RunFile, Runtime};
+pub use secret::{Content, Piece, SecretReference};
+pub use spec::{Artifact, ArtifactSource, Environment, FileSpec, GeneratedSecret, Resource, Spec};
+pub use units::{Bytes, Seconds};

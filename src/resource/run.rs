@@ -1,0 +1,142 @@
+//! A server that runs: what to run, with what, and how to tell that it is healthy. The runtimes turn it into a unit or
+//! a process.
+
+use super::fingerprint::{Digest, Fields};
+use super::id::ResourceId;
+use super::probe::Probe;
+use super::units::{Bytes, Seconds};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Who keeps a server running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Runtime {
+    /// A unit of the systemd user manager.
+    Systemd,
+    /// llamero's own supervisor.
+    Process,
+}
+
+/// Something that a server reads when it starts: when it changes, the server must start again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Input {
+    /// The resource that it is.
+    pub resource: ResourceId,
+    /// The digest of its content.
+    pub digest: Digest,
+}
+
+/// A file whose lines `NAME="value"` are added to a server's environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunFile(pub PathBuf);
+
+/// Limits that the runtime enforces.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Limits {
+    /// The most host memory; `MemoryMax=` of systemd.
+    pub memory: Option<Bytes>,
+    /// Processor time in hundredths of a core; `CPUQuota=` of systemd in per cent.
+    pub cpu_percent: Option<u32>,
+}
+
+/// A server that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// Who keeps it running.
+    pub runtime: Runtime,
+    /// One line that says what it is, for people who meet it in `systemctl`.
+    pub description: String,
+    /// The command; the first word is an absolute path.
+    pub argv: Vec<String>,
+    /// Environment variables, none of them secret.
+    pub environment: BTreeMap<String, String>,
+    /// The file with the secret part of the environment.
+    pub environment_file: Option<RunFile>,
+    /// The folder in which it runs.
+    pub working_directory: Option<PathBuf>,
+    /// What it reads when it starts.
+    pub inputs: Vec<Input>,
+    /// Limits that the runtime enforces.
+    pub limits: Limits,
+    /// Loopback ports that it listens on.
+    pub ports: Vec<u16>,
+    /// Host memory that it is allowed to take, against the machine's budget.
+    pub memory: Option<Bytes>,
+    /// How it shows that it is healthy.
+    pub probe: Probe,
+    /// The longest wait until it is healthy.
+    pub timeout: Seconds,
+    /// How long it must stay healthy and unchanged before that counts.
+    pub stable_for: Seconds,
+    /// How long it may take to stop before it is killed.
+    pub stop_timeout: Seconds,
+}
+
+impl Run {
+    /// Returns the fields whose change means that the server must start again.
+    #[must_use]
+    pub fn fields(&self) -> Fields {
+        let mut fields = argument_fields(&self.argv);
+        for (name, value) in &self.environment {
+            fields.insert(format!("environment {name}"), value.clone());
+        }
+        for Input { resource, digest } in &self.inputs {
+            fields.insert(resource.to_string(), digest.short().to_owned());
+        }
+        let optional = [
+            ("environment file", self.environment_file.as_ref().map(|file| file.0.display().to_string())),
+            ("working directory", self.working_directory.as_ref().map(|path| path.display().to_string())),
+            ("limits.memory", self.limits.memory.map(|memory| memory.to_string())),
+            ("limits.cpus", self.limits.cpu_percent.map(|percent| format!("{percent}%"))),
+        ];
+        fields.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+        fields.insert("stop timeout".to_owned(), self.stop_timeout.to_string());
+        fields
+    }
+}
+
+/// Splits a command into fields a person recognises: `--ctx-size` to `8192`, and the words before the first flag as
+/// `command`. A flag given twice keeps both values.
+fn argument_fields(argv: &[String]) -> Fields {
+    let mut fields = Fields::new();
+    let mut name = "command".to_owned();
+    for word in argv {
+        let is_flag = word.starts_with("--") && word.len() > 2;
+        let value = if is_flag {
+            let (flag, value) = word.split_once('=').map_or((word.as_str(), None), |(flag, value)| (flag, Some(value)));
+            flag.clone_into(&mut name);
+            value.unwrap_or_default()
+        } else {
+            word
+        };
+        fields
+            .entry(name.clone())
+            .and_modify(|known| {
+                if !known.is_empty() && !value.is_empty() {
+                    known.push(' ');
+                }
+                known.push_str(value);
+            })
+            .or_insert_with(|| value.to_owned());
+    }
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::argument_fields;
+
+    #[test]
+    fn a_command_reads_as_fields() {
+        let argv: Vec<String> =
+            ["/bin/serve", "run", "--ctx-size", "8192", "--jinja", "--port=80", "--x", "1", "--x", "2"]
+                .map(str::to_owned)
+                .to_vec();
+        let fields = argument_fields(&argv);
+        let shown: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(shown, ["--ctx-size=8192", "--jinja=", "--port=80", "--x=1 2", "command=/bin/serve run"]);
+    }
+}
