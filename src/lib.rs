@@ -7,6 +7,12 @@ pub mod resource;
 
 pub mod render;
 
+pub mod desired;
+
+pub mod observed;
+
+pub mod plan;
+
 // ---- above: values. below: the world ----
 
 pub mod systems;

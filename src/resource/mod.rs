@@ -4,6 +4,7 @@
 //! Values only. Nothing here reads a file, a clock or the environment, and nothing here decides.
 
 mod fingerprint;
+mod health;
 mod id;
 mod note;
 mod probe;
@@ -13,6 +14,7 @@ mod spec;
 mod units;
 
 pub use fingerprint::{Digest, Fields, Fingerprint, Hasher, SCHEME};
+pub use health::Health;
 pub use id::{Kind, ResourceId};
 pub use note::{Note, Place, Severity};
 pub use probe::{Authorization, Probe};

@@ -1,0 +1,131 @@
+//! What was seen on the machine at one moment: every resource absent, present or unknown.
+//!
+//! Values only. Who looks is `observe`, below the line; this is what it brings back, and what a test writes by hand.
+//! Unknown is never treated as absent: a planner that cannot see a thing does not make it.
+
+mod ours;
+mod run;
+
+pub use ours::Ours;
+pub use run::{FoundRun, Phase};
+
+use crate::resource::{Digest, Fingerprint, ResourceId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What looking for one thing brought.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Seen {
+    /// It is not there.
+    Absent,
+    /// It is there.
+    Present(Found),
+    /// It could not be seen, and why.
+    Unknown(String),
+}
+
+/// A thing that is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Found {
+    /// The file of a secret; its value is not looked at.
+    Secret,
+    /// A Python environment.
+    Environment {
+        /// Whether it was made whole: an interrupted one is debris.
+        complete: bool,
+    },
+    /// A model file.
+    Artifact {
+        /// Its size in bytes.
+        size: u64,
+        /// The digest that was computed of this very file, if it ever was.
+        sha256: Option<Digest>,
+        /// Whether llamero put it there.
+        ours: bool,
+    },
+    /// A rendered file.
+    File(FoundFile),
+    /// A server.
+    Run(Box<FoundRun>),
+}
+
+/// A file that stands where one of ours belongs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundFile {
+    /// What its marker says, if it has one.
+    pub marker: Option<Claim>,
+    /// Its text after the marker, unless it holds secrets or is too large to show.
+    pub text: Option<String>,
+}
+
+/// What a live thing says of itself: whose it is, and what it was asked for with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The stack that it belongs to.
+    pub stack: String,
+    /// The fingerprint of what was asked for.
+    pub fingerprint: Fingerprint,
+    /// Whether it is still as it was written.
+    pub intact: bool,
+}
+
+/// Who listens on a port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortHolder {
+    /// The process, when it can be seen.
+    pub pid: Option<u32>,
+    /// Its command, when it can be seen.
+    pub command: String,
+    /// The resource of this stack that the process belongs to, if it does.
+    pub resource: Option<ResourceId>,
+}
+
+/// Everything that was seen.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Observed {
+    /// What was looked for, and what else was found that carries this stack's mark.
+    pub things: BTreeMap<ResourceId, Seen>,
+    /// Who listens on the ports that the stack wants.
+    #[serde(default)]
+    pub ports: BTreeMap<u16, PortHolder>,
+    /// The size in bytes of what would be downloaded, where its server told.
+    #[serde(default)]
+    pub download_sizes: BTreeMap<ResourceId, u64>,
+}
+
+impl Observed {
+    /// Returns what was seen of `id`; what was never looked for is unknown.
+    #[must_use]
+    pub fn seen(&self, id: &ResourceId) -> Seen {
+        self.things.get(id).cloned().unwrap_or_else(|| Seen::Unknown("it was not looked for".to_owned()))
+    }
+
+    /// Returns the server `id`, if it is there.
+    #[must_use]
+    pub fn run(&self, id: &ResourceId) -> Option<&FoundRun> {
+        match self.things.get(id) {
+            Some(Seen::Present(Found::Run(run))) => Some(run),
+            _ => None,
+        }
+    }
+
+    /// Returns the same without what changes by itself: restarts, process identities and health. Two observations are
+    /// the same to a planner when these are equal.
+    #[must_use]
+    pub fn steady(mut self) -> Self {
+        for seen in self.things.values_mut() {
+            if let Seen::Present(Found::Run(run)) = seen {
+                run.identity = None;
+                run.restarts = 0;
+                run.health = None;
+                run.memory = None;
+            }
+        }
+        for holder in self.ports.values_mut() {
+            holder.pid = None;
+        }
+        self
+    }
+}

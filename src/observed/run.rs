@@ -1,0 +1,80 @@
+//! A server as it was found: its definition, what its live process says that it runs, and how it fares.
+
+use super::Claim;
+use crate::resource::{Bytes, Fingerprint};
+use serde::{Deserialize, Serialize};
+
+/// What a server is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// It does not run, and nobody tries.
+    Stopped,
+    /// It is about to run.
+    Starting,
+    /// Its process lives.
+    Running,
+    /// It died, and its runtime waits to start it again.
+    BackingOff,
+    /// It died, and its runtime gave up.
+    Failed,
+}
+
+/// A server as it was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundRun {
+    /// What its definition (unit file, launch record) says of itself; `None` is a stranger's.
+    pub definition: Option<Claim>,
+    /// Whether the runtime has read the definition as it now stands; false calls for a reload.
+    pub loaded: bool,
+    /// Whether it starts with the machine, where the runtime can do that.
+    pub enabled: bool,
+    /// What it is doing.
+    pub phase: Phase,
+    /// The fingerprint that the live process carries in its environment.
+    pub running: Option<Fingerprint>,
+    /// Names this very start of it: an invocation id, or pid and start time.
+    #[serde(default)]
+    pub identity: Option<String>,
+    /// How often the runtime started it again by itself.
+    #[serde(default)]
+    pub restarts: u32,
+    /// Why it does not run, in the runtime's words.
+    #[serde(default)]
+    pub why: Option<String>,
+    /// Host memory that it takes.
+    #[serde(default)]
+    pub memory: Option<Bytes>,
+    /// The memory limit that the runtime says is in force.
+    #[serde(default)]
+    pub memory_limit: Option<Bytes>,
+    /// What it answered when it was asked, if it was.
+    #[serde(default)]
+    pub health: Option<crate::resource::Health>,
+}
+
+impl FoundRun {
+    /// Returns a server that is defined by nobody and does not run.
+    #[must_use]
+    pub const fn stopped() -> Self {
+        Self {
+            definition: None,
+            loaded: true,
+            enabled: true,
+            phase: Phase::Stopped,
+            running: None,
+            identity: None,
+            restarts: 0,
+            why: None,
+            memory: None,
+            memory_limit: None,
+            health: None,
+        }
+    }
+
+    /// Returns whether its process lives or is about to.
+    #[must_use]
+    pub const fn is_up(&self) -> bool {
+        matches!(self.phase, Phase::Running | Phase::Starting | Phase::BackingOff)
+    }
+}

@@ -1,0 +1,285 @@
+//! What differs: each resource against what was seen of it, as a decision table per kind.
+//!
+//! Says what must be done about one resource at a time. The order, and what one change means for another, are not its
+//! business.
+
+mod run;
+
+use super::Past;
+use super::change::{Cause, Change, Consequence, Disruption, Refusal, RefusalKind, Verb};
+use crate::desired::{Desired, Drift};
+use crate::observed::{Found, FoundFile, Observed, Ours, Seen};
+use crate::resource::{Artifact, ArtifactSource, Bytes, Digest, Fields, FileSpec, Kind, Resource, ResourceId, Spec};
+
+/// What must be done about one resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Make a secret, an environment or an artifact.
+    Make,
+    /// Compute an artifact's digest.
+    Verify,
+    /// Write a file.
+    Write,
+    /// Bring a server to its wish.
+    Run(RunWork),
+    /// Clear it away; stop it first if it is up.
+    Remove {
+        /// The proof that it is ours.
+        ours: Ours,
+        /// Whether it runs.
+        up: bool,
+    },
+}
+
+/// What must be done about a server that is declared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RunWork {
+    /// Write its definition.
+    pub(super) write: bool,
+    /// Have the runtime read its definition.
+    pub(super) reload: bool,
+    /// Have it start with the machine.
+    pub(super) enable: bool,
+    /// What to do to its process.
+    pub(super) go: Go,
+}
+
+/// What must be done to a server's process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Go {
+    /// Nothing.
+    Leave,
+    /// Start it.
+    Start,
+    /// Stop it and start it.
+    Restart(Ours),
+}
+
+/// A resource that differs, and what must be done about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Difference {
+    pub(super) change: Change,
+    /// `None` when the change is only said.
+    pub(super) work: Option<Work>,
+}
+
+/// Everything that differs.
+#[derive(Debug, Default)]
+pub(super) struct Comparison {
+    pub(super) changes: Vec<Difference>,
+    pub(super) unchanged: usize,
+    pub(super) refusals: Vec<Refusal>,
+}
+
+/// Compares every declared resource, and everything of ours that is there, with the wish.
+pub(super) fn compare(desired: &Desired, observed: &Observed, past: &Past) -> Comparison {
+    let mut comparison = Comparison::default();
+    for resource in desired.resources.values() {
+        let seen = observed.things.get(&resource.id);
+        match one(desired, observed, past, resource, seen) {
+            Verdict::Same => comparison.unchanged += 1,
+            Verdict::Differs(difference) => comparison.changes.push(difference),
+            Verdict::Refused(refusal) => comparison.refusals.push(refusal),
+        }
+    }
+    for (id, seen) in &observed.things {
+        let declared = desired.resources.contains_key(id) || past.keep.contains(id);
+        if let (false, Some(ours)) = (declared, Ours::prove(&desired.stack, id, seen)) {
+            comparison.changes.push(undeclared(desired, seen, ours));
+        }
+    }
+    comparison.changes.sort_by(|one, other| one.change.on.cmp(&other.change.on));
+    comparison
+}
+
+enum Verdict {
+    Same,
+    Differs(Difference),
+    Refused(Refusal),
+}
+
+fn one(desired: &Desired, observed: &Observed, past: &Past, resource: &Resource, seen: Option<&Seen>) -> Verdict {
+    let seen = match seen {
+        Some(Seen::Unknown(why)) => return unseen(resource, why),
+        None => return unseen(resource, "it was not looked for"),
+        Some(Seen::Absent) => None,
+        Some(Seen::Present(found)) => Some(found),
+    };
+    match (&resource.spec, seen) {
+        (Spec::Secret(_), None) => made(resource, vec![absent(past, resource)], Consequence::of(Disruption::None)),
+        (Spec::Environment(_), None) => made(
+            resource,
+            vec![absent(past, resource)],
+            Consequence { download: Some(None), ..Consequence::of(Disruption::None) },
+        ),
+        (Spec::Environment(_), Some(Found::Environment { complete: false })) => made(
+            resource,
+            vec![Cause::Unfinished("it was not installed completely".to_owned())],
+            Consequence { download: Some(None), ..Consequence::of(Disruption::None) },
+        ),
+        (Spec::Artifact(spec), found) => artifact(observed, past, resource, spec, found),
+        (Spec::File(spec), found) => file(desired, past, resource, spec, found),
+        (Spec::Run(spec), found) => run::run(desired, past, resource, spec, found),
+        (Spec::Secret(_) | Spec::Environment(_), Some(_)) => Verdict::Same,
+    }
+}
+
+fn unseen(resource: &Resource, why: &str) -> Verdict {
+    let hint = matches!(resource.id.kind, Kind::Unit)
+        .then(|| "without a systemd user manager, say `runtime: process` in the manifest".to_owned());
+    let message = format!("cannot see {}: {why}", resource.id);
+    Verdict::Refused(Refusal { on: resource.id.clone(), kind: RefusalKind::Unseen, message, hint })
+}
+
+/// Why something declared that is not there is to be made: it is new, or somebody took it away.
+fn absent(past: &Past, resource: &Resource) -> Cause {
+    if past.committed.contains_key(&resource.id) { Cause::Drift("it is gone".to_owned()) } else { Cause::Declared }
+}
+
+fn made(resource: &Resource, causes: Vec<Cause>, consequence: Consequence) -> Verdict {
+    Verdict::Differs(Difference { change: change(resource, Verb::Create, causes, consequence), work: Some(Work::Make) })
+}
+
+fn change(resource: &Resource, verb: Verb, causes: Vec<Cause>, consequence: Consequence) -> Change {
+    Change { on: resource.id.clone(), role: resource.role.clone(), verb, causes, consequence, left: false }
+}
+
+fn artifact(observed: &Observed, past: &Past, resource: &Resource, spec: &Artifact, found: Option<&Found>) -> Verdict {
+    let known = match found {
+        Some(Found::Artifact { sha256, .. }) => Some(sha256.as_ref()),
+        _ => None,
+    };
+    let theirs = spec.source == ArtifactSource::File;
+    let refuse = |message: String, hint: &str| {
+        let hint = Some(hint.to_owned());
+        Verdict::Refused(Refusal { on: resource.id.clone(), kind: RefusalKind::Missing, message, hint })
+    };
+    match (known, &spec.sha256) {
+        (None, _) if theirs => refuse(
+            format!("{} does not exist", spec.path.display()),
+            "correct `source` in the manifest, or put the file there",
+        ),
+        (None, _) => fetch(observed, resource, absent(past, resource)),
+        (Some(Some(is)), Some(wanted)) if is != wanted && theirs => refuse(
+            format!("{} has the sha256 {is}, not {wanted}", spec.path.display()),
+            "correct `sha256` in the manifest, or the file",
+        ),
+        (Some(Some(is)), Some(wanted)) if is != wanted => {
+            fetch(observed, resource, Cause::Drift(format!("its sha256 is {}", short(is))))
+        }
+        (Some(None), Some(_)) => Verdict::Differs(Difference {
+            change: change(
+                resource,
+                Verb::Change,
+                vec![Cause::Unfinished("its sha256 has not been computed yet".to_owned())],
+                Consequence::of(Disruption::None),
+            ),
+            work: Some(Work::Verify),
+        }),
+        _ => Verdict::Same,
+    }
+}
+
+fn short(digest: &Digest) -> String {
+    format!("{}…", digest.short())
+}
+
+fn fetch(observed: &Observed, resource: &Resource, cause: Cause) -> Verdict {
+    let size = observed.download_sizes.get(&resource.id).copied().map(Bytes);
+    made(resource, vec![cause], Consequence { download: Some(size), ..Consequence::of(Disruption::None) })
+}
+
+fn file(desired: &Desired, past: &Past, resource: &Resource, spec: &FileSpec, found: Option<&Found>) -> Verdict {
+    let differs = |verb, causes| {
+        let change = change(resource, verb, causes, Consequence::of(Disruption::None));
+        settle(desired, Difference { change, work: Some(Work::Write) })
+    };
+    let Some(Found::File(FoundFile { marker, .. })) = found else {
+        return differs(Verb::Create, vec![absent(past, resource)]);
+    };
+    let Some(claim) = marker.as_ref().filter(|claim| claim.stack == desired.stack) else {
+        return Verdict::Refused(not_ours(
+            resource,
+            &spec.path.display().to_string(),
+            marker.as_ref().map(|claim| claim.stack.as_str()),
+        ));
+    };
+    if claim.fingerprint == resource.fingerprint() {
+        if claim.intact {
+            return Verdict::Same;
+        }
+        return differs(Verb::Correct, vec![Cause::Drift("it was edited by hand".to_owned())]);
+    }
+    let (verb, causes) = asked_otherwise(past, resource, &resource.fields());
+    differs(verb, causes)
+}
+
+/// Returns the refusal for a thing in our place that is somebody else's.
+fn not_ours(resource: &Resource, place: &str, owner: Option<&str>) -> Refusal {
+    let message = match owner {
+        Some(stack) => format!("{place} belongs to the stack `{stack}`"),
+        None => format!("{place} is there already and was not made by llamero"),
+    };
+    let hint = Some("move it away, or give this one another name or place in the manifest".to_owned());
+    Refusal { on: resource.id.clone(), kind: RefusalKind::NotOurs, message, hint }
+}
+
+/// Tells why a thing that is there carries another fingerprint than the one asked for.
+fn asked_otherwise(past: &Past, resource: &Resource, wanted: &Fields) -> (Verb, Vec<Cause>) {
+    let Some(committed) = past.committed.get(&resource.id) else {
+        return (Verb::Change, vec![Cause::Unrecorded]);
+    };
+    let causes = field_causes(committed, wanted);
+    if causes.is_empty() {
+        let left = "it is not as the last good generation left it".to_owned();
+        return (Verb::Correct, vec![Cause::Drift(left)]);
+    }
+    (Verb::Change, causes)
+}
+
+fn field_causes(before: &Fields, after: &Fields) -> Vec<Cause> {
+    let mut names: Vec<&String> = before.keys().chain(after.keys()).collect();
+    names.sort();
+    names.dedup();
+    names
+        .into_iter()
+        .filter(|name| before.get(*name) != after.get(*name))
+        .map(|name| Cause::Field {
+            name: name.clone(),
+            before: before.get(name).cloned(),
+            after: after.get(name).cloned(),
+        })
+        .collect()
+}
+
+/// Applies the policy on drift: what is only to be warned of keeps its change and loses its work.
+fn settle(desired: &Desired, mut difference: Difference) -> Verdict {
+    let only_drift = difference.change.causes.iter().all(|cause| matches!(cause, Cause::Drift(_)));
+    if only_drift {
+        difference.change.verb = Verb::Correct;
+        if desired.policy.drift == Drift::Warn {
+            difference.change.left = true;
+            difference.work = None;
+        }
+    }
+    Verdict::Differs(difference)
+}
+
+fn undeclared(desired: &Desired, seen: &Seen, ours: Ours) -> Difference {
+    let up = matches!(seen, Seen::Present(Found::Run(run)) if run.is_up());
+    let disruption = if up { Disruption::Stop } else { Disruption::None };
+    let change = Change {
+        on: ours.id().clone(),
+        role: role_of(ours.id()),
+        verb: Verb::Remove,
+        causes: vec![Cause::Undeclared],
+        consequence: Consequence::of(disruption),
+        left: !desired.policy.prune,
+    };
+    let work = desired.policy.prune.then_some(Work::Remove { ours, up });
+    Difference { change, work }
+}
+
+fn role_of(id: &ResourceId) -> String {
+    id.name.clone()
+}

@@ -1,0 +1,91 @@
+//! A declared server against what was found of it.
+
+use super::super::Past;
+use super::super::change::{Cause, Consequence, Disruption, Verb};
+use super::{Difference, Go, RunWork, Verdict, Work, absent, asked_otherwise, change, not_ours, settle};
+use crate::desired::Desired;
+use crate::observed::{Found, FoundRun, Ours, Phase, Seen};
+use crate::resource::{Bytes, Resource, Run, Runtime};
+
+pub(super) fn run(desired: &Desired, past: &Past, resource: &Resource, spec: &Run, found: Option<&Found>) -> Verdict {
+    let Some(Found::Run(found)) = found else {
+        let work = RunWork { write: true, reload: true, enable: true, go: Go::Start };
+        let verb = Verb::Create;
+        return differs(desired, past, resource, spec, verb, vec![absent(past, resource)], work);
+    };
+    let Some(claim) = found.definition.as_ref().filter(|claim| claim.stack == desired.stack) else {
+        let owner = found.definition.as_ref().map(|claim| claim.stack.as_str());
+        return Verdict::Refused(not_ours(resource, &place(resource, spec), owner));
+    };
+    // The claim was just seen to be this stack's, so the proof is there.
+    let seen = Seen::Present(Found::Run(found.clone()));
+    let Some(ours) = Ours::prove(&desired.stack, &resource.id, &seen) else { return Verdict::Same };
+
+    let wanted = resource.fingerprint();
+    let mut causes = Vec::new();
+    let mut verb = Verb::Correct;
+    if claim.fingerprint != wanted {
+        (verb, causes) = asked_otherwise(past, resource, &resource.fields());
+    } else if !claim.intact {
+        causes.push(Cause::Drift("its definition was edited by hand".to_owned()));
+    }
+    let write = !causes.is_empty();
+    let go = if found.is_up() {
+        let older = found.running.as_ref().is_some_and(|running| *running != wanted);
+        if older && !write {
+            let older = "it still runs as it was before its definition changed".to_owned();
+            causes.push(Cause::Unfinished(older));
+        }
+        if older || write { Go::Restart(ours) } else { Go::Leave }
+    } else {
+        causes.push(down(found));
+        Go::Start
+    };
+    let reload = write || !found.loaded;
+    if !found.loaded && !write {
+        causes.push(Cause::Drift("the systemd manager has not read its unit file".to_owned()));
+    }
+    let enable = !found.enabled;
+    if enable {
+        causes.push(Cause::Drift("it does not start with the machine".to_owned()));
+    }
+    if causes.is_empty() {
+        return Verdict::Same;
+    }
+    differs(desired, past, resource, spec, verb, causes, RunWork { write, reload, enable, go })
+}
+
+fn place(resource: &Resource, spec: &Run) -> String {
+    match spec.runtime {
+        Runtime::Systemd => format!("the unit {}.service", resource.id.name),
+        Runtime::Process => format!("the process {}", resource.id.name),
+    }
+}
+
+fn down(found: &FoundRun) -> Cause {
+    let what = if found.phase == Phase::Failed { "it failed" } else { "it does not run" };
+    Cause::Drift(found.why.as_ref().map_or_else(|| what.to_owned(), |why| format!("{what}: {why}")))
+}
+
+fn differs(
+    desired: &Desired,
+    past: &Past,
+    resource: &Resource,
+    spec: &Run,
+    verb: Verb,
+    causes: Vec<Cause>,
+    work: RunWork,
+) -> Verdict {
+    let disruption = match work.go {
+        Go::Leave => Disruption::None,
+        Go::Start => Disruption::Start,
+        Go::Restart(_) => Disruption::Restart,
+    };
+    let expected = past.start_times.get(&resource.id).copied().filter(|_| disruption != Disruption::None);
+    let before = past.memory.get(&resource.id).copied().map(Bytes).unwrap_or_default();
+    let after = spec.memory.unwrap_or_default();
+    let memory = (before != after).then_some((before, after));
+    let consequence = Consequence { expected, memory, ..Consequence::of(disruption) };
+    let change = change(resource, verb, causes, consequence);
+    settle(desired, Difference { change, work: Some(Work::Run(work)) })
+}

@@ -1,0 +1,127 @@
+//! What resources want from each other: host memory that must suffice for all, and ports that only one can have.
+
+use super::Past;
+use super::change::{Refusal, RefusalKind};
+use super::compare::{Difference, Go, Work};
+use crate::desired::Desired;
+use crate::observed::Observed;
+use crate::resource::{Bytes, ResourceId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Returns why the wish cannot be had: it is over its memory budget, or a stranger holds a port that it needs.
+pub(super) fn refuse(desired: &Desired, observed: &Observed, changes: &[Difference]) -> Vec<Refusal> {
+    let mut refusals: Vec<Refusal> = over_budget(desired).into_iter().collect();
+    for difference in changes {
+        let Some(Work::Run(work)) = &difference.work else { continue };
+        if work.go == Go::Leave {
+            continue;
+        }
+        let on = &difference.change.on;
+        let ports = desired.resources.get(on).and_then(|resource| resource.run()).map(|run| run.ports.as_slice());
+        for port in ports.unwrap_or_default() {
+            let Some(holder) = observed.ports.get(port).filter(|holder| holder.resource.is_none()) else { continue };
+            let pid = holder.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+            refusals.push(Refusal {
+                on: on.clone(),
+                kind: RefusalKind::PortTaken,
+                message: format!("port {port} is taken by {}{pid}", holder.command),
+                hint: Some(format!("stop it, or give {} another `port`", difference.change.role)),
+            });
+        }
+    }
+    refusals
+}
+
+fn over_budget(desired: &Desired) -> Option<Refusal> {
+    let budget = desired.memory?;
+    let claims: Vec<(&ResourceId, Bytes)> =
+        desired.runs().filter_map(|(resource, run)| Some((&resource.id, run.memory?))).collect();
+    let sum = Bytes(claims.iter().map(|(_, bytes)| bytes.0).sum());
+    if sum <= budget {
+        return None;
+    }
+    let named: Vec<String> = claims.iter().map(|(id, bytes)| format!("{id} {bytes}")).collect();
+    Some(Refusal {
+        on: claims.first().map(|(id, _)| (*id).clone())?,
+        kind: RefusalKind::OverBudget,
+        message: format!("{sum} of host memory are asked for and {budget} may be used: {}", named.join(", ")),
+        hint: Some("lower a `limits.memory`, or raise `machine.memory`".to_owned()),
+    })
+}
+
+/// Which servers must have stopped before which others may start.
+#[derive(Debug, Default)]
+pub(super) struct Handover {
+    /// Servers that are up and must stop before anything that waits for them starts.
+    pub(super) stop: BTreeSet<ResourceId>,
+    /// For each server that starts, those of `stop` for which it waits.
+    pub(super) waits: BTreeMap<ResourceId, BTreeSet<ResourceId>>,
+}
+
+/// Finds the servers that must give something up before another may take it.
+pub(super) fn handover(desired: &Desired, observed: &Observed, past: &Past, changes: &[Difference]) -> Handover {
+    let mut result = Handover::default();
+    let stopping: BTreeSet<&ResourceId> = changes.iter().filter(|change| goes_down(change)).map(on).collect();
+    let starting: Vec<&ResourceId> = changes.iter().filter(|change| comes_up(change)).map(on).collect();
+
+    let mut holders: BTreeMap<u16, &ResourceId> = BTreeMap::new();
+    for id in &stopping {
+        for port in past.ports.get(*id).into_iter().flatten() {
+            holders.insert(*port, id);
+        }
+    }
+    for (port, holder) in &observed.ports {
+        if let Some(id) = holder.resource.as_ref().filter(|id| stopping.contains(id)) {
+            holders.insert(*port, id);
+        }
+    }
+    for id in &starting {
+        let ports = desired.resources.get(*id).and_then(|resource| resource.run()).map(|run| run.ports.as_slice());
+        for holder in ports.unwrap_or_default().iter().filter_map(|port| holders.get(port)) {
+            if holder != id {
+                result.stop.insert((*holder).clone());
+                result.waits.entry((*id).clone()).or_default().insert((*holder).clone());
+            }
+        }
+    }
+    if is_tight(desired, observed, past) {
+        result.stop.extend(stopping.iter().map(|id| (*id).clone()));
+        for id in &starting {
+            result.waits.entry((*id).clone()).or_default().extend(stopping.iter().map(|id| (*id).clone()));
+        }
+    }
+    result
+}
+
+fn on(difference: &Difference) -> &ResourceId {
+    &difference.change.on
+}
+
+fn goes_down(difference: &Difference) -> bool {
+    match &difference.work {
+        Some(Work::Run(work)) => matches!(work.go, Go::Restart(_)),
+        Some(Work::Remove { up, .. }) => *up,
+        _ => false,
+    }
+}
+
+fn comes_up(difference: &Difference) -> bool {
+    matches!(&difference.work, Some(Work::Run(work)) if work.go != Go::Leave)
+}
+
+/// Returns whether old and new cannot be up side by side within the memory budget.
+fn is_tight(desired: &Desired, observed: &Observed, past: &Past) -> bool {
+    let Some(budget) = desired.memory else { return false };
+    let mut claims: BTreeMap<&ResourceId, u64> = BTreeMap::new();
+    for id in observed.things.keys() {
+        if let Some(found) = observed.run(id).filter(|found| found.is_up()) {
+            let limit = found.memory_limit.map_or(0, |limit| limit.0);
+            claims.insert(id, past.memory.get(id).copied().unwrap_or(limit));
+        }
+    }
+    for (resource, run) in desired.runs() {
+        let claim = claims.entry(&resource.id).or_default();
+        *claim = (*claim).max(run.memory.map_or(0, |memory| memory.0));
+    }
+    claims.values().sum::<u64>() > budget.0
+}

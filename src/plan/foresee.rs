@@ -1,0 +1,121 @@
+//! What the machine will look like after a step has succeeded: the model of the world that the laws are tested with,
+//! and with which a plan can be shown to leave nothing to do.
+
+use super::{Action, Plan, Step};
+use crate::desired::Desired;
+use crate::observed::{Claim, Found, FoundFile, FoundRun, Observed, Ours, Phase, PortHolder, Seen};
+use crate::resource::{Resource, ResourceId, Runtime, Spec};
+
+/// Returns what will be seen after every step of `plan` has succeeded.
+#[must_use]
+pub fn foresee_all(desired: &Desired, observed: &Observed, plan: &Plan) -> Observed {
+    plan.steps.iter().fold(observed.clone(), |observed, step| foresee(desired, observed, step))
+}
+
+/// Returns what will be seen after `step` has succeeded.
+#[must_use]
+pub fn foresee(desired: &Desired, mut observed: Observed, step: &Step) -> Observed {
+    let resource = step.action.on().and_then(|id| desired.resources.get(id));
+    match &step.action {
+        Action::GenerateSecret(id) => present(&mut observed, id, Found::Secret),
+        Action::CreateEnvironment(id) => present(&mut observed, id, Found::Environment { complete: true }),
+        Action::FetchArtifact(id) | Action::VerifyArtifact(id) => fetched(&mut observed, id, resource),
+        Action::WriteFile(id) => {
+            let marker = resource.map(|resource| claim(desired, resource));
+            present(&mut observed, id, Found::File(FoundFile { marker, text: None }));
+        }
+        Action::WriteUnit(id) => {
+            if let Some(resource) = resource {
+                define(desired, &mut observed, id, resource);
+            }
+        }
+        Action::ReloadManager => each_run(&mut observed, |run| run.loaded = true),
+        Action::EnableUnit(id) => on_run(&mut observed, id, |run| run.enabled = true),
+        Action::Start(id) => start(desired, &mut observed, id, resource),
+        Action::Restart(ours) => start(desired, &mut observed, ours.id(), resource),
+        Action::Stop(ours) => stop(&mut observed, ours),
+        Action::AwaitHealthy(_) => {}
+        Action::RemoveFile(ours)
+        | Action::RemoveUnit(ours)
+        | Action::RemoveProcess(ours)
+        | Action::RemoveEnvironment(ours)
+        | Action::RemoveArtifact(ours) => {
+            observed.things.remove(ours.id());
+        }
+    }
+    observed
+}
+
+fn claim(desired: &Desired, resource: &Resource) -> Claim {
+    Claim { stack: desired.stack.clone(), fingerprint: resource.fingerprint(), intact: true }
+}
+
+fn present(observed: &mut Observed, id: &ResourceId, found: Found) {
+    observed.things.insert(id.clone(), Seen::Present(found));
+}
+
+fn fetched(observed: &mut Observed, id: &ResourceId, resource: Option<&Resource>) {
+    let Some(Spec::Artifact(artifact)) = resource.map(|resource| &resource.spec) else { return };
+    let ours = artifact.source != crate::resource::ArtifactSource::File;
+    let size = observed.download_sizes.get(id).copied().unwrap_or_default();
+    present(observed, id, Found::Artifact { size, sha256: artifact.sha256.clone(), ours });
+}
+
+fn on_run(observed: &mut Observed, id: &ResourceId, change: impl FnOnce(&mut FoundRun)) {
+    if let Some(Seen::Present(Found::Run(run))) = observed.things.get_mut(id) {
+        change(run);
+    }
+}
+
+fn each_run(observed: &mut Observed, change: impl Fn(&mut FoundRun)) {
+    for seen in observed.things.values_mut() {
+        if let Seen::Present(Found::Run(run)) = seen {
+            change(run);
+        }
+    }
+}
+
+fn define(desired: &Desired, observed: &mut Observed, id: &ResourceId, resource: &Resource) {
+    let definition = Some(claim(desired, resource));
+    if observed.run(id).is_some() {
+        on_run(observed, id, |run| {
+            run.definition = definition;
+            run.loaded = false;
+        });
+        return;
+    }
+    let enabled = resource.run().is_some_and(|run| run.runtime == Runtime::Process);
+    let run = FoundRun { definition, loaded: false, enabled, ..FoundRun::stopped() };
+    present(observed, id, Found::Run(Box::new(run)));
+}
+
+fn start(desired: &Desired, observed: &mut Observed, id: &ResourceId, resource: Option<&Resource>) {
+    let Some((resource, spec)) = resource.and_then(|resource| Some((resource, resource.run()?))) else { return };
+    if spec.runtime == Runtime::Process {
+        define(desired, observed, id, resource);
+    }
+    let mut loaded = false;
+    on_run(observed, id, |run| {
+        run.phase = Phase::Running;
+        run.why = None;
+        // A manager that has not read the new definition starts the old one.
+        loaded = run.loaded || spec.runtime == Runtime::Process;
+        if loaded {
+            run.loaded = true;
+            run.running = run.definition.as_ref().map(|claim| claim.fingerprint.clone());
+            run.memory_limit = spec.limits.memory;
+        }
+    });
+    for port in &spec.ports {
+        let holder = PortHolder { pid: None, command: spec.description.clone(), resource: Some(id.clone()) };
+        observed.ports.insert(*port, holder);
+    }
+}
+
+fn stop(observed: &mut Observed, ours: &Ours) {
+    on_run(observed, ours.id(), |run| {
+        run.phase = Phase::Stopped;
+        run.running = None;
+    });
+    observed.ports.retain(|_, holder| holder.resource.as_ref() != Some(ours.id()));
+}

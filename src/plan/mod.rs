@@ -1,0 +1,91 @@
+//! Desired against observed: the changes that are needed, and the ordered steps that make them.
+//!
+//! The heart, and pure. [`plan`] decides everything; whoever walks the steps decides nothing. It happens in two
+//! movements: `compare` finds what differs, resource by resource, and says why; `order` turns the differences into steps
+//! that may be walked in any order that respects `after`.
+
+mod change;
+mod compare;
+mod contention;
+mod foresee;
+mod order;
+mod step;
+
+pub use change::{Cause, Change, Consequence, Disruption, Refusal, RefusalKind, Verb};
+pub use foresee::{foresee, foresee_all};
+pub use step::{Action, Phase, Step, StepId};
+
+use crate::desired::Desired;
+use crate::observed::Observed;
+use crate::resource::{Fields, ResourceId, Seconds};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What earlier generations left to know.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Past {
+    /// The fields of every resource of the committed generation.
+    pub committed: BTreeMap<ResourceId, Fields>,
+    /// What each resource of earlier generations needed: the order in which undeclared servers stop.
+    pub needs: BTreeMap<ResourceId, BTreeSet<ResourceId>>,
+    /// The ports of servers of earlier generations.
+    pub ports: BTreeMap<ResourceId, Vec<u16>>,
+    /// The host memory that servers of earlier generations may take, in bytes.
+    pub memory: BTreeMap<ResourceId, u64>,
+    /// How long servers took from start to healthy when they last did.
+    pub start_times: BTreeMap<ResourceId, Seconds>,
+    /// Artifacts and environments that the generations to which one can go back still need.
+    pub keep: BTreeSet<ResourceId>,
+}
+
+impl Past {
+    /// Takes note of a generation's resources; later calls win over earlier ones.
+    pub fn learn(&mut self, desired: &Desired) {
+        for resource in desired.resources.values() {
+            self.needs.insert(resource.id.clone(), resource.needs.clone());
+            if let Some(run) = resource.run() {
+                self.ports.insert(resource.id.clone(), run.ports.clone());
+                self.memory.insert(resource.id.clone(), run.memory.map_or(0, |memory| memory.0));
+            }
+        }
+    }
+}
+
+/// What would be done, why, and in which order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// The stack's name.
+    pub stack: String,
+    /// What differs, one entry for each resource that does, in the order of their names.
+    pub changes: Vec<Change>,
+    /// The steps that make the changes.
+    pub steps: Vec<Step>,
+    /// How many resources are as they should be.
+    pub unchanged: usize,
+    /// Why the plan must not be walked; empty when it may be.
+    pub refusals: Vec<Refusal>,
+}
+
+impl Plan {
+    /// Returns whether there is nothing to do.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+}
+
+/// Plans the way from `observed` to `desired`.
+#[must_use]
+pub fn plan(desired: &Desired, observed: &Observed, past: &Past) -> Plan {
+    let compare::Comparison { changes, unchanged, mut refusals } = compare::compare(desired, observed, past);
+    refusals.extend(contention::refuse(desired, observed, &changes));
+    refusals.sort();
+    let steps = if refusals.is_empty() { order::order(desired, observed, past, &changes) } else { Vec::new() };
+    Plan {
+        stack: desired.stack.clone(),
+        changes: changes.into_iter().map(|change| change.change).collect(),
+        steps,
+        unchanged,
+        refusals,
+    }
+}

@@ -1,0 +1,204 @@
+//! Differences to steps: which calls make them, and what each must wait for.
+//!
+//! Three phases. **Stage** disturbs nothing. **Switch** stops only what must give something up, writes, reloads and
+//! starts. **Prune** stops and clears what is no longer declared, once the new generation has proved itself.
+
+use super::Past;
+use super::compare::{Difference, Go, RunWork, Work};
+use super::contention::{Handover, handover};
+use super::step::{Action, Phase, Step, StepId};
+use crate::desired::Desired;
+use crate::observed::{Observed, Ours};
+use crate::resource::{Kind, Resource, ResourceId};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(super) fn order(desired: &Desired, observed: &Observed, past: &Past, changes: &[Difference]) -> Vec<Step> {
+    let handover = handover(desired, observed, past, changes);
+    let mut steps = Steps::default();
+    let work: Vec<(&ResourceId, &Work)> =
+        changes.iter().filter_map(|difference| Some((&difference.change.on, difference.work.as_ref()?))).collect();
+    stage(desired, &work, &mut steps);
+    switch(desired, past, &work, &handover, &mut steps);
+    prune(past, &work, &handover, &mut steps);
+    steps.list
+}
+
+/// The steps so far, and the step to wait for to have a resource ready.
+#[derive(Default)]
+struct Steps {
+    list: Vec<Step>,
+    /// The last step that brings a resource to its wish.
+    ready: BTreeMap<ResourceId, StepId>,
+}
+
+impl Steps {
+    fn add(&mut self, phase: Phase, action: Action, mut after: Vec<StepId>) -> StepId {
+        after.sort_unstable();
+        after.dedup();
+        let id = StepId(self.list.len());
+        self.list.push(Step { id, phase, action, after });
+        id
+    }
+
+    /// Returns the steps of `phase` that make what `resource` needs.
+    fn needed(&self, resource: &Resource, phase: Phase) -> Vec<StepId> {
+        let ready = resource.needs.iter().filter_map(|id| self.ready.get(id).copied());
+        ready.filter(|step| self.list[step.0].phase == phase).collect()
+    }
+}
+
+fn stage(desired: &Desired, work: &[(&ResourceId, &Work)], steps: &mut Steps) {
+    // Kinds are ordered so that what others are made with comes first: secrets, environments, artifacts.
+    for (id, work) in work {
+        let action = match (id.kind, work) {
+            (Kind::Secret, Work::Make) => Action::GenerateSecret((*id).clone()),
+            (Kind::Environment, Work::Make) => Action::CreateEnvironment((*id).clone()),
+            (Kind::Artifact, Work::Make) => Action::FetchArtifact((*id).clone()),
+            (Kind::Artifact, Work::Verify) => Action::VerifyArtifact((*id).clone()),
+            _ => continue,
+        };
+        let after = desired.resources.get(*id).map(|resource| steps.needed(resource, Phase::Stage));
+        let step = steps.add(Phase::Stage, action, after.unwrap_or_default());
+        steps.ready.insert((*id).clone(), step);
+    }
+}
+
+fn switch(desired: &Desired, past: &Past, work: &[(&ResourceId, &Work)], handover: &Handover, steps: &mut Steps) {
+    let first: Vec<&Ours> = work
+        .iter()
+        .filter_map(|(_, work)| match work {
+            Work::Remove { ours, up: true } | Work::Run(RunWork { go: Go::Restart(ours), .. }) => Some(ours),
+            _ => None,
+        })
+        // A process has no restart call: it is stopped and started.
+        .filter(|ours| {
+            handover.stop.contains(ours.id())
+                || (ours.id().kind == Kind::Process && desired.resources.contains_key(ours.id()))
+        })
+        .collect();
+    let stopped = stop(past, Phase::Switch, &first, steps);
+
+    for (id, _) in work.iter().filter(|(_, work)| **work == Work::Write) {
+        let step = steps.add(Phase::Switch, Action::WriteFile((*id).clone()), Vec::new());
+        steps.ready.insert((*id).clone(), step);
+    }
+    let runs: Vec<(&ResourceId, &RunWork)> = work
+        .iter()
+        .filter_map(|(id, work)| if let Work::Run(work) = work { Some((*id, work)) } else { None })
+        .collect();
+    let units: Vec<&(&ResourceId, &RunWork)> = runs.iter().filter(|(id, _)| id.kind == Kind::Unit).collect();
+    let written: Vec<StepId> = units
+        .iter()
+        .filter(|(_, work)| work.write)
+        .map(|(id, _)| steps.add(Phase::Switch, Action::WriteUnit((*id).clone()), Vec::new()))
+        .collect();
+    let reloaded =
+        units.iter().any(|(_, work)| work.reload).then(|| steps.add(Phase::Switch, Action::ReloadManager, written));
+
+    let order = by_need(desired, runs.iter().map(|(id, _)| *id));
+    let runs: BTreeMap<&ResourceId, &RunWork> = runs.into_iter().collect();
+    for id in order {
+        let (Some(work), Some(resource)) = (runs.get(id), desired.resources.get(id)) else { continue };
+        let reload: Vec<StepId> = reloaded.filter(|_| id.kind == Kind::Unit).into_iter().collect();
+        if work.enable && id.kind == Kind::Unit {
+            steps.add(Phase::Switch, Action::EnableUnit(id.clone()), reload.clone());
+        }
+        let mut after = steps.needed(resource, Phase::Switch);
+        after.extend(reload);
+        after.extend(handover.waits.get(id).into_iter().flatten().filter_map(|id| stopped.get(id).copied()));
+        let own_stop = stopped.get(id).copied();
+        after.extend(own_stop);
+        let action = match (&work.go, own_stop) {
+            (Go::Leave, _) => continue,
+            (Go::Restart(ours), None) => Action::Restart(ours.clone()),
+            _ => Action::Start(id.clone()),
+        };
+        let started = steps.add(Phase::Switch, action, after);
+        let healthy = steps.add(Phase::Switch, Action::AwaitHealthy(id.clone()), vec![started]);
+        steps.ready.insert(id.clone(), healthy);
+    }
+}
+
+/// Adds a stop for each, so that what needs another stops before it.
+fn stop(past: &Past, phase: Phase, ours: &[&Ours], steps: &mut Steps) -> BTreeMap<ResourceId, StepId> {
+    let ids: BTreeMap<&ResourceId, &Ours> = ours.iter().map(|ours| (ours.id(), *ours)).collect();
+    let mut dependents: BTreeMap<&ResourceId, Vec<&ResourceId>> = BTreeMap::new();
+    for id in ids.keys() {
+        for need in past.needs.get(*id).into_iter().flatten().filter(|need| ids.contains_key(need)) {
+            dependents.entry(need).or_default().push(id);
+        }
+    }
+    let mut stopped = BTreeMap::new();
+    let order = sorted(ids.keys().copied(), |id| dependents.get(id).cloned().unwrap_or_default());
+    for id in order {
+        let after = dependents.get(id).into_iter().flatten().filter_map(|id| stopped.get(*id).copied()).collect();
+        if let Some(ours) = ids.get(id) {
+            stopped.insert(id.clone(), steps.add(phase, Action::Stop((*ours).clone()), after));
+        }
+    }
+    stopped
+}
+
+fn prune(past: &Past, work: &[(&ResourceId, &Work)], handover: &Handover, steps: &mut Steps) {
+    let gone: Vec<(&Ours, bool)> = work
+        .iter()
+        .filter_map(|(_, work)| if let Work::Remove { ours, up } = work { Some((ours, *up)) } else { None })
+        .collect();
+    let up: Vec<&Ours> =
+        gone.iter().filter(|(ours, up)| *up && !handover.stop.contains(ours.id())).map(|(ours, _)| *ours).collect();
+    let stopped = stop(past, Phase::Prune, &up, steps);
+    // A file, an environment or a model may be in use by any of the servers that stop.
+    let quiet: Vec<StepId> = stopped.values().copied().collect();
+    let mut removed_units = Vec::new();
+    for (ours, _) in gone {
+        let own = stopped.get(ours.id()).copied().into_iter().collect();
+        let (action, after) = match ours.id().kind {
+            Kind::Unit => (Action::RemoveUnit(ours.clone()), own),
+            Kind::Process => (Action::RemoveProcess(ours.clone()), own),
+            Kind::File => (Action::RemoveFile(ours.clone()), quiet.clone()),
+            Kind::Environment => (Action::RemoveEnvironment(ours.clone()), quiet.clone()),
+            Kind::Artifact => (Action::RemoveArtifact(ours.clone()), quiet.clone()),
+            Kind::Secret => continue,
+        };
+        let unit = ours.id().kind == Kind::Unit;
+        let step = steps.add(Phase::Prune, action, after);
+        removed_units.extend(unit.then_some(step));
+    }
+    if !removed_units.is_empty() {
+        steps.add(Phase::Prune, Action::ReloadManager, removed_units);
+    }
+}
+
+/// Sorts servers so that each comes after those that it needs.
+fn by_need<'a>(desired: &'a Desired, ids: impl Iterator<Item = &'a ResourceId>) -> Vec<&'a ResourceId> {
+    let ids: BTreeSet<&ResourceId> = ids.collect();
+    sorted(ids.iter().copied(), |id| {
+        let needs = desired.resources.get(id).map(|resource| &resource.needs);
+        needs.into_iter().flatten().filter(|need| ids.contains(need)).collect()
+    })
+}
+
+/// Sorts by a relation without cycles, ties by name; what stands in a cycle keeps its place by name.
+fn sorted<'a>(
+    ids: impl Iterator<Item = &'a ResourceId>,
+    before: impl Fn(&'a ResourceId) -> Vec<&'a ResourceId>,
+) -> Vec<&'a ResourceId> {
+    fn visit<'a>(
+        id: &'a ResourceId,
+        before: &impl Fn(&'a ResourceId) -> Vec<&'a ResourceId>,
+        known: &mut BTreeSet<&'a ResourceId>,
+        order: &mut Vec<&'a ResourceId>,
+    ) {
+        if known.insert(id) {
+            for other in before(id) {
+                visit(other, before, known, order);
+            }
+            order.push(id);
+        }
+    }
+    let (mut known, mut order) = (BTreeSet::new(), Vec::new());
+    for id in ids {
+        visit(id, &before, &mut known, &mut order);
+    }
+    order
+}

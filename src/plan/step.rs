@@ -1,0 +1,152 @@
+//! Steps: one call on one system each, with what must have happened before.
+
+use crate::observed::Ours;
+use crate::resource::ResourceId;
+use serde::Serialize;
+use std::fmt;
+
+/// A step's number within its plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct StepId(pub usize);
+
+impl fmt::Display for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0 + 1)
+    }
+}
+
+/// When a step happens. Every step of one phase ends before the first of the next begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Disturbs nothing that runs: downloads, environments.
+    Stage,
+    /// Changes what runs. Its end is the health gate.
+    Switch,
+    /// Clears away what is no longer declared, after the new generation is committed.
+    Prune,
+}
+
+/// One call on one system. What it takes beyond the resource's wish is in the variant.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "action", content = "of")]
+pub enum Action {
+    /// Makes a secret and keeps it.
+    GenerateSecret(ResourceId),
+    /// Makes a Python environment.
+    CreateEnvironment(ResourceId),
+    /// Downloads or makes a model file.
+    FetchArtifact(ResourceId),
+    /// Computes the digest of a model file that is there, and compares it with the one declared.
+    VerifyArtifact(ResourceId),
+    /// Writes a rendered file.
+    WriteFile(ResourceId),
+    /// Writes a unit file.
+    WriteUnit(ResourceId),
+    /// Has the systemd manager read its unit files.
+    ReloadManager,
+    /// Has a unit start with the machine.
+    EnableUnit(ResourceId),
+    /// Starts a server.
+    Start(ResourceId),
+    /// Stops and starts a server in one call.
+    Restart(Ours),
+    /// Stops a server.
+    Stop(Ours),
+    /// Waits until a server that was started is healthy.
+    AwaitHealthy(ResourceId),
+    /// Removes a rendered file.
+    RemoveFile(Ours),
+    /// Has a unit no longer start with the machine, and removes its file.
+    RemoveUnit(Ours),
+    /// Removes the record of a process.
+    RemoveProcess(Ours),
+    /// Removes a Python environment.
+    RemoveEnvironment(Ours),
+    /// Removes a model file that llamero fetched.
+    RemoveArtifact(Ours),
+}
+
+impl Action {
+    /// Returns the resource that the call is about; the manager's reload is about none.
+    #[must_use]
+    pub const fn on(&self) -> Option<&ResourceId> {
+        match self {
+            Self::ReloadManager => None,
+            Self::GenerateSecret(id)
+            | Self::CreateEnvironment(id)
+            | Self::FetchArtifact(id)
+            | Self::VerifyArtifact(id)
+            | Self::WriteFile(id)
+            | Self::WriteUnit(id)
+            | Self::EnableUnit(id)
+            | Self::Start(id)
+            | Self::AwaitHealthy(id) => Some(id),
+            Self::Restart(ours)
+            | Self::Stop(ours)
+            | Self::RemoveFile(ours)
+            | Self::RemoveUnit(ours)
+            | Self::RemoveProcess(ours)
+            | Self::RemoveEnvironment(ours)
+            | Self::RemoveArtifact(ours) => Some(ours.id()),
+        }
+    }
+
+    /// Returns the words that say what is done, such as `restart`.
+    #[must_use]
+    pub const fn words(&self) -> &'static str {
+        match self {
+            Self::GenerateSecret(_) => "generate",
+            Self::CreateEnvironment(_) => "install",
+            Self::FetchArtifact(_) => "fetch",
+            Self::VerifyArtifact(_) => "verify",
+            Self::WriteFile(_) | Self::WriteUnit(_) => "write",
+            Self::ReloadManager => "reload the systemd manager",
+            Self::EnableUnit(_) => "enable",
+            Self::Start(_) => "start",
+            Self::Restart(_) => "restart",
+            Self::Stop(_) => "stop",
+            Self::AwaitHealthy(_) => "await health of",
+            Self::RemoveFile(_)
+            | Self::RemoveUnit(_)
+            | Self::RemoveProcess(_)
+            | Self::RemoveEnvironment(_)
+            | Self::RemoveArtifact(_) => "remove",
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.on() {
+            Some(id) => write!(f, "{} {id}", self.words()),
+            None => f.write_str(self.words()),
+        }
+    }
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// Its number.
+    pub id: StepId,
+    /// When it happens.
+    pub phase: Phase,
+    /// What is done.
+    #[serde(flatten)]
+    pub action: Action,
+    /// The steps of the same phase that must have succeeded before.
+    pub after: Vec<StepId>,
+}
+
+impl fmt::Display for Step {
+    /// Writes one stable line: `#3 restart unit/gateway after #1 #2`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.id, self.action)?;
+        if !self.after.is_empty() {
+            f.write_str(" after")?;
+        }
+        self.after.iter().try_for_each(|id| write!(f, " {id}"))
+    }
+}
