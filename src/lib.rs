@@ -5,6 +5,8 @@
 
 pub mod resource;
 
+pub mod manifest;
+
 pub mod render;
 
 pub mod desired;

@@ -10,6 +10,7 @@ mod contention;
 mod foresee;
 mod order;
 mod step;
+pub mod text;
 
 pub use change::{Cause, Change, Consequence, Disruption, Refusal, RefusalKind, Verb};
 pub use foresee::{foresee, foresee_all};

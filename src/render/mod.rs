@@ -3,3 +3,5 @@
 //! Everything here is a function from values to text. Nothing is parsed back except the marker.
 
 pub mod marker;
+pub mod quote;
+pub mod unit;

@@ -44,3 +44,11 @@ pub enum Probe {
         maxmemory: Option<Bytes>,
     },
 }
+
+impl Probe {
+    /// Returns the token that the question carries, if it carries one.
+    #[must_use]
+    pub const fn authorization(&self) -> Option<&Authorization> {
+        if let Self::Litellm { authorization, .. } = self { Some(authorization) } else { None }
+    }
+}

@@ -3,6 +3,18 @@
 //!
 //! Every call that leaves this process has its deadline written next to it.
 
+pub mod artifacts;
+pub mod command;
+pub mod downloads;
+pub mod files;
+pub mod health;
+pub mod http;
+pub mod proc;
+pub mod process;
+pub mod python;
+pub mod secrets;
+pub mod systemd;
+
 /// When it makes sense to try again what has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
@@ -22,5 +34,43 @@ pub trait Hint: std::error::Error {
     /// Returns when it makes sense to try again.
     fn retry(&self) -> Retry {
         Retry::Never
+    }
+}
+
+/// The outside world of one stack.
+#[derive(Debug)]
+pub struct Systems {
+    /// Asks servers and downloads files.
+    pub client: http::Client,
+    /// The process runtime's servers.
+    pub processes: process::Processes,
+    /// The folder of the user's unit files.
+    pub units: std::path::PathBuf,
+    /// The folder of what is known of model files.
+    pub records: std::path::PathBuf,
+    systemd: tokio::sync::OnceCell<systemd::Systemd>,
+}
+
+impl Systems {
+    /// Returns the world; nothing is connected yet.
+    #[must_use]
+    pub fn new(
+        client: http::Client,
+        processes: process::Processes,
+        units: std::path::PathBuf,
+        records: std::path::PathBuf,
+    ) -> Self {
+        Self { client, processes, units, records, systemd: tokio::sync::OnceCell::new() }
+    }
+
+    /// Returns the connection to the systemd user manager, made at the first call.
+    pub async fn systemd(&self) -> Result<&systemd::Systemd, systemd::Error> {
+        self.systemd.get_or_try_init(systemd::Systemd::connect).await
+    }
+
+    /// Returns the file of a unit.
+    #[must_use]
+    pub fn unit_file(&self, unit: &str) -> std::path::PathBuf {
+        self.units.join(unit)
     }
 }

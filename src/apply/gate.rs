@@ -1,0 +1,82 @@
+//! The gate: every server of the stack is healthy, and those that were touched stay the same start of themselves for as
+//! long as they were asked to.
+
+use super::health::{Watch, ask, examine, with_log};
+use super::step::Failure;
+use super::{Event, Scene};
+use crate::observed::Phase;
+use crate::resource::{Health, Resource, ResourceId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// How often servers are looked at while they settle.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// How long a server that was not touched may take to answer again, in case it was busy.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Watches until all servers have settled; servers in `tolerated` may be unhealthy, for they were before.
+///
+/// Returns what failed, empty when the gate is passed.
+pub async fn gate(scene: Scene<'_>, touched: &BTreeSet<ResourceId>, tolerated: &BTreeSet<ResourceId>) -> Vec<Failure> {
+    let servers: Vec<&Resource> =
+        scene.desired.runs().map(|(resource, _)| resource).filter(|resource| !tolerated.contains(&resource.id)).collect();
+    let (mut failures, mut first) = (Vec::new(), BTreeMap::new());
+    let stable = servers
+        .iter()
+        .filter(|resource| touched.contains(&resource.id))
+        .filter_map(|resource| resource.run())
+        .map(|run| run.stable_for.duration())
+        .max()
+        .unwrap_or_default();
+    if !stable.is_zero() {
+        (scene.report)(Event::Settling { for_ms: u64::try_from(stable.as_millis()).unwrap_or(u64::MAX) });
+    }
+    let begun = Instant::now();
+    loop {
+        for resource in &servers {
+            match examine(scene.systems, &resource.id).await {
+                Ok(watch) => {
+                    if let Some(why) = unsettled(first.get(&resource.id), &watch) {
+                        failures.push(with_log(scene.systems, Failure::new(&resource.id, why)).await);
+                    }
+                    first.entry(resource.id.clone()).or_insert(watch);
+                }
+                Err(failure) => failures.push(failure),
+            }
+        }
+        if !failures.is_empty() || begun.elapsed() >= stable || scene.cancel.is_cancelled() {
+            break;
+        }
+        tokio::time::sleep(EVERY.min(stable.saturating_sub(begun.elapsed()))).await;
+    }
+    if failures.is_empty() && !scene.cancel.is_cancelled() {
+        let answers = servers.iter().map(|resource| answers(scene, resource));
+        failures.extend(futures_util::future::join_all(answers).await.into_iter().flatten());
+    }
+    failures
+}
+
+fn unsettled(first: Option<&Watch>, now: &Watch) -> Option<String> {
+    let why = now.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    if now.phase != Phase::Running {
+        return Some(format!("it does not run any more{why}"));
+    }
+    let same = first.is_none_or(|first| first.identity == now.identity && first.restarts == now.restarts);
+    (!same).then(|| format!("it ended after it was healthy, and was started again{why}"))
+}
+
+async fn answers(scene: Scene<'_>, resource: &Resource) -> Option<Failure> {
+    let run = resource.run()?;
+    let begun = Instant::now();
+    loop {
+        let health = ask(scene.systems, run).await;
+        if health == Health::Healthy {
+            return None;
+        }
+        if begun.elapsed() >= PATIENCE || scene.cancel.is_cancelled() {
+            return Some(with_log(scene.systems, Failure::new(&resource.id, health.to_string())).await);
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}

@@ -1,0 +1,36 @@
+//! Walks a plan: one call for each step, then the health gate.
+//!
+//! It never decides what should be: a step names a call, and the call is made. What can be decided here is only whether
+//! a call has succeeded and whether a server has proved itself.
+
+mod event;
+mod gate;
+mod health;
+mod step;
+mod walk;
+
+pub use event::{Event, Report};
+pub use gate::gate;
+pub use health::{Watch, examine};
+pub use step::Failure;
+pub use walk::{Walk, walk};
+
+use crate::desired::Desired;
+use crate::resource::Resource;
+use crate::systems::Systems;
+use tokio_util::sync::CancellationToken;
+
+/// What every part of a walk needs.
+#[derive(Clone, Copy)]
+pub struct Scene<'a> {
+    /// The wish.
+    pub desired: &'a Desired,
+    /// Everything that any generation may have made, with its place.
+    pub inventory: &'a [Resource],
+    /// The outside world.
+    pub systems: &'a Systems,
+    /// Who is told what happens.
+    pub report: &'a Report<'a>,
+    /// Set when somebody wants this to stop.
+    pub cancel: &'a CancellationToken,
+}

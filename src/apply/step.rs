@@ -1,0 +1,225 @@
+//! One step, one call: what each action means in a system's language.
+
+use super::{Event, Scene, health};
+use crate::observed::Ours;
+use crate::plan::Action;
+use crate::render::{marker, unit};
+use crate::resource::{Artifact, ArtifactSource, Environment, FileSpec, Kind, Resource, ResourceId, Run, Runtime, Spec};
+use crate::systems::{Hint, Retry, artifacts, downloads, files, process, python, secrets, systemd};
+use std::time::Duration;
+
+/// The longest wait for a systemd job beyond what the unit itself may take, in seconds.
+const JOB: Duration = Duration::from_secs(30);
+
+/// Why a step failed.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// The resource that it is about.
+    pub on: Option<ResourceId>,
+    /// What went wrong, with its causes.
+    pub why: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// The last lines that the server wrote.
+    pub log: Vec<String>,
+    /// When it makes sense to try again.
+    pub retry: Retry,
+}
+
+impl Failure {
+    pub(super) fn new(on: &ResourceId, why: impl Into<String>) -> Self {
+        Self { on: Some(on.clone()), why: why.into(), hint: None, log: Vec::new(), retry: Retry::Never }
+    }
+
+    pub(super) fn of(on: Option<&ResourceId>, error: &dyn Hint) -> Self {
+        let mut why = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            why = format!("{why}: {cause}");
+            source = cause.source();
+        }
+        Self { on: on.cloned(), why, hint: error.hint(), log: Vec::new(), retry: error.retry() }
+    }
+}
+
+/// Makes the one call that `action` names.
+pub(super) async fn perform(scene: Scene<'_>, action: &Action) -> Result<(), Failure> {
+    let on = action.on().cloned();
+    let failed = |error: &dyn Hint| Failure::of(on.as_ref(), error);
+    match action {
+        Action::GenerateSecret(id) => match &wanted(scene, id)?.spec {
+            Spec::Secret(secret) => secrets::generate(&secret.path).map_err(|error| failed(&error)),
+            _ => Err(mismatch(id)),
+        },
+        Action::CreateEnvironment(id) => match &wanted(scene, id)?.spec {
+            Spec::Environment(environment) => create(scene, action, environment).await,
+            _ => Err(mismatch(id)),
+        },
+        Action::FetchArtifact(id) | Action::VerifyArtifact(id) => match &wanted(scene, id)?.spec {
+            Spec::Artifact(artifact) => fetch(scene, action, id, artifact).await,
+            _ => Err(mismatch(id)),
+        },
+        Action::WriteFile(id) => match &wanted(scene, id)?.spec {
+            Spec::File(file) => write_file(scene, wanted(scene, id)?, file),
+            _ => Err(mismatch(id)),
+        },
+        Action::WriteUnit(id) => {
+            let text = unit::unit(&scene.desired.stack, wanted(scene, id)?);
+            files::write(&scene.systems.unit_file(id), text.as_bytes(), files::PRIVATE).map_err(|error| failed(&error))
+        }
+        Action::ReloadManager => {
+            let systemd = scene.systems.systemd().await.map_err(|error| failed(&error))?;
+            systemd.reload().await.map_err(|error| failed(&error))
+        }
+        Action::EnableUnit(id) => {
+            let systemd = scene.systems.systemd().await.map_err(|error| failed(&error))?;
+            systemd.enable(&[unit_name(id)]).await.map_err(|error| failed(&error))
+        }
+        Action::Start(id) => start(scene, id, false).await,
+        Action::Restart(ours) => start(scene, ours.id(), true).await,
+        Action::Stop(ours) => stop(scene, ours).await,
+        Action::AwaitHealthy(id) => health::await_healthy(scene, action, wanted(scene, id)?).await,
+        Action::RemoveUnit(ours) => remove_unit(scene, ours).await,
+        Action::RemoveProcess(ours) => {
+            scene.systems.processes.forget(&ours.id().name).map_err(|error| failed(&error))
+        }
+        Action::RemoveFile(ours) | Action::RemoveEnvironment(ours) | Action::RemoveArtifact(ours) => {
+            remove(scene, ours)
+        }
+    }
+}
+
+fn wanted<'a>(scene: Scene<'a>, id: &ResourceId) -> Result<&'a Resource, Failure> {
+    scene.desired.resources.get(id).ok_or_else(|| mismatch(id))
+}
+
+/// A plan and its wish belong together; this is what a mix-up would look like.
+fn mismatch(id: &ResourceId) -> Failure {
+    Failure::new(id, format!("{id} is in the plan and not in the wish"))
+}
+
+fn server<'a>(scene: Scene<'a>, id: &ResourceId) -> Result<(&'a Resource, &'a Run), Failure> {
+    let resource = wanted(scene, id)?;
+    resource.run().map(|run| (resource, run)).ok_or_else(|| mismatch(id))
+}
+
+pub(super) fn unit_name(id: &ResourceId) -> String {
+    format!("{}.service", id.name)
+}
+
+async fn create(scene: Scene<'_>, action: &Action, environment: &Environment) -> Result<(), Failure> {
+    let step = action.to_string();
+    let note = |line: &str| {
+        (scene.report)(Event::Progress { step: step.clone(), done: None, total: None, note: Some(line.to_owned()) });
+    };
+    python::create(environment, &note, scene.cancel).await.map_err(|error| Failure::of(action.on(), &error))
+}
+
+async fn fetch(scene: Scene<'_>, action: &Action, id: &ResourceId, artifact: &Artifact) -> Result<(), Failure> {
+    let step = action.to_string();
+    let progress = |progress: downloads::Progress| {
+        let downloads::Progress { received, total } = progress;
+        (scene.report)(Event::Progress { step: step.clone(), done: Some(received), total, note: None });
+    };
+    let failed = |error: &dyn Hint| Failure::of(Some(id), error);
+    let verify = matches!(action, Action::VerifyArtifact(_)) || artifact.source == ArtifactSource::File;
+    let fetched = match &artifact.source {
+        _ if verify => {
+            downloads::digest_file(&artifact.path, &progress, scene.cancel).await.map_err(|error| failed(&error))?
+        }
+        ArtifactSource::Url { url, token } => {
+            let token = token.as_ref().map(secrets::resolve).transpose().map_err(|error| failed(&error))?;
+            let sha256 = artifact.sha256.clone();
+            let download = downloads::Download { url: url.clone(), token, path: artifact.path.clone(), sha256 };
+            let client = &scene.systems.client;
+            downloads::fetch(client, &download, &progress, scene.cancel).await.map_err(|error| failed(&error))?
+        }
+        ArtifactSource::Command { argv } => {
+            downloads::make(argv, &artifact.path, artifact.sha256.as_ref(), &progress, scene.cancel)
+                .await
+                .map_err(|error| failed(&error))?
+        }
+        ArtifactSource::File => return Err(mismatch(id)),
+    };
+    if let Some(wanted) = artifact.sha256.as_ref().filter(|wanted| **wanted != fetched.sha256) {
+        let why = format!("{} has the sha256 {}, not {wanted}", artifact.path.display(), fetched.sha256);
+        return Err(Failure::new(id, why));
+    }
+    let ours = artifact.source != ArtifactSource::File;
+    artifacts::record(&scene.systems.places, &artifact.path, &fetched, ours).map_err(|error| failed(&error))
+}
+
+fn write_file(scene: Scene<'_>, resource: &Resource, file: &FileSpec) -> Result<(), Failure> {
+    let failed = |error: &dyn Hint| Failure::of(Some(&resource.id), error);
+    let body = secrets::fill(&file.content).map_err(|error| failed(&error))?;
+    let text = marker::mark(&scene.desired.stack, &resource.id, &resource.fingerprint(), &body);
+    files::write(&file.path, text.as_bytes(), files::PRIVATE).map_err(|error| failed(&error))
+}
+
+async fn start(scene: Scene<'_>, id: &ResourceId, again: bool) -> Result<(), Failure> {
+    let (resource, run) = server(scene, id)?;
+    let failed = |error: &dyn Hint| Failure::of(Some(id), error);
+    match run.runtime {
+        Runtime::Systemd => {
+            let systemd = scene.systems.systemd().await.map_err(|error| failed(&error))?;
+            let name = unit_name(id);
+            let deadline = JOB + run.stop_timeout.duration() + run.timeout.duration();
+            let job = if again { systemd.restart(&name, deadline).await } else { systemd.start(&name, deadline).await };
+            // Whether it runs is for the health wait to find out: a job's result is a coin flip for a server that
+            // dies at once (systemd issue 28304).
+            match job.map_err(|error| failed(&error))? {
+                systemd::Job::Done | systemd::Job::Failed => Ok(()),
+                other => Err(Failure::new(id, format!("systemd answered the start with `{other}`"))),
+            }
+        }
+        Runtime::Process => {
+            let launch = process::Launch {
+                stack: scene.desired.stack.clone(),
+                resource: id.clone(),
+                fingerprint: resource.fingerprint(),
+                argv: run.argv.clone(),
+                environment: run.environment.clone(),
+                environment_file: run.environment_file.as_ref().map(|file| file.0.clone()),
+                working_directory: run.working_directory.clone(),
+                stop_timeout: run.stop_timeout,
+            };
+            scene.systems.processes.start(&id.name, &launch).await.map_err(|error| failed(&error))
+        }
+    }
+}
+
+async fn stop(scene: Scene<'_>, ours: &Ours) -> Result<(), Failure> {
+    let id = ours.id();
+    let failed = |error: &dyn Hint| Failure::of(Some(id), error);
+    if id.kind == Kind::Process {
+        return scene.systems.processes.stop(&id.name, JOB).await.map_err(|error| failed(&error));
+    }
+    let systemd = scene.systems.systemd().await.map_err(|error| failed(&error))?;
+    let deadline = JOB + systemd::LONGEST_STOP;
+    systemd.stop(&unit_name(id), deadline).await.map(drop).map_err(|error| failed(&error))
+}
+
+async fn remove_unit(scene: Scene<'_>, ours: &Ours) -> Result<(), Failure> {
+    let id = ours.id();
+    let failed = |error: &dyn Hint| Failure::of(Some(id), error);
+    let systemd = scene.systems.systemd().await.map_err(|error| failed(&error))?;
+    systemd.disable(&[unit_name(id)]).await.map_err(|error| failed(&error))?;
+    files::remove(&scene.systems.unit_file(id)).map_err(|error| failed(&error))
+}
+
+/// Removes what lies in a place that earlier generations tell.
+fn remove(scene: Scene<'_>, ours: &Ours) -> Result<(), Failure> {
+    let id = ours.id();
+    let failed = |error: &dyn Hint| Failure::of(Some(id), error);
+    let known = scene.inventory.iter().find(|resource| resource.id == *id);
+    match known.map(|resource| &resource.spec) {
+        Some(Spec::File(file)) => files::remove(&file.path).map_err(|error| failed(&error)),
+        Some(Spec::Environment(environment)) => {
+            files::remove_folder(&environment.path).map_err(|error| failed(&error))
+        }
+        Some(Spec::Artifact(artifact)) => {
+            artifacts::remove(&scene.systems.places, &artifact.path).map_err(|error| failed(&error))
+        }
+        _ => Err(Failure::new(id, format!("the place of {id} is not on record"))),
+    }
+}

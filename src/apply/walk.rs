@@ -1,0 +1,140 @@
+//! The walk itself: steps in any order that respects what each waits for, several at once.
+
+use super::step::{self, Failure};
+use super::{Event, Scene};
+use crate::history::{StepOutcome, StepResult};
+use crate::plan::{Action, Phase, Plan, Step, StepId};
+use crate::resource::{ResourceId, Seconds};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+/// How many steps are under way at once.
+const AT_ONCE: usize = 8;
+
+/// How a walk ended.
+#[derive(Debug, Default)]
+pub struct Walk {
+    /// Every step of the phases that were walked.
+    pub steps: Vec<StepOutcome>,
+    /// What failed.
+    pub failures: Vec<Failure>,
+    /// Whether it was stopped from outside before it was done.
+    pub interrupted: bool,
+    /// Servers that were unhealthy before and still are, and so did not fail the walk.
+    pub unhealthy_before: BTreeSet<ResourceId>,
+    /// How long servers took from start to healthy.
+    pub start_times: BTreeMap<ResourceId, Seconds>,
+    /// Whether anything was called that changes what is there.
+    pub touched: bool,
+}
+
+impl Walk {
+    /// Returns whether every step was done.
+    #[must_use]
+    pub fn succeeded(&self) -> bool {
+        self.failures.is_empty() && !self.interrupted
+    }
+
+    /// Adds what a later walk brought.
+    pub fn extend(&mut self, later: Self) {
+        self.steps.extend(later.steps);
+        self.failures.extend(later.failures);
+        self.interrupted |= later.interrupted;
+        self.unhealthy_before.extend(later.unhealthy_before);
+        self.start_times.extend(later.start_times);
+        self.touched |= later.touched;
+    }
+}
+
+/// Walks the steps of one phase. After a failure, steps that do not depend on it still happen, unless `fail_fast`.
+///
+/// A server in `tolerated` that does not become healthy does not fail the walk: it was not healthy before either.
+pub async fn walk(
+    scene: Scene<'_>,
+    plan: &Plan,
+    phase: Phase,
+    tolerated: &BTreeSet<ResourceId>,
+    fail_fast: bool,
+) -> Walk {
+    let steps: Vec<&Step> = plan.steps.iter().filter(|step| step.phase == phase).collect();
+    let mut walk = Walk::default();
+    if steps.is_empty() {
+        return walk;
+    }
+    (scene.report)(Event::Phase { phase, steps: steps.len() });
+    let mut waiting: Vec<&Step> = steps.iter().rev().copied().collect();
+    let mut done: BTreeSet<StepId> = BTreeSet::new();
+    let mut results: BTreeMap<StepId, StepOutcome> = BTreeMap::new();
+    let mut running = FuturesUnordered::new();
+    loop {
+        let stopping = scene.cancel.is_cancelled() || (fail_fast && !walk.failures.is_empty());
+        let mut index = waiting.len();
+        while index > 0 && running.len() < AT_ONCE && !stopping {
+            index -= 1;
+            if waiting[index].after.iter().all(|id| done.contains(id)) {
+                let step = waiting.remove(index);
+                walk.touched = true;
+                running.push(take(scene, step));
+            }
+        }
+        let Some((step, took, result)) = running.next().await else { break };
+        let (result, failure) = settle(step, result, tolerated, &mut walk);
+        if failure.is_none() {
+            done.insert(step.id);
+            if let Action::AwaitHealthy(id) = &step.action
+                && !walk.unhealthy_before.contains(id)
+            {
+                let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+                walk.start_times.insert(id.clone(), Seconds::new(milliseconds.div_ceil(1000)));
+            }
+        }
+        results.insert(step.id, outcome(step, result, failure.as_ref()));
+        walk.failures.extend(failure);
+    }
+    walk.interrupted = scene.cancel.is_cancelled() && done.len() < steps.len();
+    for step in steps {
+        let outcome = results.remove(&step.id).unwrap_or_else(|| outcome(step, StepResult::NotAttempted, None));
+        walk.steps.push(outcome);
+    }
+    walk
+}
+
+async fn take<'a>(scene: Scene<'_>, step: &'a Step) -> (&'a Step, std::time::Duration, Result<(), Failure>) {
+    let name = step.action.to_string();
+    (scene.report)(Event::Started { step: name.clone(), on: step.action.on().cloned() });
+    let begun = Instant::now();
+    let result = step::perform(scene, &step.action).await;
+    let took = begun.elapsed();
+    (scene.report)(match &result {
+        Ok(()) => Event::Done { step: name, took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX) },
+        Err(failure) => Event::Failed { step: name, why: failure.why.clone() },
+    });
+    (step, took, result)
+}
+
+fn settle(
+    step: &Step,
+    result: Result<(), Failure>,
+    tolerated: &BTreeSet<ResourceId>,
+    walk: &mut Walk,
+) -> (StepResult, Option<Failure>) {
+    match (result, &step.action) {
+        (Ok(()), _) => (StepResult::Done, None),
+        (Err(_), Action::AwaitHealthy(id)) if tolerated.contains(id) => {
+            walk.unhealthy_before.insert(id.clone());
+            (StepResult::Failed, None)
+        }
+        (Err(failure), _) => (StepResult::Failed, Some(failure)),
+    }
+}
+
+fn outcome(step: &Step, result: StepResult, failure: Option<&Failure>) -> StepOutcome {
+    StepOutcome {
+        step: step.action.to_string(),
+        result,
+        why: failure.map(|failure| failure.why.clone()),
+        hint: failure.and_then(|failure| failure.hint.clone()),
+        log: failure.map(|failure| failure.log.clone()).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,111 @@
+//! One applied wish and how it ended, as plain data.
+
+use crate::desired::Desired;
+use crate::resource::{Digest, ResourceId, Seconds};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// What was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wish {
+    /// When it was begun, with the offset from UTC.
+    pub begun: String,
+    /// The llamero that began it.
+    pub llamero: String,
+    /// The manifest's file.
+    pub manifest: PathBuf,
+    /// The digest of the manifest's text.
+    pub manifest_digest: Digest,
+    /// The manifest's text; empty for a wish that no manifest says, such as that of `down`.
+    pub manifest_text: String,
+    /// What it comes from, when that is not its manifest: a rollback.
+    pub origin: Option<String>,
+    /// Everything rendered.
+    pub desired: Desired,
+}
+
+/// How an apply ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// It passed its gate.
+    Committed,
+    /// It failed before anything that runs was touched.
+    Abandoned,
+    /// It failed, and the machine went back.
+    RolledBack,
+    /// It failed, and the machine could not go back by itself, or was told not to.
+    Stuck,
+    /// Somebody stopped it; running it again goes on.
+    Interrupted,
+}
+
+/// How one step ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepResult {
+    /// It was done.
+    Done,
+    /// It failed.
+    Failed,
+    /// It was not attempted, since something before it failed.
+    NotAttempted,
+}
+
+/// One step and how it ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepOutcome {
+    /// What it was to do, such as `restart unit/gateway`.
+    pub step: String,
+    /// How it ended.
+    pub result: StepResult,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub why: Option<String>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub hint: Option<String>,
+    /// The last lines that the server wrote.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub log: Vec<String>,
+}
+
+/// How a generation ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// How the apply ended.
+    pub ending: Ending,
+    /// When, with the offset from UTC.
+    pub ended: String,
+    /// Every step of it.
+    pub steps: Vec<StepOutcome>,
+    /// The steps of the way back, if there was one.
+    #[serde(default)]
+    pub way_back: Vec<StepOutcome>,
+    /// What was unhealthy before it began and still is.
+    #[serde(default)]
+    pub unhealthy_before: Vec<ResourceId>,
+    /// How long servers took from start to healthy.
+    #[serde(default)]
+    pub start_times: BTreeMap<ResourceId, Seconds>,
+}
+
+/// One applied wish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Generation {
+    /// Its number, from 1.
+    pub number: u64,
+    /// What was asked for.
+    pub wish: Wish,
+    /// How it ended; `None` while it is being applied, or after a crash.
+    pub outcome: Option<Outcome>,
+}
+
+impl Generation {
+    /// Returns whether it passed its gate.
+    #[must_use]
+    pub fn is_committed(&self) -> bool {
+        self.outcome.as_ref().is_some_and(|outcome| outcome.ending == Ending::Committed)
+    }
+}

@@ -1,0 +1,214 @@
+//! What llamero keeps on disk about one stack: the lock, the generations, and which of them is the good one.
+//!
+//! ```text
+//! $XDG_STATE_HOME/llamero/<stack>/
+//!   lock                      who changes the stack right now
+//!   current                   the number of the committed generation
+//!   generations/<n>/wish      what was asked for; written once, before anything is touched
+//!   generations/<n>/outcome   how it ended; missing while it is being applied, or after a crash
+//!   processes/<name>/         the process runtime's records
+//! ```
+//!
+//! Every file is sealed with its digest and written whole. A damaged one is an error that names it, and is never read
+//! as if there were nothing. Nothing here decides what to do about a generation.
+
+mod generation;
+mod lock;
+mod seal;
+
+pub use generation::{Ending, Generation, Outcome, StepOutcome, StepResult, Wish};
+pub use lock::{Lock, Occupant};
+
+use crate::plan::Past;
+use crate::resource::{Kind, ResourceId};
+use crate::systems::{Hint, files};
+use std::path::{Path, PathBuf};
+
+/// The version of the files' layout. A file of a later version is refused, never guessed at.
+const SCHEMA: u32 = 1;
+
+/// How many committed generations stay ready to go back to without the network.
+const KEPT: usize = 3;
+
+/// What went wrong with the records on disk.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error(transparent)]
+    Files(#[from] files::Error),
+    /// A file is not as it was written.
+    #[error("the state file {} is damaged: {why}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A file was written by a later llamero.
+    #[error("the state file {} has the layout version {found}; this llamero knows version {SCHEMA}", path.display())]
+    Future {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+    /// Another llamero is changing the stack.
+    #[error("another llamero is changing this stack: {0}")]
+    Occupied(Occupant),
+    /// There is no such generation.
+    #[error("there is no generation {0}")]
+    NoGeneration(u64),
+}
+
+impl Hint for Error {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Files(error) => error.hint(),
+            Self::Damaged { path, .. } => Some(format!(
+                "nothing was changed; move {} away to go on without it: what runs is found again by its own marks",
+                path.display()
+            )),
+            Self::Future { .. } => Some("use the llamero that wrote it, or a later one".to_owned()),
+            Self::Occupied(_) => Some("wait until it is done; the lock goes with its process".to_owned()),
+            Self::NoGeneration(_) => Some("`llamero history` lists them".to_owned()),
+        }
+    }
+}
+
+/// The records of one stack.
+#[derive(Debug, Clone)]
+pub struct History {
+    folder: PathBuf,
+}
+
+impl History {
+    /// Returns the records in `folder`, which need not exist yet.
+    #[must_use]
+    pub const fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// Returns the folder of the records.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Takes the lock, or says who has it. The kernel takes it back when this process ends, however it ends.
+    pub fn lock(&self, command: &str) -> Result<Lock, Error> {
+        lock::take(&self.folder.join("lock"), command)
+    }
+
+    /// Returns who changes the stack right now.
+    #[must_use]
+    pub fn occupant(&self) -> Option<Occupant> {
+        lock::occupant(&self.folder.join("lock"))
+    }
+
+    /// Returns the numbers of all generations, oldest first.
+    pub fn numbers(&self) -> Result<Vec<u64>, Error> {
+        let mut numbers: Vec<u64> = files::list(&self.folder.join("generations"))?
+            .iter()
+            .filter_map(|name| name.to_string_lossy().parse().ok())
+            .collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// Reads one generation.
+    pub fn load(&self, number: u64) -> Result<Generation, Error> {
+        let folder = self.generation(number);
+        let wish = seal::read(&folder.join("wish"))?.ok_or(Error::NoGeneration(number))?;
+        let outcome = seal::read(&folder.join("outcome"))?;
+        Ok(Generation { number, wish, outcome })
+    }
+
+    /// Reads every generation that has been begun, oldest first.
+    pub fn all(&self) -> Result<Vec<Generation>, Error> {
+        let mut generations = Vec::new();
+        for number in self.numbers()? {
+            match self.load(number) {
+                // The folder is made before the wish is in it: a crash in between leaves a generation that never was.
+                Err(Error::NoGeneration(_)) => {}
+                other => generations.push(other?),
+            }
+        }
+        Ok(generations)
+    }
+
+    /// Returns the number of the committed generation.
+    pub fn current(&self) -> Result<Option<u64>, Error> {
+        seal::read(&self.folder.join("current"))
+    }
+
+    /// Returns the committed generation.
+    pub fn committed(&self) -> Result<Option<Generation>, Error> {
+        self.current()?.map(|number| self.load(number)).transpose()
+    }
+
+    /// Begins a generation: from here on what it may create is on record.
+    pub fn begin(&self, wish: &Wish) -> Result<u64, Error> {
+        let number = self.numbers()?.last().map_or(1, |last| last + 1);
+        self.rewrite(number, wish)?;
+        Ok(number)
+    }
+
+    /// Writes the wish of a generation that is not committed yet once more, with what became known on the way.
+    pub fn rewrite(&self, number: u64, wish: &Wish) -> Result<(), Error> {
+        seal::write(&self.generation(number).join("wish"), wish)
+    }
+
+    /// Makes a generation the good one.
+    pub fn commit(&self, number: u64, outcome: &Outcome) -> Result<(), Error> {
+        self.end(number, outcome)?;
+        seal::write(&self.folder.join("current"), &number)
+    }
+
+    /// Keeps how a generation ended.
+    pub fn end(&self, number: u64, outcome: &Outcome) -> Result<(), Error> {
+        seal::write(&self.generation(number).join("outcome"), outcome)
+    }
+
+    /// Removes every record of the stack but the lock, after nothing of it is left on the machine.
+    pub fn forget(&self) -> Result<(), Error> {
+        files::remove_folder(&self.folder.join("generations"))?;
+        files::remove(&self.folder.join("current"))?;
+        Ok(())
+    }
+
+    /// Gathers what a planner has to know of earlier generations.
+    pub fn past(&self) -> Result<Past, Error> {
+        let current = self.current()?;
+        let generations = self.all()?;
+        let mut past = Past::default();
+        for generation in &generations {
+            past.learn(&generation.wish.desired);
+            if let Some(outcome) = &generation.outcome {
+                past.start_times.extend(outcome.start_times.iter().map(|(id, time)| (id.clone(), *time)));
+            }
+        }
+        let committed = generations.iter().rev().filter(|generation| generation.is_committed());
+        for generation in committed.take(KEPT) {
+            let ids = generation.wish.desired.resources.keys();
+            past.keep.extend(ids.filter(|id| matches!(id.kind, Kind::Artifact | Kind::Environment)).cloned());
+        }
+        if let Some(good) = generations.iter().find(|generation| Some(generation.number) == current) {
+            let resources = good.wish.desired.resources.values();
+            past.committed = resources.map(|resource| (resource.id.clone(), resource.fields())).collect();
+        }
+        Ok(past)
+    }
+
+    /// Returns the names and places of everything that any generation may have made: a superset of what there is.
+    pub fn inventory(&self) -> Result<Vec<crate::resource::Resource>, Error> {
+        let mut all: std::collections::BTreeMap<ResourceId, crate::resource::Resource> = std::collections::BTreeMap::new();
+        for generation in self.all()? {
+            all.extend(generation.wish.desired.resources);
+        }
+        Ok(all.into_values().collect())
+    }
+
+    fn generation(&self, number: u64) -> PathBuf {
+        self.folder.join("generations").join(number.to_string())
+    }
+}

@@ -1,0 +1,55 @@
+//! What must hold between the parts of a manifest, and what a single value's type cannot say.
+//!
+//! Every check adds notes and none stops another. Names are looked up in the tree and not in what could be decoded, so
+//! that one mistake does not bring others.
+
+mod budgets;
+mod cycles;
+mod parts;
+mod ports;
+mod references;
+
+use super::types::Manifest;
+use super::yaml::Node;
+use crate::resource::Note;
+use std::ops::Range;
+
+/// Checks a manifest as far as it could be decoded.
+pub(super) fn check(text: &str, tree: &Node, manifest: &Manifest) -> Vec<Note> {
+    let mut checker = Checker { text, tree, manifest, notes: Vec::new() };
+    parts::check(&mut checker);
+    references::check(&mut checker);
+    cycles::check(&mut checker);
+    ports::check(&mut checker);
+    budgets::check(&mut checker);
+    checker.notes
+}
+
+struct Checker<'a> {
+    text: &'a str,
+    tree: &'a Node,
+    manifest: &'a Manifest,
+    notes: Vec<Note>,
+}
+
+impl Checker<'_> {
+    /// Adds a note that points at a place.
+    fn at(&mut self, note: Note, path: impl AsRef<str>, span: &Range<usize>) {
+        let place = super::place(self.text, path.as_ref(), span.clone());
+        self.notes.push(note.at(place));
+    }
+
+    /// Returns whether a field stands in the manifest, whether or not it could be decoded.
+    fn says(&self, path: &str, field: &str) -> bool {
+        let (section, name) = path.split_once('.').map_or((path, None), |(section, name)| (section, Some(name)));
+        let section = self.tree.field(section);
+        let node = section.and_then(|section| name.map_or(Some(section), |name| section.field(name)));
+        node.is_some_and(|node| node.field(field).is_some())
+    }
+
+    /// Returns every name under a section, whether or not what is under it could be decoded.
+    fn names(&self, section: &str) -> Vec<String> {
+        let section = self.tree.field(section);
+        section.map(|node| node.entries().iter().map(|(key, _)| key.text.clone()).collect()).unwrap_or_default()
+    }
+}

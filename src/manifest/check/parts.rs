@@ -1,0 +1,353 @@
+//! Each part by itself: names, addresses, digests, secrets in clear, and which engines fit which runtimes.
+
+use super::Checker;
+use crate::manifest::common::{Common, RuntimeName};
+use crate::manifest::types::{CacheEngine, Engine};
+use crate::manifest::values::Source;
+use crate::resource::{Digest, Note};
+use std::ops::Range;
+
+const NAME_HINT: &str = "use lower-case letters, digits and `-`, 32 at most, a letter first";
+
+pub(super) fn check(checker: &mut Checker<'_>) {
+    let manifest = checker.manifest;
+    if manifest.version.value != 1 {
+        let message = format!("version {} of the manifest is not known", manifest.version.value);
+        checker.at(Note::error("version", message).hint("write `version: 1`"), "version", &manifest.version.span);
+    }
+    if !is_name(&manifest.stack) {
+        let message = format!("`{}` cannot be a stack's name", manifest.stack.value);
+        checker.at(Note::error("stack-name", message).hint(NAME_HINT), "stack", &manifest.stack.span);
+    }
+    if manifest.providers.0.is_empty() && manifest.services.0.is_empty() && manifest.gateway.is_none() {
+        checker.notes.push(
+            Note::error("nothing-declared", "the manifest declares nothing that runs")
+                .hint("declare `providers` and `models`; `llamero schema` describes them"),
+        );
+    }
+    providers(checker);
+    models(checker);
+    cache(checker);
+    gateway(checker);
+    for service in &manifest.services {
+        let path = format!("services.{}", service.name.value);
+        name(checker, &service.name.value, &path, &service.name.span);
+        let common = service.value.common();
+        runnable(checker, &path, common, &service.name.span, true);
+        let no_command = common.command.is_none() && common.image.is_none();
+        if no_command && common.runtime.is_some_and(|runtime| runtime.value != RuntimeName::Docker) {
+            let note = Note::error("missing-field", "a service needs a `command`");
+            checker.at(note.hint("write `command: [program, word, …]`"), &path, &service.name.span);
+        }
+        for port in &service.value.ports {
+            if port.value.split(':').any(|part| part.parse::<u16>().is_ok_and(|port| port > 0)) {
+                continue;
+            }
+            let note = Note::error("port", format!("`{}` is not a port", port.value));
+            checker.at(
+                note.hint("write a number, or `\"3000:8080\"` for a container"),
+                format!("{path}.ports"),
+                &port.span,
+            );
+        }
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let letters = text.len() <= 32 && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    letters && text.starts_with(|c: char| c.is_ascii_lowercase())
+}
+
+fn name(checker: &mut Checker<'_>, text: &str, path: &str, span: &Range<usize>) {
+    if !is_name(text) {
+        let note = Note::error("name", format!("`{text}` cannot be a name here"));
+        checker.at(note.hint(NAME_HINT), path, span);
+    }
+}
+
+fn providers(checker: &mut Checker<'_>) {
+    for entry in &checker.manifest.providers {
+        let path = format!("providers.{}", entry.name.value);
+        let provider = &entry.value;
+        let span = &entry.name.span;
+        name(checker, &entry.name.value, &path, span);
+        let engine = provider.engine.value;
+        let runtime = provider.runtime.as_ref().map(|runtime| runtime.value);
+        let external = engine == Engine::Openai || runtime == Some(RuntimeName::External);
+        runnable(checker, &path, provider.common(), span, engine != Engine::Openai);
+        if let (Engine::Openai, Some(runtime)) = (engine, &provider.runtime)
+            && runtime.value != RuntimeName::External
+        {
+            let note = Note::error("runtime", "llamero does not run an engine `openai`: it is an endpoint to route to");
+            checker.at(
+                note.hint("write `runtime: external`, or leave it out"),
+                format!("{path}.runtime"),
+                &runtime.span,
+            );
+        }
+        match &provider.endpoint {
+            None if external && !checker.says(&path, "endpoint") => {
+                let note = Note::error("missing-field", "`endpoint` is missing");
+                checker.at(note.hint("write the address, such as `endpoint: http://127.0.0.1:11434`"), &path, span);
+            }
+            Some(endpoint) if !external => {
+                let note = Note::error("endpoint", "`endpoint` is for a server that somebody else runs");
+                let hint = "leave it out, or write `runtime: external`";
+                checker.at(note.hint(hint), format!("{path}.endpoint"), &endpoint.span);
+            }
+            Some(endpoint) => url(checker, &endpoint.value, &format!("{path}.endpoint"), &endpoint.span),
+            None => {}
+        }
+        if !external && !checker.says(&path, "port") {
+            let note = Note::error("missing-field", "`port` is missing");
+            checker.at(note.hint("write the port that it listens on, such as `port: 8000`"), &path, span);
+        }
+    }
+}
+
+fn models(checker: &mut Checker<'_>) {
+    for entry in &checker.manifest.models {
+        let path = format!("models.{}", entry.name.value);
+        let model = &entry.value;
+        let control = entry.name.value.chars().any(|c| c.is_control() || c.is_whitespace());
+        if entry.name.value.is_empty() || control || entry.name.value.len() > 128 {
+            let note = Note::error("name", "a model's name is 1 to 128 characters without white space");
+            checker.at(note, &path, &entry.name.span);
+        }
+        if let Some(sha256) = model.sha256.as_ref().filter(|sha256| Digest::parse(sha256).is_none()) {
+            let note = Note::error("sha256", "a SHA-256 digest has 64 hexadecimal digits");
+            checker.at(note.hint("`sha256sum FILE` prints it"), format!("{path}.sha256"), &sha256.span);
+        }
+        let engine = checker.manifest.providers.find(&model.provider).map(|provider| provider.engine.value);
+        if engine == Some(Engine::LlamaCpp) {
+            source(checker, &path, model.source.as_ref(), &entry.name.span);
+        }
+    }
+}
+
+fn source(
+    checker: &mut Checker<'_>,
+    path: &str,
+    source: Option<&crate::manifest::Spanned<Source>>,
+    span: &Range<usize>,
+) {
+    let forms = "write `hf:org/repository/file.gguf`, `https:…`, `file:PATH` or `{command: [...]}`";
+    let Some(source) = source else {
+        if checker.says(path, "source") {
+            return;
+        }
+        checker.at(Note::error("missing-field", "`source` is missing").hint(forms), path, span);
+        return;
+    };
+    let path = format!("{path}.source");
+    match &source.value {
+        Source::Command(words) if words.is_empty() => {
+            checker.at(Note::error("source", "the command is empty"), path, &source.span);
+        }
+        Source::Command(words) if !words.iter().any(|word| word.contains("{path}")) => {
+            let note = Note::error("source", "the command never says `{path}`");
+            checker.at(note.hint("`{path}` is replaced by the file that it must write"), path, &source.span);
+        }
+        Source::Command(_) => {}
+        Source::Text(text) => {
+            if let Some(rest) = text.strip_prefix("hf:") {
+                let file = rest.split('@').next().unwrap_or_default();
+                if file.split('/').filter(|part| !part.is_empty()).count() < 3 {
+                    let note = Note::error("source", format!("`{text}` names no file of a repository"));
+                    checker.at(
+                        note.hint("write `hf:org/repository/file.gguf`, with `@revision` if you like"),
+                        path,
+                        &source.span,
+                    );
+                }
+            } else if text.starts_with("http:") || text.starts_with("https:") {
+                url(checker, text, &path, &source.span);
+            } else if !text.starts_with("file:") {
+                checker.at(Note::error("source", format!("`{text}` is not a source")).hint(forms), path, &source.span);
+            }
+        }
+    }
+}
+
+fn cache(checker: &mut Checker<'_>) {
+    let Some(cache) = &checker.manifest.cache else { return };
+    match cache.engine.value {
+        CacheEngine::Redis => {
+            runnable(checker, "cache", cache.common(), &cache.span, true);
+            let external = cache.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::External);
+            if external && cache.endpoint.is_none() {
+                let note = Note::error("missing-field", "`endpoint` is missing");
+                checker.at(
+                    note.hint("write the address of that Redis, such as `endpoint: 127.0.0.1:6379`"),
+                    "cache",
+                    &cache.span,
+                );
+            }
+        }
+        CacheEngine::Memory => {
+            let common = cache.common();
+            if let Some(runtime) = common.runtime {
+                let note = Note::error("runtime", "the gateway's own memory is not run by itself");
+                checker.at(note.hint("leave `runtime` out, or write `engine: redis`"), "cache.runtime", &runtime.span);
+            }
+        }
+    }
+    if checker.manifest.gateway.is_none() {
+        let note = Note::warning("unused", "nothing uses the cache without a gateway");
+        checker.at(note, "cache", &cache.span);
+    }
+}
+
+fn gateway(checker: &mut Checker<'_>) {
+    let Some(gateway) = &checker.manifest.gateway else { return };
+    runnable(checker, "gateway", gateway.common(), &gateway.span, true);
+    if gateway.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::External) {
+        let note = Note::error("runtime", "a gateway that somebody else runs cannot be given a configuration");
+        checker.at(note.hint("leave `gateway` out"), "gateway.runtime", &gateway.span);
+    }
+    if !checker.says("gateway", "master_key") {
+        let note = Note::error("missing-field", "`master_key` is missing: LiteLLM does not start without one");
+        let hint = "write `master_key: {file: ~/.config/llamero/master-key, generate: true}`";
+        checker.at(note.hint(hint), "gateway", &gateway.span);
+    }
+    if checker.manifest.models.0.is_empty() {
+        checker.at(Note::warning("unused", "the gateway has no models to offer"), "gateway", &gateway.span);
+    }
+    let settings = &gateway.settings;
+    if !settings.0.is_object() && !settings.0.is_null() {
+        let note = Note::error("wrong-type", "`settings` is a mapping of LiteLLM's sections");
+        checker.at(note.hint("write `settings: {litellm_settings: {...}}`"), "gateway.settings", &settings.span);
+    }
+    let rendered = [
+        ("/model_list", "models"),
+        ("/litellm_settings/cache", "cache"),
+        ("/litellm_settings/cache_params", "cache"),
+        ("/router_settings/fallbacks", "models"),
+        ("/litellm_settings/fallbacks", "models"),
+        ("/general_settings/master_key", "gateway.master_key"),
+        ("/router_settings/num_retries", "gateway.retries"),
+        ("/router_settings/allowed_fails", "gateway.allowed_fails"),
+        ("/router_settings/cooldown_time", "gateway.cooldown"),
+    ];
+    for (pointer, section) in rendered {
+        if settings.0.pointer(pointer).is_some() {
+            let key = pointer.trim_start_matches('/').replace('/', ".");
+            let note = Note::error("clash", format!("llamero renders `{key}` itself"));
+            checker.at(note.hint(format!("say it under `{section}`")), "gateway.settings", &settings.span);
+        }
+    }
+}
+
+/// Checks what everything shares that runs.
+fn runnable(checker: &mut Checker<'_>, path: &str, common: Common<'_>, span: &Range<usize>, must_run: bool) {
+    let runtime = common.runtime.map(|runtime| runtime.value);
+    if must_run && !checker.says(path, "runtime") {
+        let note = Note::error("missing-field", "`runtime` is missing");
+        checker.at(note.hint("write `systemd`, `process` (needs nothing), `docker` or `external`"), path, span);
+    }
+    if common.command.is_some_and(|command| command.0.is_empty()) {
+        checker.at(Note::error("command", "the command is empty"), format!("{path}.command"), span);
+    }
+    let takes_image = runtime == Some(RuntimeName::Docker);
+    match common.image {
+        Some(image) if !takes_image && runtime.is_some() => {
+            let note = Note::error("image", "an image is run by `docker` only");
+            checker.at(
+                note.hint("write `runtime: docker`, or leave `image` out"),
+                format!("{path}.image"),
+                &image.span,
+            );
+        }
+        Some(image) if !has_version(&image.value) => {
+            let note = Note::error("image", format!("`{}` has neither a tag nor a digest", image.value));
+            checker.at(
+                note.hint("say which one, such as `:v1.2` or `@sha256:…`"),
+                format!("{path}.image"),
+                &image.span,
+            );
+        }
+        None if takes_image && path != "cache" && !path.starts_with("providers") => {
+            let note = Note::error("missing-field", "`image` is missing");
+            checker.at(note.hint("`runtime: docker` runs an image"), path, span);
+        }
+        _ => {}
+    }
+    for variable in common.env {
+        let path = format!("{path}.env.{}", variable.name.value);
+        variable_name(checker, &variable.name.value, &path, &variable.name.span);
+        if looks_secret(&variable.name.value) && !variable.value.value.is_empty() {
+            let note =
+                Note::error("secret-in-clear", format!("`{}` looks like a secret in clear", variable.name.value));
+            let hint =
+                format!("write it under `secrets`: `{}: {{env: NAME}}` or `{{file: PATH}}`", variable.name.value);
+            checker.at(note.hint(hint), path, &variable.value.span);
+        }
+    }
+    for variable in common.secrets {
+        variable_name(checker, &variable.name.value, &format!("{path}.secrets"), &variable.name.span);
+    }
+    if let Some(cpus) = common.limits.cpus.as_ref().filter(|cpus| !(0.01..=4096.0).contains(&cpus.value)) {
+        let note = Note::error("bad-value", format!("{} is not a number of cores", cpus.value));
+        checker.at(note, format!("{path}.limits.cpus"), &cpus.span);
+    }
+    if let Some(memory) = common.limits.memory.as_ref().filter(|memory| memory.0.0 < 1 << 20) {
+        let note = Note::error("bad-value", format!("{} is too little memory for anything to run", memory.0));
+        checker.at(note, format!("{path}.limits.memory"), &memory.span);
+    }
+    if let Some(health) = common.health.path.as_ref().filter(|health| !health.starts_with('/')) {
+        let note = Note::error("bad-value", "a path begins with `/`");
+        checker.at(note, format!("{path}.health.path"), &health.span);
+    }
+    if common.adopt.value && common.unit.is_none() && common.container.is_none() {
+        let note = Note::error("adopt", "`adopt` needs the name of what is there");
+        checker.at(
+            note.hint("write `unit: NAME` or `container: NAME` too"),
+            format!("{path}.adopt"),
+            &common.adopt.span,
+        );
+    }
+}
+
+fn variable_name(checker: &mut Checker<'_>, name: &str, path: &str, span: &Range<usize>) {
+    let letters = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if name.is_empty() || !letters || name.starts_with(|c: char| c.is_ascii_digit()) {
+        checker.at(Note::error("name", format!("`{name}` cannot be an environment variable")), path, span);
+    }
+}
+
+fn looks_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    ["_KEY", "TOKEN", "PASSWORD", "PASSWD", "SECRET", "CREDENTIALS"].iter().any(|ending| name.ends_with(ending))
+}
+
+fn has_version(image: &str) -> bool {
+    image.contains('@') || image.rsplit('/').next().is_some_and(|name| name.contains(':'))
+}
+
+/// Checks that a text is `http://host[:port][/path]` or the same with `https`.
+fn url(checker: &mut Checker<'_>, text: &str, path: &str, span: &Range<usize>) {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let wrong = match rest {
+        None => Some("it must begin with `http://` or `https://`".to_owned()),
+        Some(rest) => host_problem(rest.split(['/', '?', '#']).next().unwrap_or_default()),
+    };
+    if let Some(wrong) = wrong {
+        let shown = if text.contains('@') { "this" } else { text };
+        checker.at(Note::error("url", format!("`{shown}` is not an address: {wrong}")), path, span);
+    }
+}
+
+fn host_problem(authority: &str) -> Option<String> {
+    if authority.contains('@') {
+        return Some("a user or password never stands in an address".to_owned());
+    }
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (authority, None),
+    };
+    if host.is_empty() || host.chars().any(char::is_whitespace) {
+        return Some("it names no host".to_owned());
+    }
+    let bad = port.filter(|port| !port.parse::<u16>().is_ok_and(|port| port > 0))?;
+    Some(format!("`{bad}` is not a port"))
+}

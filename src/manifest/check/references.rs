@@ -1,0 +1,52 @@
+//! Names that must lead somewhere: providers, fallbacks, GPUs, and what a service starts after.
+
+use super::Checker;
+use crate::manifest::suggest;
+use crate::resource::Note;
+use std::ops::Range;
+
+pub(super) fn check(checker: &mut Checker<'_>) {
+    let manifest = checker.manifest;
+    let (providers, models, services) =
+        (checker.names("providers"), checker.names("models"), checker.names("services"));
+    for model in &manifest.models {
+        let path = format!("models.{}", model.name.value);
+        let provider = &model.value.provider;
+        look_up(checker, &provider.value, &providers, "provider", &format!("{path}.provider"), &provider.span);
+        for fallback in &model.value.fallbacks {
+            let path = format!("{path}.fallbacks");
+            look_up(checker, &fallback.value, &models, "model", &path, &fallback.span);
+            if fallback.value == model.name.value {
+                let note = Note::error("fallback", format!("`{}` falls back to itself", fallback.value));
+                checker.at(note, path, &fallback.span);
+            }
+        }
+    }
+    if let Some(gpus) = &manifest.machine.gpus {
+        let known: Vec<String> = gpus.iter().map(|gpu| gpu.device.0.clone()).collect();
+        for provider in &manifest.providers {
+            for gpu in &provider.value.gpus {
+                let path = format!("providers.{}.gpus", provider.name.value);
+                look_up(checker, &gpu.value.0, &known, "GPU", &path, &gpu.span);
+            }
+        }
+    }
+    let roles = ["cache", "gateway"].into_iter().filter(|role| checker.tree.field(role).is_some());
+    let startable: Vec<String> = providers.into_iter().chain(services).chain(roles.map(str::to_owned)).collect();
+    for service in &manifest.services {
+        for after in &service.value.after {
+            let path = format!("services.{}.after", service.name.value);
+            look_up(checker, &after.value, &startable, "part of this stack", &path, &after.span);
+        }
+    }
+}
+
+fn look_up(checker: &mut Checker<'_>, name: &str, known: &[String], what: &str, path: &str, span: &Range<usize>) {
+    if known.iter().any(|known| known == name) {
+        return;
+    }
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    let mut note = Note::error("unknown-reference", format!("there is no {what} `{name}`"));
+    note.hint = suggest::hint(name, &known, "there are");
+    checker.at(note, path, span);
+}

@@ -1,0 +1,159 @@
+//! The fields that everything shares that runs.
+
+use super::values::{Entries, SecretSource, Size, Spanned, Time, Words};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// How a server is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RuntimeName {
+    /// A unit of the systemd user manager.
+    Systemd,
+    /// A container of Docker or Podman.
+    Docker,
+    /// A process under llamero's own supervisor: needs nothing else.
+    Process,
+    /// Somebody else runs it: it is observed and routed to, never changed.
+    External,
+}
+
+impl RuntimeName {
+    /// Returns the runtime as it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Systemd => "systemd",
+            Self::Docker => "docker",
+            Self::Process => "process",
+            Self::External => "external",
+        }
+    }
+}
+
+/// What is installed for a server, apart from everything else on the machine.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Install {
+    /// Python packages, as `pip` understands them. They are installed into an environment of their own.
+    #[serde(default)]
+    pub python: Spanned<Words>,
+}
+
+/// Limits that the runtime enforces.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LimitSettings {
+    /// The most host memory.
+    pub memory: Option<Spanned<Size>>,
+    /// The most processor cores, such as `1.5`.
+    pub cpus: Option<Spanned<f64>>,
+}
+
+/// How a server shows that it is healthy.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HealthSettings {
+    /// A path that answers with a status below 400 when it is healthy.
+    pub path: Option<Spanned<String>>,
+    /// The longest wait without any progress until it is healthy.
+    pub timeout: Option<Spanned<Time>>,
+    /// How long it must stay healthy and unchanged before that counts.
+    pub stable_for: Option<Spanned<Time>>,
+}
+
+/// The fields that everything shares that runs, whatever it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Common<'a> {
+    /// How it is run.
+    pub runtime: Option<&'a Spanned<RuntimeName>>,
+    /// The command.
+    pub command: Option<&'a Spanned<Words>>,
+    /// Words appended to the command.
+    pub args: &'a Spanned<Words>,
+    /// Environment variables.
+    pub env: &'a Entries<Spanned<String>>,
+    /// Environment variables whose values are secret.
+    pub secrets: &'a Entries<SecretSource>,
+    /// The container image.
+    pub image: Option<&'a Spanned<String>>,
+    /// What is installed for it.
+    pub install: &'a Install,
+    /// Limits that the runtime enforces.
+    pub limits: &'a LimitSettings,
+    /// How it shows that it is healthy.
+    pub health: &'a HealthSettings,
+    /// Its unit's name.
+    pub unit: Option<&'a Spanned<String>>,
+    /// Its container's name.
+    pub container: Option<&'a Spanned<String>>,
+    /// Whether to take over what is there under that name.
+    pub adopt: &'a Spanned<bool>,
+}
+
+/// Declares a section of the manifest that runs: its own fields, and the common ones.
+macro_rules! runnable {
+    ($(#[$doc:meta])* pub struct $name:ident { $($(#[$field_doc:meta])* pub $field:ident: $type:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, serde::Deserialize, schemars::JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {
+            $($(#[$field_doc])* pub $field: $type,)*
+            /// How it is run.
+            pub runtime: Option<Spanned<RuntimeName>>,
+            /// The command, when it is not the engine's own. A bare first word is looked up in what `install` brings,
+            /// then on the path; words that begin with `./` are relative to the manifest.
+            pub command: Option<Spanned<Words>>,
+            /// Words appended to the command.
+            #[serde(default)]
+            pub args: Spanned<Words>,
+            /// Environment variables, none of them secret.
+            #[serde(default)]
+            pub env: Entries<Spanned<String>>,
+            /// Environment variables whose values are secret, each by reference.
+            #[serde(default)]
+            pub secrets: Entries<SecretSource>,
+            /// The container image, with a tag or a digest.
+            pub image: Option<Spanned<String>>,
+            /// What is installed for it, apart from everything else on the machine.
+            #[serde(default)]
+            pub install: Install,
+            /// Limits that the runtime enforces.
+            #[serde(default)]
+            pub limits: LimitSettings,
+            /// How it shows that it is healthy.
+            #[serde(default)]
+            pub health: HealthSettings,
+            /// The name of its unit, when it is not to be made from the stack's name.
+            pub unit: Option<Spanned<String>>,
+            /// The name of its container, when it is not to be made from the stack's name.
+            pub container: Option<Spanned<String>>,
+            /// Take over what is there under that name.
+            #[serde(default)]
+            pub adopt: Spanned<bool>,
+        }
+
+        impl $name {
+            /// Returns the fields that everything shares that runs.
+            #[must_use]
+            pub const fn common(&self) -> Common<'_> {
+                Common {
+                    runtime: self.runtime.as_ref(),
+                    command: self.command.as_ref(),
+                    args: &self.args,
+                    env: &self.env,
+                    secrets: &self.secrets,
+                    image: self.image.as_ref(),
+                    install: &self.install,
+                    limits: &self.limits,
+                    health: &self.health,
+                    unit: self.unit.as_ref(),
+                    container: self.container.as_ref(),
+                    adopt: &self.adopt,
+                }
+            }
+        }
+    };
+}
+
+pub(super) use runnable;

@@ -1,0 +1,62 @@
+//! What the user wrote: one YAML file, read with the place of everything in it and checked as a whole.
+//!
+//! [`read`] never fails and never stops at the first problem: it returns what could be read, and a note for everything
+//! that is wrong. What the manifest means for the machine is not its business.
+
+mod check;
+mod common;
+mod decode;
+mod report;
+mod schema;
+mod suggest;
+mod types;
+mod values;
+mod yaml;
+
+pub use common::{Common, HealthSettings, Install, LimitSettings, RuntimeName};
+pub use report::report;
+pub use schema::schema;
+pub use types::{
+    Cache, CacheEngine, DriftPolicy, Engine, Gateway, GatewayEngine, Gpu, GpuChoice, Load, Machine, Managed, Manifest,
+    Mode, Model, ModelFiles, Policy, Provider, Rollback, Service,
+};
+pub use values::{Entries, Entry, Free, Port, SecretSource, Size, Source, Spanned, Time, Words};
+
+use crate::resource::{Note, Place};
+
+/// The largest manifest, in bytes.
+pub const LIMIT: usize = 1 << 20;
+
+/// Reads a manifest. It is returned only when no note is an error.
+#[must_use]
+pub fn read(text: &str) -> (Option<Manifest>, Vec<Note>) {
+    if text.len() > LIMIT {
+        let message = format!("the manifest is larger than {} KiB", LIMIT >> 10);
+        return (None, vec![Note::error("too-large", message)]);
+    }
+    let tree = match yaml::parse(text) {
+        Ok(Some(tree)) => tree,
+        Ok(None) => {
+            let hint = "`llamero schema` describes what it may hold";
+            return (None, vec![Note::error("empty", "the manifest is empty").hint(hint)]);
+        }
+        Err(note) => return (None, vec![note]),
+    };
+    let (manifest, mut notes) = decode::decode(text, &tree);
+    if let Some(manifest) = &manifest {
+        notes.extend(check::check(text, &tree, manifest));
+    }
+    notes.sort_by_key(|note| note.place.as_ref().map_or((0, 0), |place| (place.line, place.column)));
+    let good = !notes.iter().any(Note::is_error);
+    (manifest.filter(|_| good), notes)
+}
+
+/// Returns the place of a span of bytes in a text.
+fn place(text: &str, path: &str, span: std::ops::Range<usize>) -> Place {
+    let start = (0..=span.start.min(text.len())).rev().find(|index| text.is_char_boundary(*index)).unwrap_or(0);
+    let end = (span.end.min(text.len())..=text.len()).find(|index| text.is_char_boundary(*index)).unwrap_or(start);
+    let before = &text[..start];
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    Place { path: path.to_owned(), line, column, span: start..end.max(start) }
+}

@@ -1,0 +1,432 @@
+//! The building blocks of the manifest's types: values that know their place, maps that keep their order, and the
+//! quantities and references that people write.
+
+use crate::resource::{Bytes, Seconds, SecretReference};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, Range};
+
+/// The name by which a decoder knows that a place is asked for.
+pub(super) const SPANNED: &str = "$llamero::Spanned";
+
+/// The fields of a value with its place, in the order in which a decoder gives them.
+pub(super) const SPANNED_FIELDS: [&str; 3] = ["start", "end", "value"];
+
+/// A value and the bytes of the manifest that it stands in.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Spanned<T> {
+    /// The value.
+    pub value: T,
+    /// The bytes; of a mapping or a list, those of its key.
+    pub span: Range<usize>,
+}
+
+impl<T> Deref for Spanned<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Spanned<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct SpannedVisitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for SpannedVisitor<T> {
+            type Value = Spanned<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value with its place")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Spanned<T>, A::Error> {
+                let absent = || de::Error::custom("a value without its place");
+                let (_, start) = map.next_entry::<String, usize>()?.ok_or_else(absent)?;
+                let (_, end) = map.next_entry::<String, usize>()?.ok_or_else(absent)?;
+                let (_, value) = map.next_entry::<String, T>()?.ok_or_else(absent)?;
+                Ok(Spanned { value, span: start..end })
+            }
+        }
+        deserializer.deserialize_struct(SPANNED, &SPANNED_FIELDS, SpannedVisitor(PhantomData))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Spanned<T> {
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}
+
+/// One entry of a mapping whose keys are names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry<T> {
+    /// The name.
+    pub name: Spanned<String>,
+    /// What is under it.
+    pub value: T,
+}
+
+/// A mapping whose keys are names, in the order of the manifest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entries<T>(pub Vec<Entry<T>>);
+
+impl<T> Default for Entries<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> Entries<T> {
+    /// Returns what is under a name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&T> {
+        self.0.iter().find(|entry| entry.name.value == name).map(|entry| &entry.value)
+    }
+
+    /// Returns the entries in the order of the manifest.
+    pub fn iter(&self) -> std::slice::Iter<'_, Entry<T>> {
+        self.0.iter()
+    }
+}
+
+impl<'a, T> IntoIterator for &'a Entries<T> {
+    type Item = &'a Entry<T>;
+    type IntoIter = std::slice::Iter<'a, Entry<T>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Entries<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EntriesVisitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for EntriesVisitor<T> {
+            type Value = Entries<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a mapping of names")
+            }
+
+            fn visit_unit<E>(self) -> Result<Entries<T>, E> {
+                Ok(Entries::default())
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries<T>, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(name) = map.next_key()? {
+                    entries.push(Entry { name, value: map.next_value()? });
+                }
+                Ok(Entries(entries))
+            }
+        }
+        deserializer.deserialize_map(EntriesVisitor(PhantomData))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Entries<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("Entries_of_{}", T::schema_name()).into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let value = generator.subschema_for::<T>();
+        json_schema!({ "type": "object", "additionalProperties": value })
+    }
+}
+
+macro_rules! quantity {
+    ($(#[$doc:meta])* $name:ident($inner:ty), $pattern:literal, $example:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+        pub struct $name(pub $inner);
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map(Self).map_err(de::Error::custom)
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": ["string", "integer"], "pattern": $pattern, "examples": [$example] })
+            }
+        }
+    };
+}
+
+quantity! {
+    /// A size, such as `512MiB`.
+    Size(Bytes), r"^[0-9]+(\.[0-9]+)? ?(B|[KMGT]iB|kB|[MGT]B)?$", "512MiB"
+}
+
+quantity! {
+    /// A duration, such as `1h30m`.
+    Time(Seconds), r"^([0-9]+(d|h|ms|m|s))+$", "30s"
+}
+
+/// Where a secret is found: `{env: NAME}` or `{file: PATH}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretSource {
+    /// Where.
+    pub reference: SecretReference,
+    /// Whether llamero makes the file when it is missing.
+    pub generate: bool,
+}
+
+const SECRET_HINT: &str = "write `{env: NAME}` or `{file: PATH}`: a secret never stands in a manifest";
+
+impl<'de> Deserialize<'de> for SecretSource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct SecretVisitor;
+        impl<'de> Visitor<'de> for SecretVisitor {
+            type Value = SecretSource;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`{env: NAME}` or `{file: PATH}`")
+            }
+
+            fn visit_str<E: de::Error>(self, _: &str) -> Result<SecretSource, E> {
+                Err(E::custom(format!("a secret is written here in clear\n{SECRET_HINT}")))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SecretSource, A::Error> {
+                let (mut reference, mut generate) = (None, false);
+                while let Some(key) = map.next_key::<String>()? {
+                    match key.as_str() {
+                        "env" if reference.is_none() => reference = Some(SecretReference::Env(map.next_value()?)),
+                        "file" if reference.is_none() => {
+                            reference = Some(SecretReference::File(map.next_value::<String>()?.into()));
+                        }
+                        "generate" => generate = map.next_value()?,
+                        other => return Err(de::Error::custom(format!("`{other}` does not fit here\n{SECRET_HINT}"))),
+                    }
+                }
+                let reference =
+                    reference.ok_or_else(|| de::Error::custom(format!("no secret is named\n{SECRET_HINT}")))?;
+                if generate && matches!(reference, SecretReference::Env(_)) {
+                    let message = "only a file can be generated\nwrite `{file: PATH, generate: true}`";
+                    return Err(de::Error::custom(message));
+                }
+                Ok(SecretSource { reference, generate })
+            }
+        }
+        deserializer.deserialize_any(SecretVisitor)
+    }
+}
+
+impl JsonSchema for SecretSource {
+    fn schema_name() -> Cow<'static, str> {
+        "Secret".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Where a secret is found. The secret itself never stands in a manifest.",
+            "type": "object",
+            "additionalProperties": false,
+            "properties": {
+                "env": { "type": "string", "description": "A variable of the environment in which llamero runs." },
+                "file": { "type": "string", "description": "A file with the secret and nothing else." },
+                "generate": { "type": "boolean", "description": "Make the file with a random secret if it is missing." }
+            },
+            "oneOf": [{ "required": ["env"] }, { "required": ["file"] }]
+        })
+    }
+}
+
+/// Where a model comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A name, a `file:`, an `https:` or `http:` address, or `hf:org/repository/file[@revision]`.
+    Text(String),
+    /// A command that makes the file; `{path}` in it is where.
+    Command(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for Source {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct SourceVisitor;
+        impl<'de> Visitor<'de> for SourceVisitor {
+            type Value = Source;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a source such as `hf:org/repository/file`, or `{command: [...]}`")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Source, E> {
+                Ok(Source::Text(text.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Source, A::Error> {
+                let mut command: Option<Vec<String>> = None;
+                while let Some(key) = map.next_key::<String>()? {
+                    if key != "command" {
+                        let message = format!("`{key}` does not fit here\nthe one key here is `command`");
+                        return Err(de::Error::custom(message));
+                    }
+                    command = Some(map.next_value()?);
+                }
+                command.map(Source::Command).ok_or_else(|| de::Error::custom("`command` is missing"))
+            }
+        }
+        deserializer.deserialize_any(SourceVisitor)
+    }
+}
+
+impl JsonSchema for Source {
+    fn schema_name() -> Cow<'static, str> {
+        "Source".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Where a model comes from.",
+            "oneOf": [
+                { "type": "string", "examples": ["hf:Qwen/Qwen3-8B-GGUF/Qwen3-8B-Q4_K_M.gguf", "file:~/models/a.gguf"] },
+                {
+                    "type": "object",
+                    "additionalProperties": false,
+                    "required": ["command"],
+                    "properties": { "command": { "type": "array", "items": { "type": "string" }, "minItems": 1 } }
+                }
+            ]
+        })
+    }
+}
+
+/// A value of any shape that is passed through to a program's own configuration.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Free(pub serde_json::Value);
+
+impl<'de> Deserialize<'de> for Free {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde_json::Value::deserialize(deserializer).map(Self)
+    }
+}
+
+impl JsonSchema for Free {
+    fn schema_name() -> Cow<'static, str> {
+        "Free".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!(true)
+    }
+}
+
+/// Reads a whole number of at least one.
+pub(super) fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Spanned<u64>>, D::Error> {
+    let value = Option::<Spanned<u64>>::deserialize(deserializer)?;
+    match value {
+        Some(Spanned { value: 0, .. }) => Err(de::Error::custom("it must be at least 1")),
+        value => Ok(value),
+    }
+}
+
+/// Reads one value or a list of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Words(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for Words {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct WordsVisitor;
+        impl<'de> Visitor<'de> for WordsVisitor {
+            type Value = Words;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of words")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Words, E> {
+                let words: Vec<String> = text.split_whitespace().map(|word| format!("{word:?}")).collect();
+                Err(E::custom(format!("expected a list of words, found a text\nwrite `[{}]`", words.join(", "))))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Words, A::Error> {
+                let mut words = Vec::new();
+                while let Some(word) = list.next_element()? {
+                    words.push(word);
+                }
+                Ok(Words(words))
+            }
+        }
+        deserializer.deserialize_any(WordsVisitor)
+    }
+}
+
+impl JsonSchema for Words {
+    fn schema_name() -> Cow<'static, str> {
+        "Words".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "array", "items": { "type": "string" } })
+    }
+}
+
+/// A port, from 1 to 65535.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Port(pub u16);
+
+impl<'de> Deserialize<'de> for Port {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = u64::deserialize(deserializer)?;
+        let port = u16::try_from(number).ok().filter(|port| *port > 0);
+        port.map(Self).ok_or_else(|| de::Error::custom(format!("{number} is not a port: it must be from 1 to 65535")))
+    }
+}
+
+impl JsonSchema for Port {
+    fn schema_name() -> Cow<'static, str> {
+        "Port".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "minimum": 1, "maximum": 65535 })
+    }
+}
+
+impl<'de> Deserialize<'de> for super::types::GpuChoice {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self)
+    }
+}
+
+impl JsonSchema for super::types::GpuChoice {
+    fn schema_name() -> Cow<'static, str> {
+        "GpuChoice".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["integer", "string"], "examples": [0, "GPU-1b2c"] })
+    }
+}

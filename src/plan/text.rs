@@ -1,0 +1,168 @@
+//! A plan as lines of text, the same with and without colour, within 80 columns.
+//!
+//! Stable: the same plan gives the same bytes. Colour is put on by whoever prints, by a line's [`Tone`].
+
+use super::Plan;
+use super::change::{Cause, Change, Disruption, Refusal, Verb};
+use crate::resource::Bytes;
+
+const WIDTH: usize = 80;
+
+/// What a line is about, for whoever colours it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// Something is made.
+    Create,
+    /// Something changes.
+    Change,
+    /// Something goes.
+    Remove,
+    /// Something is put right.
+    Correct,
+    /// Something stands in the way.
+    Refusal,
+    /// A detail of the line before.
+    Detail,
+    /// The sum of it all.
+    Summary,
+}
+
+/// One line of text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// What it is about.
+    pub tone: Tone,
+    /// Its text, without a line break.
+    pub text: String,
+}
+
+/// Returns the plan as lines: one for each change with its causes below, then what stands in the way, then the sum.
+#[must_use]
+pub fn lines(plan: &Plan) -> Vec<Line> {
+    let width = plan.changes.iter().map(|change| change.on.to_string().chars().count()).max().unwrap_or(0).min(40);
+    let mut lines: Vec<Line> = plan.changes.iter().flat_map(|change| change_lines(change, width)).collect();
+    for Refusal { message, hint, .. } in &plan.refusals {
+        lines.extend(wrapped(Tone::Refusal, "x ", "  ", message));
+        if let Some(hint) = hint {
+            lines.extend(wrapped(Tone::Detail, "  hint: ", "        ", hint));
+        }
+    }
+    lines.push(Line { tone: Tone::Summary, text: summary(plan) });
+    lines
+}
+
+/// Returns the sum of a plan in one line.
+#[must_use]
+pub fn summary(plan: &Plan) -> String {
+    let count = |verb| plan.changes.iter().filter(|change| change.verb == verb && !change.left).count();
+    let left = plan.changes.iter().filter(|change| change.left).count();
+    let mut parts: Vec<String> = [
+        (Verb::Create, "to create"),
+        (Verb::Change, "to change"),
+        (Verb::Correct, "to correct"),
+        (Verb::Remove, "to remove"),
+    ]
+    .into_iter()
+    .filter_map(|(verb, words)| Some(format!("{} {words}", Some(count(verb)).filter(|count| *count > 0)?)))
+    .collect();
+    if left > 0 {
+        parts.push(format!("{left} left as found"));
+    }
+    if !plan.refusals.is_empty() {
+        let sum = plan.refusals.len();
+        return format!("Cannot be applied: {sum} {} in the way.", if sum == 1 { "thing is" } else { "things are" });
+    }
+    if parts.is_empty() {
+        return format!("Nothing to do: {} as declared.", counted(plan.unchanged));
+    }
+    parts.push(format!("{} unchanged", plan.unchanged));
+    format!("Plan: {}.", parts.join(", "))
+}
+
+fn counted(count: usize) -> String {
+    if count == 1 { "1 resource is".to_owned() } else { format!("{count} resources are") }
+}
+
+fn change_lines(change: &Change, width: usize) -> Vec<Line> {
+    let tone = match change.verb {
+        Verb::Create => Tone::Create,
+        Verb::Change => Tone::Change,
+        Verb::Remove => Tone::Remove,
+        Verb::Correct => Tone::Correct,
+    };
+    let id = change.on.to_string();
+    let head = format!("{} {:<7} {id:<width$}", change.verb.sign(), change.verb.to_string());
+    let consequence = consequence(change);
+    let mut causes = change.causes.as_slice();
+    let mut tail = consequence;
+    // A cause that says no more than the verb does stands on the same line or not at all.
+    if let [Cause::Declared | Cause::Undeclared] = causes {
+        causes = &[];
+    }
+    if tail.is_empty()
+        && let [only] = causes
+    {
+        tail = only.to_string();
+        causes = &[];
+    }
+    let mut lines = Vec::new();
+    if head.chars().count() + 2 + tail.chars().count() <= WIDTH {
+        lines.push(Line { tone, text: format!("{head}  {tail}").trim_end().to_owned() });
+    } else {
+        lines.push(Line { tone, text: head.trim_end().to_owned() });
+        lines.extend(wrapped(Tone::Detail, "    ", "    ", &tail));
+    }
+    for cause in causes {
+        lines.extend(wrapped(Tone::Detail, "    ", "      ", &cause.to_string()));
+    }
+    lines
+}
+
+fn consequence(change: &Change) -> String {
+    let consequence = &change.consequence;
+    let mut parts = Vec::new();
+    let disruption = match consequence.disruption {
+        Disruption::None => None,
+        Disruption::Start => Some("start"),
+        Disruption::Restart => Some("restart"),
+        Disruption::Stop => Some("stop"),
+    };
+    if let Some(disruption) = disruption {
+        let expected = consequence.expected.map(|time| format!(", healthy after {time} the last time"));
+        parts.push(format!("{disruption}{}", expected.unwrap_or_default()));
+    }
+    match consequence.download {
+        Some(Some(size)) => parts.push(format!("download {size}")),
+        Some(None) => parts.push("download of unknown size".to_owned()),
+        None => {}
+    }
+    if let Some((before, after)) = consequence.memory {
+        let shown = |bytes: Bytes| if bytes.0 == 0 { "none".to_owned() } else { bytes.to_string() };
+        parts.push(format!("memory {} → {}", shown(before), shown(after)));
+    }
+    if change.left {
+        let policy = if change.verb == Verb::Remove { "prune: false" } else { "drift: warn" };
+        parts.push(format!("left as found ({policy})"));
+    }
+    parts.join("; ")
+}
+
+/// Wraps `text` at white space; a word longer than a line is not broken.
+fn wrapped(tone: Tone, first: &str, rest: &str, text: &str) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let mut line = first.to_owned();
+    let mut empty = true;
+    for word in text.split_whitespace() {
+        if !empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
+            lines.push(Line { tone, text: std::mem::replace(&mut line, rest.to_owned()) });
+            empty = true;
+        }
+        if !empty {
+            line.push(' ');
+        }
+        line.push_str(word);
+        empty = false;
+    }
+    lines.push(Line { tone, text: line });
+    lines
+}
