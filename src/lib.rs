@@ -15,6 +15,18 @@ pub mod observed;
 
 pub mod plan;
 
+pub mod status;
+
 // ---- above: values. below: the world ----
 
 pub mod systems;
+
+pub mod observe;
+
+pub mod history;
+
+pub mod apply;
+
+pub mod turn;
+
+pub mod cli;

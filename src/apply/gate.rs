@@ -1,27 +1,31 @@
 //! The gate: every server of the stack is healthy, and those that were touched stay the same start of themselves for as
 //! long as they were asked to.
 
-use super::health::{Watch, ask, examine, with_log};
+use super::health::{examine, with_log};
 use super::step::Failure;
 use super::{Event, Scene};
-use crate::observed::Phase;
+use crate::observed::{FoundRun, Phase};
 use crate::resource::{Health, Resource, ResourceId};
+use crate::systems::health;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// How often servers are looked at while they settle.
 const EVERY: Duration = Duration::from_millis(500);
 
-/// How long a server that was not touched may take to answer again, in case it was busy.
+/// How long a server may take to answer once more, in case it is busy.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Watches until all servers have settled; servers in `tolerated` may be unhealthy, for they were before.
 ///
-/// Returns what failed, empty when the gate is passed.
+/// Returns what failed; nothing when the gate is passed.
 pub async fn gate(scene: Scene<'_>, touched: &BTreeSet<ResourceId>, tolerated: &BTreeSet<ResourceId>) -> Vec<Failure> {
-    let servers: Vec<&Resource> =
-        scene.desired.runs().map(|(resource, _)| resource).filter(|resource| !tolerated.contains(&resource.id)).collect();
-    let (mut failures, mut first) = (Vec::new(), BTreeMap::new());
+    let servers: Vec<&Resource> = scene
+        .desired
+        .runs()
+        .map(|(resource, _)| resource)
+        .filter(|resource| !tolerated.contains(&resource.id))
+        .collect();
     let stable = servers
         .iter()
         .filter(|resource| touched.contains(&resource.id))
@@ -32,15 +36,16 @@ pub async fn gate(scene: Scene<'_>, touched: &BTreeSet<ResourceId>, tolerated: &
     if !stable.is_zero() {
         (scene.report)(Event::Settling { for_ms: u64::try_from(stable.as_millis()).unwrap_or(u64::MAX) });
     }
+    let (mut failures, mut first) = (Vec::new(), BTreeMap::new());
     let begun = Instant::now();
     loop {
         for resource in &servers {
-            match examine(scene.systems, &resource.id).await {
-                Ok(watch) => {
-                    if let Some(why) = unsettled(first.get(&resource.id), &watch) {
+            match examine(scene, &resource.id).await {
+                Ok(found) => {
+                    if let Some(why) = unsettled(first.get(&resource.id), &found) {
                         failures.push(with_log(scene.systems, Failure::new(&resource.id, why)).await);
                     }
-                    first.entry(resource.id.clone()).or_insert(watch);
+                    first.entry(resource.id.clone()).or_insert(found);
                 }
                 Err(failure) => failures.push(failure),
             }
@@ -57,7 +62,7 @@ pub async fn gate(scene: Scene<'_>, touched: &BTreeSet<ResourceId>, tolerated: &
     failures
 }
 
-fn unsettled(first: Option<&Watch>, now: &Watch) -> Option<String> {
+fn unsettled(first: Option<&FoundRun>, now: &FoundRun) -> Option<String> {
     let why = now.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
     if now.phase != Phase::Running {
         return Some(format!("it does not run any more{why}"));
@@ -70,7 +75,7 @@ async fn answers(scene: Scene<'_>, resource: &Resource) -> Option<Failure> {
     let run = resource.run()?;
     let begun = Instant::now();
     loop {
-        let health = ask(scene.systems, run).await;
+        let health = health::ask(&scene.systems.client, &run.probe).await;
         if health == Health::Healthy {
             return None;
         }

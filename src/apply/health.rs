@@ -3,12 +3,13 @@
 //! Busy is not dead and loading is not failed: the clock of the wait starts again whenever the server visibly gets on,
 //! up to a hard cap. A process that died ends the wait at once.
 
-use super::step::{Failure, unit_name};
+use super::step::Failure;
 use super::{Event, Scene};
-use crate::observed::Phase;
+use crate::observe::look;
+use crate::observed::{Found, FoundRun, Phase, Seen};
 use crate::plan::Action;
-use crate::resource::{Health, Kind, Resource, ResourceId, Run};
-use crate::systems::{Hint, Systems, health, processes_memory, secrets};
+use crate::resource::{Bytes, Health, Kind, Resource, ResourceId, Run};
+use crate::systems::{Systems, files, health};
 use std::time::{Duration, Instant};
 
 /// How often a server is looked at.
@@ -23,45 +24,13 @@ const GROWTH: u64 = 1 << 20;
 /// How many lines of a server's log are shown when it fails.
 const LOG_LINES: usize = 12;
 
-/// What a look at a running server brings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Watch {
-    /// What it is doing.
-    pub phase: Phase,
-    /// Names this very start of it.
-    pub identity: Option<String>,
-    /// How often its runtime started it again.
-    pub restarts: u32,
-    /// Its process.
-    pub pid: Option<u32>,
-    /// Why it does not run.
-    pub why: Option<String>,
-    /// The memory limit in force, in bytes, where the runtime has one.
-    pub memory_limit: Option<u64>,
-}
-
-/// Looks at a server once, without asking it anything.
-pub async fn examine(systems: &Systems, id: &ResourceId) -> Result<Watch, Failure> {
-    let failed = |error: &dyn Hint| Failure::of(Some(id), error);
-    if id.kind == Kind::Process {
-        let state = systems.processes.state(&id.name).map_err(|error| failed(&error))?;
-        return Ok(systems.watch_process(&state));
+/// Looks at a server that must be there.
+pub(super) async fn examine(scene: Scene<'_>, id: &ResourceId) -> Result<FoundRun, Failure> {
+    match look(scene.systems, &scene.desired.stack, id).await {
+        Seen::Present(Found::Run(run)) => Ok(*run),
+        Seen::Present(_) | Seen::Absent => Err(Failure::new(id, "it is gone")),
+        Seen::Unknown(why) => Err(Failure::new(id, format!("it cannot be seen: {why}"))),
     }
-    let systemd = systems.systemd().await.map_err(|error| failed(&error))?;
-    let name = unit_name(id);
-    let mut units = systemd.units(std::slice::from_ref(&name)).await;
-    let unit = units.remove(&name).ok_or_else(|| Failure::new(id, format!("systemd says nothing of {name}")))?;
-    Ok(systems.watch_unit(&unit.map_err(|error| failed(&error))?))
-}
-
-/// Asks a server its probe's question once.
-pub async fn ask(systems: &Systems, run: &Run) -> Health {
-    let token = match run.probe.authorization().map(|authorization| secrets::resolve(&authorization.0)) {
-        Some(Ok(token)) => Some(token),
-        Some(Err(error)) => return Health::Unhealthy { why: error.to_string() },
-        None => None,
-    };
-    health::ask(&systems.client, &run.probe, token.as_ref()).await
 }
 
 /// Waits until a server is healthy, dead, or out of time.
@@ -70,26 +39,24 @@ pub(super) async fn await_healthy(scene: Scene<'_>, action: &Action, resource: &
     let Some(run) = resource.run() else { return Ok(()) };
     let begun = Instant::now();
     let cap = run.timeout.duration() * CAP;
-    let first = examine(scene.systems, id).await?;
-    let mut progressed = Instant::now();
-    let mut measure = 0;
-    let mut told = String::new();
+    let restarts = examine(scene, id).await?.restarts;
+    let (mut progressed, mut measure, mut told) = (Instant::now(), 0, String::new());
     loop {
-        let watch = examine(scene.systems, id).await?;
-        if let Some(why) = died(&first, &watch) {
+        let found = examine(scene, id).await?;
+        if let Some(why) = died(restarts, &found) {
             return Err(with_log(scene.systems, Failure::new(id, why)).await);
         }
-        let health = if watch.phase == Phase::Running {
-            ask(scene.systems, run).await
+        let health = if found.phase == Phase::Running {
+            health::ask(&scene.systems.client, &run.probe).await
         } else {
             Health::Unreachable { why: "it is starting".to_owned() }
         };
         if health == Health::Healthy {
-            return limits_hold(id, run, &watch);
+            return limits_hold(id, run, &found);
         }
-        let grown = processes_memory(watch.pid).max(scene.systems.log_size(id));
-        if grown >= measure + GROWTH {
-            measure = grown;
+        let size = found.memory.map_or(0, |memory| memory.0) + log_size(scene.systems, id);
+        if size >= measure + GROWTH {
+            measure = size;
             progressed = Instant::now();
         }
         if progressed.elapsed() >= run.timeout.duration() || begun.elapsed() >= cap {
@@ -111,33 +78,40 @@ pub(super) async fn await_healthy(scene: Scene<'_>, action: &Action, resource: &
     }
 }
 
-fn died(first: &Watch, now: &Watch) -> Option<String> {
+fn died(restarts: u32, now: &FoundRun) -> Option<String> {
     let why = now.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
     match now.phase {
         Phase::Failed | Phase::Stopped => Some(format!("it ended{why}")),
         Phase::BackingOff => Some(format!("it ended and waits to be started again{why}")),
-        Phase::Running | Phase::Starting if now.restarts > first.restarts => Some(format!("it ended and was started again{why}")),
+        Phase::Running | Phase::Starting if now.restarts > restarts => {
+            Some(format!("it ended and was started again{why}"))
+        }
         Phase::Running | Phase::Starting => None,
     }
 }
 
-fn limits_hold(id: &ResourceId, run: &Run, watch: &Watch) -> Result<(), Failure> {
+fn limits_hold(id: &ResourceId, run: &Run, found: &FoundRun) -> Result<(), Failure> {
     let Some(wanted) = run.limits.memory.filter(|_| id.kind == Kind::Unit) else { return Ok(()) };
     // The kernel counts memory in pages, so a limit is rounded down to one.
-    let in_force = watch.memory_limit.unwrap_or(u64::MAX);
+    let in_force = found.memory_limit.map_or(u64::MAX, |limit| limit.0);
     if in_force.abs_diff(wanted.0) < 1 << 16 {
         return Ok(());
     }
-    let is = watch.memory_limit.map_or_else(|| "none".to_owned(), |bytes| crate::resource::Bytes(bytes).to_string());
+    let is = found.memory_limit.map_or_else(|| "none".to_owned(), |limit: Bytes| limit.to_string());
     Err(Failure::new(id, format!("its memory limit is {is} instead of {wanted}")))
 }
 
+fn log_size(systems: &Systems, id: &ResourceId) -> u64 {
+    files::stamp(&systems.processes.log(&id.name)).ok().flatten().map_or(0, |(size, _)| size)
+}
+
+/// Adds the last lines that the server wrote.
 pub(super) async fn with_log(systems: &Systems, failure: Failure) -> Failure {
     let Some(id) = failure.on.clone() else { return failure };
     let log = if id.kind == Kind::Process {
         systems.processes.last_lines(&id.name, LOG_LINES)
     } else if let Ok(systemd) = systems.systemd().await {
-        systemd.last_lines(&unit_name(&id), LOG_LINES).await
+        systemd.last_lines(&systems.unit_name(&id), LOG_LINES).await
     } else {
         Vec::new()
     };

@@ -11,7 +11,6 @@ mod walk;
 
 pub use event::{Event, Report};
 pub use gate::gate;
-pub use health::{Watch, examine};
 pub use step::Failure;
 pub use walk::{Walk, walk};
 

@@ -4,7 +4,9 @@ use super::{Event, Scene, health};
 use crate::observed::Ours;
 use crate::plan::Action;
 use crate::render::{marker, unit};
-use crate::resource::{Artifact, ArtifactSource, Environment, FileSpec, Kind, Resource, ResourceId, Run, Runtime, Spec};
+use crate::resource::{
+    Artifact, ArtifactSource, Environment, FileSpec, Kind, Resource, ResourceId, Run, Runtime, Spec,
+};
 use crate::systems::{Hint, Retry, artifacts, downloads, files, process, python, secrets, systemd};
 use std::time::Duration;
 
@@ -73,16 +75,14 @@ pub(super) async fn perform(scene: Scene<'_>, action: &Action) -> Result<(), Fai
         }
         Action::EnableUnit(id) => {
             let systemd = scene.systems.systemd().await.map_err(|error| failed(&error))?;
-            systemd.enable(&[unit_name(id)]).await.map_err(|error| failed(&error))
+            systemd.enable(&[scene.systems.unit_name(id)]).await.map_err(|error| failed(&error))
         }
         Action::Start(id) => start(scene, id, false).await,
         Action::Restart(ours) => start(scene, ours.id(), true).await,
         Action::Stop(ours) => stop(scene, ours).await,
         Action::AwaitHealthy(id) => health::await_healthy(scene, action, wanted(scene, id)?).await,
         Action::RemoveUnit(ours) => remove_unit(scene, ours).await,
-        Action::RemoveProcess(ours) => {
-            scene.systems.processes.forget(&ours.id().name).map_err(|error| failed(&error))
-        }
+        Action::RemoveProcess(ours) => scene.systems.processes.forget(&ours.id().name).map_err(|error| failed(&error)),
         Action::RemoveFile(ours) | Action::RemoveEnvironment(ours) | Action::RemoveArtifact(ours) => {
             remove(scene, ours)
         }
@@ -101,10 +101,6 @@ fn mismatch(id: &ResourceId) -> Failure {
 fn server<'a>(scene: Scene<'a>, id: &ResourceId) -> Result<(&'a Resource, &'a Run), Failure> {
     let resource = wanted(scene, id)?;
     resource.run().map(|run| (resource, run)).ok_or_else(|| mismatch(id))
-}
-
-pub(super) fn unit_name(id: &ResourceId) -> String {
-    format!("{}.service", id.name)
 }
 
 async fn create(scene: Scene<'_>, action: &Action, environment: &Environment) -> Result<(), Failure> {
@@ -135,7 +131,11 @@ async fn fetch(scene: Scene<'_>, action: &Action, id: &ResourceId, artifact: &Ar
             downloads::fetch(client, &download, &progress, scene.cancel).await.map_err(|error| failed(&error))?
         }
         ArtifactSource::Command { argv } => {
-            downloads::make(argv, &artifact.path, artifact.sha256.as_ref(), &progress, scene.cancel)
+            let note = |line: &str| {
+                let note = Some(line.to_owned());
+                (scene.report)(Event::Progress { step: step.clone(), done: None, total: None, note });
+            };
+            downloads::make(argv, &artifact.path, artifact.sha256.as_ref(), &note, scene.cancel)
                 .await
                 .map_err(|error| failed(&error))?
         }
@@ -146,7 +146,7 @@ async fn fetch(scene: Scene<'_>, action: &Action, id: &ResourceId, artifact: &Ar
         return Err(Failure::new(id, why));
     }
     let ours = artifact.source != ArtifactSource::File;
-    artifacts::record(&scene.systems.places, &artifact.path, &fetched, ours).map_err(|error| failed(&error))
+    artifacts::record(&scene.systems.records, &artifact.path, &fetched, ours).map_err(|error| failed(&error))
 }
 
 fn write_file(scene: Scene<'_>, resource: &Resource, file: &FileSpec) -> Result<(), Failure> {
@@ -162,14 +162,16 @@ async fn start(scene: Scene<'_>, id: &ResourceId, again: bool) -> Result<(), Fai
     match run.runtime {
         Runtime::Systemd => {
             let systemd = scene.systems.systemd().await.map_err(|error| failed(&error))?;
-            let name = unit_name(id);
+            let name = scene.systems.unit_name(id);
             let deadline = JOB + run.stop_timeout.duration() + run.timeout.duration();
             let job = if again { systemd.restart(&name, deadline).await } else { systemd.start(&name, deadline).await };
             // Whether it runs is for the health wait to find out: a job's result is a coin flip for a server that
             // dies at once (systemd issue 28304).
             match job.map_err(|error| failed(&error))? {
                 systemd::Job::Done | systemd::Job::Failed => Ok(()),
-                other => Err(Failure::new(id, format!("systemd answered the start with `{other}`"))),
+                other @ systemd::Job::Other(_) => {
+                    Err(Failure::new(id, format!("systemd answered the start with `{other}`")))
+                }
             }
         }
         Runtime::Process => {
@@ -196,14 +198,14 @@ async fn stop(scene: Scene<'_>, ours: &Ours) -> Result<(), Failure> {
     }
     let systemd = scene.systems.systemd().await.map_err(|error| failed(&error))?;
     let deadline = JOB + systemd::LONGEST_STOP;
-    systemd.stop(&unit_name(id), deadline).await.map(drop).map_err(|error| failed(&error))
+    systemd.stop(&scene.systems.unit_name(id), deadline).await.map(drop).map_err(|error| failed(&error))
 }
 
 async fn remove_unit(scene: Scene<'_>, ours: &Ours) -> Result<(), Failure> {
     let id = ours.id();
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
     let systemd = scene.systems.systemd().await.map_err(|error| failed(&error))?;
-    systemd.disable(&[unit_name(id)]).await.map_err(|error| failed(&error))?;
+    systemd.disable(&[scene.systems.unit_name(id)]).await.map_err(|error| failed(&error))?;
     files::remove(&scene.systems.unit_file(id)).map_err(|error| failed(&error))
 }
 
@@ -214,11 +216,9 @@ fn remove(scene: Scene<'_>, ours: &Ours) -> Result<(), Failure> {
     let known = scene.inventory.iter().find(|resource| resource.id == *id);
     match known.map(|resource| &resource.spec) {
         Some(Spec::File(file)) => files::remove(&file.path).map_err(|error| failed(&error)),
-        Some(Spec::Environment(environment)) => {
-            files::remove_folder(&environment.path).map_err(|error| failed(&error))
-        }
+        Some(Spec::Environment(environment)) => files::remove_folder(&environment.path).map_err(|error| failed(&error)),
         Some(Spec::Artifact(artifact)) => {
-            artifacts::remove(&scene.systems.places, &artifact.path).map_err(|error| failed(&error))
+            artifacts::remove(&scene.systems.records, &artifact.path).map_err(|error| failed(&error))
         }
         _ => Err(Failure::new(id, format!("the place of {id} is not on record"))),
     }

@@ -3,6 +3,14 @@
 //! [`Desired`] is the whole wish as plain data. It is what the planner compares with the machine, what a generation
 //! keeps, and what a rollback goes back to.
 
+mod build;
+mod desire;
+mod engines;
+mod facts;
+
+pub use desire::desire;
+pub use facts::{Facts, Places, Questions, SecretFact, questions};
+
 use crate::resource::{Bytes, Digest, Kind, Piece, Resource, ResourceId, SecretReference, Spec};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -71,6 +71,14 @@ pub struct StepOutcome {
     pub log: Vec<String>,
 }
 
+impl StepOutcome {
+    /// Returns the outcome of a step that nothing came of.
+    #[must_use]
+    pub fn not_attempted(step: String) -> Self {
+        Self { step, result: StepResult::NotAttempted, why: None, hint: None, log: Vec::new() }
+    }
+}
+
 /// How a generation ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {

@@ -1,7 +1,7 @@
 //! One writer at a time: an advisory lock on a file that also says who holds it.
 
 use super::Error;
-use crate::systems::files;
+use crate::systems::{clock, files};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::File;
@@ -45,8 +45,7 @@ pub(super) fn take(path: &Path, command: &str) -> Result<Lock, Error> {
         }
         Err(std::fs::TryLockError::Error(error)) => return Err(io(error).into()),
     }
-    let since = jiff::Zoned::now().strftime("%F %T").to_string();
-    let occupant = Occupant { pid: std::process::id(), command: command.to_owned(), since };
+    let occupant = Occupant { pid: std::process::id(), command: command.to_owned(), since: clock::now() };
     let text = serde_json::to_vec(&occupant).unwrap_or_default();
     file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(&text)).map_err(io)?;
     Ok(Lock { _file: file })

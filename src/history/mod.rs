@@ -201,7 +201,8 @@ impl History {
 
     /// Returns the names and places of everything that any generation may have made: a superset of what there is.
     pub fn inventory(&self) -> Result<Vec<crate::resource::Resource>, Error> {
-        let mut all: std::collections::BTreeMap<ResourceId, crate::resource::Resource> = std::collections::BTreeMap::new();
+        let mut all: std::collections::BTreeMap<ResourceId, crate::resource::Resource> =
+            std::collections::BTreeMap::new();
         for generation in self.all()? {
             all.extend(generation.wish.desired.resources);
         }

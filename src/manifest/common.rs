@@ -101,8 +101,8 @@ macro_rules! runnable {
             $($(#[$field_doc])* pub $field: $type,)*
             /// How it is run.
             pub runtime: Option<Spanned<RuntimeName>>,
-            /// The command, when it is not the engine's own. A bare first word is looked up in what `install` brings,
-            /// then on the path; words that begin with `./` are relative to the manifest.
+            /// The command, when it is not the engine's own. A bare first word is a program of what `install` brings, or
+            /// else of the path; words that begin with `./` are relative to the manifest.
             pub command: Option<Spanned<Words>>,
             /// Words appended to the command.
             #[serde(default)]

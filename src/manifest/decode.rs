@@ -59,7 +59,7 @@ impl Findings {
     fn add(&mut self, text: &str, error: &Error) {
         let span = error.span.clone().unwrap_or(0..0);
         let path = error.path.clone().unwrap_or_default();
-        let mut note = Note::error(error.code, error.message.clone()).at(super::place(text, &path, span.clone()));
+        let mut note = Note::error(error.code, error.message.clone()).at(super::locate(text, &path, span.clone()));
         note.hint.clone_from(&error.hint);
         self.notes.insert((span.start, note.message.clone()), note);
     }

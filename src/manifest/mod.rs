@@ -51,8 +51,9 @@ pub fn read(text: &str) -> (Option<Manifest>, Vec<Note>) {
     (manifest.filter(|_| good), notes)
 }
 
-/// Returns the place of a span of bytes in a text.
-fn place(text: &str, path: &str, span: std::ops::Range<usize>) -> Place {
+/// Returns the place of a span of bytes in a manifest's text.
+#[must_use]
+pub fn locate(text: &str, path: &str, span: std::ops::Range<usize>) -> Place {
     let start = (0..=span.start.min(text.len())).rev().find(|index| text.is_char_boundary(*index)).unwrap_or(0);
     let end = (span.end.min(text.len())..=text.len()).find(|index| text.is_char_boundary(*index)).unwrap_or(start);
     let before = &text[..start];

@@ -69,7 +69,7 @@ pub(super) fn parse(text: &str) -> Result<Option<Node>, Note> {
             let message = message.split(" at line ").next().unwrap_or_default();
             // It also advises on its own options, which are not the user's.
             let message = message.split(", set ").next().unwrap_or_default().to_owned();
-            Err(Note::error("yaml", message).at(super::place(text, "", span)))
+            Err(Note::error("yaml", message).at(super::locate(text, "", span)))
         }
     }
 }

@@ -4,4 +4,6 @@
 
 pub mod marker;
 pub mod quote;
+pub mod source;
 pub mod unit;
+pub mod yaml;

@@ -4,6 +4,7 @@
 //! Every call that leaves this process has its deadline written next to it.
 
 pub mod artifacts;
+pub mod clock;
 pub mod command;
 pub mod downloads;
 pub mod files;
@@ -14,6 +15,9 @@ pub mod process;
 pub mod python;
 pub mod secrets;
 pub mod systemd;
+
+use crate::resource::ResourceId;
+use std::path::PathBuf;
 
 /// When it makes sense to try again what has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,21 +49,16 @@ pub struct Systems {
     /// The process runtime's servers.
     pub processes: process::Processes,
     /// The folder of the user's unit files.
-    pub units: std::path::PathBuf,
+    pub units: PathBuf,
     /// The folder of what is known of model files.
-    pub records: std::path::PathBuf,
+    pub records: PathBuf,
     systemd: tokio::sync::OnceCell<systemd::Systemd>,
 }
 
 impl Systems {
     /// Returns the world; nothing is connected yet.
     #[must_use]
-    pub fn new(
-        client: http::Client,
-        processes: process::Processes,
-        units: std::path::PathBuf,
-        records: std::path::PathBuf,
-    ) -> Self {
+    pub fn new(client: http::Client, processes: process::Processes, units: PathBuf, records: PathBuf) -> Self {
         Self { client, processes, units, records, systemd: tokio::sync::OnceCell::new() }
     }
 
@@ -68,9 +67,15 @@ impl Systems {
         self.systemd.get_or_try_init(systemd::Systemd::connect).await
     }
 
+    /// Returns the name by which systemd knows a unit.
+    #[must_use]
+    pub fn unit_name(&self, id: &ResourceId) -> String {
+        format!("{}.service", id.name)
+    }
+
     /// Returns the file of a unit.
     #[must_use]
-    pub fn unit_file(&self, unit: &str) -> std::path::PathBuf {
-        self.units.join(unit)
+    pub fn unit_file(&self, id: &ResourceId) -> PathBuf {
+        self.units.join(self.unit_name(id))
     }
 }

@@ -35,7 +35,7 @@ struct Checker<'a> {
 impl Checker<'_> {
     /// Adds a note that points at a place.
     fn at(&mut self, note: Note, path: impl AsRef<str>, span: &Range<usize>) {
-        let place = super::place(self.text, path.as_ref(), span.clone());
+        let place = super::locate(self.text, path.as_ref(), span.clone());
         self.notes.push(note.at(place));
     }
 

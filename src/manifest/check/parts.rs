@@ -275,6 +275,10 @@ fn runnable(checker: &mut Checker<'_>, path: &str, common: Common<'_>, span: &Ra
     for variable in common.env {
         let path = format!("{path}.env.{}", variable.name.value);
         variable_name(checker, &variable.name.value, &path, &variable.name.span);
+        if variable.value.chars().any(char::is_control) {
+            let note = Note::error("bad-value", "an environment variable holds one line without control characters");
+            checker.at(note, &path, &variable.value.span);
+        }
         if looks_secret(&variable.name.value) && !variable.value.value.is_empty() {
             let note =
                 Note::error("secret-in-clear", format!("`{}` looks like a secret in clear", variable.name.value));

@@ -3,18 +3,23 @@
 mod redis;
 
 use super::http::{Answer, Client};
-use super::secrets::Secret;
+use super::secrets::{self, Secret};
 use crate::resource::{Health, Probe};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// Asks a server its probe's question once.
-pub async fn ask(client: &Client, probe: &Probe, token: Option<&Secret>) -> Health {
+pub async fn ask(client: &Client, probe: &Probe) -> Health {
+    let token = match probe.authorization().map(|authorization| secrets::resolve(&authorization.0)) {
+        Some(Err(error)) => return Health::Unhealthy { why: error.to_string() },
+        Some(Ok(token)) => Some(token),
+        None => None,
+    };
     match probe {
         Probe::Running => Health::Healthy,
         Probe::Http { url } => http(client, url).await,
         Probe::LlamaCpp { endpoint, model } => llama_cpp(client, endpoint, model).await,
-        Probe::Litellm { endpoint, models, .. } => litellm(client, endpoint, models, token).await,
+        Probe::Litellm { endpoint, models, .. } => litellm(client, endpoint, models, token.as_ref()).await,
         Probe::Redis { port, maxmemory } => redis::ask(*port, *maxmemory).await,
     }
 }

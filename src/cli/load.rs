@@ -1,0 +1,119 @@
+//! From the command line to a manifest, its meaning, and its stack.
+
+use super::color;
+use super::exit::Exit;
+use super::problem::Problem;
+use super::{ManifestArgument, StackArgument};
+use crate::desired::{Places, desire, questions};
+use crate::history::Wish;
+use crate::manifest::{self, Manifest};
+use crate::observe::{facts, places};
+use crate::resource::{Digest, Note};
+use crate::systems::{clock, files};
+use crate::turn::Stack;
+use std::path::{Path, PathBuf};
+
+/// A manifest that was read.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) path: PathBuf,
+    pub(super) text: String,
+    pub(super) manifest: Manifest,
+    pub(super) places: Places,
+}
+
+/// Reads a manifest and tells every problem with it.
+pub(super) fn manifest(argument: &ManifestArgument) -> Result<Loaded, Problem> {
+    let path = find(argument)?;
+    let text = read(&path)?;
+    let (manifest, notes) = manifest::read(&text);
+    tell(&path, &text, &notes);
+    let Some(manifest) = manifest else { return Err(broken(&path, &notes)) };
+    let absolute = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
+    let places = places(absolute.parent().unwrap_or(Path::new("/")));
+    Ok(Loaded { path, text, manifest, places })
+}
+
+/// Finds out what a manifest means on this machine.
+pub(super) async fn wish(loaded: &Loaded) -> Result<Wish, Problem> {
+    let Loaded { path, text, manifest, places } = loaded;
+    let facts = facts(&questions(manifest, places), places.clone()).await;
+    let (desired, notes) = desire(manifest, &facts);
+    let notes: Vec<Note> =
+        notes.into_iter().map(|(note, keys, span)| note.at(manifest::locate(text, &keys, span))).collect();
+    tell(path, text, &notes);
+    if notes.iter().any(Note::is_error) {
+        return Err(broken(path, &notes));
+    }
+    Ok(Wish {
+        begun: clock::now(),
+        llamero: env!("CARGO_PKG_VERSION").to_owned(),
+        manifest: std::path::absolute(path).unwrap_or_else(|_| path.clone()),
+        manifest_digest: Digest::of(text),
+        manifest_text: text.clone(),
+        origin: None,
+        desired,
+    })
+}
+
+/// Opens the stack with a name.
+pub(super) fn stack(name: &str, places: &Places) -> Result<Stack, Problem> {
+    let program = std::env::current_exe()
+        .map_err(|error| Problem::new(Exit::Error, format!("cannot find llamero's own program: {error}")))?;
+    Stack::open(name, places, program).map_err(|error| Problem::of(&error))
+}
+
+/// Opens the stack that a verb is about, for verbs that need no manifest.
+pub(super) fn stack_of(argument: &StackArgument) -> Result<Stack, Problem> {
+    let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    let places = places(&here);
+    if let Some(name) = &argument.stack {
+        return stack(name, &places);
+    }
+    if argument.manifest.manifest.is_some() || find(&argument.manifest).is_ok() {
+        let loaded = manifest(&argument.manifest)?;
+        return stack(&loaded.manifest.stack.value, &places);
+    }
+    let known: Vec<String> = files::list(&places.state.join("llamero"))?
+        .into_iter()
+        .filter_map(|name| name.into_string().ok())
+        .filter(|name| places.records(name).join("generations").is_dir())
+        .collect();
+    match known.as_slice() {
+        [only] => stack(only, &places),
+        [] => Err(Problem::new(Exit::Error, "no stack was applied here and no manifest was found")
+            .hint("say which manifest: `llamero apply MANIFEST`")),
+        several => Err(Problem::new(Exit::Error, format!("there are several stacks: {}", several.join(", ")))
+            .hint("say which one: `--stack NAME`")),
+    }
+}
+
+fn find(argument: &ManifestArgument) -> Result<PathBuf, Problem> {
+    if let Some(path) = &argument.manifest {
+        return Ok(path.clone());
+    }
+    let configured = places(Path::new("/")).config.join("llamero").join("llamero.yaml");
+    let candidates = [PathBuf::from("llamero.yaml"), configured];
+    candidates.iter().find(|path| path.is_file()).cloned().ok_or_else(|| {
+        let message = format!("there is no llamero.yaml here and no {}", candidates[1].display());
+        Problem::new(Exit::Error, message).hint("name the manifest, such as `llamero plan stack.yaml`")
+    })
+}
+
+fn read(path: &Path) -> Result<String, Problem> {
+    let text = files::read(path, manifest::LIMIT as u64)?;
+    text.ok_or_else(|| Problem::new(Exit::Error, format!("there is no file {}", path.display())))
+}
+
+fn tell(path: &Path, text: &str, notes: &[Note]) {
+    if !notes.is_empty() {
+        let report = manifest::report(&path.display().to_string(), text, notes, color::on_errors());
+        anstream::eprintln!("{report}");
+    }
+}
+
+fn broken(path: &Path, notes: &[Note]) -> Problem {
+    let errors = notes.iter().filter(|note| note.is_error()).count();
+    let errors = if errors == 1 { "1 error".to_owned() } else { format!("{errors} errors") };
+    Problem::new(Exit::Error, format!("{errors} in {}; nothing was changed", path.display()))
+}

@@ -1,0 +1,144 @@
+//! The command line: what can be said to llamero, and everything that touches the terminal.
+//!
+//! A verb is a file of its own under `verbs`. None of them decides what happens to the machine.
+
+mod color;
+mod consent;
+mod exit;
+mod load;
+mod problem;
+mod progress;
+mod verbs;
+
+pub use exit::Exit;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Declares a local AI stack in one manifest and makes the machine match it.
+#[derive(Debug, Parser)]
+#[command(name = "llamero", version, max_term_width = 80, disable_help_subcommand = true)]
+struct Arguments {
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide = true)]
+    color: color::When,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// The manifest that a verb is about.
+#[derive(Debug, Args)]
+struct ManifestArgument {
+    /// The manifest [default: llamero.yaml here, then ~/.config/llamero/llamero.yaml]
+    #[arg(value_name = "MANIFEST")]
+    manifest: Option<PathBuf>,
+}
+
+/// The stack that a verb is about.
+#[derive(Debug, Args)]
+struct StackArgument {
+    #[command(flatten)]
+    manifest: ManifestArgument,
+    /// Name the stack instead of pointing to its manifest
+    #[arg(long, value_name = "NAME", conflicts_with = "manifest")]
+    stack: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Check a manifest and tell every problem at once
+    Validate(verbs::validate::Arguments),
+    /// Show what would change, why, and what it would cost
+    Plan(verbs::plan::Arguments),
+    /// Show how rendered files would change, line by line
+    Diff(verbs::diff::Arguments),
+    /// Make the machine match the manifest, or go back by itself
+    Apply(verbs::apply::Arguments),
+    /// Show how the stack fares
+    Status(verbs::status::Arguments),
+    /// List what was applied
+    History(verbs::history::Arguments),
+    /// Show one generation
+    Show(verbs::show::Arguments),
+    /// Go back to an earlier generation
+    Rollback(verbs::rollback::Arguments),
+    /// Stop and remove everything that the stack made
+    Down(verbs::down::Arguments),
+    /// Print what is seen on the machine, for a report or for `plan --observed`
+    Observe(verbs::observe::Arguments),
+    /// Print the JSON Schema of the manifest
+    Schema,
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Keep one server of the process runtime running
+    #[command(hide = true)]
+    Supervise {
+        /// The folder of its records
+        folder: PathBuf,
+    },
+}
+
+/// Runs the command line and returns its exit code.
+#[must_use]
+pub fn run() -> Exit {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let wanted = !error.use_stderr();
+            // Help that nobody reads to its end is no failure.
+            let _ = error.print();
+            return if wanted { Exit::Done } else { Exit::Error };
+        }
+    };
+    color::choose(arguments.color);
+    let supervises = matches!(arguments.verb, Verb::Supervise { .. });
+    // A supervisor lives as long as its server: it gets by with one thread.
+    let mut builder = if supervises {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
+    let runtime = match builder.enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            anstream::eprintln!("error: cannot start: {error}");
+            return Exit::Error;
+        }
+    };
+    let exit = runtime.block_on(perform(arguments.verb)).unwrap_or_else(|problem| problem.tell());
+    runtime.shutdown_background();
+    exit
+}
+
+async fn perform(verb: Verb) -> Result<Exit, problem::Problem> {
+    match verb {
+        Verb::Validate(arguments) => verbs::validate::run(&arguments),
+        Verb::Plan(arguments) => verbs::plan::run(&arguments).await,
+        Verb::Diff(arguments) => verbs::diff::run(&arguments).await,
+        Verb::Apply(arguments) => verbs::apply::run(&arguments).await,
+        Verb::Status(arguments) => verbs::status::run(&arguments).await,
+        Verb::History(arguments) => verbs::history::run(&arguments),
+        Verb::Show(arguments) => verbs::show::run(&arguments),
+        Verb::Rollback(arguments) => verbs::rollback::run(&arguments).await,
+        Verb::Down(arguments) => verbs::down::run(&arguments).await,
+        Verb::Observe(arguments) => verbs::observe::run(&arguments).await,
+        Verb::Schema => {
+            let schema = serde_json::to_string_pretty(&crate::manifest::schema()).unwrap_or_default();
+            problem::print(&format!("{schema}\n"))?;
+            Ok(Exit::Done)
+        }
+        Verb::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "llamero", &mut text);
+            problem::print(&String::from_utf8_lossy(&text))?;
+            Ok(Exit::Done)
+        }
+        Verb::Supervise { folder } => {
+            let code = crate::systems::process::supervise(&folder).await;
+            Ok(if code == 0 { Exit::Done } else { Exit::Error })
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What happens while a plan is walked: bars on a terminal, plain lines elsewhere, one JSON object a line when asked.
+
+use super::color::{color, styled};
+use super::problem;
+use crate::apply::Event;
+use crate::plan::Phase;
+use crate::resource::Bytes;
+use anstyle::AnsiColor;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often a step that takes long is told of where there are no bars.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// Tells what happens.
+pub(super) struct Progress {
+    json: bool,
+    bars: Option<MultiProgress>,
+    steps: Mutex<BTreeMap<String, Step>>,
+}
+
+struct Step {
+    bar: Option<ProgressBar>,
+    told: Instant,
+    begun: Instant,
+}
+
+impl Progress {
+    pub(super) fn new(json: bool) -> Self {
+        let terminal = std::io::stderr().is_terminal() && !json;
+        let bars = terminal.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
+        Self { json, bars, steps: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// Tells of one event.
+    pub(super) fn tell(&self, event: Event) {
+        if self.json {
+            // Whoever reads has gone away; the work goes on.
+            let _ = problem::print(&format!("{}\n", serde_json::to_string(&event).unwrap_or_default()));
+            return;
+        }
+        match event {
+            Event::Phase { phase, .. } => {
+                let words = match phase {
+                    Phase::Stage => "Preparing",
+                    Phase::Switch => "Changing what runs",
+                    Phase::Prune => "Clearing away",
+                };
+                self.line(&styled(anstyle::Style::new().bold(), words));
+            }
+            Event::Started { step, .. } => self.begin(step),
+            Event::Progress { step, done, total, note } => self.go_on(&step, done, total, note.as_deref()),
+            Event::Done { step, took_ms } => {
+                self.end(&step);
+                let took = if took_ms >= 1000 { format!(" in {} s", took_ms.div_ceil(1000)) } else { String::new() };
+                self.line(&format!("  {} {step}{took}", styled(color(AnsiColor::Green), "done")));
+            }
+            Event::Failed { step, why } => {
+                self.end(&step);
+                let why = why.lines().next().unwrap_or_default().to_owned();
+                self.line(&format!("  {} {step}: {why}", styled(color(AnsiColor::Red), "failed")));
+            }
+            Event::Settling { for_ms } => {
+                self.line(&format!("Watching that all stays well for {} s", for_ms.div_ceil(1000)));
+            }
+            Event::GoingBack { to } => {
+                let to =
+                    to.map_or_else(|| "to how it was before".to_owned(), |number| format!("to generation {number}"));
+                self.line(&styled(color(AnsiColor::Yellow).bold(), &format!("Going back {to}")));
+            }
+            Event::Committed { .. } => {}
+        }
+    }
+
+    fn line(&self, text: &str) {
+        match &self.bars {
+            Some(bars) => {
+                let text = if super::color::on_errors() { text.to_owned() } else { plain(text) };
+                // A terminal that went away is not worth stopping for.
+                let _ = bars.println(text);
+            }
+            None => anstream::eprintln!("{text}"),
+        }
+    }
+
+    fn begin(&self, step: String) {
+        let bar = self.bars.as_ref().map(|bars| {
+            let bar = bars.add(ProgressBar::new_spinner());
+            bar.set_style(spinner());
+            bar.set_prefix(step.clone());
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        });
+        let now = Instant::now();
+        self.steps().insert(step, Step { bar, told: now, begun: now });
+    }
+
+    fn go_on(&self, step: &str, done: Option<u64>, total: Option<u64>, note: Option<&str>) {
+        let mut line = None;
+        if let Some(known) = self.steps().get_mut(step) {
+            match (&known.bar, done, total) {
+                (Some(bar), Some(done), Some(total)) => {
+                    if bar.length() != Some(total) {
+                        bar.set_length(total);
+                        bar.set_style(bytes());
+                    }
+                    bar.set_position(done);
+                }
+                (Some(bar), Some(done), None) => bar.set_message(Bytes(done).to_string()),
+                (Some(bar), None, _) => bar.set_message(shortened(note.unwrap_or_default())),
+                (None, ..) if known.told.elapsed() >= EVERY => {
+                    known.told = Instant::now();
+                    line = Some(in_words(step, done, total, note, known.begun.elapsed()));
+                }
+                (None, ..) => {}
+            }
+        }
+        if let Some(line) = line {
+            self.line(&line);
+        }
+    }
+
+    fn end(&self, step: &str) {
+        if let Some(Step { bar: Some(bar), .. }) = self.steps().remove(step) {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn steps(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Step>> {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn in_words(step: &str, done: Option<u64>, total: Option<u64>, note: Option<&str>, since: Duration) -> String {
+    let how_far = match (done, total) {
+        (Some(done), Some(total)) => format!("{} of {}", Bytes(done), Bytes(total)),
+        (Some(done), None) => Bytes(done).to_string(),
+        _ => shortened(note.unwrap_or("still at it")),
+    };
+    format!("  … {step}, {} s: {how_far}", since.as_secs())
+}
+
+fn shortened(text: &str) -> String {
+    let line = text.trim();
+    if line.chars().count() <= 44 {
+        return line.to_owned();
+    }
+    format!("{}…", line.chars().take(43).collect::<String>())
+}
+
+fn plain(text: &str) -> String {
+    anstream::adapter::strip_str(text).to_string()
+}
+
+fn spinner() -> ProgressStyle {
+    ProgressStyle::with_template("  {spinner} {prefix} {elapsed} {wide_msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+fn bytes() -> ProgressStyle {
+    let template = "  {spinner} {prefix} {wide_bar} {binary_bytes}/{binary_total_bytes} {eta}";
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}

@@ -1,0 +1,221 @@
+//! `llamero apply`: makes the machine match the manifest, or a saved plan.
+
+use super::super::color::{self, color, styled};
+use super::super::exit::Exit;
+use super::super::problem::{Problem, error, note, print};
+use super::super::progress::Progress;
+use super::super::{ManifestArgument, consent, load};
+use super::plan::{SavedPlan, exit};
+use crate::apply::Failure;
+use crate::history::{Ending, StepResult};
+use crate::observe::Depth;
+use crate::plan::{Plan, text};
+use crate::resource::Kind;
+use crate::turn::{Choices, Finished, Prepared, Stack, execute, prepare};
+use anstyle::AnsiColor;
+use serde_json::json;
+use std::time::Instant;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The manifest, or a plan that was saved
+    #[command(flatten)]
+    manifest: ManifestArgument,
+    /// Agree to the changes beforehand
+    #[arg(short, long)]
+    yes: bool,
+    /// Stop at the first failure instead of going on with what does not depend on it
+    #[arg(long)]
+    fail_fast: bool,
+    /// Print what happens as one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
+    let saved = arguments.manifest.manifest.as_deref().map(SavedPlan::read).transpose()?.flatten();
+    let argument = match &saved {
+        Some(saved) => &ManifestArgument { manifest: Some(saved.manifest.clone()) },
+        None => &arguments.manifest,
+    };
+    let loaded = load::manifest(argument)?;
+    let wish = load::wish(&loaded).await?;
+    let stack = load::stack(&loaded.manifest.stack.value, &loaded.places)?;
+    let _lock = stack.history.lock(&command())?;
+    let current = stack.history.current()?;
+    if let Some(moved) = saved.as_ref().and_then(|saved| saved.moved(&wish.manifest_digest, current)) {
+        return Err(stale(&moved));
+    }
+    let choices = Choices { fail_fast: arguments.fail_fast, purge: false };
+    let prepared = prepare(&stack, wish, Depth::Health, choices).await?;
+    if let Some(saved) = &saved
+        && saved.plan != serde_json::to_value(&prepared.plan).unwrap_or_default()
+    {
+        return Err(stale("the machine is not as it was"));
+    }
+    carry_out(&stack, prepared, choices, &Manner { yes: arguments.yes || saved.is_some(), json: arguments.json }).await
+}
+
+fn stale(moved: &str) -> Problem {
+    Problem::new(Exit::Stale, format!("the saved plan is out of date: {moved}; nothing was changed"))
+        .hint("plan again: `llamero plan -o FILE`")
+}
+
+/// Returns what llamero was called with, for whoever finds the lock taken.
+pub(super) fn command() -> String {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    format!("llamero {}", words.join(" "))
+}
+
+/// How a turn talks to people.
+pub(super) struct Manner {
+    /// Whether they have agreed already.
+    pub(super) yes: bool,
+    /// Whether a program listens.
+    pub(super) json: bool,
+}
+
+/// Shows a plan, asks, walks it and says how it ended.
+pub(super) async fn carry_out(
+    stack: &Stack,
+    prepared: Prepared,
+    choices: Choices,
+    manner: &Manner,
+) -> Result<Exit, Problem> {
+    let plan = &prepared.plan;
+    if manner.json {
+        print(&format!("{}\n", json!({ "event": "planned", "plan": plan })))?;
+    } else {
+        anstream::eprintln!("{}", color::text(&text::lines(plan)).trim_end());
+    }
+    if !plan.refusals.is_empty() {
+        return Ok(exit(plan, false));
+    }
+    if plan.is_empty() && is_committed(stack, &prepared)? {
+        return Ok(Exit::Done);
+    }
+    if !plan.is_empty() {
+        consent::ask("Apply these changes?", manner.yes)?;
+    }
+    let begun = Instant::now();
+    let cancel = CancellationToken::new();
+    let progress = Progress::new(manner.json);
+    let report = |event| progress.tell(event);
+    let plan = plan.clone();
+    let finished = tokio::select! {
+        finished = execute(stack, prepared, choices, &report, &cancel) => finished?,
+        never = interrupts(&cancel) => match never {},
+    };
+    if manner.json {
+        let last = json!({
+            "event": "finished", "generation": finished.generation, "current": finished.current,
+            "outcome": finished.outcome,
+        });
+        print(&format!("{last}\n"))?;
+    }
+    Ok(tell(stack, &plan, &finished, begun))
+}
+
+fn is_committed(stack: &Stack, prepared: &Prepared) -> Result<bool, Problem> {
+    let committed = stack.history.committed()?;
+    Ok(committed.is_some_and(|generation| generation.wish.desired == prepared.wish.desired))
+}
+
+/// Waits for people who want it to stop: the first time it ends in order, the second time at once.
+async fn interrupts(cancel: &CancellationToken) -> std::convert::Infallible {
+    let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) else { std::future::pending().await };
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if cancel.is_cancelled() {
+            #[expect(clippy::exit, reason = "every write is whole, so stopping here harms nothing")]
+            std::process::exit(Exit::Interrupted as i32);
+        }
+        note("stopping after what is under way; once more to stop at once");
+        cancel.cancel();
+    }
+}
+
+/// Says how a turn ended, and returns the exit code.
+fn tell(stack: &Stack, plan: &Plan, finished: &Finished, begun: Instant) -> Exit {
+    for failure in finished.failures.iter().chain(&finished.later_failures) {
+        tell_failure(failure);
+    }
+    let counts = counts(finished);
+    let number = finished.generation;
+    let on = finished.current.map_or_else(
+        || "the machine is as it was before".to_owned(),
+        |current| format!("the machine is on generation {current}"),
+    );
+    let (exit, text) = match finished.outcome.ending {
+        Ending::Committed if !finished.later_failures.is_empty() => {
+            (Exit::Changes, format!("Applied generation {number}, and not everything could be cleared away: {counts}."))
+        }
+        Ending::Committed => {
+            let seconds = begun.elapsed().as_secs();
+            (Exit::Done, format!("Applied generation {number} in {seconds} s: {counts}."))
+        }
+        Ending::Abandoned => (Exit::Error, format!("Nothing that runs was touched; {on}: {counts}.")),
+        Ending::RolledBack => {
+            (Exit::RolledBack, format!("Generation {number} failed and was taken back; {on} and healthy: {counts}."))
+        }
+        Ending::Interrupted => (Exit::Interrupted, format!("Interrupted: {counts}. Run it again to go on.")),
+        Ending::Stuck => (Exit::Stuck, format!("Generation {number} failed and a person is needed: {counts}.")),
+    };
+    let tone = if exit == Exit::Done { AnsiColor::Green } else { AnsiColor::Yellow };
+    anstream::eprintln!("{}", styled(color(tone).bold(), &text));
+    for id in &finished.outcome.unhealthy_before {
+        note(&format!("{id} is not healthy, as before"));
+    }
+    if exit == Exit::Stuck {
+        tell_commands(stack, plan, finished);
+    }
+    if exit == Exit::Done && !finished.outcome.unhealthy_before.is_empty() { Exit::Changes } else { exit }
+}
+
+fn counts(finished: &Finished) -> String {
+    let count = |result| finished.outcome.steps.iter().filter(|step| step.result == result).count();
+    let back = finished.outcome.way_back.iter().filter(|step| step.result == StepResult::Done).count();
+    let parts = [
+        (count(StepResult::Done), "done"),
+        (count(StepResult::Failed), "failed"),
+        (count(StepResult::NotAttempted), "not attempted"),
+        (back, "taken back"),
+    ];
+    let parts: Vec<String> =
+        parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") }
+}
+
+fn tell_failure(failure: &Failure) {
+    let on = failure.on.as_ref().map(|on| format!("{on}: ")).unwrap_or_default();
+    error(&format!("{on}{}", failure.why), None);
+    for line in &failure.log {
+        anstream::eprintln!("  {} {line}", styled(anstyle::Style::new().dimmed(), "|"));
+    }
+    if let Some(hint) = &failure.hint {
+        anstream::eprintln!("{} {hint}", styled(color(AnsiColor::Cyan), "hint:"));
+    }
+}
+
+/// Prints what a person can do when going back could not finish.
+fn tell_commands(stack: &Stack, plan: &Plan, finished: &Finished) {
+    anstream::eprintln!("What to do:");
+    for change in plan.changes.iter().filter(|change| change.on.kind.runs()) {
+        let name = &change.on.name;
+        match change.on.kind {
+            Kind::Unit => anstream::eprintln!("  systemctl --user status {name}.service"),
+            _ => anstream::eprintln!("  less {}", stack.systems.processes.log(name).display()),
+        }
+    }
+    anstream::eprintln!("  llamero status --stack {}", stack.name);
+    if let Some(current) = finished.current {
+        anstream::eprintln!("  llamero rollback --stack {} --to {current}", stack.name);
+    }
+    anstream::eprintln!("  llamero down --stack {}", stack.name);
+}

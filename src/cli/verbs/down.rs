@@ -1,0 +1,65 @@
+//! `llamero down`: the wish for nothing, by the same way as every other.
+
+use super::super::exit::Exit;
+use super::super::problem::{Problem, note};
+use super::super::{StackArgument, load};
+use super::apply::{Manner, carry_out, command};
+use crate::desired::{Desired, Drift, Policy};
+use crate::history::Wish;
+use crate::observe::Depth;
+use crate::resource::{Digest, Kind, Spec};
+use crate::systems::{clock, files};
+use crate::turn::{Choices, prepare};
+use std::path::PathBuf;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    stack: StackArgument,
+    /// Remove models, environments and the history too
+    #[arg(long)]
+    purge: bool,
+    /// Agree to the changes beforehand
+    #[arg(short, long)]
+    yes: bool,
+    /// Print what happens as one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
+    let stack = load::stack_of(&arguments.stack)?;
+    let _lock = stack.history.lock(&command())?;
+    let policy = Policy { drift: Drift::Correct, prune: true, rollback: false };
+    let wish = Wish {
+        begun: clock::now(),
+        llamero: env!("CARGO_PKG_VERSION").to_owned(),
+        manifest: PathBuf::new(),
+        manifest_digest: Digest::of(""),
+        manifest_text: String::new(),
+        origin: Some("down".to_owned()),
+        desired: Desired::nothing(stack.name.clone(), policy),
+    };
+    let choices = Choices { purge: arguments.purge, ..Choices::default() };
+    let inventory = stack.history.inventory()?;
+    let prepared = prepare(&stack, wish, Depth::State, choices).await?;
+    let exit = carry_out(&stack, prepared, choices, &Manner { yes: arguments.yes, json: arguments.json }).await?;
+    if exit != Exit::Done {
+        return Ok(exit);
+    }
+    files::remove_empty_folder(&stack.history.folder().join("secrets"));
+    let secrets = inventory.iter().filter_map(|resource| match &resource.spec {
+        Spec::Secret(secret) => Some(secret.path.display().to_string()),
+        _ => None,
+    });
+    let secrets: Vec<String> = secrets.collect();
+    if arguments.purge {
+        stack.history.forget()?;
+    } else if inventory.iter().any(|resource| matches!(resource.id.kind, Kind::Artifact | Kind::Environment)) {
+        note("models, environments and the history are kept; `llamero down --purge` removes them too");
+    }
+    if !secrets.is_empty() {
+        note(&format!("kept, for it may be known to others: {}", secrets.join(", ")));
+    }
+    Ok(exit)
+}

@@ -1,0 +1,90 @@
+//! `llamero history`: lists what was applied.
+
+use super::super::exit::Exit;
+use super::super::problem::{Problem, print, print_json};
+use super::super::{StackArgument, load};
+use crate::history::{Ending, Generation, StepResult};
+use serde::Serialize;
+
+/// The version of the JSON form.
+const SCHEMA: u32 = 1;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    stack: StackArgument,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Entry {
+    generation: u64,
+    current: bool,
+    begun: String,
+    ending: &'static str,
+    origin: String,
+    why: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Document {
+    schema: u32,
+    stack: String,
+    generations: Vec<Entry>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Problem> {
+    let stack = load::stack_of(&arguments.stack)?;
+    let current = stack.history.current()?;
+    let generations: Vec<Entry> = stack.history.all()?.iter().map(|generation| entry(generation, current)).collect();
+    if arguments.json {
+        print_json(&Document { schema: SCHEMA, stack: stack.name, generations })?;
+        return Ok(Exit::Done);
+    }
+    if generations.is_empty() {
+        print(&format!("nothing was applied yet to the stack `{}`\n", stack.name))?;
+        return Ok(Exit::Done);
+    }
+    let mut text = String::new();
+    for entry in generations.iter().rev() {
+        let mark = if entry.current { '*' } else { ' ' };
+        text.push_str(&format!(
+            "{mark} {:>4}  {}  {:<12} {}\n",
+            entry.generation, entry.begun, entry.ending, entry.origin
+        ));
+        if let Some(why) = &entry.why {
+            text.push_str(&format!("          {}\n", why.lines().next().unwrap_or_default()));
+        }
+    }
+    print(&text)?;
+    Ok(Exit::Done)
+}
+
+fn entry(generation: &Generation, current: Option<u64>) -> Entry {
+    let steps = generation.outcome.iter().flat_map(|outcome| &outcome.steps);
+    let failed = steps.filter(|step| step.result == StepResult::Failed).find_map(|step| step.why.clone());
+    let manifest = generation.wish.manifest.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Entry {
+        generation: generation.number,
+        current: current == Some(generation.number),
+        // Without the offset and the seconds: what is listed is recent and from here.
+        begun: generation.wish.begun.chars().take(16).collect(),
+        ending: word(generation),
+        origin: generation.wish.origin.clone().unwrap_or(manifest),
+        why: failed,
+    }
+}
+
+/// Returns one word for how a generation ended.
+pub(super) fn word(generation: &Generation) -> &'static str {
+    match generation.outcome.as_ref().map(|outcome| outcome.ending) {
+        Some(Ending::Committed) => "good",
+        Some(Ending::Abandoned) => "abandoned",
+        Some(Ending::RolledBack) => "rolled-back",
+        Some(Ending::Stuck) => "failed",
+        Some(Ending::Interrupted) => "interrupted",
+        None => "unfinished",
+    }
+}

@@ -1,0 +1,152 @@
+//! `llamero plan`: shows what would change. Writes nothing but the file that it is asked to save itself to.
+
+use super::super::color;
+use super::super::exit::Exit;
+use super::super::problem::{Problem, note, print, print_json};
+use super::super::{ManifestArgument, load};
+use crate::observe::Depth;
+use crate::observed::Observed;
+use crate::plan::{Plan, RefusalKind, plan, text};
+use crate::resource::Digest;
+use crate::systems::files;
+use crate::turn::{Choices, Prepared, Stack, prepare};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// The version of a saved plan's form.
+const SCHEMA: u32 = 1;
+
+/// The largest observation or saved plan that is read, in bytes.
+const LIMIT: u64 = 256 << 20;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    manifest: ManifestArgument,
+    /// Save the plan, to apply exactly this later
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+    /// Exit with 2 when there are changes
+    #[arg(long)]
+    detailed_exitcode: bool,
+    /// Plan against what `llamero observe` printed instead of this machine
+    #[arg(long, value_name = "FILE")]
+    observed: Option<PathBuf>,
+}
+
+/// A plan on disk. It is compared and never believed: what is applied is always planned anew.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SavedPlan {
+    /// Also tells a saved plan from a manifest.
+    pub(super) llamero_plan: u32,
+    /// The llamero that saved it.
+    pub(super) llamero: String,
+    /// The stack's name.
+    pub(super) stack: String,
+    /// The manifest's file.
+    pub(super) manifest: PathBuf,
+    /// The digest of the manifest's text.
+    pub(super) manifest_digest: Digest,
+    /// The generation that the machine was on.
+    pub(super) generation: Option<u64>,
+    /// The plan.
+    pub(super) plan: serde_json::Value,
+}
+
+impl SavedPlan {
+    pub(super) fn new(prepared: &Prepared, generation: Option<u64>) -> Self {
+        Self {
+            llamero_plan: SCHEMA,
+            llamero: env!("CARGO_PKG_VERSION").to_owned(),
+            stack: prepared.wish.desired.stack.clone(),
+            manifest: prepared.wish.manifest.clone(),
+            manifest_digest: prepared.wish.manifest_digest.clone(),
+            generation,
+            plan: serde_json::to_value(&prepared.plan).unwrap_or_default(),
+        }
+    }
+
+    /// Reads a saved plan; `None` when the file is something else.
+    pub(super) fn read(path: &Path) -> Result<Option<Self>, Problem> {
+        let Some(text) = files::read(path, LIMIT)? else { return Ok(None) };
+        if !text.trim_start().starts_with('{') || !text.contains("\"llamero_plan\"") {
+            return Ok(None);
+        }
+        let damaged = |error| Problem::new(Exit::Error, format!("{} is a damaged plan: {error}", path.display()));
+        serde_json::from_str(&text).map(Some).map_err(damaged)
+    }
+
+    /// Returns what moved since it was saved, as far as that can be told before planning anew.
+    pub(super) fn moved(&self, digest: &Digest, generation: Option<u64>) -> Option<String> {
+        if self.llamero_plan != SCHEMA || self.llamero != env!("CARGO_PKG_VERSION") {
+            return Some(format!("it was saved by llamero {}", self.llamero));
+        }
+        if self.manifest_digest != *digest {
+            return Some(format!("{} was changed", self.manifest.display()));
+        }
+        let shown = |number: Option<u64>| number.map_or_else(|| "none".to_owned(), |number| number.to_string());
+        (self.generation != generation).then(|| {
+            format!("the machine was on generation {} and is on {}", shown(self.generation), shown(generation))
+        })
+    }
+}
+
+pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
+    let loaded = load::manifest(&arguments.manifest)?;
+    let wish = load::wish(&loaded).await?;
+    let stack = load::stack(&loaded.manifest.stack.value, &loaded.places)?;
+    tell_occupant(&stack);
+    let plan = if let Some(path) = &arguments.observed {
+        plan(&wish.desired, &recorded(path)?, &stack.history.past()?)
+    } else {
+        let prepared = prepare(&stack, wish, Depth::State, Choices::default()).await?;
+        if let Some(path) = &arguments.output {
+            let saved = SavedPlan::new(&prepared, stack.history.current()?);
+            let saved = serde_json::to_string_pretty(&saved).unwrap_or_default();
+            files::write(path, saved.as_bytes(), files::PRIVATE)?;
+        }
+        prepared.plan
+    };
+    if arguments.json {
+        print_json(&Document { schema: SCHEMA, plan: &plan })?;
+    } else {
+        print(&color::text(&text::lines(&plan)))?;
+        if let Some(path) = arguments.output.as_ref().filter(|_| plan.refusals.is_empty()) {
+            note(&format!("saved; `llamero apply {}` applies exactly this", path.display()));
+        }
+    }
+    Ok(exit(&plan, arguments.detailed_exitcode))
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    #[serde(flatten)]
+    plan: &'a Plan,
+}
+
+fn recorded(path: &Path) -> Result<Observed, Problem> {
+    let text = files::read(path, LIMIT)?;
+    let text = text.ok_or_else(|| Problem::new(Exit::Error, format!("there is no file {}", path.display())))?;
+    serde_json::from_str(&text)
+        .map_err(|error| Problem::new(Exit::Error, format!("{} is not an observation: {error}", path.display())))
+}
+
+/// Says who is at work on the stack, if anybody is.
+pub(super) fn tell_occupant(stack: &Stack) {
+    if let Some(occupant) = stack.history.occupant() {
+        note(&format!("the stack is being changed right now by {occupant}"));
+    }
+}
+
+/// Returns the exit code that a plan calls for by itself.
+pub(super) fn exit(plan: &Plan, detailed: bool) -> Exit {
+    let policy = |kind| matches!(kind, RefusalKind::NotOurs | RefusalKind::OverBudget);
+    if !plan.refusals.is_empty() {
+        return if plan.refusals.iter().all(|refusal| policy(refusal.kind)) { Exit::Refused } else { Exit::Error };
+    }
+    if detailed && !plan.changes.is_empty() { Exit::Changes } else { Exit::Done }
+}

@@ -1,0 +1,59 @@
+//! `llamero rollback`: goes to an earlier generation, by a new plan from what is live now.
+
+use super::super::exit::Exit;
+use super::super::problem::Problem;
+use super::super::{StackArgument, load};
+use super::apply::{Manner, carry_out, command};
+use crate::history::Wish;
+use crate::observe::Depth;
+use crate::systems::clock;
+use crate::turn::{Choices, prepare};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    stack: StackArgument,
+    /// The generation to go to [default: the good one before the current one]
+    #[arg(long, value_name = "GENERATION")]
+    to: Option<u64>,
+    /// Agree to the changes beforehand
+    #[arg(short, long)]
+    yes: bool,
+    /// Print what happens as one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
+    let stack = load::stack_of(&arguments.stack)?;
+    let _lock = stack.history.lock(&command())?;
+    let number = match arguments.to {
+        Some(number) => number,
+        None => before_current(&stack)?,
+    };
+    let generation = stack.history.load(number)?;
+    if !generation.is_committed() {
+        let problem = Problem::new(Exit::Refused, format!("generation {number} was never a good one"));
+        return Err(problem.hint("`llamero history` says which were"));
+    }
+    let origin = Some(format!("rollback to generation {number}"));
+    let wish = Wish { begun: clock::now(), llamero: env!("CARGO_PKG_VERSION").to_owned(), origin, ..generation.wish };
+    let choices = Choices::default();
+    let prepared = prepare(&stack, wish, Depth::Health, choices).await?;
+    carry_out(&stack, prepared, choices, &Manner { yes: arguments.yes, json: arguments.json }).await
+}
+
+fn before_current(stack: &crate::turn::Stack) -> Result<u64, Problem> {
+    let current = stack.history.current()?;
+    let wish = current.map(|number| stack.history.load(number)).transpose()?.map(|good| good.wish.desired);
+    let good = stack.history.all()?;
+    let earlier = good.iter().rev().find(|generation| {
+        generation.is_committed()
+            && current.is_some_and(|current| generation.number < current)
+            && wish.as_ref() != Some(&generation.wish.desired)
+    });
+    earlier.map(|generation| generation.number).ok_or_else(|| {
+        Problem::new(Exit::Error, "there is no earlier good generation to go back to")
+            .hint("`llamero history` lists them all")
+    })
+}

@@ -1,0 +1,69 @@
+//! `llamero show`: one generation, with what it wished for and how it went.
+
+use super::super::exit::Exit;
+use super::super::problem::{Problem, print, print_json};
+use super::super::{StackArgument, load};
+use super::history::word;
+use crate::history::StepResult;
+use serde_json::json;
+
+/// The version of the JSON form.
+const SCHEMA: u32 = 1;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The generation
+    #[arg(value_name = "GENERATION")]
+    generation: u64,
+    #[command(flatten)]
+    stack: StackArgument,
+    /// Print the manifest that it was made of, and nothing else
+    #[arg(long)]
+    manifest_text: bool,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Problem> {
+    let stack = load::stack_of(&arguments.stack)?;
+    let generation = stack.history.load(arguments.generation)?;
+    let wish = &generation.wish;
+    if arguments.manifest_text {
+        print(&wish.manifest_text)?;
+        return Ok(Exit::Done);
+    }
+    if arguments.json {
+        let resources: Vec<_> = wish.desired.resources.values().collect();
+        print_json(&json!({
+            "schema": SCHEMA, "stack": stack.name, "generation": generation.number, "begun": wish.begun,
+            "llamero": wish.llamero, "manifest": wish.manifest, "origin": wish.origin, "resources": resources,
+            "outcome": generation.outcome,
+        }))?;
+        return Ok(Exit::Done);
+    }
+    let mut text = format!("generation {} of {}: {}\n", generation.number, stack.name, word(&generation));
+    text.push_str(&format!("  begun     {}\n  by        llamero {}\n", wish.begun, wish.llamero));
+    match &wish.origin {
+        Some(origin) => text.push_str(&format!("  from      {origin}\n")),
+        None => text.push_str(&format!("  from      {}\n", wish.manifest.display())),
+    }
+    text.push_str("resources\n");
+    for resource in wish.desired.resources.values() {
+        text.push_str(&format!("  {:<40} {}\n", resource.id, resource.role));
+    }
+    if let Some(outcome) = &generation.outcome {
+        text.push_str("steps\n");
+        for step in outcome.steps.iter().chain(&outcome.way_back) {
+            let result = match step.result {
+                StepResult::Done => "done",
+                StepResult::Failed => "failed",
+                StepResult::NotAttempted => "not attempted",
+            };
+            let why = step.why.as_ref().and_then(|why| why.lines().next()).map(|why| format!(": {why}"));
+            text.push_str(&format!("  {result:<13} {}{}\n", step.step, why.unwrap_or_default()));
+        }
+    }
+    print(&text)?;
+    Ok(Exit::Done)
+}

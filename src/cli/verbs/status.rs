@@ -1,0 +1,79 @@
+//! `llamero status`: how the stack fares, against the last good generation.
+
+use super::super::color::{self, color, styled};
+use super::super::exit::Exit;
+use super::super::problem::{Problem, print, print_json};
+use super::super::{StackArgument, load};
+use crate::desired::{Desired, Drift, Policy};
+use crate::observe::{Depth, observe};
+use crate::plan::{Plan, plan, text};
+use crate::status::{Status, Word, status};
+use anstyle::AnsiColor;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    stack: StackArgument,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
+    let stack = load::stack_of(&arguments.stack)?;
+    let changing = stack.history.occupant().map(|occupant| occupant.to_string());
+    let good = stack.history.committed()?;
+    let number = good.as_ref().map(|good| good.number);
+    let nothing = || Desired::nothing(stack.name.clone(), Policy::default());
+    let mut desired = good.map_or_else(nothing, |good| good.wish.desired);
+    // All of it is shown, whatever is to be done about it.
+    desired.policy = Policy { drift: Drift::Correct, prune: true, ..desired.policy };
+    let observed = observe(&stack.systems, &desired, &stack.history.inventory()?, Depth::Health).await;
+    let plan = plan(&desired, &observed, &stack.history.past()?);
+    let status = status(&desired, &observed, plan.clone(), number, changing);
+    if arguments.json {
+        print_json(&status)?;
+    } else {
+        print(&lines(&status, &plan))?;
+    }
+    Ok(if status.well { Exit::Done } else { Exit::Changes })
+}
+
+fn lines(status: &Status, plan: &Plan) -> String {
+    let mut text = match status.generation {
+        Some(number) => format!("{}: generation {number}\n", status.stack),
+        None => format!("{}: nothing was applied yet\n", status.stack),
+    };
+    if let Some(changing) = &status.changing {
+        text.push_str(&format!("  being changed right now by {changing}\n"));
+    }
+    let width = status.servers.iter().map(|server| server.id.to_string().len()).max().unwrap_or(0);
+    for server in &status.servers {
+        let tone = match server.state {
+            Word::Healthy => AnsiColor::Green,
+            Word::Loading => AnsiColor::Yellow,
+            Word::Unhealthy | Word::Down | Word::Unknown => AnsiColor::Red,
+        };
+        let ports: Vec<String> = server.ports.iter().map(|port| format!(":{port}")).collect();
+        let memory = server.memory.map(|memory| memory.to_string()).unwrap_or_default();
+        let word = styled(color(tone), &format!("{:<9}", server.state.as_str()));
+        let id = server.id.to_string();
+        let line = format!("  {word} {id:<width$}  {:<6} {memory}", ports.join(" "));
+        text.push_str(line.trim_end());
+        text.push('\n');
+        if let Some(why) = &server.why {
+            text.push_str(&format!("            {why}\n"));
+        }
+        if server.restarts > 0 {
+            text.push_str(&format!("            started again {} times by its runtime\n", server.restarts));
+        }
+    }
+    if !plan.changes.is_empty() || !plan.refusals.is_empty() {
+        text.push_str("\nnot as the last good generation left it:\n");
+        let mut lines = text::lines(plan);
+        lines.pop();
+        text.push_str(&color::text(&lines));
+        text.push_str("`llamero apply` puts it right\n");
+    }
+    text
+}

@@ -1,0 +1,29 @@
+//! `llamero validate`: checks a manifest and touches nothing.
+
+use super::super::exit::Exit;
+use super::super::problem::{Problem, print};
+use super::super::{ManifestArgument, load};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    manifest: ManifestArgument,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Problem> {
+    let loaded = load::manifest(&arguments.manifest)?;
+    let manifest = &loaded.manifest;
+    let counts = [
+        (manifest.providers.0.len(), "provider"),
+        (manifest.models.0.len(), "model"),
+        (manifest.services.0.len(), "service"),
+    ];
+    let counts: Vec<String> = counts
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}{}", if count == 1 { "" } else { "s" }))
+        .collect();
+    let path = loaded.path.display();
+    print(&format!("{path}: the stack `{}` is sound: {}\n", manifest.stack.value, counts.join(", ")))?;
+    Ok(Exit::Done)
+}

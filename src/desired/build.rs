@@ -1,0 +1,286 @@
+//! The builder that the engines write their resources with: names, environments, commands, secrets and common fields.
+
+use super::facts::{Facts, SecretFact, program_of, reference};
+use crate::manifest::{Common, HealthSettings, Install, Manifest, RuntimeName, SecretSource, Spanned};
+use crate::render::quote;
+use crate::resource::{
+    Content, Digest, Environment, FileSpec, GeneratedSecret, Input, Kind, Limits, Note, Piece, Probe, Resource,
+    ResourceId, Run, RunFile, Runtime, Seconds, SecretReference, Spec,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// How long a server may take to be healthy when nobody says otherwise.
+const TIMEOUT: Seconds = Seconds::new(120);
+
+/// How long a server must stay healthy when nobody says otherwise.
+const STABLE_FOR: Seconds = Seconds::new(10);
+
+/// How long a server may take to stop.
+const STOP_TIMEOUT: Seconds = Seconds::new(30);
+
+pub(super) struct Builder<'a> {
+    pub(super) manifest: &'a Manifest,
+    pub(super) facts: &'a Facts,
+    pub(super) resources: BTreeMap<ResourceId, Resource>,
+    pub(super) notes: Vec<(Note, String, Range<usize>)>,
+}
+
+/// A server in the making: what an engine says of it beyond the common fields.
+pub(super) struct Server<'a> {
+    /// Its name within the stack, such as `gateway`.
+    pub(super) part: String,
+    /// The part of the manifest that it serves.
+    pub(super) role: String,
+    /// Where in the manifest it is declared.
+    pub(super) span: Range<usize>,
+    /// One line that says what it is.
+    pub(super) description: String,
+    /// The common fields.
+    pub(super) common: Common<'a>,
+    /// The command when the manifest says none.
+    pub(super) program: Option<&'a str>,
+    /// The engine's own words after the command.
+    pub(super) arguments: Vec<String>,
+    /// The engine's own variables.
+    pub(super) environment: BTreeMap<String, String>,
+    /// The engine's own secret variables.
+    pub(super) secrets: Vec<(String, &'a SecretSource)>,
+    /// Ports that it listens on.
+    pub(super) ports: Vec<u16>,
+    /// How it shows that it is healthy.
+    pub(super) probe: Probe,
+    /// Files and artifacts that it reads when it starts.
+    pub(super) inputs: Vec<Input>,
+    /// What must be there before it starts.
+    pub(super) needs: BTreeSet<ResourceId>,
+    /// Further words at the end.
+    pub(super) last: Vec<String>,
+    /// The folder in which it runs.
+    pub(super) working_directory: Option<PathBuf>,
+}
+
+impl Builder<'_> {
+    pub(super) fn note(&mut self, note: Note, path: impl Into<String>, span: &Range<usize>) {
+        self.notes.push((note, path.into(), span.clone()));
+    }
+
+    pub(super) fn not_yet(&mut self, what: &str, path: impl Into<String>, span: &Range<usize>) {
+        let note = Note::error("not-yet-supported", format!("{what} cannot be applied by this version of llamero yet"));
+        self.note(note.hint("it is read and checked, and nothing was changed"), path, span);
+    }
+
+    pub(super) fn add(&mut self, resource: Resource) {
+        self.resources.insert(resource.id.clone(), resource);
+    }
+
+    /// Returns a part's name as a resource's name: one that a unit and a folder can have.
+    pub(super) fn name(part: &str) -> String {
+        let plain: String =
+            part.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+        let plain = plain.trim_matches('-').to_owned();
+        // Different names that look the same once they are plain must stay different.
+        if plain == part { plain } else { format!("{plain}-{}", &Digest::of(part).as_str()[..4]) }
+    }
+
+    /// Returns the resource name of a server.
+    pub(super) fn server_id(&self, part: &str, common: Common<'_>) -> Option<ResourceId> {
+        let runtime = common.runtime?.value;
+        let name = Self::name(part);
+        match runtime {
+            RuntimeName::Systemd => {
+                let own = common.unit.map(|unit| unit.value.trim_end_matches(".service").to_owned());
+                Some(ResourceId::new(
+                    Kind::Unit,
+                    own.unwrap_or_else(|| format!("{}-{name}", self.manifest.stack.value)),
+                ))
+            }
+            RuntimeName::Process => Some(ResourceId::new(Kind::Process, name)),
+            RuntimeName::Docker | RuntimeName::External => None,
+        }
+    }
+
+    /// Adds the Python environment that a part wants; returns its name and place.
+    pub(super) fn install(&mut self, install: &Install, role: &str) -> Option<(ResourceId, PathBuf)> {
+        let requirements = &install.python.value.0;
+        let first = requirements.first()?;
+        let Some((python, version)) = self.facts.python.clone() else {
+            let note =
+                Note::error("no-python", "`install.python` needs Python 3, and there is no `python3` on the path");
+            self.note(note.hint("install it (Debian: `apt install python3 python3-venv`)"), role, &install.python.span);
+            return None;
+        };
+        let mut sorted = requirements.clone();
+        sorted.sort();
+        let digest = Digest::of(format!("{version}\n{}", sorted.join("\n")));
+        let plain: String = first.chars().take_while(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect();
+        let id = ResourceId::new(Kind::Environment, format!("{}-{}", plain.to_lowercase(), &digest.as_str()[..8]));
+        let path = self.facts.places.data.join("llamero").join("environments").join(&id.name);
+        let spec = Environment { path: path.clone(), requirements: requirements.clone(), python };
+        let spec = Spec::Environment(spec);
+        self.add(Resource { id: id.clone(), role: role.to_owned(), spec, needs: BTreeSet::new() });
+        Some((id, path))
+    }
+
+    /// Returns a command with its program's place and its relative words spelled out.
+    pub(super) fn command(
+        &mut self,
+        words: &[String],
+        environment: Option<&Path>,
+        path: &str,
+        span: &Range<usize>,
+    ) -> Option<Vec<String>> {
+        let places = &self.facts.places;
+        let (program, rest) = words.split_first()?;
+        let relative = |word: &String| {
+            let is_path = word.starts_with("./") || word.starts_with("../") || word.starts_with("~/");
+            if is_path { places.expand(word).to_string_lossy().into_owned() } else { word.clone() }
+        };
+        let program = if program.contains('/') {
+            Some(places.expand(program))
+        } else if let Some(environment) = environment {
+            Some(program_of(environment, program))
+        } else {
+            self.facts.programs.get(program).cloned()
+        };
+        let Some(program) = program else {
+            let note = Note::error("no-program", format!("there is no program `{}` on the path", words[0]));
+            let hint = "install it, write its full path under `command`, or let `install` bring it";
+            self.note(note.hint(hint), path, span);
+            return None;
+        };
+        Some(std::iter::once(program.to_string_lossy().into_owned()).chain(rest.iter().map(relative)).collect())
+    }
+
+    /// Returns the piece of a text that a secret fills, and makes sure that the secret can be had.
+    fn secret(&mut self, source: &SecretSource, path: &str, span: &Range<usize>) -> (Piece, Option<ResourceId>) {
+        let reference = reference(source, &self.facts.places);
+        let mut made = None;
+        let digest = match self.facts.secrets.get(&reference) {
+            Some(SecretFact::Known(digest)) => digest.clone(),
+            Some(SecretFact::Unreadable { absent: true, .. }) if source.generate => Digest::of("to be generated"),
+            Some(SecretFact::Unreadable { why, hint, .. }) => {
+                let mut note = Note::error("unreadable-secret", why.clone());
+                note.hint.clone_from(hint);
+                self.note(note, path, span);
+                Digest::of("unreadable")
+            }
+            None => Digest::of("not looked for"),
+        };
+        if let (true, SecretReference::File(file)) = (source.generate, &reference) {
+            let id = ResourceId::new(Kind::Secret, file.file_name().unwrap_or_default().to_string_lossy());
+            let spec = Spec::Secret(GeneratedSecret { path: file.clone() });
+            self.add(Resource { id: id.clone(), role: path.to_owned(), spec, needs: BTreeSet::new() });
+            made = Some(id);
+        }
+        (Piece::Secret { reference, digest }, made)
+    }
+
+    /// Adds a server with everything that it needs; returns its name.
+    pub(super) fn server(&mut self, server: &Server<'_>) -> Option<ResourceId> {
+        let Server { part, role, span, common, .. } = server;
+        let id = self.server_id(part, *common)?;
+        let runtime = if id.kind == Kind::Unit { Runtime::Systemd } else { Runtime::Process };
+        if common.adopt.value {
+            self.not_yet("adopting what is there", format!("{role}.adopt"), &common.adopt.span);
+        }
+        let installed = self.install(common.install, role);
+        let mut needs = server.needs.clone();
+        needs.extend(installed.iter().map(|(id, _)| id.clone()));
+        let default: Vec<String> = server.program.map(str::to_owned).into_iter().collect();
+        let words = common.command.map_or(default, |command| command.value.0.clone());
+        let wants_environment = !common.install.python.0.is_empty();
+        if wants_environment && installed.is_none() {
+            return None;
+        }
+        let environment = installed.as_ref().map(|(_, path)| path.as_path());
+        let command_span = common.command.map_or(span, |command| &command.span).clone();
+        let mut argv = self.command(&words, environment, role, &command_span)?;
+        argv.extend(server.arguments.iter().cloned());
+        argv.extend(common.args.value.0.iter().chain(&server.last).cloned());
+
+        let mut variables = server.environment.clone();
+        variables.extend(common.env.iter().map(|entry| (entry.name.value.clone(), entry.value.value.clone())));
+        let mut inputs = server.inputs.clone();
+        let file = self.environment_file(server, &mut needs);
+        if let Some((id, _, digest)) = &file {
+            needs.insert(id.clone());
+            inputs.push(Input { resource: id.clone(), digest: digest.clone() });
+        }
+        if let Some((id, _)) = &installed {
+            inputs.push(Input { resource: id.clone(), digest: Digest::of(&id.name) });
+        }
+        if common.limits != &crate::manifest::LimitSettings::default() && runtime == Runtime::Process {
+            let note = Note::warning("no-limits", "the runtime `process` cannot enforce limits");
+            self.note(note.hint("`runtime: systemd` can"), format!("{role}.limits"), span);
+        }
+        let limits = Limits {
+            memory: common.limits.memory.as_ref().map(|memory| memory.value.0),
+            cpu_percent: common.limits.cpus.as_ref().map(|cpus| percent(cpus.value)),
+        };
+        let run = Run {
+            runtime,
+            description: server.description.clone(),
+            argv,
+            environment: variables,
+            environment_file: file.map(|(_, path, _)| RunFile(path)),
+            working_directory: server.working_directory.clone(),
+            inputs,
+            memory: limits.memory,
+            limits,
+            ports: server.ports.clone(),
+            probe: server.probe.clone(),
+            timeout: self.health(common.health, |health| health.timeout.as_ref()).unwrap_or(TIMEOUT),
+            stable_for: self.health(common.health, |health| health.stable_for.as_ref()).unwrap_or(STABLE_FOR),
+            stop_timeout: STOP_TIMEOUT,
+        };
+        let resource = Resource { id: id.clone(), role: role.clone(), spec: Spec::Run(Box::new(run)), needs };
+        self.add(resource);
+        Some(id)
+    }
+
+    /// Adds the file with the secret part of a server's environment.
+    fn environment_file(
+        &mut self,
+        server: &Server<'_>,
+        needs: &mut BTreeSet<ResourceId>,
+    ) -> Option<(ResourceId, PathBuf, Digest)> {
+        let declared = server.common.secrets.iter().map(|entry| (entry.name.value.clone(), &entry.value));
+        let secrets: Vec<(String, &SecretSource)> = server.secrets.iter().cloned().chain(declared).collect();
+        if secrets.is_empty() {
+            return None;
+        }
+        let mut pieces = Vec::new();
+        let mut made = BTreeSet::new();
+        for (name, source) in secrets {
+            let (piece, id) = self.secret(source, &server.role, &server.span);
+            made.extend(id);
+            // The hole stands between the quotes of an empty line.
+            let line = quote::environment_line(&name, "");
+            pieces.extend([Piece::Text(line[..line.len() - 1].to_owned()), piece, Piece::Text("\"\n".to_owned())]);
+        }
+        needs.extend(made.iter().cloned());
+        let id = ResourceId::new(Kind::File, format!("{}-secrets", Self::name(&server.part)));
+        let folder = self.facts.places.records(&self.manifest.stack).join("secrets");
+        let path = folder.join(format!("{}.env", Self::name(&server.part)));
+        let content = Content(pieces);
+        let digest = content.digest();
+        let spec = Spec::File(FileSpec { path: path.clone(), content });
+        self.add(Resource { id: id.clone(), role: server.role.clone(), spec, needs: made });
+        Some((id, path, digest))
+    }
+
+    fn health(
+        &self,
+        own: &HealthSettings,
+        field: impl Fn(&HealthSettings) -> Option<&Spanned<crate::manifest::Time>>,
+    ) -> Option<Seconds> {
+        field(own).or_else(|| field(&self.manifest.policy.health)).map(|time| time.value.0)
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be from 0.01 to 4096")]
+fn percent(cores: f64) -> u32 {
+    (cores * 100.0).round() as u32
+}

@@ -1,0 +1,185 @@
+//! The `LiteLLM` proxy: a rendered configuration, and a server that reads it when it starts.
+//!
+//! Nothing is left to its own ideas: every route says its address (without one, a name with `ollama` in it makes the
+//! proxy start an Ollama), every deployment has a stable id, it listens on loopback, reads no `.env` file and fetches no
+//! price list.
+
+use super::super::build::{Builder, Server};
+use super::Route;
+use crate::manifest::{CacheEngine, Gateway, Mode, RuntimeName, SecretSource, Spanned};
+use crate::render::yaml::yaml;
+use crate::resource::{Authorization, Content, Digest, FileSpec, Input, Kind, Probe, Resource, ResourceId, Spec};
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// The port when the manifest says none; `LiteLLM`'s own.
+const PORT: u16 = 4000;
+
+/// The port of a Redis when the manifest says none.
+const REDIS: u16 = 6379;
+
+/// `LiteLLM` looks up no request with more messages than this; its own limit of 4 misses every longer conversation.
+const MAX_MESSAGES: u32 = 1000;
+
+/// Adds the gateway; returns its name.
+pub(in super::super) fn add(
+    builder: &mut Builder<'_>,
+    gateway: &Spanned<Gateway>,
+    routes: &[Route],
+    cache: Option<&ResourceId>,
+) -> Option<ResourceId> {
+    let master_key = gateway.master_key.as_ref()?;
+    let port = gateway.port.as_ref().map_or(PORT, |port| port.value.0);
+    let places = &builder.facts.places;
+    let stack = builder.manifest.stack.value.clone();
+    let own = places.config.join("llamero").join(&stack).join("litellm.yaml");
+    let path = gateway.config.as_ref().map_or(own, |path| places.expand(path));
+    let copies: Vec<_> = gateway.also_at.iter().map(|path| places.expand(path)).collect();
+    let content = Content::text(config(builder, gateway, routes));
+    let digest = content.digest();
+    let file = |name: String, path: PathBuf| Resource {
+        id: ResourceId::new(Kind::File, name),
+        role: "gateway".to_owned(),
+        spec: Spec::File(FileSpec { path, content: content.clone() }),
+        needs: BTreeSet::new(),
+    };
+    // A file elsewhere is another file: the one at the former place is no longer declared.
+    let named = |path: &Path| format!("gateway-{}", &Digest::of(path.to_string_lossy().as_bytes()).as_str()[..6]);
+    let name = if gateway.config.is_some() { named(&path) } else { "gateway".to_owned() };
+    let config_file = file(name, path.clone());
+    let config_id = config_file.id.clone();
+    builder.add(config_file);
+    for copy in copies {
+        builder.add(file(named(&copy), copy));
+    }
+
+    let mut secrets: Vec<(String, &SecretSource)> = vec![("LITELLM_MASTER_KEY".to_owned(), master_key)];
+    secrets
+        .extend(routes.iter().filter_map(|route| route.api_key.as_ref()).map(|(name, source)| (name.clone(), source)));
+    secrets.sort_by(|one, other| one.0.cmp(&other.0));
+    secrets.dedup_by(|one, other| one.0 == other.0);
+    let mut needs = BTreeSet::from([config_id.clone()]);
+    needs.extend(cache.cloned());
+    let reference = super::super::facts::reference(master_key, &builder.facts.places);
+    let fixed = ["LITELLM_MODE=PRODUCTION", "LITELLM_LOCAL_MODEL_COST_MAP=True", "PYTHONUNBUFFERED=1"];
+    builder.server(&Server {
+        part: "gateway".to_owned(),
+        role: "gateway".to_owned(),
+        span: gateway.span.clone(),
+        description: format!("LiteLLM gateway (llamero, stack {stack})"),
+        common: gateway.common(),
+        program: Some("litellm"),
+        arguments: ["--config", &path.to_string_lossy(), "--host", "127.0.0.1", "--port", &port.to_string()]
+            .map(str::to_owned)
+            .to_vec(),
+        environment: fixed
+            .iter()
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect::<BTreeMap<_, _>>(),
+        secrets,
+        ports: vec![port],
+        probe: Probe::Litellm {
+            endpoint: format!("http://127.0.0.1:{port}"),
+            models: routes.iter().map(|route| route.name.clone()).collect(),
+            authorization: Authorization(reference),
+        },
+        inputs: vec![Input { resource: config_id, digest }],
+        needs,
+        last: Vec::new(),
+        working_directory: None,
+    })
+}
+
+fn config(builder: &Builder<'_>, gateway: &Spanned<Gateway>, routes: &[Route]) -> String {
+    let stack = &builder.manifest.stack.value;
+    let models: Vec<Value> = routes.iter().map(|route| deployment(stack, route)).collect();
+    let mut config = json!({
+        "model_list": models,
+        "litellm_settings": {},
+        "router_settings": {},
+        "general_settings": { "master_key": "os.environ/LITELLM_MASTER_KEY" },
+    });
+    if let Some(cache) = &builder.manifest.cache {
+        let mut parameters = match cache.engine.value {
+            CacheEngine::Memory => json!({ "type": "local" }),
+            CacheEngine::Redis => {
+                let (host, port) = redis(builder);
+                json!({ "type": "redis", "host": host, "port": port, "namespace": stack })
+            }
+        };
+        if let Some(ttl) = &cache.ttl {
+            parameters["ttl"] = ttl.value.0.whole().into();
+        }
+        parameters["max_messages"] = MAX_MESSAGES.into();
+        config["litellm_settings"]["cache"] = true.into();
+        config["litellm_settings"]["cache_params"] = parameters;
+    }
+    let fallbacks: Vec<Value> = routes
+        .iter()
+        .filter(|route| !route.fallbacks.is_empty())
+        .map(|route| json!({ route.name.as_str(): route.fallbacks }))
+        .collect();
+    if !fallbacks.is_empty() {
+        config["router_settings"]["fallbacks"] = fallbacks.into();
+    }
+    for (key, value) in [
+        ("num_retries", gateway.retries.as_ref().map(|retries| retries.value)),
+        ("allowed_fails", gateway.allowed_fails.as_ref().map(|fails| fails.value)),
+        ("cooldown_time", gateway.cooldown.as_ref().map(|cooldown| cooldown.value.0.whole())),
+    ] {
+        if let Some(value) = value {
+            config["router_settings"][key] = value.into();
+        }
+    }
+    merge(&mut config, &gateway.settings.value.0);
+    if let Value::Object(sections) = &mut config {
+        sections.retain(|_, section| !section.as_object().is_some_and(Map::is_empty));
+    }
+    yaml(&config)
+}
+
+fn deployment(stack: &str, route: &Route) -> Value {
+    // A key is asked for even where the server asks for none.
+    let key = route.api_key.as_ref().map_or_else(|| "none".to_owned(), |(name, _)| format!("os.environ/{name}"));
+    let mode = match route.mode {
+        Mode::Chat => "chat",
+        Mode::Completion => "completion",
+        Mode::Embedding => "embedding",
+    };
+    let mut facts = json!({ "id": format!("{stack}/{}", route.name), "mode": mode });
+    if let Some(context) = route.context {
+        facts["max_input_tokens"] = context.into();
+    }
+    json!({
+        "model_name": route.name,
+        "litellm_params": { "model": route.model, "api_base": route.api_base, "api_key": key },
+        "model_info": facts,
+    })
+}
+
+fn redis(builder: &Builder<'_>) -> (String, u16) {
+    let cache = builder.manifest.cache.as_ref();
+    let external =
+        cache.and_then(|cache| cache.runtime.as_ref()).is_some_and(|runtime| runtime.value == RuntimeName::External);
+    let endpoint = cache.and_then(|cache| cache.endpoint.as_ref()).filter(|_| external);
+    if let Some((host, port)) = endpoint.and_then(|endpoint| endpoint.rsplit_once(':')) {
+        return (host.trim_start_matches("redis://").to_owned(), port.parse().unwrap_or(REDIS));
+    }
+    let port = cache.and_then(|cache| cache.port.as_ref()).map_or(REDIS, |port| port.value.0);
+    ("127.0.0.1".to_owned(), port)
+}
+
+/// Adds settings of the user's own; where both say something, ours stays.
+fn merge(config: &mut Value, settings: &Value) {
+    let (Value::Object(config), Value::Object(settings)) = (config, settings) else { return };
+    for (key, value) in settings {
+        match config.get_mut(key) {
+            Some(known) => merge(known, value),
+            None => {
+                config.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}

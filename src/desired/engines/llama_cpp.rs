@@ -1,0 +1,157 @@
+//! llama.cpp's server: one for each model, with every setting that matters said, so that nothing is guessed at start.
+
+use super::super::build::{Builder, Server};
+use super::Route;
+use crate::manifest::{Entry, Mode, Model, Provider, Source, Spanned};
+use crate::render::source::hub_url;
+use crate::resource::{
+    Artifact, ArtifactSource, Digest, Input, Kind, Probe, Resource, ResourceId, SecretReference, Spec,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+/// Adds the servers of a provider's models.
+pub(in super::super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider>) -> Vec<Route> {
+    let Some(first) = provider.value.port.as_ref().map(|port| port.value.0) else { return Vec::new() };
+    let path = format!("providers.{}", provider.name.value);
+    if let Some(memory) = &provider.value.memory {
+        builder.not_yet("a budget of GPU memory", format!("{path}.memory"), &memory.span);
+    }
+    if let Some(gpu) = provider.value.gpus.first() {
+        builder.not_yet("placing models on GPUs", format!("{path}.gpus"), &gpu.span);
+    }
+    let manifest = builder.manifest;
+    let mut next = u32::from(first);
+    let mut routes = Vec::new();
+    for model in manifest.models.iter().filter(|model| model.value.provider.value == provider.name.value) {
+        let port = model.value.port.as_ref().map_or_else(
+            || {
+                next += 1;
+                u16::try_from(next - 1).unwrap_or(u16::MAX)
+            },
+            |port| port.value.0,
+        );
+        server(builder, provider, model, port);
+        routes.push(Route {
+            name: model.name.value.clone(),
+            model: format!("{}/{}", prefix(model.value.mode), model.name.value),
+            api_base: format!("http://127.0.0.1:{port}/v1"),
+            api_key: None,
+            mode: model.value.mode,
+            context: model.value.context.as_ref().map(|context| context.value),
+            fallbacks: model.value.fallbacks.iter().map(|name| name.value.clone()).collect(),
+        });
+    }
+    routes
+}
+
+/// Returns the word by which `LiteLLM` knows how to talk to a server of `OpenAI`'s protocol.
+pub(in super::super) const fn prefix(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Chat | Mode::Embedding => "openai",
+        Mode::Completion => "text-completion-openai",
+    }
+}
+
+fn server(builder: &mut Builder<'_>, provider: &Entry<Provider>, model: &Entry<Model>, port: u16) {
+    let name = &model.name.value;
+    let settings = &model.value;
+    let Some((artifact, file, digest)) = artifact(builder, provider, model) else { return };
+    let mut arguments: Vec<String> = Vec::new();
+    let mut say = |flag: &str, value: Option<String>| {
+        if let Some(value) = value {
+            arguments.extend([flag.to_owned(), value]);
+        }
+    };
+    say("--model", Some(file.to_string_lossy().into_owned()));
+    say("--alias", Some(name.clone()));
+    say("--host", Some("127.0.0.1".to_owned()));
+    say("--port", Some(port.to_string()));
+    say("--ctx-size", number(settings.context.as_ref()));
+    say("--parallel", number(settings.parallel.as_ref()));
+    say("--n-gpu-layers", number(settings.gpu_layers.as_ref()));
+    let cache_type = settings.kv_cache_type.as_ref().map(|kind| kind.value.clone());
+    say("--cache-type-k", cache_type.clone());
+    say("--cache-type-v", cache_type);
+    let attention = settings.flash_attention.as_ref().map(|on| if on.value { "on" } else { "off" }.to_owned());
+    say("--flash-attn", attention);
+    if settings.mode == Mode::Embedding {
+        arguments.push("--embedding".to_owned());
+    }
+    let endpoint = format!("http://127.0.0.1:{port}");
+    let part = if *name == provider.name.value { name.clone() } else { format!("{}-{name}", provider.name.value) };
+    builder.server(&Server {
+        part,
+        role: format!("models.{name}"),
+        span: model.name.span.clone(),
+        description: format!("{name} on llama.cpp (llamero, stack {})", builder.manifest.stack.value),
+        common: provider.value.common(),
+        program: Some("llama-server"),
+        arguments,
+        environment: BTreeMap::new(),
+        secrets: Vec::new(),
+        ports: vec![port],
+        probe: Probe::LlamaCpp { endpoint, model: name.clone() },
+        inputs: vec![Input { resource: artifact.clone(), digest }],
+        needs: BTreeSet::from([artifact]),
+        last: settings.args.value.0.clone(),
+        working_directory: None,
+    });
+}
+
+fn number(value: Option<&Spanned<u64>>) -> Option<String> {
+    value.map(|value| value.value.to_string())
+}
+
+/// Adds a model's file; returns its name, its place and the digest by which a server notices another.
+fn artifact(
+    builder: &mut Builder<'_>,
+    provider: &Entry<Provider>,
+    model: &Entry<Model>,
+) -> Option<(ResourceId, PathBuf, Digest)> {
+    let role = format!("models.{}", model.name.value);
+    let source = model.value.source.as_ref()?;
+    let sha256 = model.value.sha256.as_ref().and_then(|text| Digest::parse(text));
+    let pin = sha256.as_ref().map(ToString::to_string).unwrap_or_default();
+    let places = &builder.facts.places;
+    let own = builder.manifest.machine.models.path.as_ref();
+    let folder = own.map_or_else(|| places.data.join("llamero").join("models"), |path| places.expand(path));
+    let mut needs = BTreeSet::new();
+    let (origin, kind, path) = match &source.value {
+        Source::Text(text) => {
+            if let Some(path) = text.strip_prefix("file:") {
+                (text.clone(), ArtifactSource::File, places.expand(path.trim_start_matches("//")))
+            } else {
+                let (url, token) = address(builder, text)?;
+                let file = url.rsplit('/').next().and_then(|name| name.split(['?', '#']).next()).unwrap_or("model");
+                let place = folder.join(Digest::of(format!("{text}\n{pin}")).short()).join(file);
+                (text.clone(), ArtifactSource::Url { url, token }, place)
+            }
+        }
+        Source::Command(words) => {
+            let installed = builder.install(&provider.value.install, &format!("providers.{}", provider.name.value));
+            needs.extend(installed.iter().map(|(id, _)| id.clone()));
+            let environment = installed.as_ref().map(|(_, path)| path.as_path());
+            let argv = builder.command(words, environment, &role, &source.span)?;
+            let file = format!("{}.gguf", Builder::name(&model.name.value));
+            let origin = words.join(" ");
+            let place = folder.join(Digest::of(format!("{origin}\n{pin}")).short()).join(file);
+            (origin, ArtifactSource::Command { argv }, place)
+        }
+    };
+    let unique = Digest::of(path.to_string_lossy().as_bytes());
+    let id = ResourceId::new(Kind::Artifact, format!("{}-{}", Builder::name(&model.name.value), &unique.as_str()[..6]));
+    let spec = Spec::Artifact(Artifact { path: path.clone(), source: kind, sha256, origin: origin.clone() });
+    builder.add(Resource { id: id.clone(), role, spec, needs });
+    Some((id, path, Digest::of(format!("{origin}\n{pin}"))))
+}
+
+/// Returns the address of a source, and the token that its server wants.
+fn address(builder: &Builder<'_>, text: &str) -> Option<(String, Option<SecretReference>)> {
+    let Some(rest) = text.strip_prefix("hf:") else { return Some((text.to_owned(), None)) };
+    let (path, revision) = rest.split_once('@').unwrap_or((rest, "main"));
+    let mut parts = path.splitn(3, '/');
+    let (organisation, repository, file) = (parts.next()?, parts.next()?, parts.next()?);
+    let token = builder.facts.hub_token.then(|| SecretReference::Env("HF_TOKEN".to_owned()));
+    Some((hub_url(&builder.facts.hub, &format!("{organisation}/{repository}"), file, revision), token))
+}

@@ -1,0 +1,59 @@
+//! The facts of the machine that a manifest's meaning depends on.
+
+use crate::desired::{Facts, Places, Questions, SecretFact};
+use crate::resource::{Bytes, SecretReference};
+use crate::systems::{Hint, files, python, secrets};
+use std::path::{Path, PathBuf};
+
+/// The hub that `hf:` sources name when `HF_ENDPOINT` says no other.
+const HUB: &str = "https://huggingface.co";
+
+/// Returns where things belong for the user who runs this, by the XDG base directory specification.
+#[must_use]
+pub fn places(manifest: &Path) -> Places {
+    let folder = |name: &str, default: PathBuf| {
+        std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute()).unwrap_or(default)
+    };
+    let home = folder("HOME", PathBuf::from("/"));
+    Places {
+        config: folder("XDG_CONFIG_HOME", home.join(".config")),
+        state: folder("XDG_STATE_HOME", home.join(".local/state")),
+        data: folder("XDG_DATA_HOME", home.join(".local/share")),
+        manifest: manifest.to_owned(),
+        home,
+    }
+}
+
+/// Answers a manifest's questions.
+pub async fn facts(questions: &Questions, places: Places) -> Facts {
+    let python = if questions.python { python::interpreter().await } else { None };
+    let programs = questions.programs.iter().filter_map(|name| Some((name.clone(), python::find(name)?)));
+    Facts {
+        secrets: questions.secrets.iter().map(|reference| (reference.clone(), secret(reference))).collect(),
+        programs: programs.collect(),
+        python,
+        hub: std::env::var("HF_ENDPOINT").ok().filter(|text| !text.is_empty()).unwrap_or_else(|| HUB.to_owned()),
+        hub_token: std::env::var("HF_TOKEN").is_ok_and(|token| !token.is_empty()),
+        memory: memory(),
+        places,
+    }
+}
+
+fn secret(reference: &SecretReference) -> SecretFact {
+    match secrets::resolve(reference) {
+        Ok(secret) => SecretFact::Known(secrets::digest(&secret)),
+        Err(error) => SecretFact::Unreadable {
+            why: error.to_string(),
+            hint: error.hint(),
+            absent: matches!(error, secrets::Error::Missing(_)),
+        },
+    }
+}
+
+/// Returns all host memory, from `/proc/meminfo` (proc(5)).
+fn memory() -> Option<Bytes> {
+    let text = files::read(Path::new("/proc/meminfo"), 64 << 10).ok()??;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(Bytes(kibibytes * 1024))
+}

@@ -1,0 +1,170 @@
+//! Looks at everything at once and brings back plain values. Never fails: what cannot be seen is unknown.
+//!
+//! Changes nothing, anywhere. What a finding means is not decided here.
+
+mod facts;
+mod look;
+
+pub use facts::{facts, places};
+pub use look::look;
+
+use crate::desired::Desired;
+use crate::observed::{Claim, Found, FoundFile, Observed, PortHolder, Seen};
+use crate::render::marker;
+use crate::resource::{Artifact, ArtifactSource, FileSpec, Kind, Resource, ResourceId, Spec};
+use crate::systems::{Systems, artifacts, files, health, proc, python, secrets};
+use futures_util::future::join_all;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// The largest rendered file that is read, in bytes.
+const LIMIT: u64 = 4 << 20;
+
+/// The longest wait for a server to tell a download's size.
+const SIZE: Duration = Duration::from_secs(3);
+
+/// How much is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// What there is and what runs.
+    State,
+    /// And how every server fares.
+    Health,
+}
+
+/// Looks at everything that is wanted, everything that earlier generations may have made (`inventory`), and whatever
+/// else carries this stack's mark.
+pub async fn observe(systems: &Systems, desired: &Desired, inventory: &[Resource], depth: Depth) -> Observed {
+    let mut observed = Observed::default();
+    let known: BTreeMap<&ResourceId, &Resource> = inventory
+        .iter()
+        .map(|resource| (&resource.id, resource))
+        // The wish comes last: where both know a thing, it is looked for where it is wanted.
+        .chain(desired.resources.iter())
+        .collect();
+    for resource in known.values() {
+        if let Some(seen) = plain(systems, resource) {
+            observed.things.insert(resource.id.clone(), seen);
+        }
+    }
+    let servers = servers(systems, desired, known.keys().copied());
+    observed.things.extend(look::look_at_all(systems, &desired.stack, &servers).await);
+    observed.ports = ports(desired, &observed);
+    observed.download_sizes = download_sizes(systems, desired, &observed).await;
+    if depth == Depth::Health {
+        ask_all(systems, desired, &mut observed).await;
+    }
+    observed
+}
+
+/// Returns every server to look at: declared, on record, or found by its mark.
+fn servers<'a>(
+    systems: &Systems,
+    desired: &Desired,
+    known: impl Iterator<Item = &'a ResourceId>,
+) -> BTreeSet<ResourceId> {
+    let mut servers: BTreeSet<ResourceId> = known.filter(|id| id.kind.runs()).cloned().collect();
+    let processes = systems.processes.list().unwrap_or_default();
+    servers.extend(processes.into_iter().map(|name| ResourceId::new(Kind::Process, name)));
+    for name in files::list(&systems.units).unwrap_or_default() {
+        let Some(unit) = name.to_str().and_then(|name| name.strip_suffix(".service")) else { continue };
+        let id = ResourceId::new(Kind::Unit, unit);
+        let text = || files::read(&systems.unit_file(&id), LIMIT).ok().flatten();
+        let ours = || text().and_then(|text| marker::read(&text)).is_some_and(|marker| marker.stack == desired.stack);
+        if !servers.contains(&id) && ours() {
+            servers.insert(id);
+        }
+    }
+    servers
+}
+
+/// Looks at what does not run.
+fn plain(systems: &Systems, resource: &Resource) -> Option<Seen> {
+    Some(match &resource.spec {
+        Spec::Secret(secret) => match files::stamp(&secret.path) {
+            Ok(Some(_)) => Seen::Present(Found::Secret),
+            Ok(None) => Seen::Absent,
+            Err(error) => Seen::Unknown(error.to_string()),
+        },
+        Spec::Environment(environment) => match python::state(&environment.path) {
+            python::State::Absent => Seen::Absent,
+            state => Seen::Present(Found::Environment { complete: state == python::State::Complete }),
+        },
+        Spec::Artifact(artifact) => found_artifact(systems, artifact),
+        Spec::File(file) => found_file(file),
+        Spec::Run(_) => return None,
+    })
+}
+
+fn found_artifact(systems: &Systems, artifact: &Artifact) -> Seen {
+    match artifacts::find(&systems.records, &artifact.path) {
+        Ok(None) => Seen::Absent,
+        Ok(Some((size, known))) => {
+            // Only llamero writes to the places of what it fetches.
+            let ours = artifact.source != ArtifactSource::File;
+            Seen::Present(Found::Artifact { size, sha256: known.map(|known| known.sha256), ours })
+        }
+        Err(error) => Seen::Unknown(error.to_string()),
+    }
+}
+
+fn found_file(file: &FileSpec) -> Seen {
+    match files::read(&file.path, LIMIT) {
+        Ok(None) => Seen::Absent,
+        Ok(Some(text)) => {
+            let marker = marker::read(&text).map(claim);
+            let body = text.split_once('\n').map(|(_, body)| body.to_owned()).filter(|_| marker.is_some());
+            let text = if file.content.is_secret() { None } else { Some(body.unwrap_or(text)) };
+            Seen::Present(Found::File(FoundFile { marker, text }))
+        }
+        Err(error) => Seen::Unknown(error.to_string()),
+    }
+}
+
+fn claim(marker: marker::Marker) -> Claim {
+    Claim { stack: marker.stack, fingerprint: marker.fingerprint, intact: marker.intact }
+}
+
+/// Finds out who listens on the ports that the stack wants, unless all its servers are up as they should be.
+fn ports(desired: &Desired, observed: &Observed) -> BTreeMap<u16, PortHolder> {
+    let as_wanted = |resource: &Resource| {
+        let found = observed.run(&resource.id);
+        found.is_some_and(|found| found.is_up() && found.running == Some(resource.fingerprint()))
+    };
+    if desired.runs().all(|(resource, _)| as_wanted(resource)) {
+        return BTreeMap::new();
+    }
+    let wanted: BTreeSet<u16> = desired.runs().flat_map(|(_, run)| run.ports.iter().copied()).collect();
+    let own = |text: &str| text.strip_prefix(&desired.stack)?.strip_prefix('/')?.parse().ok();
+    proc::listeners(&wanted)
+        .into_iter()
+        .map(|(port, listener)| {
+            let resource = listener.resource.as_deref().and_then(own);
+            (port, PortHolder { pid: listener.pid, command: listener.command, resource })
+        })
+        .collect()
+}
+
+async fn download_sizes(systems: &Systems, desired: &Desired, observed: &Observed) -> BTreeMap<ResourceId, u64> {
+    let absent = desired.resources.values().filter(|resource| observed.things.get(&resource.id) == Some(&Seen::Absent));
+    let questions = absent.filter_map(|resource| match &resource.spec {
+        Spec::Artifact(Artifact { source: ArtifactSource::Url { url, token }, .. }) => Some(async move {
+            let token = token.as_ref().and_then(|token| secrets::resolve(token).ok());
+            let size = systems.client.size(url, token.as_ref(), SIZE).await?;
+            Some((resource.id.clone(), size))
+        }),
+        _ => None,
+    });
+    join_all(questions).await.into_iter().flatten().collect()
+}
+
+async fn ask_all(systems: &Systems, desired: &Desired, observed: &mut Observed) {
+    let up =
+        desired.runs().filter(|(resource, _)| observed.run(&resource.id).is_some_and(super::observed::FoundRun::is_up));
+    let questions = up.map(|(resource, run)| async { (&resource.id, health::ask(&systems.client, &run.probe).await) });
+    for (id, health) in join_all(questions).await {
+        if let Some(Seen::Present(Found::Run(run))) = observed.things.get_mut(id) {
+            run.health = Some(health);
+        }
+    }
+}
