@@ -115,7 +115,6 @@ fn external(builder: &Builder<'_>, provider: &Entry<Provider>) -> Vec<Route> {
                 api_base,
                 api_key: provider.value.api_key.clone().map(|source| (variable.clone(), source)),
                 mode: model.value.mode,
-                context: model.value.context.as_ref().map(|context| context.value),
                 fallbacks: model.value.fallbacks.iter().map(|name| name.value.clone()).collect(),
             }
         })

@@ -59,6 +59,11 @@ pub enum Cause {
         /// What it is to be, if it is to be.
         after: Option<String>,
     },
+    /// Something that it holds or reads has another content.
+    Content {
+        /// What.
+        of: String,
+    },
     /// It carries another fingerprint, and what it was asked for with is not on record.
     Unrecorded,
     /// The machine is not as it was left.
@@ -77,6 +82,7 @@ impl fmt::Display for Cause {
             Self::Field { name, before: Some(before), after: None } if before.is_empty() => write!(f, "{name} dropped"),
             Self::Field { name, before: Some(before), after: None } => write!(f, "{name} {before} dropped"),
             Self::Field { name, before: Some(before), after: Some(after) } => write!(f, "{name} {before} → {after}"),
+            Self::Content { of } => write!(f, "{of} changes"),
             Self::Unrecorded => f.write_str("made for an earlier manifest that is not on record"),
             Self::Drift(what) | Self::Unfinished(what) => f.write_str(what),
         }

@@ -148,10 +148,7 @@ fn deployment(stack: &str, route: &Route) -> Value {
         Mode::Completion => "completion",
         Mode::Embedding => "embedding",
     };
-    let mut facts = json!({ "id": format!("{stack}/{}", route.name), "mode": mode });
-    if let Some(context) = route.context {
-        facts["max_input_tokens"] = context.into();
-    }
+    let facts = json!({ "id": format!("{stack}/{}", route.name), "mode": mode });
     json!({
         "model_name": route.name,
         "litellm_params": { "model": route.model, "api_base": route.api_base, "api_key": key },

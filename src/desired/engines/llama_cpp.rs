@@ -38,7 +38,6 @@ pub(in super::super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider
             api_base: format!("http://127.0.0.1:{port}/v1"),
             api_key: None,
             mode: model.value.mode,
-            context: model.value.context.as_ref().map(|context| context.value),
             fallbacks: model.value.fallbacks.iter().map(|name| name.value.clone()).collect(),
         });
     }

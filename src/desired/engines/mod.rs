@@ -17,8 +17,6 @@ pub(super) struct Route {
     pub(super) api_key: Option<(String, crate::manifest::SecretSource)>,
     /// What it is for.
     pub(super) mode: crate::manifest::Mode,
-    /// How many tokens it sees at once.
-    pub(super) context: Option<u64>,
     /// The models that answer in its place when it cannot.
     pub(super) fallbacks: Vec<String>,
 }

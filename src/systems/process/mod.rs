@@ -239,7 +239,7 @@ impl Processes {
         Ok(())
     }
 
-    /// Returns the last lines that a server wrote.
+    /// Returns the last lines that a server wrote since it was last started.
     #[must_use]
     pub fn last_lines(&self, name: &str, count: usize) -> Vec<String> {
         let Some(mut file) = files::open_existing(&self.log(name)) else { return Vec::new() };
@@ -251,6 +251,8 @@ impl Processes {
         }
         let text = String::from_utf8_lossy(&bytes);
         let lines: Vec<&str> = text.lines().collect();
+        let start = lines.iter().rposition(|line| line.starts_with(supervise::START_LINE));
+        let lines = &lines[start.map_or(0, |line| line + 1)..];
         lines[lines.len().saturating_sub(count)..].iter().map(|line| (*line).to_owned()).collect()
     }
 }

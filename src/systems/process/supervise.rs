@@ -11,6 +11,7 @@ use super::record::{self, Exit, Launch, Stage, State};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::OpenOptions;
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -30,6 +31,9 @@ const WINDOW: Duration = Duration::from_secs(60);
 
 /// A log above this size, in bytes, is put aside as `log.1` at the next start.
 const LOG_LIMIT: u64 = 10 << 20;
+
+/// The beginning of the line that is written to the log before each start.
+pub(super) const START_LINE: &str = "--- llamero: started";
 
 /// The largest environment file, in bytes.
 const ENVIRONMENT_LIMIT: u64 = 1 << 20;
@@ -143,6 +147,9 @@ fn start(folder: &Path, launch: &Launch) -> Result<Child, String> {
         std::fs::rename(&log, folder.join("log.1")).map_err(|error| error.to_string())?;
     }
     let open = || OpenOptions::new().create(true).append(true).mode(files::PRIVATE).open(&log);
+    // What comes before this line is of an earlier start.
+    let begin = format!("{START_LINE} {}\n", super::super::clock::now());
+    open().and_then(|mut log| log.write_all(begin.as_bytes())).map_err(|error| error.to_string())?;
     let (output, errors) = open().and_then(|output| Ok((output, open()?))).map_err(|error| error.to_string())?;
     let (program, arguments) = launch.argv.split_first().ok_or("the command is empty")?;
     let mut command = Command::new(program);

@@ -244,10 +244,11 @@ fn field_causes(before: &Fields, after: &Fields) -> Vec<Cause> {
     names
         .into_iter()
         .filter(|name| before.get(*name) != after.get(*name))
-        .map(|name| Cause::Field {
-            name: name.clone(),
-            before: before.get(name).cloned(),
-            after: after.get(name).cloned(),
+        .map(|name| match (before.get(name), after.get(name)) {
+            // Digests say nothing to a person; `diff` shows the lines.
+            (Some(_), Some(_)) if name == "content" => Cause::Content { of: "its content".to_owned() },
+            (Some(_), Some(_)) if name.parse::<ResourceId>().is_ok() => Cause::Content { of: name.clone() },
+            (before, after) => Cause::Field { name: name.clone(), before: before.cloned(), after: after.cloned() },
         })
         .collect()
 }
