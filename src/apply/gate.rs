@@ -4,9 +4,9 @@
 use super::health::{examine, with_log};
 use super::step::Failure;
 use super::{Event, Scene};
+use crate::observe::ask;
 use crate::observed::{FoundRun, Phase};
 use crate::resource::{Health, Resource, ResourceId};
-use crate::systems::health;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -75,7 +75,7 @@ async fn answers(scene: Scene<'_>, resource: &Resource) -> Option<Failure> {
     let run = resource.run()?;
     let begun = Instant::now();
     loop {
-        let health = health::ask(&scene.systems.client, &run.probe).await;
+        let health = ask(scene.systems, run).await;
         if health == Health::Healthy {
             return None;
         }

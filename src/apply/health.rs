@@ -5,11 +5,12 @@
 
 use super::step::Failure;
 use super::{Event, Scene};
-use crate::observe::look;
+use crate::observe::{ask, look};
 use crate::observed::{Found, FoundRun, Phase, Seen};
 use crate::plan::Action;
+use crate::render::unit::unit_name;
 use crate::resource::{Bytes, Health, Kind, Resource, ResourceId, Run};
-use crate::systems::{Systems, files, health};
+use crate::systems::{Systems, files};
 use std::time::{Duration, Instant};
 
 /// How often a server is looked at.
@@ -47,7 +48,7 @@ pub(super) async fn await_healthy(scene: Scene<'_>, action: &Action, resource: &
             return Err(with_log(scene.systems, Failure::new(id, why)).await);
         }
         let health = if found.phase == Phase::Running {
-            health::ask(&scene.systems.client, &run.probe).await
+            ask(scene.systems, run).await
         } else {
             Health::Unreachable { why: "it is starting".to_owned() }
         };
@@ -102,7 +103,7 @@ fn limits_hold(id: &ResourceId, run: &Run, found: &FoundRun) -> Result<(), Failu
 }
 
 fn log_size(systems: &Systems, id: &ResourceId) -> u64 {
-    files::stamp(&systems.processes.log(&id.name)).ok().flatten().map_or(0, |(size, _)| size)
+    files::stamp(&systems.processes.log(&id.name)).ok().flatten().map_or(0, |(size, _)| size.0)
 }
 
 /// Adds the last lines that the server wrote.
@@ -111,7 +112,7 @@ pub(super) async fn with_log(systems: &Systems, failure: Failure) -> Failure {
     let log = if id.kind == Kind::Process {
         systems.processes.last_lines(&id.name, LOG_LINES)
     } else if let Ok(systemd) = systems.systemd().await {
-        systemd.last_lines(&systems.unit_name(&id), LOG_LINES).await
+        systemd.last_lines(&unit_name(&id), LOG_LINES).await
     } else {
         Vec::new()
     };

@@ -7,11 +7,19 @@ use crate::render::{marker, unit};
 use crate::resource::{
     Artifact, ArtifactSource, Environment, FileSpec, Kind, Resource, ResourceId, Run, Runtime, Spec,
 };
-use crate::systems::{Hint, Retry, artifacts, downloads, files, process, python, secrets, systemd};
+use crate::systems::downloads::{self, Download, Fetched, Patience, Token};
+use crate::systems::systemd::JobResult;
+use crate::systems::{Hint, Retry, artifacts, files, process, python, secrets};
 use std::time::Duration;
 
 /// The longest wait for a systemd job beyond what the unit itself may take, in seconds.
 const JOB: Duration = Duration::from_secs(30);
+
+/// The longest that a server without a record of its own may take to stop.
+const LONGEST_STOP: Duration = Duration::from_secs(300);
+
+/// The longest that a command may take to make a model file.
+const COMMAND: Duration = Duration::from_secs(4 * 3600);
 
 /// Why a step failed.
 #[derive(Debug, Clone)]
@@ -50,7 +58,7 @@ pub(super) async fn perform(scene: Scene<'_>, action: &Action) -> Result<(), Fai
     let failed = |error: &dyn Hint| Failure::of(on.as_ref(), error);
     match action {
         Action::GenerateSecret(id) => match &wanted(scene, id)?.spec {
-            Spec::Secret(secret) => secrets::generate(&secret.path).map_err(|error| failed(&error)),
+            Spec::Secret(secret) => secrets::generate(&secret.path).map(drop).map_err(|error| failed(&error)),
             _ => Err(mismatch(id)),
         },
         Action::CreateEnvironment(id) => match &wanted(scene, id)?.spec {
@@ -67,6 +75,7 @@ pub(super) async fn perform(scene: Scene<'_>, action: &Action) -> Result<(), Fai
         },
         Action::WriteUnit(id) => {
             let text = unit::unit(&scene.desired.stack, wanted(scene, id)?);
+            let text = text.map_err(|error| Failure::new(id, error.to_string()))?;
             files::write(&scene.systems.unit_file(id), text.as_bytes(), files::PRIVATE).map_err(|error| failed(&error))
         }
         Action::ReloadManager => {
@@ -75,7 +84,7 @@ pub(super) async fn perform(scene: Scene<'_>, action: &Action) -> Result<(), Fai
         }
         Action::EnableUnit(id) => {
             let systemd = scene.systems.systemd().await.map_err(|error| failed(&error))?;
-            systemd.enable(&[scene.systems.unit_name(id)]).await.map_err(|error| failed(&error))
+            systemd.enable(&[unit::unit_name(id)]).await.map_err(|error| failed(&error))
         }
         Action::Start(id) => start(scene, id, false).await,
         Action::Restart(ours) => start(scene, ours.id(), true).await,
@@ -108,7 +117,9 @@ async fn create(scene: Scene<'_>, action: &Action, environment: &Environment) ->
     let note = |line: &str| {
         (scene.report)(Event::Progress { step: step.clone(), done: None, total: None, note: Some(line.to_owned()) });
     };
-    python::create(environment, &note, scene.cancel).await.map_err(|error| Failure::of(action.on(), &error))
+    python::create(environment, python::uv().as_deref(), &note, scene.cancel)
+        .await
+        .map_err(|error| Failure::of(action.on(), &error))
 }
 
 async fn fetch(scene: Scene<'_>, action: &Action, id: &ResourceId, artifact: &Artifact) -> Result<(), Failure> {
@@ -121,12 +132,20 @@ async fn fetch(scene: Scene<'_>, action: &Action, id: &ResourceId, artifact: &Ar
     let verify = matches!(action, Action::VerifyArtifact(_)) || artifact.source == ArtifactSource::File;
     let fetched = match &artifact.source {
         _ if verify => {
-            downloads::digest_file(&artifact.path, &progress, scene.cancel).await.map_err(|error| failed(&error))?
+            let digested = downloads::digest_file(&artifact.path, &progress, scene.cancel).await;
+            let (sha256, size) = digested.map_err(|error| failed(&error))?;
+            Fetched { sha256, size }
         }
         ArtifactSource::Url { url, token } => {
             let token = token.as_ref().map(secrets::resolve).transpose().map_err(|error| failed(&error))?;
-            let sha256 = artifact.sha256.clone();
-            let download = downloads::Download { url: url.clone(), token, path: artifact.path.clone(), sha256 };
+            let download = Download {
+                url: url.clone(),
+                token: token.map(|token| Token(token.reveal().to_owned())),
+                path: artifact.path.clone(),
+                sha256: artifact.sha256.clone(),
+                keep_free: artifact.keep_free,
+                patience: Patience::default(),
+            };
             let client = &scene.systems.client;
             downloads::fetch(client, &download, &progress, scene.cancel).await.map_err(|error| failed(&error))?
         }
@@ -135,7 +154,7 @@ async fn fetch(scene: Scene<'_>, action: &Action, id: &ResourceId, artifact: &Ar
                 let note = Some(line.to_owned());
                 (scene.report)(Event::Progress { step: step.clone(), done: None, total: None, note });
             };
-            downloads::make(argv, &artifact.path, artifact.sha256.as_ref(), &note, scene.cancel)
+            downloads::make(argv, &artifact.path, artifact.sha256.as_ref(), &note, COMMAND, scene.cancel)
                 .await
                 .map_err(|error| failed(&error))?
         }
@@ -162,16 +181,14 @@ async fn start(scene: Scene<'_>, id: &ResourceId, again: bool) -> Result<(), Fai
     match run.runtime {
         Runtime::Systemd => {
             let systemd = scene.systems.systemd().await.map_err(|error| failed(&error))?;
-            let name = scene.systems.unit_name(id);
+            let name = unit::unit_name(id);
             let deadline = JOB + run.stop_timeout.duration() + run.timeout.duration();
             let job = if again { systemd.restart(&name, deadline).await } else { systemd.start(&name, deadline).await };
             // Whether it runs is for the health wait to find out: a job's result is a coin flip for a server that
             // dies at once (systemd issue 28304).
-            match job.map_err(|error| failed(&error))? {
-                systemd::Job::Done | systemd::Job::Failed => Ok(()),
-                other @ systemd::Job::Other(_) => {
-                    Err(Failure::new(id, format!("systemd answered the start with `{other}`")))
-                }
+            match job.map_err(|error| failed(&error))?.result {
+                JobResult::Done | JobResult::Failed => Ok(()),
+                other => Err(Failure::new(id, format!("systemd ended the start with `{other}`"))),
             }
         }
         Runtime::Process => {
@@ -194,19 +211,21 @@ async fn stop(scene: Scene<'_>, ours: &Ours) -> Result<(), Failure> {
     let id = ours.id();
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
     if id.kind == Kind::Process {
-        return scene.systems.processes.stop(&id.name, JOB).await.map_err(|error| failed(&error));
+        let deadline = JOB + LONGEST_STOP;
+        return scene.systems.processes.stop(&id.name, deadline).await.map_err(|error| failed(&error));
     }
     let systemd = scene.systems.systemd().await.map_err(|error| failed(&error))?;
-    let deadline = JOB + systemd::LONGEST_STOP;
-    systemd.stop(&scene.systems.unit_name(id), deadline).await.map(drop).map_err(|error| failed(&error))
+    let known = scene.inventory.iter().find(|resource| resource.id == *id).and_then(Resource::run);
+    let deadline = JOB + known.map_or(LONGEST_STOP, |run| run.stop_timeout.duration());
+    systemd.stop(&unit::unit_name(id), deadline).await.map(drop).map_err(|error| failed(&error))
 }
 
 async fn remove_unit(scene: Scene<'_>, ours: &Ours) -> Result<(), Failure> {
     let id = ours.id();
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
     let systemd = scene.systems.systemd().await.map_err(|error| failed(&error))?;
-    systemd.disable(&[scene.systems.unit_name(id)]).await.map_err(|error| failed(&error))?;
-    files::remove(&scene.systems.unit_file(id)).map_err(|error| failed(&error))
+    systemd.disable(&[unit::unit_name(id)]).await.map_err(|error| failed(&error))?;
+    files::remove(&scene.systems.unit_file(id)).map(drop).map_err(|error| failed(&error))
 }
 
 /// Removes what lies in a place that earlier generations tell.
@@ -215,8 +234,8 @@ fn remove(scene: Scene<'_>, ours: &Ours) -> Result<(), Failure> {
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
     let known = scene.inventory.iter().find(|resource| resource.id == *id);
     match known.map(|resource| &resource.spec) {
-        Some(Spec::File(file)) => files::remove(&file.path).map_err(|error| failed(&error)),
-        Some(Spec::Environment(environment)) => files::remove_folder(&environment.path).map_err(|error| failed(&error)),
+        Some(Spec::File(file)) => files::remove(&file.path).map(drop).map_err(|error| failed(&error)),
+        Some(Spec::Environment(environment)) => python::remove(&environment.path).map_err(|error| failed(&error)),
         Some(Spec::Artifact(artifact)) => {
             artifacts::remove(&scene.systems.records, &artifact.path).map_err(|error| failed(&error))
         }

@@ -8,7 +8,7 @@ use crate::desired::{Places, desire, questions};
 use crate::history::Wish;
 use crate::manifest::{self, Manifest};
 use crate::observe::{facts, places};
-use crate::resource::{Digest, Note};
+use crate::resource::{Bytes, Digest, Note};
 use crate::systems::{clock, files};
 use crate::turn::Stack;
 use std::path::{Path, PathBuf};
@@ -74,9 +74,8 @@ pub(super) fn stack_of(argument: &StackArgument) -> Result<Stack, Problem> {
         let loaded = manifest(&argument.manifest)?;
         return stack(&loaded.manifest.stack.value, &places);
     }
-    let known: Vec<String> = files::list(&places.state.join("llamero"))?
+    let known: Vec<String> = files::names(&places.state.join("llamero"))?
         .into_iter()
-        .filter_map(|name| name.into_string().ok())
         .filter(|name| places.records(name).join("generations").is_dir())
         .collect();
     match known.as_slice() {
@@ -101,7 +100,7 @@ fn find(argument: &ManifestArgument) -> Result<PathBuf, Problem> {
 }
 
 fn read(path: &Path) -> Result<String, Problem> {
-    let text = files::read(path, manifest::LIMIT as u64)?;
+    let text = files::read_text(path, Bytes(manifest::LIMIT as u64))?;
     text.ok_or_else(|| Problem::new(Exit::Error, format!("there is no file {}", path.display())))
 }
 

@@ -2,7 +2,6 @@
 
 use super::facts::{Facts, SecretFact, program_of, reference};
 use crate::manifest::{Common, HealthSettings, Install, Manifest, RuntimeName, SecretSource, Spanned};
-use crate::render::quote;
 use crate::resource::{
     Content, Digest, Environment, FileSpec, GeneratedSecret, Input, Kind, Limits, Note, Piece, Probe, Resource,
     ResourceId, Run, RunFile, Runtime, Seconds, SecretReference, Spec,
@@ -256,9 +255,7 @@ impl Builder<'_> {
         for (name, source) in secrets {
             let (piece, id) = self.secret(source, &server.role, &server.span);
             made.extend(id);
-            // The hole stands between the quotes of an empty line.
-            let line = quote::environment_line(&name, "");
-            pieces.extend([Piece::Text(line[..line.len() - 1].to_owned()), piece, Piece::Text("\"\n".to_owned())]);
+            pieces.extend([Piece::Text(format!("{name}=\"")), piece, Piece::Text("\"\n".to_owned())]);
         }
         needs.extend(made.iter().cloned());
         let id = ResourceId::new(Kind::File, format!("{}-secrets", Self::name(&server.part)));

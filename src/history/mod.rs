@@ -107,10 +107,8 @@ impl History {
 
     /// Returns the numbers of all generations, oldest first.
     pub fn numbers(&self) -> Result<Vec<u64>, Error> {
-        let mut numbers: Vec<u64> = files::list(&self.folder.join("generations"))?
-            .iter()
-            .filter_map(|name| name.to_string_lossy().parse().ok())
-            .collect();
+        let names = files::names(&self.folder.join("generations"))?;
+        let mut numbers: Vec<u64> = names.iter().filter_map(|name| name.parse().ok()).collect();
         numbers.sort_unstable();
         Ok(numbers)
     }

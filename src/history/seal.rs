@@ -3,7 +3,7 @@
 //! A file that was cut off, edited or bit-flipped does not match its seal.
 
 use super::{Error, SCHEMA};
-use crate::resource::Digest;
+use crate::resource::{Bytes, Digest};
 use crate::systems::files;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,7 +12,7 @@ use std::path::Path;
 const OPENING: &str = "llamero state";
 
 /// The largest state file that is read, in bytes.
-const LIMIT: u64 = 64 << 20;
+const LIMIT: Bytes = Bytes(64 << 20);
 
 pub(super) fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
     let damaged = |error: serde_json::Error| Error::Damaged { path: path.to_owned(), why: error.to_string() };
@@ -24,7 +24,7 @@ pub(super) fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
 
 /// Reads a sealed file; `None` when there is none.
 pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
-    let Some(text) = files::read(path, LIMIT)? else { return Ok(None) };
+    let Some(text) = files::read_text(path, LIMIT)? else { return Ok(None) };
     let damaged = |why: String| Error::Damaged { path: path.to_owned(), why };
     let (schema, seal, body) = open(&text).ok_or_else(|| damaged("its first line is not a seal".to_owned()))?;
     if schema > SCHEMA {

@@ -2,8 +2,9 @@
 
 use crate::desired::{Facts, Places, Questions, SecretFact};
 use crate::resource::{Bytes, SecretReference};
-use crate::systems::{Hint, files, python, secrets};
+use crate::systems::{Hint, files, program, python, secrets};
 use std::path::{Path, PathBuf};
+use tokio_util::sync::CancellationToken;
 
 /// The hub that `hf:` sources name when `HF_ENDPOINT` says no other.
 const HUB: &str = "https://huggingface.co";
@@ -26,8 +27,8 @@ pub fn places(manifest: &Path) -> Places {
 
 /// Answers a manifest's questions.
 pub async fn facts(questions: &Questions, places: Places) -> Facts {
-    let python = if questions.python { python::interpreter().await } else { None };
-    let programs = questions.programs.iter().filter_map(|name| Some((name.clone(), python::find(name)?)));
+    let python = if questions.python { python::interpreter(&CancellationToken::new()).await.ok() } else { None };
+    let programs = questions.programs.iter().filter_map(|name| Some((name.clone(), program::find(name)?)));
     Facts {
         secrets: questions.secrets.iter().map(|reference| (reference.clone(), secret(reference))).collect(),
         programs: programs.collect(),
@@ -52,7 +53,7 @@ fn secret(reference: &SecretReference) -> SecretFact {
 
 /// Returns all host memory, from `/proc/meminfo` (proc(5)).
 fn memory() -> Option<Bytes> {
-    let text = files::read(Path::new("/proc/meminfo"), 64 << 10).ok()??;
+    let text = files::read_text(Path::new("/proc/meminfo"), Bytes(64 << 10)).ok()??;
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
     Some(Bytes(kibibytes * 1024))

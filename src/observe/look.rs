@@ -1,15 +1,15 @@
 //! Looks at servers, whichever runtime they have.
 
 use crate::observed::{Claim, Found, FoundRun, Phase, Seen};
-use crate::render::marker;
+use crate::render::{marker, unit::unit_name};
 use crate::resource::{Bytes, Kind, ResourceId};
-use crate::systems::process::{Process, Stage};
+use crate::systems::process::{self, ProcessState};
 use crate::systems::systemd::{self, ActiveState, LoadState, Unit};
 use crate::systems::{Systems, files, proc};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The largest unit file that is read, in bytes.
-const LIMIT: u64 = 1 << 20;
+const LIMIT: Bytes = Bytes(1 << 20);
 
 /// Looks at one server.
 pub async fn look(systems: &Systems, stack: &str, id: &ResourceId) -> Seen {
@@ -29,8 +29,8 @@ pub(super) async fn look_at_all(
         seen.insert(
             id.clone(),
             match systems.processes.state(&id.name) {
-                Ok(None) => Seen::Absent,
-                Ok(Some(process)) => Seen::Present(Found::Run(Box::new(found_process(&process)))),
+                Err(process::Error::Missing(_)) => Seen::Absent,
+                Ok(process) => Seen::Present(Found::Run(Box::new(found_process(&process)))),
                 Err(error) => Seen::Unknown(error.to_string()),
             },
         );
@@ -38,7 +38,7 @@ pub(super) async fn look_at_all(
     if units.is_empty() {
         return seen;
     }
-    let names: Vec<String> = units.iter().map(|id| systems.unit_name(id)).collect();
+    let names: Vec<String> = units.iter().map(|id| unit_name(id)).collect();
     match systems.systemd().await {
         Ok(systemd) => {
             let mut states = systemd.units(&names).await;
@@ -62,7 +62,7 @@ fn unit(systems: &Systems, stack: &str, id: &ResourceId, state: Option<Result<Un
         Some(Err(error)) => return Seen::Unknown(error.to_string()),
         None => return Seen::Unknown("systemd says nothing of it".to_owned()),
     };
-    let text = match files::read(&systems.unit_file(id), LIMIT) {
+    let text = match files::read_text(&systems.unit_file(id), LIMIT) {
         Ok(text) => text,
         Err(error) => return Seen::Unknown(error.to_string()),
     };
@@ -75,60 +75,78 @@ fn unit(systems: &Systems, stack: &str, id: &ResourceId, state: Option<Result<Un
                 intact: marker.intact,
             });
         }
-        None if unit.load == LoadState::NotFound && !found.is_up() => return Seen::Absent,
+        None if unit.load_state == LoadState::NotFound && !found.is_up() => return Seen::Absent,
         // Its file was removed while it ran, and it runs on. Its process still says whose it is.
         None => found.definition = orphan(stack, id, unit.main_pid, &found),
     }
     Seen::Present(Found::Run(Box::new(found)))
 }
 
-fn orphan(stack: &str, id: &ResourceId, pid: u32, found: &FoundRun) -> Option<Claim> {
-    let ours = proc::variable(pid, proc::RESOURCE)? == format!("{stack}/{id}");
+fn orphan(stack: &str, id: &ResourceId, pid: Option<u32>, found: &FoundRun) -> Option<Claim> {
+    let ours = proc::variable(pid?, proc::RESOURCE)? == format!("{stack}/{id}");
     let fingerprint = found.running.clone().filter(|_| ours)?;
     Some(Claim { stack: stack.to_owned(), fingerprint, intact: false })
 }
 
 fn found_unit(unit: &Unit) -> FoundRun {
-    let phase = match (&unit.active, unit.sub.as_str()) {
-        (ActiveState::Active, _) => Phase::Running,
+    let phase = match (&unit.active_state, unit.sub_state.as_str()) {
+        (ActiveState::Active | ActiveState::Reloading, _) => Phase::Running,
         (ActiveState::Activating, "auto-restart" | "auto-restart-queued") => Phase::BackingOff,
         (ActiveState::Activating, _) => Phase::Starting,
         (ActiveState::Failed, _) => Phase::Failed,
-        (ActiveState::Inactive | ActiveState::Deactivating, _) => Phase::Stopped,
+        _ => Phase::Stopped,
     };
-    let known = |bytes: u64| (bytes != u64::MAX).then_some(Bytes(bytes));
     FoundRun {
         definition: None,
-        loaded: !unit.needs_reload && unit.load == LoadState::Loaded,
+        loaded: !unit.need_daemon_reload && unit.load_state == LoadState::Loaded,
         enabled: matches!(unit.file_state.as_str(), "enabled" | "enabled-runtime" | "linked" | "alias" | "static"),
         phase,
-        running: (unit.main_pid != 0).then(|| proc::fingerprint(unit.main_pid)).flatten(),
-        identity: (phase == Phase::Running).then(|| unit.invocation.clone()),
+        running: unit.main_pid.and_then(proc::fingerprint_of),
+        identity: unit.invocation_id.clone().filter(|_| phase == Phase::Running),
         restarts: unit.restarts,
-        why: if phase == Phase::Running { None } else { unit.why() },
-        memory: known(unit.memory_current),
-        memory_limit: known(unit.memory_max),
+        why: if phase == Phase::Running { None } else { why(unit) },
+        memory: unit.memory_current.map(Bytes),
+        memory_limit: unit.memory_max.map(Bytes),
         health: None,
     }
 }
 
-fn found_process(process: &Process) -> FoundRun {
-    let (phase, why) = match process.stage {
-        Stage::Starting => (Phase::Starting, None),
-        Stage::Running => (Phase::Running, None),
-        Stage::BackingOff => (Phase::BackingOff, process.exit.map(|exit| exit.to_string())),
-        Stage::Stopped => (Phase::Stopped, None),
-        Stage::Exited => (Phase::Stopped, process.exit.map(|exit| exit.to_string())),
-        Stage::Failed => (Phase::Failed, process.exit.map(|exit| exit.to_string())),
-        Stage::Lost => (Phase::Stopped, Some("it and its supervisor are gone".to_owned())),
+/// Returns how a unit's process last ended, in words; `None` when it did not.
+fn why(unit: &Unit) -> Option<String> {
+    if let Some(error) = &unit.load_error {
+        return Some(error.clone());
+    }
+    Some(match (unit.result.as_str(), unit.exec_main_code, unit.exec_main_status) {
+        ("oom-kill", ..) => "it ran out of memory and was killed".to_owned(),
+        ("start-limit-hit", ..) => "it ended too often".to_owned(),
+        ("timeout", ..) => "it took too long to start or to stop".to_owned(),
+        ("success", 0, _) => return None,
+        (result, 0, _) => result.to_owned(),
+        // systemd.exec(5), process exit codes.
+        (_, 1, 203) => "its program cannot be run (status 203)".to_owned(),
+        (_, 1, 200) => "its working directory is missing (status 200)".to_owned(),
+        (_, 1, status) => format!("exit code {status}"),
+        (_, _, signal) => format!("killed by signal {signal}"),
+    })
+}
+
+fn found_process(process: &ProcessState) -> FoundRun {
+    let exit = || process.exit.map(|exit| exit.to_string());
+    let (phase, why) = match process.phase {
+        process::Phase::Starting => (Phase::Starting, None),
+        process::Phase::Running => (Phase::Running, None),
+        process::Phase::BackingOff => (Phase::BackingOff, exit()),
+        process::Phase::Stopped => (Phase::Stopped, None),
+        process::Phase::Exited => (Phase::Stopped, exit()),
+        process::Phase::Failed => (Phase::Failed, process.problem.clone().or_else(exit)),
     };
     let launch = &process.launch;
     let claim = Claim { stack: launch.stack.clone(), fingerprint: launch.fingerprint.clone(), intact: true };
     FoundRun {
         definition: Some(claim),
         phase,
-        running: process.running.clone(),
-        identity: process.process.as_ref().map(|process| format!("{}:{}", process.pid, process.start)),
+        running: process.running_fingerprint.clone(),
+        identity: process.identity.clone(),
         restarts: process.restarts,
         why,
         ..FoundRun::stopped()

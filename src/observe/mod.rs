@@ -11,14 +11,16 @@ pub use look::look;
 use crate::desired::Desired;
 use crate::observed::{Claim, Found, FoundFile, Observed, PortHolder, Seen};
 use crate::render::marker;
-use crate::resource::{Artifact, ArtifactSource, FileSpec, Kind, Resource, ResourceId, Spec};
-use crate::systems::{Systems, artifacts, files, health, proc, python, secrets};
+use crate::resource::{Artifact, ArtifactSource, Bytes, FileSpec, Health, Kind, Resource, ResourceId, Run, Spec};
+use crate::systems::python::{self, EnvironmentState};
+use crate::systems::secrets::{self, Secret};
+use crate::systems::{Systems, artifacts, files, health, ports, proc};
 use futures_util::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The largest rendered file that is read, in bytes.
-const LIMIT: u64 = 4 << 20;
+const LIMIT: Bytes = Bytes(4 << 20);
 
 /// The longest wait for a server to tell a download's size.
 const SIZE: Duration = Duration::from_secs(3);
@@ -49,7 +51,7 @@ pub async fn observe(systems: &Systems, desired: &Desired, inventory: &[Resource
     }
     let servers = servers(systems, desired, known.keys().copied());
     observed.things.extend(look::look_at_all(systems, &desired.stack, &servers).await);
-    observed.ports = ports(desired, &observed);
+    observed.ports = port_holders(desired, &observed);
     observed.download_sizes = download_sizes(systems, desired, &observed).await;
     if depth == Depth::Health {
         ask_all(systems, desired, &mut observed).await;
@@ -66,10 +68,10 @@ fn servers<'a>(
     let mut servers: BTreeSet<ResourceId> = known.filter(|id| id.kind.runs()).cloned().collect();
     let processes = systems.processes.list().unwrap_or_default();
     servers.extend(processes.into_iter().map(|name| ResourceId::new(Kind::Process, name)));
-    for name in files::list(&systems.units).unwrap_or_default() {
-        let Some(unit) = name.to_str().and_then(|name| name.strip_suffix(".service")) else { continue };
+    for name in files::names(&systems.units).unwrap_or_default() {
+        let Some(unit) = name.strip_suffix(".service") else { continue };
         let id = ResourceId::new(Kind::Unit, unit);
-        let text = || files::read(&systems.unit_file(&id), LIMIT).ok().flatten();
+        let text = || files::read_text(&systems.unit_file(&id), LIMIT).ok().flatten();
         let ours = || text().and_then(|text| marker::read(&text)).is_some_and(|marker| marker.stack == desired.stack);
         if !servers.contains(&id) && ours() {
             servers.insert(id);
@@ -87,8 +89,9 @@ fn plain(systems: &Systems, resource: &Resource) -> Option<Seen> {
             Err(error) => Seen::Unknown(error.to_string()),
         },
         Spec::Environment(environment) => match python::state(&environment.path) {
-            python::State::Absent => Seen::Absent,
-            state => Seen::Present(Found::Environment { complete: state == python::State::Complete }),
+            Ok(EnvironmentState::Absent) => Seen::Absent,
+            Ok(state) => Seen::Present(Found::Environment { complete: state == EnvironmentState::Complete }),
+            Err(error) => Seen::Unknown(error.to_string()),
         },
         Spec::Artifact(artifact) => found_artifact(systems, artifact),
         Spec::File(file) => found_file(file),
@@ -102,14 +105,14 @@ fn found_artifact(systems: &Systems, artifact: &Artifact) -> Seen {
         Ok(Some((size, known))) => {
             // Only llamero writes to the places of what it fetches.
             let ours = artifact.source != ArtifactSource::File;
-            Seen::Present(Found::Artifact { size, sha256: known.map(|known| known.sha256), ours })
+            Seen::Present(Found::Artifact { size: size.0, sha256: known.map(|known| known.sha256), ours })
         }
         Err(error) => Seen::Unknown(error.to_string()),
     }
 }
 
 fn found_file(file: &FileSpec) -> Seen {
-    match files::read(&file.path, LIMIT) {
+    match files::read_text(&file.path, LIMIT) {
         Ok(None) => Seen::Absent,
         Ok(Some(text)) => {
             let marker = marker::read(&text).map(claim);
@@ -126,7 +129,7 @@ fn claim(marker: marker::Marker) -> Claim {
 }
 
 /// Finds out who listens on the ports that the stack wants, unless all its servers are up as they should be.
-fn ports(desired: &Desired, observed: &Observed) -> BTreeMap<u16, PortHolder> {
+fn port_holders(desired: &Desired, observed: &Observed) -> BTreeMap<u16, PortHolder> {
     let as_wanted = |resource: &Resource| {
         let found = observed.run(&resource.id);
         found.is_some_and(|found| found.is_up() && found.running == Some(resource.fingerprint()))
@@ -136,11 +139,13 @@ fn ports(desired: &Desired, observed: &Observed) -> BTreeMap<u16, PortHolder> {
     }
     let wanted: BTreeSet<u16> = desired.runs().flat_map(|(_, run)| run.ports.iter().copied()).collect();
     let own = |text: &str| text.strip_prefix(&desired.stack)?.strip_prefix('/')?.parse().ok();
-    proc::listeners(&wanted)
+    ports::holders(&wanted)
         .into_iter()
-        .map(|(port, listener)| {
-            let resource = listener.resource.as_deref().and_then(own);
-            (port, PortHolder { pid: listener.pid, command: listener.command, resource })
+        .map(|(port, holder)| {
+            let marked = holder.pid.and_then(|pid| proc::variable(pid, proc::RESOURCE));
+            let resource = marked.as_deref().and_then(own);
+            let command = holder.command.unwrap_or_else(|| format!("a process of the user {}", holder.user));
+            (port, PortHolder { pid: holder.pid, command: command.chars().take(80).collect(), resource })
         })
         .collect()
 }
@@ -150,7 +155,7 @@ async fn download_sizes(systems: &Systems, desired: &Desired, observed: &Observe
     let questions = absent.filter_map(|resource| match &resource.spec {
         Spec::Artifact(Artifact { source: ArtifactSource::Url { url, token }, .. }) => Some(async move {
             let token = token.as_ref().and_then(|token| secrets::resolve(token).ok());
-            let size = systems.client.size(url, token.as_ref(), SIZE).await?;
+            let size = systems.client.size(url, token.as_ref().map(Secret::reveal), SIZE).await?;
             Some((resource.id.clone(), size))
         }),
         _ => None,
@@ -158,10 +163,19 @@ async fn download_sizes(systems: &Systems, desired: &Desired, observed: &Observe
     join_all(questions).await.into_iter().flatten().collect()
 }
 
+/// Asks a server its probe's question once.
+pub async fn ask(systems: &Systems, run: &Run) -> Health {
+    let token = run.probe.authorization().map(|authorization| secrets::resolve(&authorization.0)).transpose();
+    match token {
+        Ok(token) => health::ask(&systems.client, &run.probe, token.as_ref().map(Secret::reveal)).await,
+        Err(error) => Health::unhealthy(error.to_string()),
+    }
+}
+
 async fn ask_all(systems: &Systems, desired: &Desired, observed: &mut Observed) {
     let up =
         desired.runs().filter(|(resource, _)| observed.run(&resource.id).is_some_and(super::observed::FoundRun::is_up));
-    let questions = up.map(|(resource, run)| async { (&resource.id, health::ask(&systems.client, &run.probe).await) });
+    let questions = up.map(|(resource, run)| async { (&resource.id, ask(systems, run).await) });
     for (id, health) in join_all(questions).await {
         if let Some(Seen::Present(Found::Run(run))) = observed.things.get_mut(id) {
             run.health = Some(health);

@@ -1,93 +1,254 @@
-//! Quoting for unit files and environment files, by the rules of systemd.syntax(7), systemd.service(5) and
-//! systemd.exec(5).
+//! Quoting: text into the exact words that systemd reads back as that text, in unit files and in environment files.
+//!
+//! The rules are those of systemd.service(5), systemd.exec(5) and systemd.unit(5), proved against a real manager. What no
+//! quoting can express is an error that says so; nothing is dropped or replaced in silence.
 
-/// Quotes one argument of `ExecStart=`. `%` and `$` are kept from being expanded.
+use crate::resource::ResourceId;
+use std::fmt::Write;
+use thiserror::Error;
+
+/// Why a text cannot be written in a unit or environment file.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Inexpressible {
+    /// There is no command at all.
+    #[error("the command is empty")]
+    Empty,
+    /// The program's path is not one that systemd takes.
+    #[error("the program `{path}` must be an absolute path without control characters, quotes and backslashes")]
+    Program {
+        /// The path as it was given.
+        path: String,
+    },
+    /// The path is not one that an unquoted setting takes.
+    #[error("{place} `{path}` must be an absolute path on one line, without white space or a backslash at its end")]
+    Path {
+        /// Which path it is, such as `the working directory`.
+        place: String,
+        /// The path as it was given.
+        path: String,
+    },
+    /// The resource is no server of the systemd user manager.
+    #[error("{resource} is no server that systemd runs")]
+    NotAUnit {
+        /// The resource.
+        resource: ResourceId,
+    },
+    /// A text holds a character that systemd takes nowhere: NUL, or a code point that Unicode sets aside for no
+    /// character.
+    #[error("{place} holds the character U+{code:04X}, which systemd does not take")]
+    Character {
+        /// Where it stands, such as ``the variable `PATH` ``.
+        place: String,
+        /// The code point.
+        code: u32,
+    },
+    /// A name is not one of an environment variable.
+    #[error("`{name}` cannot be the name of an environment variable")]
+    Name {
+        /// The name as it was given.
+        name: String,
+    },
+}
+
+/// Returns the value of `ExecStart=` that runs exactly `argv`.
+///
+/// The `:` before the program keeps systemd from expanding `$`, also in the path, where `$$` would stay two characters.
+pub fn command(argv: &[String]) -> Result<String, Inexpressible> {
+    let (program, arguments) = argv.split_first().ok_or(Inexpressible::Empty)?;
+    let unsafe_in_path = |c: char| c.is_ascii_control() || matches!(c, '"' | '\'' | '\\');
+    if !program.starts_with('/') || program.ends_with('/') || program.contains(unsafe_in_path) {
+        return Err(Inexpressible::Program { path: program.clone() });
+    }
+    let mut line = format!(":{}", quoted("the program", program)?);
+    for (position, argument) in arguments.iter().enumerate() {
+        line.push(' ');
+        line += &quoted(&format!("argument {}", position + 1), argument)?;
+    }
+    Ok(line)
+}
+
+/// Returns the value of `Environment=` that sets `name` to `value`. There `$` means nothing special.
+pub fn assignment(name: &str, value: &str) -> Result<String, Inexpressible> {
+    check_name(name)?;
+    quoted(&format!("the variable `{name}`"), &format!("{name}={value}"))
+}
+
+/// Returns the line of an environment file, without its end, that sets `name` to `value`.
+///
+/// Control characters stand there as they are; a quoted value may run over several lines.
+pub fn environment_line(name: &str, value: &str) -> Result<String, Inexpressible> {
+    check_name(name)?;
+    check_characters(&format!("the variable `{name}`"), value)?;
+    Ok(format!("{name}=\"{}\"", environment_value(value)))
+}
+
+/// Returns what stands for `value` between the double quotes of an environment file.
 #[must_use]
-pub fn argument(text: &str) -> String {
-    quoted(text, |character| match character {
-        '$' => Some("$$".to_owned()),
-        _ => None,
+pub fn environment_value(value: &str) -> String {
+    value.chars().fold(String::with_capacity(value.len()), |mut text, c| {
+        if matches!(c, '"' | '\\' | '$' | '`') {
+            text.push('\\');
+        }
+        text.push(c);
+        text
     })
 }
 
-/// Quotes one assignment of `Environment=`, where `$` has no meaning. `None` when the value holds a control character,
-/// which systemd refuses there.
+/// Returns text for a setting that people read, such as `Description=`: one line, white space folded, `%` doubled, and
+/// what systemd does not take replaced by U+FFFD.
 #[must_use]
-pub fn assignment(name: &str, value: &str) -> Option<String> {
-    let plain = !value.chars().any(char::is_control);
-    plain.then(|| quoted(&format!("{name}={value}"), |_| None))
+pub fn prose(text: &str) -> String {
+    let words: Vec<&str> =
+        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
+    let line: String = words.join(" ").chars().map(|c| if is_refused(c) { '\u{fffd}' } else { c }).collect();
+    // A backslash at the end would pull the next line into this one.
+    line.trim_end_matches('\\').trim_end().replace('%', "%%")
 }
 
-/// Escapes a value that stands unquoted to the end of its line, such as that of `Description=`.
-#[must_use]
-pub fn value(text: &str) -> String {
-    let line: String = text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
-    let line = line.trim_end_matches('\\');
-    line.replace('%', "%%")
-}
-
-/// Returns one line of an environment file, with the value in double quotes: `NAME="value"`.
-#[must_use]
-pub fn environment_line(name: &str, value: &str) -> String {
-    let mut line = format!("{name}=\"");
-    for character in value.chars() {
-        if matches!(character, '"' | '\\' | '$' | '`') {
-            line.push('\\');
-        }
-        line.push(character);
+/// Returns a path for a setting that takes one path and no quotes, such as `WorkingDirectory=` and `EnvironmentFile=`.
+pub fn path(place: &str, path: &str) -> Result<String, Inexpressible> {
+    check_characters(place, path)?;
+    let refused = |c: char| c.is_control();
+    let is_absolute = path.starts_with('/');
+    // White space at the end would be cut off, a backslash there would continue the line.
+    if !is_absolute || path.contains(refused) || path.ends_with(|c: char| c.is_whitespace() || c == '\\') {
+        return Err(Inexpressible::Path { place: place.to_owned(), path: path.to_owned() });
     }
-    line.push('"');
-    line
+    Ok(path.replace('%', "%%"))
 }
 
-fn quoted(text: &str, special: impl Fn(char) -> Option<String>) -> String {
-    let mut result = String::with_capacity(text.len() + 2);
-    result.push('"');
-    for character in text.chars() {
-        if let Some(escaped) = special(character) {
-            result.push_str(&escaped);
-            continue;
-        }
-        match character {
-            '\\' => result.push_str("\\\\"),
-            '"' => result.push_str("\\\""),
-            '%' => result.push_str("%%"),
-            '\n' => result.push_str("\\n"),
-            '\t' => result.push_str("\\t"),
-            control if control.is_ascii_control() => {
-                result.push_str("\\x");
-                result.push_str(&format!("{:02x}", u32::from(control)));
-            }
-            other => result.push(other),
+fn quoted(place: &str, text: &str) -> Result<String, Inexpressible> {
+    check_characters(place, text)?;
+    let mut word = String::with_capacity(text.len() + 2);
+    word.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => word.extend(['\\', c]),
+            '%' => word.push_str("%%"),
+            '\n' => word.push_str("\\n"),
+            '\t' => word.push_str("\\t"),
+            c if c.is_ascii_control() => write!(word, "\\x{:02x}", u32::from(c)).expect("a string takes every write"),
+            c => word.push(c),
         }
     }
-    result.push('"');
-    result
+    word.push('"');
+    Ok(word)
+}
+
+fn check_name(name: &str) -> Result<(), Inexpressible> {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let is_name = !name.is_empty() && name.chars().all(is_word) && !name.starts_with(|c: char| c.is_ascii_digit());
+    is_name.then_some(()).ok_or_else(|| Inexpressible::Name { name: name.to_owned() })
+}
+
+fn check_characters(place: &str, text: &str) -> Result<(), Inexpressible> {
+    match text.chars().find(|c| is_refused(*c)) {
+        Some(c) => Err(Inexpressible::Character { place: place.to_owned(), code: u32::from(c) }),
+        None => Ok(()),
+    }
+}
+
+/// systemd's check for UTF-8 refuses the noncharacters of Unicode too: one of them loses the whole line, and in an
+/// environment file the whole start.
+fn is_refused(c: char) -> bool {
+    let code = u32::from(c);
+    code == 0 || (0xfdd0..=0xfdef).contains(&code) || code & 0xfffe == 0xfffe
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{argument, assignment, environment_line, value};
+    use super::{Inexpressible, assignment, command, environment_line, path, prose};
+    use proptest::prelude::*;
 
-    #[test]
-    fn arguments_keep_their_meaning() {
-        for (text, expected) in [
-            ("", r#""""#),
-            ("plain", r#""plain""#),
-            (r#"a "b" \c"#, r#""a \"b\" \\c""#),
-            ("100% of $HOME", r#""100%% of $$HOME""#),
-            ("two\nlines\u{1}", r#""two\nlines\x01""#),
-            ("; rm", r#""; rm""#),
-        ] {
-            assert_eq!(argument(text), expected);
+    /// Reads words as systemd does: double quotes, C escapes, then `%` specifiers.
+    fn words(line: &str) -> Vec<String> {
+        let mut words = vec![];
+        let mut characters = line.chars().peekable();
+        while let Some(c) = characters.next() {
+            if c == ' ' {
+                continue;
+            }
+            assert_eq!(c, '"', "every word is quoted: {line}");
+            let mut word = String::new();
+            loop {
+                match characters.next().expect("a closing quote") {
+                    '"' => break,
+                    '%' => {
+                        assert_eq!(characters.next(), Some('%'), "a lone `%` is a specifier");
+                        word.push('%');
+                    }
+                    '\\' => match characters.next().expect("an escaped character") {
+                        'n' => word.push('\n'),
+                        't' => word.push('\t'),
+                        'x' => {
+                            let digits: String = characters.by_ref().take(2).collect();
+                            word.push(char::from(u8::from_str_radix(&digits, 16).expect("two digits")));
+                        }
+                        c => {
+                            assert!(matches!(c, '"' | '\\'), "unknown escape {c}");
+                            word.push(c);
+                        }
+                    },
+                    c => word.push(c),
+                }
+            }
+            words.push(word);
+        }
+        words
+    }
+
+    /// Reads one line of an environment file as systemd does.
+    fn file_value(line: &str) -> String {
+        let inner = line.strip_prefix("N=\"").and_then(|rest| rest.strip_suffix('"')).expect("a quoted value");
+        let mut value = String::new();
+        let mut characters = inner.chars();
+        while let Some(c) = characters.next() {
+            assert_ne!(c, '"', "a quote inside ends the value");
+            value.push(if c == '\\' { characters.next().expect("an escaped character") } else { c });
+        }
+        value
+    }
+
+    proptest! {
+        #[test]
+        fn words_are_read_back(arguments in prop::collection::vec("([ -~]|[\\x01-\\x1f\\x7f]|[äß→😀]){0,12}", 0..6)) {
+            let mut argv = vec!["/opt/a b%c$d/run".to_owned()];
+            argv.extend(arguments);
+            let line = command(&argv).expect("expressible");
+            prop_assert!(!line.contains(|c: char| c.is_ascii_control()), "one line: {line:?}");
+            prop_assert_eq!(words(line.strip_prefix(':').expect("a colon")), argv.clone());
+            for value in &argv {
+                let text = assignment("N", value).expect("expressible");
+                prop_assert_eq!(words(&text), vec![format!("N={value}")]);
+                prop_assert_eq!(&file_value(&environment_line("N", value).expect("expressible")), value);
+            }
+        }
+
+        #[test]
+        fn prose_stays_on_its_line(text in "\\PC*|[\\x00-\\x7f]*") {
+            let line = prose(&text);
+            prop_assert!(!line.contains(|c: char| c.is_control()) && !line.ends_with('\\'));
+            prop_assert!(line.replace("%%", "").find('%').is_none());
         }
     }
 
     #[test]
-    fn assignments_refuse_what_systemd_refuses() {
-        assert_eq!(assignment("A", "$x 5%").as_deref(), Some(r#""A=$x 5%%""#));
-        assert_eq!(assignment("A", "two\nlines"), None);
-        assert_eq!(value("50% \\"), "50%% ");
-        assert_eq!(environment_line("A", r#"$x "y" \"#), r#"A="\$x \"y\" \\""#);
+    fn what_systemd_does_not_take_is_refused() {
+        let argv = |words: &[&str]| -> Vec<String> { words.iter().map(|word| (*word).to_owned()).collect() };
+        assert_eq!(command(&[]), Err(Inexpressible::Empty));
+        for program in ["", "run", "./run", "/opt/", "/o\"x", "/o'x", "/o\\x", "/o\nx"] {
+            assert!(matches!(command(&argv(&[program])), Err(Inexpressible::Program { .. })), "{program}");
+        }
+        for text in ["\0", "\u{fdd0}", "\u{ffff}", "\u{1fffe}"] {
+            assert!(matches!(command(&argv(&["/run", text])), Err(Inexpressible::Character { .. })));
+            assert!(assignment("N", text).is_err() && environment_line("N", text).is_err());
+        }
+        for name in ["", "1A", "A B", "A=B", "Ä", "A-B"] {
+            assert!(assignment(name, "").is_err() && environment_line(name, "").is_err(), "{name}");
+        }
+        for bad in ["relative", "/ends ", "/ends\\", "/two\nlines"] {
+            assert!(path("the folder", bad).is_err(), "{bad}");
+        }
+        assert_eq!(path("the folder", "/a b/100%"), Ok("/a b/100%%".to_owned()));
     }
 }

@@ -1,31 +1,52 @@
-//! Where models are found on a hub.
+//! Where a model file is downloaded from: the short forms of a manifest as full addresses.
+//!
+//! Only the address is made here. Which host may see a token is the download's affair.
 
-/// Returns the address of a file of a repository on a hub that speaks Hugging Face's protocol.
+use std::fmt::Write as _;
+
+/// The model hub that is meant when no other is named.
+pub const HUB: &str = "https://huggingface.co";
+
+/// Returns the address of `file` in the repository `organization/repository` of a model hub, at `revision` or `main`.
 #[must_use]
-pub fn hub_url(endpoint: &str, repository: &str, file: &str, revision: &str) -> String {
-    let endpoint = endpoint.trim_end_matches('/');
-    format!("{endpoint}/{}/resolve/{}/{}", path(repository), segment(revision), path(file))
+pub fn hub_url(endpoint: &str, organization: &str, repository: &str, file: &str, revision: Option<&str>) -> String {
+    let segments: Vec<String> = file.split('/').map(encode).collect();
+    format!(
+        "{}/{}/{}/resolve/{}/{}",
+        endpoint.trim_end_matches('/'),
+        encode(organization),
+        encode(repository),
+        encode(revision.unwrap_or("main")),
+        segments.join("/")
+    )
 }
 
-fn path(text: &str) -> String {
-    text.split('/').map(segment).collect::<Vec<_>>().join("/")
-}
-
-/// Encodes one segment of a path (RFC 3986, section 2.3).
-fn segment(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+/// Writes one path segment; everything but RFC 3986's unreserved characters is percent-encoded, `/` too, because a
+/// revision such as `refs/pr/1` is one segment.
+fn encode(segment: &str) -> String {
+    segment.bytes().fold(String::with_capacity(segment.len()), |mut text, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+        text
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::hub_url;
+    use super::{HUB, hub_url};
 
     #[test]
-    fn hub_addresses_are_encoded() {
+    fn hub_addresses_are_encoded_by_segment() {
         assert_eq!(
-            hub_url("https://hub.example/", "org/repo", "sub dir/a+b.gguf", "refs/pr/1"),
-            "https://hub.example/org/repo/resolve/refs%2Fpr%2F1/sub%20dir/a%2Bb.gguf"
+            hub_url(HUB, "Qwen", "Qwen3-8B-GGUF", "Qwen3-8B-Q4_K_M.gguf", None),
+            "https://huggingface.co/Qwen/Qwen3-8B-GGUF/resolve/main/Qwen3-8B-Q4_K_M.gguf"
+        );
+        assert_eq!(
+            hub_url("http://mirror.example:8080/", "a", "b", "Q4 K/ü#1?.gguf", Some("refs/pr/1")),
+            "http://mirror.example:8080/a/b/resolve/refs%2Fpr%2F1/Q4%20K/%C3%BC%231%3F.gguf"
         );
     }
 }

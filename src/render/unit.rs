@@ -1,53 +1,172 @@
-//! A server as the text of a systemd user unit: written whole, with a marker, nothing inherited.
+//! The unit file of a server that the systemd user manager runs.
+//!
+//! The whole file is ours: its first line is the marker. What systemd does beyond running the command (ordering across
+//! the stack, waiting for health) is left to llamero; only the order of a boot is told to systemd.
 
-use super::{marker, quote};
-use crate::resource::{Kind, Resource, Run};
+use super::marker;
+use super::quote::{self, Inexpressible};
+use crate::resource::{Kind, Resource, ResourceId, Run, Runtime};
+use std::fmt::Write;
 
-/// The variable by which a process says what it was asked for with.
-pub const FINGERPRINT: &str = "LLAMERO_FINGERPRINT";
+/// The variable in which a live process carries the fingerprint that it was started with.
+pub const FINGERPRINT_VARIABLE: &str = "LLAMERO_FINGERPRINT";
 
-/// The variable by which a process says which resource it is, as `stack/kind/name`.
-pub const RESOURCE: &str = "LLAMERO_RESOURCE";
+/// The variable in which a live process carries whose it is, as `stack/kind/name`.
+pub const RESOURCE_VARIABLE: &str = "LLAMERO_RESOURCE";
 
-/// Returns the text of the unit of a server; of anything else, an empty unit.
+/// Returns the name under which the manager knows a unit resource.
 #[must_use]
-pub fn unit(stack: &str, resource: &Resource) -> String {
-    let body = resource.run().map(|run| body(stack, resource, run)).unwrap_or_default();
-    marker::mark(stack, &resource.id, &resource.fingerprint(), &body)
+pub fn unit_name(id: &ResourceId) -> String {
+    format!("{}.service", id.name)
 }
 
-fn body(stack: &str, resource: &Resource, run: &Run) -> String {
-    let mut lines = vec!["[Unit]".to_owned(), format!("Description={}", quote::value(&run.description))];
-    // When the machine starts, systemd starts the stack by itself, in this order.
-    for need in resource.needs.iter().filter(|need| need.kind == Kind::Unit) {
-        lines.push(format!("After={}.service", need.name));
+/// Returns the whole unit file of a server that the systemd user manager runs.
+pub fn unit(stack: &str, resource: &Resource) -> Result<String, Inexpressible> {
+    let run = resource
+        .run()
+        .filter(|run| run.runtime == Runtime::Systemd)
+        .ok_or_else(|| Inexpressible::NotAUnit { resource: resource.id.clone() })?;
+    let fingerprint = resource.fingerprint();
+    let own =
+        [(FINGERPRINT_VARIABLE, fingerprint.to_string()), (RESOURCE_VARIABLE, format!("{stack}/{}", resource.id))];
+    let body = body(resource, run, &own)?;
+    Ok(marker::mark(stack, &resource.id, &fingerprint, &body))
+}
+
+fn body(resource: &Resource, run: &Run, own: &[(&str, String)]) -> Result<String, Inexpressible> {
+    let mut text = String::new();
+    let mut line = |key: &str, value: &dyn std::fmt::Display| {
+        writeln!(text, "{key}={value}").expect("a string takes every write");
+    };
+    line("Description", &quote::prose(&run.description));
+    let after: Vec<String> = resource.needs.iter().filter(|id| id.kind == Kind::Unit).map(unit_name).collect();
+    if !after.is_empty() {
+        line("After", &after.join(" "));
     }
-    lines.extend(["StartLimitIntervalSec=60".to_owned(), "StartLimitBurst=5".to_owned(), String::new()]);
-    // `exec` and not `simple`: a missing program fails the start instead of passing for one.
-    lines.extend(["[Service]".to_owned(), "Type=exec".to_owned()]);
-    let argv: Vec<String> = run.argv.iter().map(|word| quote::argument(word)).collect();
-    lines.push(format!("ExecStart={}", argv.join(" ")));
-    if let Some(folder) = &run.working_directory {
-        lines.push(format!("WorkingDirectory={}", quote::value(&folder.display().to_string())));
+    line("StartLimitIntervalSec", &60);
+    line("StartLimitBurst", &5);
+    let head = std::mem::take(&mut text);
+
+    let mut line = |key: &str, value: &dyn std::fmt::Display| {
+        writeln!(text, "{key}={value}").expect("a string takes every write");
+    };
+    // `simple` reports success before the program is even found.
+    line("Type", &"exec");
+    line("ExecStart", &quote::command(&run.argv)?);
+    for (name, value) in &run.environment {
+        line("Environment", &quote::assignment(name, value)?);
     }
-    let fingerprint = resource.fingerprint().to_string();
-    let itself = format!("{stack}/{}", resource.id);
-    let own = [(FINGERPRINT, fingerprint.as_str()), (RESOURCE, itself.as_str())];
-    let asked = run.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    lines.extend(
-        asked.chain(own).filter_map(|(name, value)| Some(format!("Environment={}", quote::assignment(name, value)?))),
-    );
+    // The last of two assignments wins, so that no variable of the manifest can hide ours.
+    for (name, value) in own {
+        line("Environment", &quote::assignment(name, value)?);
+    }
     if let Some(file) = &run.environment_file {
-        lines.push(format!("EnvironmentFile={}", quote::value(&file.0.display().to_string())));
+        line("EnvironmentFile", &quote::path("the environment file", &file.0.to_string_lossy())?);
     }
+    if let Some(folder) = &run.working_directory {
+        line("WorkingDirectory", &quote::path("the working directory", &folder.to_string_lossy())?);
+    }
+    line("Restart", &"on-failure");
+    line("RestartSec", &2);
+    // Zero would mean that the manager waits for ever.
+    line("TimeoutStopSec", &format_args!("{}ms", run.stop_timeout.milliseconds.max(1)));
+    line("KillMode", &"mixed");
+    line("UMask", &"0077");
     if let Some(memory) = run.limits.memory {
-        lines.push(format!("MemoryMax={}", memory.0));
+        line("MemoryMax", &memory.0);
     }
     if let Some(percent) = run.limits.cpu_percent {
-        lines.push(format!("CPUQuota={percent}%"));
+        line("CPUQuota", &format_args!("{percent}%"));
     }
-    lines.extend(["Restart=on-failure", "RestartSec=2", "KillMode=mixed", "UMask=0077"].into_iter().map(str::to_owned));
-    lines.push(format!("TimeoutStopSec={}", run.stop_timeout.whole()));
-    lines.extend([String::new(), "[Install]".to_owned(), "WantedBy=default.target".to_owned(), String::new()]);
-    lines.join("\n")
+    Ok(format!("[Unit]\n{head}\n[Service]\n{text}\n[Install]\nWantedBy=default.target\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unit;
+    use crate::render::marker;
+    use crate::render::quote::Inexpressible;
+    use crate::resource::{Bytes, Kind, Limits, Probe, Resource, ResourceId, Run, RunFile, Runtime, Seconds, Spec};
+
+    fn resource(run: impl FnOnce(&mut Run)) -> Resource {
+        let mut server = Run {
+            runtime: Runtime::Systemd,
+            description: "qwen3 at 100% on llama.cpp".to_owned(),
+            argv: ["/opt/llama server", "--alias", "a \"b\" $HOME %h;"].map(str::to_owned).to_vec(),
+            environment: [("A".to_owned(), "1 2".to_owned())].into(),
+            environment_file: Some(RunFile("/home/ai/secret.env".into())),
+            working_directory: Some("/home/ai/100%".into()),
+            inputs: vec![],
+            limits: Limits { memory: Some(Bytes(512 << 20)), cpu_percent: Some(150) },
+            ports: vec![8000],
+            memory: None,
+            probe: Probe::Running,
+            timeout: Seconds::new(120),
+            stable_for: Seconds::new(10),
+            stop_timeout: Seconds::new(20),
+        };
+        run(&mut server);
+        Resource {
+            id: ResourceId::new(Kind::Unit, "home-qwen3"),
+            role: "models.qwen3".to_owned(),
+            spec: Spec::Run(Box::new(server)),
+            needs: [ResourceId::new(Kind::Unit, "home-cache"), ResourceId::new(Kind::Artifact, "qwen3")].into(),
+        }
+    }
+
+    #[test]
+    fn a_whole_unit() {
+        let text = unit("home", &resource(|_| {})).expect("expressible");
+        let mark = marker::read(&text).expect("a marker");
+        assert!(mark.intact && mark.stack == "home");
+        let body = text.split_once('\n').expect("a body").1.replace(&mark.fingerprint.to_string(), "FINGERPRINT");
+        insta::assert_snapshot!(body, @r#"
+        [Unit]
+        Description=qwen3 at 100%% on llama.cpp
+        After=home-cache.service
+        StartLimitIntervalSec=60
+        StartLimitBurst=5
+
+        [Service]
+        Type=exec
+        ExecStart=:"/opt/llama server" "--alias" "a \"b\" $HOME %%h;"
+        Environment="A=1 2"
+        Environment="LLAMERO_FINGERPRINT=FINGERPRINT"
+        Environment="LLAMERO_RESOURCE=home/unit/home-qwen3"
+        EnvironmentFile=/home/ai/secret.env
+        WorkingDirectory=/home/ai/100%%
+        Restart=on-failure
+        RestartSec=2
+        TimeoutStopSec=20000ms
+        KillMode=mixed
+        UMask=0077
+        MemoryMax=536870912
+        CPUQuota=150%
+
+        [Install]
+        WantedBy=default.target
+        "#);
+    }
+
+    #[test]
+    fn what_was_not_asked_for_is_not_said() {
+        let plain = resource(|run| {
+            run.environment.clear();
+            run.environment_file = None;
+            run.working_directory = None;
+            run.limits = Limits::default();
+        });
+        let text = unit("home", &plain).expect("expressible");
+        for key in ["EnvironmentFile", "WorkingDirectory", "MemoryMax", "CPUQuota"] {
+            assert!(!text.contains(key), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_unit_that_cannot_be_written_is_an_error() {
+        let bad = resource(|run| run.argv[0] = "server".to_owned());
+        assert!(unit("home", &bad).is_err());
+        let process = resource(|run| run.runtime = Runtime::Process);
+        assert!(matches!(unit("home", &process), Err(Inexpressible::NotAUnit { .. })));
+    }
 }

@@ -4,6 +4,7 @@ use super::fingerprint::{Digest, Fields, Fingerprint};
 use super::id::ResourceId;
 use super::run::Run;
 use super::secret::{Content, SecretReference};
+use super::units::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -37,6 +38,8 @@ pub struct Artifact {
     pub source: ArtifactSource,
     /// What it must be.
     pub sha256: Option<Digest>,
+    /// What must stay free on its disk.
+    pub keep_free: Bytes,
     /// How the manifest names the source, for people.
     pub origin: String,
 }

@@ -1,22 +1,14 @@
 //! What is known of model files: a record beside no file of the user's, keyed by path, that holds as long as the file's
 //! size and time of change do.
 
+use super::downloads::Fetched;
 use super::files;
-use crate::resource::Digest;
+use crate::resource::{Bytes, Digest};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// The largest record that is read, in bytes.
-const LIMIT: u64 = 64 << 10;
-
-/// A file whose bytes were all seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fetched {
-    /// The digest of its bytes.
-    pub sha256: Digest,
-    /// Its size in bytes.
-    pub size: u64,
-}
+const LIMIT: Bytes = Bytes(64 << 10);
 
 /// What is known of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +16,7 @@ pub struct Known {
     /// Its path.
     pub path: PathBuf,
     /// Its size in bytes when the digest was computed.
-    pub size: u64,
+    pub size: Bytes,
     /// Its time of change then, in nanoseconds since 1970.
     pub changed: String,
     /// The digest of its bytes.
@@ -43,9 +35,9 @@ pub fn record(records: &Path, path: &Path, fetched: &Fetched, ours: bool) -> Res
 }
 
 /// Returns the size of a file, and what is known of it; `None` when there is no file.
-pub fn find(records: &Path, path: &Path) -> Result<Option<(u64, Option<Known>)>, files::Error> {
+pub fn find(records: &Path, path: &Path) -> Result<Option<(Bytes, Option<Known>)>, files::Error> {
     let Some((size, changed)) = files::stamp(path)? else { return Ok(None) };
-    let text = files::read(&place(records, path), LIMIT)?;
+    let text = files::read_text(&place(records, path), LIMIT)?;
     let known = text.and_then(|text| serde_json::from_str::<Known>(&text).ok());
     let same = |known: &Known| known.path == path && known.size == size && known.changed == changed.to_string();
     Ok(Some((size, known.filter(same))))

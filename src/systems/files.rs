@@ -1,273 +1,357 @@
-//! Files and folders: whole writes, bounded reads, and errors that name the path.
+//! Files of the machine: written whole or not at all, read within a limit, and removed for good.
 //!
-//! A write is atomic and durable: a temporary file in the same folder, `fsync`, rename, `fsync` of the folder. This is
-//! the only module that writes files for the rest of llamero.
+//! Every failure names the path and the operation. What a file means is not known here.
 
 use super::Hint;
-use crate::resource::Hasher;
+use crate::resource::Bytes;
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tempfile::{Builder, NamedTempFile};
 
-/// The mode of files that only the user may read.
+/// The mode of a file that only its owner may read.
 pub const PRIVATE: u32 = 0o600;
 
-/// How many symbolic links are followed to find the file that a path means.
-const LINKS: usize = 16;
+/// A half-written file of this age has no living writer.
+const LITTER: Duration = Duration::from_secs(3600);
+const TEMPORARY: &str = ".llamero-new-";
 
-/// What went wrong with a file.
+/// Why a file could not be read or changed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {operation} {}", path.display())]
-pub struct Error {
-    /// What was tried, such as `write`.
-    pub operation: &'static str,
-    /// The file or folder.
-    pub path: PathBuf,
-    /// What the system said.
-    #[source]
-    pub source: io::Error,
+pub enum Error {
+    /// The operating system refused.
+    #[error("cannot {operation} {}", path.display())]
+    Refused {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The file is larger than what is asked of it can be.
+    #[error("{} is larger than {limit}", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The largest size accepted.
+        limit: Bytes,
+    },
+    /// The text is not UTF-8.
+    #[error("{} is not UTF-8 text", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 impl Error {
-    /// Returns the error of an operation on a path.
+    pub(super) fn refused(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Refused { operation, path: path.to_owned(), source }
+    }
+
+    /// Returns the failure of an operation, as a verb, on a path.
     #[must_use]
     pub fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
-        Self { operation, path: path.to_owned(), source }
+        Self::Refused { operation, path: path.to_owned(), source }
+    }
+
+    /// Returns whether it failed because the file is there already.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        matches!(self, Self::Refused { source, .. } if source.kind() == ErrorKind::AlreadyExists)
     }
 }
 
 impl Hint for Error {
     fn hint(&self) -> Option<String> {
-        let folder = self.path.parent().unwrap_or(&self.path).display();
-        match self.source.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some(format!("make room in {folder}")),
-            ErrorKind::ReadOnlyFilesystem => Some(format!("{folder} is on a file system mounted read-only")),
-            ErrorKind::PermissionDenied => Some(format!("check who owns {folder} and its mode")),
+        let Self::Refused { path, source, .. } = self else { return None };
+        match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                Some(format!("free some space on the file system of {} and run it again", path.display()))
+            }
+            ErrorKind::ReadOnlyFilesystem => Some("its file system is mounted read-only; mount it writable".to_owned()),
+            ErrorKind::PermissionDenied => {
+                Some(format!("let the user who runs llamero use it; see `ls -ld {}`", path.display()))
+            }
             _ => None,
         }
     }
 }
 
-/// Writes a file whole: whoever reads it sees the old bytes or the new ones. A symbolic link stays one, and what it
-/// points to is replaced.
+/// Replaces the file at `path` by one with these bytes and this mode, durably: a reader, and whoever looks after a
+/// crash, sees the old bytes or the new ones. Where `path` is a symbolic link, the link stays and its target is
+/// replaced, because people keep their configs in another folder and link them.
 pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
-    let path = &target(path)?;
-    let failed = |error| Error::io("write", path, error);
-    let folder = folder_of(path);
-    create_folder(folder)?;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".llamero-").permissions(Permissions::from_mode(mode));
-    let mut temporary = builder.tempfile_in(folder).map_err(failed)?;
-    temporary.write_all(bytes).map_err(failed)?;
-    temporary.as_file().sync_all().map_err(failed)?;
-    temporary.persist(path).map_err(|error| failed(error.error))?;
-    sync_folder(folder)
+    let path = target(path)?;
+    let file = prepare(&path, bytes, mode)?;
+    file.persist(&path).map_err(|error| Error::refused("replace", &path)(error.error))?;
+    sync_folder(folder_of(&path))
 }
 
-/// Writes a file that must not be there yet; returns whether it was written.
-pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<bool, Error> {
-    let failed = |error| Error::io("write", path, error);
-    let folder = folder_of(path);
-    create_folder(folder)?;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".llamero-").permissions(Permissions::from_mode(mode));
-    let mut temporary = builder.tempfile_in(folder).map_err(failed)?;
-    temporary.write_all(bytes).map_err(failed)?;
-    temporary.as_file().sync_all().map_err(failed)?;
-    match temporary.persist_noclobber(path) {
-        Ok(_) => sync_folder(folder).map(|()| true),
-        Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(failed(error.error)),
-    }
+/// Makes a new file as [`write()`] does; fails when anything, even a dangling link, is there already.
+pub fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+    let file = prepare(path, bytes, mode)?;
+    file.persist_noclobber(path).map_err(|error| Error::refused("create", path)(error.error))?;
+    sync_folder(folder_of(path))
 }
 
-/// Makes a finished file visible under its name, durably.
-pub fn publish(from: &Path, to: &Path) -> Result<(), Error> {
-    let failed = |error| Error::io("write", to, error);
-    File::open(from).and_then(|file| file.sync_all()).map_err(failed)?;
-    fs::rename(from, to).map_err(failed)?;
-    sync_folder(folder_of(to))
-}
-
-/// Reads a text file of at most `limit` bytes; `None` when there is none.
-pub fn read(path: &Path, limit: u64) -> Result<Option<String>, Error> {
-    let failed = |error| Error::io("read", path, error);
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if missing(&error) => return Ok(None),
-        Err(error) => return Err(failed(error)),
+/// Returns the bytes of a regular file, or `None` where there is none.
+pub fn read(path: &Path, limit: Bytes) -> Result<Option<Vec<u8>>, Error> {
+    // Without O_NONBLOCK the opening of a named pipe waits for a writer.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+        file => file.map_err(Error::refused("open", path))?,
     };
-    let mut text = String::new();
-    file.take(limit + 1).read_to_string(&mut text).map_err(failed)?;
-    if text.len() as u64 > limit {
-        let large = io::Error::new(ErrorKind::FileTooLarge, format!("it is larger than {limit} bytes"));
-        return Err(failed(large));
+    if !file.metadata().map_err(Error::refused("look at", path))?.is_file() {
+        let source = io::Error::new(ErrorKind::InvalidInput, "it is not a regular file");
+        return Err(Error::refused("read", path)(source));
     }
-    Ok(Some(text))
+    let mut bytes = Vec::new();
+    file.take(limit.0.saturating_add(1)).read_to_end(&mut bytes).map_err(Error::refused("read", path))?;
+    if bytes.len() as u64 > limit.0 {
+        return Err(Error::TooLarge { path: path.to_owned(), limit });
+    }
+    Ok(Some(bytes))
 }
 
-/// Returns a file's size in bytes and its time of change in nanoseconds; `None` when there is none.
-pub fn stamp(path: &Path) -> Result<Option<(u64, i128)>, Error> {
+/// Returns the text of a regular file, or `None` where there is none.
+pub fn read_text(path: &Path, limit: Bytes) -> Result<Option<String>, Error> {
+    let Some(bytes) = read(path, limit)? else { return Ok(None) };
+    String::from_utf8(bytes).map(Some).map_err(|_| Error::NotText { path: path.to_owned() })
+}
+
+/// Returns the permission bits of the file at `path`, links followed, or `None` where there is none.
+pub fn mode(path: &Path) -> Result<Option<u32>, Error> {
     match fs::metadata(path) {
-        Ok(metadata) if metadata.is_file() => {
-            use std::os::unix::fs::MetadataExt;
-            let time = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
-            Ok(Some((metadata.len(), time)))
-        }
-        Ok(_) => Err(Error::io("read", path, io::Error::new(ErrorKind::IsADirectory, "it is not a file"))),
-        Err(error) if missing(&error) => Ok(None),
-        Err(error) => Err(Error::io("read", path, error)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        found => found.map_err(Error::refused("look at", path)).map(|found| Some(found.permissions().mode() & 0o7777)),
     }
 }
 
-/// Returns the names in a folder, sorted; none when there is no such folder.
-pub fn list(folder: &Path) -> Result<Vec<OsString>, Error> {
-    let failed = |error| Error::io("list", folder, error);
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if missing(&error) => return Ok(Vec::new()),
-        Err(error) => return Err(failed(error)),
+/// Returns the size in bytes of the regular file at `path` and its time of change in nanoseconds since 1970, or `None`
+/// where there is none.
+pub fn stamp(path: &Path) -> Result<Option<(Bytes, i128)>, Error> {
+    let found = match fs::metadata(path) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+        found => found.map_err(Error::refused("look at", path))?,
     };
-    let mut names =
-        entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<Vec<_>, _>>().map_err(failed)?;
-    names.sort();
-    Ok(names)
-}
-
-/// Removes a file; one that is not there is fine.
-pub fn remove(path: &Path) -> Result<(), Error> {
-    match fs::remove_file(path) {
-        Ok(()) => sync_folder(folder_of(path)),
-        Err(error) if missing(&error) => Ok(()),
-        Err(error) => Err(Error::io("remove", path, error)),
+    if !found.is_file() {
+        let source = io::Error::new(ErrorKind::InvalidInput, "it is not a regular file");
+        return Err(Error::refused("read", path)(source));
     }
+    let time = i128::from(found.mtime()) * 1_000_000_000 + i128::from(found.mtime_nsec());
+    Ok(Some((Bytes(found.len()), time)))
 }
 
-/// Removes a folder with all that is in it; one that is not there is fine.
-pub fn remove_folder(path: &Path) -> Result<(), Error> {
-    match fs::remove_dir_all(path) {
-        Ok(()) => sync_folder(folder_of(path)),
-        Err(error) if missing(&error) => Ok(()),
-        Err(error) => Err(Error::io("remove", path, error)),
-    }
-}
-
-/// Removes a folder if nothing is in it.
-pub fn remove_empty_folder(path: &Path) {
-    // A folder that is in use is simply kept.
-    let _ = fs::remove_dir(path);
-}
-
-/// Makes a folder and those above it, each readable by the user alone.
-pub fn create_folder(path: &Path) -> Result<(), Error> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| Error::io("create", path, error))
-}
-
-/// Opens the file of a lock, made where it is missing.
+/// Opens the file at `path` to lock it, made where it is missing.
 pub fn open_lock(path: &Path) -> Result<File, Error> {
     create_folder(folder_of(path))?;
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(PRIVATE)
-        .open(path)
-        .map_err(|error| Error::io("lock", path, error))
+    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(PRIVATE).open(path);
+    options.map_err(Error::refused("open", path))
 }
 
-/// Opens a file that may not be there, to read it.
+/// Opens the file at `path` to read it, if it can be.
 #[must_use]
 pub fn open_existing(path: &Path) -> Option<File> {
     File::open(path).ok()
 }
 
-/// Opens a file in the making to go on at `from`, after feeding what is there to `hasher`; what is behind is cut off.
-pub fn open_part(path: &Path, from: u64, hasher: &mut Hasher) -> Result<File, Error> {
-    let failed = |error| Error::io("write", path, error);
-    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(PRIVATE).open(path);
-    let mut file = options.map_err(failed)?;
-    file.set_len(from).map_err(failed)?;
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let count = file.read(&mut buffer).map_err(failed)?;
-        if count == 0 {
-            return Ok(file);
-        }
-        hasher.update(&buffer[..count]);
+/// Removes the folder at `path` if nothing is in it.
+pub fn remove_empty_folder(path: &Path) {
+    // One that is in use is kept.
+    let _ = fs::remove_dir(path);
+}
+
+/// Removes the file or link at `path` durably; returns whether there was one. The target of a link stays.
+pub fn remove(path: &Path) -> Result<bool, Error> {
+    gone(fs::remove_file(path), path)
+}
+
+/// Removes the folder at `path` with all that is in it, durably; returns whether there was one.
+pub fn remove_folder(path: &Path) -> Result<bool, Error> {
+    gone(fs::remove_dir_all(path), path)
+}
+
+fn gone(result: io::Result<()>, path: &Path) -> Result<bool, Error> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::refused("remove", path)(error)),
+        Ok(()) => sync_folder(folder_of(path)).map(|()| true),
     }
 }
 
-/// Returns the bytes that the user may still write to the file system of a path that need not exist yet.
-#[must_use]
-pub fn free_space(path: &Path) -> Option<u64> {
-    let existing = path.ancestors().find(|path| path.exists())?;
-    let stats = rustix::fs::statvfs(existing).ok()?;
-    Some(stats.f_bavail.saturating_mul(stats.f_frsize))
+/// Makes the folder at `path` and those above it where they are missing, for their owner alone.
+pub fn create_folder(path: &Path) -> Result<(), Error> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::refused("create the folder", path))?;
+    sync_folder(folder_of(path))
 }
 
-/// Returns whether anybody but the user may read a file.
-#[must_use]
-pub fn readable_by_others(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o044 != 0)
+/// Returns the names in the folder at `path`, sorted; a missing folder is empty, and a name that is not UTF-8 is
+/// not ours.
+pub fn names(path: &Path) -> Result<Vec<String>, Error> {
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(Error::refused("list", path))?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(entry.map_err(Error::refused("list", path))?.file_name().into_string().ok());
+    }
+    names.sort();
+    Ok(names)
 }
 
-fn missing(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+/// Returns the bytes that an ordinary user may still write on the file system that holds `path`, or would hold it.
+pub fn free(path: &Path) -> Result<Bytes, Error> {
+    let existing = path.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
+    let found = rustix::fs::statvfs(existing).map_err(|error| Error::refused("measure", existing)(error.into()))?;
+    Ok(Bytes(found.f_bavail.saturating_mul(found.f_frsize)))
+}
+
+/// Returns bytes that nobody can guess.
+pub fn random<const COUNT: usize>() -> Result<[u8; COUNT], Error> {
+    let source = Path::new("/dev/urandom");
+    let mut bytes = [0; COUNT];
+    File::open(source).and_then(|mut file| file.read_exact(&mut bytes)).map_err(Error::refused("read", source))?;
+    Ok(bytes)
+}
+
+/// Follows the links at the end of `path`; the last one may dangle.
+fn target(path: &Path) -> Result<PathBuf, Error> {
+    let mut path = path.to_owned();
+    // As many as Linux follows: path_resolution(7).
+    for _ in 0..40 {
+        match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_symlink() => {
+                let link = fs::read_link(&path).map_err(Error::refused("follow", &path))?;
+                path = folder_of(&path).join(link);
+            }
+            _ => return Ok(path),
+        }
+    }
+    let source = io::Error::from(rustix::io::Errno::LOOP);
+    Err(Error::refused("follow", &path)(source))
 }
 
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn sync_folder(folder: &Path) -> Result<(), Error> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| Error::io("sync", folder, error))
+fn prepare(path: &Path, bytes: &[u8], mode: u32) -> Result<NamedTempFile, Error> {
+    let folder = folder_of(path);
+    create_folder(folder)?;
+    let mut prefix = OsString::from(TEMPORARY);
+    prefix.push(path.file_name().unwrap_or_default());
+    prefix.push("-");
+    sweep(folder, &prefix);
+    let mut file = Builder::new().prefix(&prefix).tempfile_in(folder).map_err(Error::refused("write into", folder))?;
+    let permissions = fs::Permissions::from_mode(mode);
+    file.as_file().set_permissions(permissions).map_err(Error::refused("set the mode of", path))?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(Error::refused("write", path))?;
+    Ok(file)
 }
 
-/// Follows symbolic links to the file that a path means, which need not exist.
-fn target(path: &Path) -> Result<PathBuf, Error> {
-    let mut path = path.to_owned();
-    for _ in 0..LINKS {
-        match fs::read_link(&path) {
-            Ok(to) => path = folder_of(&path).join(to),
-            Err(_) => return Ok(path),
+/// Removes what a writer of the same file has left that was killed. Nothing depends on it, so it may fail.
+fn sweep(folder: &Path, prefix: &OsString) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let ours = entry.file_name().as_encoded_bytes().starts_with(prefix.as_encoded_bytes());
+        let age = || entry.metadata().and_then(|found| found.modified()).ok()?.elapsed().ok();
+        if ours && age().is_some_and(|age| age > LITTER) {
+            let _ = fs::remove_file(entry.path());
         }
     }
-    Err(Error::io("write", &path, io::Error::new(ErrorKind::InvalidInput, "too many symbolic links")))
+}
+
+fn sync_folder(folder: &Path) -> Result<(), Error> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::refused("sync the folder", folder))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{PRIVATE, list, read, write, write_new};
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use super::{Error, Hint, PRIVATE, create, free, mode, names, read, read_text, remove, target, write};
+    use crate::resource::Bytes;
+    use std::fs::{self, File, FileTimes};
+    use std::io;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+    use std::time::{Duration, SystemTime};
+
+    const LIMIT: Bytes = Bytes(100);
 
     #[test]
-    fn a_write_is_whole_private_and_keeps_links() {
+    fn a_link_stays_and_its_target_is_replaced() {
         let folder = tempfile::tempdir().expect("a folder");
-        let (real, link) = (folder.path().join("deep/real.yaml"), folder.path().join("link.yaml"));
-        write(&real, b"one", PRIVATE).expect("written");
-        symlink("deep/real.yaml", &link).expect("a link");
-        write(&link, b"two", PRIVATE).expect("written through the link");
-        assert!(link.is_symlink());
-        assert_eq!(read(&real, 10).expect("read"), Some("two".to_owned()));
-        let mode = std::fs::metadata(&real).expect("there").permissions().mode();
-        assert_eq!(mode & 0o777, PRIVATE);
-        assert_eq!(list(&folder.path().join("deep")).expect("listed").len(), 1, "no temporary file is left");
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("dotfiles")).expect("a folder");
+        symlink("dotfiles/config", at("middle")).expect("a link");
+        symlink(at("middle"), at("config")).expect("a link");
+        for text in ["dangling at first", "there later"] {
+            write(&at("config"), text.as_bytes(), 0o640).expect("written");
+            assert!(at("config").is_symlink() && at("middle").is_symlink());
+            assert_eq!(read_text(&at("dotfiles/config"), LIMIT).expect("read").as_deref(), Some(text));
+            assert_eq!(mode(&at("config")).expect("a mode"), Some(0o640));
+        }
+        assert_eq!(names(&at("dotfiles")).expect("names"), ["config"]);
+        symlink("loop", at("loop")).expect("a link");
+        assert!(matches!(target(&at("loop")), Err(Error::Refused { operation: "follow", .. })));
     }
 
     #[test]
-    fn what_is_there_is_not_overwritten_and_what_is_large_not_read() {
+    fn folders_are_private_and_what_is_there_is_not_created() {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("key");
-        assert!(write_new(&path, b"first", PRIVATE).expect("written"));
-        assert!(!write_new(&path, b"other", PRIVATE).expect("kept"));
-        assert_eq!(read(&path, 5).expect("read"), Some("first".to_owned()));
-        assert!(read(&path, 4).expect_err("too large").to_string().contains("cannot read"));
-        assert_eq!(read(&folder.path().join("none"), 5).expect("read"), None);
+        let path = folder.path().join("a/b/file");
+        create(&path, b"one", PRIVATE).expect("created");
+        assert_eq!(mode(&folder.path().join("a")).expect("a mode"), Some(0o700));
+        assert!(create(&path, b"two", PRIVATE).expect_err("it is there").exists());
+        assert_eq!(read(&path, LIMIT).expect("read").as_deref(), Some(b"one".as_slice()));
+        assert!(remove(&path).expect("removed") && !remove(&path).expect("nothing to remove"));
+        assert_eq!(read(&path, LIMIT).expect("read"), None);
+    }
+
+    #[test]
+    fn what_is_not_a_small_regular_file_is_an_error_and_no_wait() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).expect("a pipe");
+        assert!(read(&pipe, LIMIT).is_err());
+        assert!(read(folder.path(), LIMIT).is_err());
+        assert!(matches!(read(Path::new("/proc/self/maps"), LIMIT), Err(Error::TooLarge { .. })));
+    }
+
+    #[test]
+    fn only_old_litter_is_swept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        let litter = |name: &str, age: u64| {
+            let file = File::create(folder.path().join(name)).expect("a file");
+            let modified = SystemTime::now() - Duration::from_secs(age);
+            file.set_times(FileTimes::new().set_modified(modified)).expect("set");
+        };
+        litter(".llamero-new-file-old", 7200);
+        litter(".llamero-new-file-young", 60);
+        litter(".llamero-new-other-old", 7200);
+        write(&path, b"x", PRIVATE).expect("written");
+        let left = names(folder.path()).expect("names");
+        assert_eq!(left, [".llamero-new-file-young", ".llamero-new-other-old", "file"]);
+    }
+
+    #[test]
+    fn refusals_name_the_path_and_say_what_to_do() {
+        let error = write(Path::new("/proc/llamero/x"), b"", PRIVATE).expect_err("no such place");
+        assert_eq!(error.to_string(), "cannot create the folder /proc/llamero");
+        for (code, word) in [(28, "space"), (30, "read-only"), (13, "ls -ld /x")] {
+            let error = Error::refused("write", Path::new("/x"))(io::Error::from_raw_os_error(code));
+            assert!(error.hint().is_some_and(|hint| hint.contains(word)), "{code}");
+        }
+        assert!(free(Path::new("/tmp/not/there")).expect("measured").0 > 0);
     }
 }

@@ -1,103 +1,329 @@
-//! HTTP as a client: one connection pool, the system's certificates, a deadline on every call.
+//! HTTP as a client. The only home of reqwest and rustls.
+//!
+//! It owns the transport: trust, proxies, redirects, deadlines, and how much of a body is read. It does not know what
+//! any server's answer means.
+//!
+//! Plain HTTP on loopback is asked through a client of its own, which uses no proxy and loads no certificates: a machine
+//! without a certificate store can still ask its own servers. Everything else trusts the system's store (`SSL_CERT_FILE`
+//! and `SSL_CERT_DIR` are honoured) and, off loopback, uses the proxies that the environment names.
 
-use super::secrets::Secret;
+use super::{Hint, Retry};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// The longest wait for a connection.
-const CONNECT: Duration = Duration::from_secs(5);
+const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
+const LARGEST_ANSWER: usize = 4 << 20;
+const MOST_REDIRECTS: usize = 10;
 
-/// The longest wait for the answer to a question.
-const ASK: Duration = Duration::from_secs(5);
+/// Why there was no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No client can be made, as a rule because the system has no certificates.
+    #[error("cannot prepare TLS")]
+    Tls {
+        /// The cause.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The address cannot be read.
+    #[error("`{url}` is not an http or https address")]
+    Address {
+        /// The address.
+        url: String,
+    },
+    /// A redirect leads nowhere, to an open address from a secure one, or round in circles.
+    #[error("{url} redirects to {to}, which is not followed")]
+    Redirect {
+        /// The address that redirects, without user, password and query.
+        url: String,
+        /// Where it leads.
+        to: String,
+    },
+    /// The connection was not made, or broke.
+    #[error("no answer from {url}")]
+    Broken {
+        /// The address, without user, password and query.
+        url: String,
+        /// The cause.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// Nothing came in time.
+    #[error("no answer from {url} within {} s", deadline.as_secs_f32())]
+    Deadline {
+        /// The address, without user, password and query.
+        url: String,
+        /// How long was waited.
+        deadline: Duration,
+    },
+}
 
-/// The largest answer that is read, in bytes.
-const LIMIT: usize = 8 << 20;
+impl Hint for Error {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Tls { .. } => {
+                Some("install the package `ca-certificates`, or point `SSL_CERT_FILE` at a bundle".to_owned())
+            }
+            Self::Broken { source, .. } if chain(source).contains("certificate") => Some(
+                "the server's certificate is not trusted here; behind a company proxy, add its authority to the system's store or set `SSL_CERT_FILE`"
+                    .to_owned(),
+            ),
+            Self::Address { .. } | Self::Redirect { .. } | Self::Broken { .. } | Self::Deadline { .. } => None,
+        }
+    }
 
-/// How a question ended.
+    fn retry(&self) -> Retry {
+        match self {
+            Self::Broken { source, .. } if chain(source).contains("certificate") => Retry::Never,
+            Self::Broken { .. } | Self::Deadline { .. } => Retry::Soon,
+            Self::Tls { .. } | Self::Address { .. } | Self::Redirect { .. } => Retry::Never,
+        }
+    }
+}
+
+/// What came back for one short question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// An answer came, with its status and text.
+    /// A status from 200 to 299, and the body.
+    Ok(String),
+    /// Any other status, and the body.
     Status(u16, String),
-    /// Nobody listens.
+    /// Nobody listens there.
     Refused,
-    /// No answer came in time.
+    /// Nothing came in time.
     Deadline,
-    /// The connection broke, or what came was no HTTP.
+    /// The connection broke, or what came is not HTTP.
     Broken(String),
 }
 
-/// A client of all HTTP servers.
-#[derive(Debug, Clone)]
+/// Connections to HTTP servers, kept for further questions.
+#[derive(Debug)]
 pub struct Client {
-    /// For this machine: no proxy, no redirects.
-    local: reqwest::Client,
-    /// For the world.
-    pub(super) remote: reqwest::Client,
+    loopback: reqwest::Client,
+    /// With the system's trust: for elsewhere, and for TLS on loopback, which no proxy may see. Made on first use,
+    /// because reading the system's certificates costs tens of milliseconds.
+    trusting: Mutex<[Option<reqwest::Client>; 2]>,
 }
-
-/// The client cannot be made.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot set up HTTP")]
-pub struct Error(#[from] reqwest::Error);
-
-impl super::Hint for Error {}
 
 impl Client {
-    /// Returns a client. Certificates are the system's, or those of `SSL_CERT_FILE`.
+    /// Returns a client without connections.
     pub fn new() -> Result<Self, Error> {
-        // The second call of a process finds the provider in place.
+        // Fails only when a provider is there already, which is then the one in use.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = || reqwest::Client::builder().connect_timeout(CONNECT).user_agent("llamero");
-        let local = builder().no_proxy().redirect(reqwest::redirect::Policy::none()).timeout(ASK).build()?;
-        Ok(Self { local, remote: builder().build()? })
+        let trust_nobody = rustls::ClientConfig::builder()
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        let loopback = builder()
+            .no_proxy()
+            .tls_backend_preconfigured(trust_nobody)
+            .build()
+            .map_err(|source| Error::Tls { source })?;
+        Ok(Self { loopback, trusting: Mutex::default() })
     }
 
-    /// Asks a server on this machine.
-    pub async fn ask(&self, url: &str, token: Option<&Secret>) -> Answer {
-        let mut request = self.local.get(url);
+    /// Asks `url` once and reads the whole answer, all within `deadline`.
+    pub async fn get(&self, url: &str, token: Option<&str>, deadline: Duration) -> Answer {
+        let headers = [("accept", "application/json")];
+        let asked = async {
+            let mut incoming = self.ask(&address(url)?, token, &headers).await?;
+            let mut body = Vec::new();
+            while let Some(bytes) = incoming.chunk().await? {
+                body.extend_from_slice(&bytes);
+                if body.len() > LARGEST_ANSWER {
+                    return Ok(Answer::Broken(format!("the answer is longer than {} MiB", LARGEST_ANSWER >> 20)));
+                }
+            }
+            let body = String::from_utf8_lossy(&body).into_owned();
+            let status = incoming.status();
+            Ok(if (200..300).contains(&status) { Answer::Ok(body) } else { Answer::Status(status, body) })
+        };
+        match tokio::time::timeout(deadline, asked).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(Error::Broken { source, .. })) if is_refused(&source) => Answer::Refused,
+            Ok(Err(Error::Broken { source, .. })) if source.is_timeout() => Answer::Deadline,
+            Ok(Err(Error::Deadline { .. })) | Err(_) => Answer::Deadline,
+            Ok(Err(Error::Broken { source, .. } | Error::Tls { source })) => Answer::Broken(chain(&source)),
+            Ok(Err(error @ (Error::Address { .. } | Error::Redirect { .. }))) => Answer::Broken(error.to_string()),
+        }
+    }
+
+    /// Asks `url`, follows redirects, and returns when the head of the answer is there; all within `deadline`. The
+    /// token goes to the first host and to no other, because a hub redirects to hosts that are not its own.
+    pub async fn download(
+        &self,
+        url: &str,
+        token: Option<&str>,
+        headers: &[(&str, &str)],
+        deadline: Duration,
+    ) -> Result<Incoming, Error> {
+        let followed = async {
+            let mut address = address(url)?;
+            let mut token = token;
+            for _ in 0..=MOST_REDIRECTS {
+                let incoming = self.ask(&address, token, headers).await?;
+                let location =
+                    incoming.header("location").filter(|_| matches!(incoming.status(), 301..=303 | 307 | 308));
+                let Some(location) = location else { return Ok(incoming) };
+                let next = address.join(location).ok().filter(|next| is_allowed(&address, next));
+                let next = next.ok_or_else(|| Error::Redirect { url: incoming.url.clone(), to: shown(location) })?;
+                token = token.filter(|_| next.origin() == address.origin());
+                address = next;
+            }
+            Err(Error::Redirect { url: shown(url), to: shown(address.as_str()) })
+        };
+        let late = |_| Error::Deadline { url: shown(url), deadline };
+        tokio::time::timeout(deadline, followed).await.map_err(late)?
+    }
+
+    /// Returns how many bytes `url` would give, where its server tells within `deadline`.
+    pub async fn size(&self, url: &str, token: Option<&str>, deadline: Duration) -> Option<u64> {
+        // Not a HEAD request: hubs sign the addresses that they redirect to for GET alone.
+        let answer = self.download(url, token, &[("range", "bytes=0-0")], deadline).await.ok()?;
+        match answer.status() {
+            206 => answer.header("content-range")?.rsplit_once('/')?.1.parse().ok(),
+            200 => answer.header("content-length")?.parse().ok(),
+            _ => None,
+        }
+    }
+
+    async fn ask(
+        &self,
+        address: &reqwest::Url,
+        token: Option<&str>,
+        headers: &[(&str, &str)],
+    ) -> Result<Incoming, Error> {
+        let url = shown(address.as_str());
+        let client = match (is_loopback(address), address.scheme()) {
+            (true, "http") => self.loopback.clone(),
+            (on_loopback, _) => self.trusting(on_loopback)?,
+        };
+        let mut request = client.get(address.clone());
         if let Some(token) = token {
-            request = request.bearer_auth(token.expose());
+            request = request.bearer_auth(token);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         match request.send().await {
-            Ok(response) => read(response).await,
-            Err(error) => failed(&error),
+            Ok(response) => Ok(Incoming { url, response }),
+            Err(source) => Err(Error::Broken { url, source: source.without_url() }),
         }
     }
 
-    /// Returns the size in bytes of what an address would give, where its server tells within `deadline`.
-    pub async fn size(&self, url: &str, token: Option<&Secret>, deadline: Duration) -> Option<u64> {
-        let mut request = self.remote.head(url).timeout(deadline);
-        if let Some(token) = token {
-            request = request.bearer_auth(token.expose());
+    fn trusting(&self, on_loopback: bool) -> Result<reqwest::Client, Error> {
+        let mut clients = self.trusting.lock().unwrap_or_else(PoisonError::into_inner);
+        let client = &mut clients[usize::from(on_loopback)];
+        if let Some(client) = client {
+            return Ok(client.clone());
         }
-        let response = request.send().await.ok().filter(|response| response.status().is_success())?;
-        // The body of an answer to HEAD is empty, so its length is in the header alone.
-        response.headers().get(reqwest::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+        let builder = if on_loopback { builder().no_proxy() } else { builder() };
+        let made = builder.build().map_err(|source| Error::Tls { source })?;
+        Ok(client.insert(made).clone())
     }
 }
 
-async fn read(mut response: reqwest::Response) -> Answer {
-    let status = response.status().as_u16();
-    let mut bytes = Vec::new();
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) if bytes.len() + chunk.len() <= LIMIT => bytes.extend_from_slice(&chunk),
-            Ok(Some(_)) => return Answer::Broken(format!("the answer is larger than {LIMIT} bytes")),
-            Ok(None) => return Answer::Status(status, String::from_utf8_lossy(&bytes).into_owned()),
-            Err(error) => return failed(&error),
-        }
+/// An answer whose body is still to come.
+#[derive(Debug)]
+pub struct Incoming {
+    url: String,
+    response: reqwest::Response,
+}
+
+impl Incoming {
+    /// Returns the status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.response.status().as_u16()
+    }
+
+    /// Returns a header that is plain text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.response.headers().get(name)?.to_str().ok()
+    }
+
+    /// Waits for the next bytes; the caller brings the deadline.
+    pub async fn chunk(&mut self) -> Result<Option<impl std::ops::Deref<Target = [u8]> + use<>>, Error> {
+        let chunk = self.response.chunk().await;
+        chunk.map_err(|source| Error::Broken { url: self.url.clone(), source: source.without_url() })
     }
 }
 
-fn failed(error: &reqwest::Error) -> Answer {
-    if error.is_timeout() {
-        return Answer::Deadline;
+/// Returns an address as it may be shown: without user, password, query and fragment, which may be secret.
+#[must_use]
+pub fn shown(url: &str) -> String {
+    let Ok(mut address) = reqwest::Url::parse(url) else { return url.chars().take(200).collect() };
+    // Fails only for addresses that cannot have a user in the first place.
+    let _ = address.set_username("");
+    let _ = address.set_password(None);
+    address.set_query(None);
+    address.set_fragment(None);
+    address.to_string()
+}
+
+fn builder() -> reqwest::ClientBuilder {
+    // Redirects are followed here and not by reqwest: each hop may need the other client, and the token stays behind.
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_DEADLINE)
+        .user_agent(concat!("llamero/", env!("CARGO_PKG_VERSION")))
+}
+
+fn address(url: &str) -> Result<reqwest::Url, Error> {
+    let address = reqwest::Url::parse(url).ok().filter(|address| matches!(address.scheme(), "http" | "https"));
+    address.ok_or_else(|| Error::Address { url: shown(url) })
+}
+
+fn is_allowed(from: &reqwest::Url, to: &reqwest::Url) -> bool {
+    to.scheme() == "https" || (to.scheme() == "http" && from.scheme() == "http")
+}
+
+fn is_loopback(address: &reqwest::Url) -> bool {
+    let host = address.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+}
+
+fn is_refused(error: &reqwest::Error) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused) {
+            return true;
+        }
+        cause = error.source();
     }
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
+    false
+}
+
+/// Writes an error and its causes in one line: reqwest's own message says only that a request failed.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        if !text.contains(&message) {
+            text = format!("{text}: {message}");
+        }
+        cause = error.source();
     }
-    if error.is_connect() && cause.to_string().contains("refused") {
-        return Answer::Refused;
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_loopback, shown};
+
+    #[test]
+    fn what_may_be_secret_in_an_address_is_not_shown() {
+        assert_eq!(shown("https://me:word@host.example/a?token=x#y"), "https://host.example/a");
     }
-    Answer::Broken(cause.to_string())
+
+    #[test]
+    fn loopback_is_told_from_names_that_look_like_it() {
+        let is = |url: &str| is_loopback(&url.parse().expect("an address"));
+        assert!(
+            is("http://127.0.0.1:1/") && is("http://[::1]:1/") && is("http://localhost/") && is("http://127.9.9.9/")
+        );
+        assert!(!is("http://localhost.example/") && !is("http://192.168.1.1/") && !is("http://127.0.0.1.example/"));
+    }
 }

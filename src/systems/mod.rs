@@ -5,17 +5,23 @@
 
 pub mod artifacts;
 pub mod clock;
-pub mod command;
 pub mod downloads;
 pub mod files;
 pub mod health;
 pub mod http;
+mod litellm;
+mod llama_cpp;
+mod openai;
+pub mod ports;
 pub mod proc;
 pub mod process;
+pub mod program;
 pub mod python;
+mod redis;
 pub mod secrets;
 pub mod systemd;
 
+use crate::render::unit::unit_name;
 use crate::resource::ResourceId;
 use std::path::PathBuf;
 
@@ -67,15 +73,9 @@ impl Systems {
         self.systemd.get_or_try_init(systemd::Systemd::connect).await
     }
 
-    /// Returns the name by which systemd knows a unit.
-    #[must_use]
-    pub fn unit_name(&self, id: &ResourceId) -> String {
-        format!("{}.service", id.name)
-    }
-
     /// Returns the file of a unit.
     #[must_use]
     pub fn unit_file(&self, id: &ResourceId) -> PathBuf {
-        self.units.join(self.unit_name(id))
+        self.units.join(unit_name(id))
     }
 }

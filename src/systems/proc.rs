@@ -1,207 +1,187 @@
-//! Processes as the kernel shows them under `/proc` (proc(5)): who lives, since when, with what in its environment, and
-//! who listens on a port.
+//! Processes as the kernel shows them in `/proc`: who lives, whose child it is, and what environment it was given.
+//!
+//! A number alone never means a process here, because numbers are used again: it is always paired with the time at
+//! which that process started. Other users' processes show less, and what cannot be seen is `None`.
 
-use crate::resource::Fingerprint;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::PathBuf;
+use super::files;
+use crate::resource::{Bytes, Fingerprint};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
-/// The variable by which a process says what it was asked for with.
+/// The variable in a server's environment that holds its fingerprint.
 pub const FINGERPRINT: &str = "LLAMERO_FINGERPRINT";
-
-/// The variable by which a process says which resource it is, as `stack/kind/name`.
+/// The variable in a server's environment that holds its resource's id.
 pub const RESOURCE: &str = "LLAMERO_RESOURCE";
 
-/// A process that cannot be mistaken for a later one with the same number.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+const LIMIT: Bytes = Bytes(4 << 20);
+
+/// One process, and no other one that ever has the same number in this boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct Identity {
     /// Its number.
     pub pid: u32,
-    /// When it started, in clock ticks since boot.
+    /// When it started, in clock ticks since the boot.
     pub start: u64,
-    /// The boot in which it started.
-    pub boot: String,
+}
+
+/// What `/proc/PID/stat` says of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// Which process it is.
+    pub identity: Identity,
+    /// The number of its parent.
+    pub parent: u32,
+    /// The number of its process group.
+    pub group: u32,
+    /// Whether it is dead and waits for its parent to notice.
+    pub zombie: bool,
 }
 
 impl Identity {
-    /// Returns the identity of the process that now has the number `pid`.
+    /// Returns the process that has the number `pid` now, unless it is dead.
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let fields = after_name(&stat)?;
-        let (state, start) = (*fields.first()?, fields.get(19)?);
-        // A zombie has ended; it only waits to be noticed.
-        if matches!(state, "Z" | "X") {
-            return None;
-        }
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-        Some(Self { pid, start: start.parse().ok()?, boot: boot.trim().to_owned() })
+        status(pid).filter(|status| !status.zombie).map(|status| status.identity)
     }
 
-    /// Returns whether the process still lives.
+    /// Returns whether this very process still runs.
     #[must_use]
-    pub fn lives(&self) -> bool {
-        Self::of(self.pid).as_ref() == Some(self)
+    pub fn alive(self) -> bool {
+        Self::of(self.pid) == Some(self)
+    }
+
+    /// Sends `signal` to this very process; returns whether it was there to receive it.
+    #[must_use]
+    pub fn signal(self, signal: Signal) -> bool {
+        // The descriptor is bound to one process, so the number cannot change hands between look and signal.
+        let descriptor =
+            i32::try_from(self.pid).ok().and_then(Pid::from_raw).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
+        matches!(descriptor, Some(Ok(descriptor)) if self.alive() && pidfd_send_signal(&descriptor, signal).is_ok())
     }
 }
 
-/// Splits a `stat` line behind the command's name, which may itself hold spaces and brackets.
-fn after_name(stat: &str) -> Option<Vec<&str>> {
-    Some(stat.rsplit_once(')')?.1.split_whitespace().collect())
+/// Returns the id of this boot; no process outlives it.
+#[must_use]
+pub fn boot() -> Option<String> {
+    let text = files::read_text(Path::new("/proc/sys/kernel/random/boot_id"), LIMIT).ok()??;
+    Some(text.trim().to_owned())
 }
 
-/// Returns every process with the number of its parent.
+/// Returns what is known of the process with the number `pid`.
 #[must_use]
-pub fn parents() -> BTreeMap<u32, u32> {
-    let mut parents = BTreeMap::new();
-    for pid in pids() {
-        if let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat"))
-            && let Some(parent) = after_name(&stat).and_then(|fields| fields.get(1)?.parse().ok())
-        {
-            parents.insert(pid, parent);
-        }
-    }
-    parents
+pub fn status(pid: u32) -> Option<Status> {
+    let bytes = files::read(&file(pid, "stat"), LIMIT).ok()??;
+    parse(&String::from_utf8_lossy(&bytes))
 }
 
-/// Returns all processes that descend from `pid`, without itself.
+/// Returns every process that can be seen.
 #[must_use]
-pub fn descendants(pid: u32) -> BTreeSet<u32> {
-    let parents = parents();
-    let mut found = BTreeSet::from([pid]);
+pub fn all() -> Vec<Status> {
+    let names = files::names(Path::new("/proc")).unwrap_or_default();
+    names.iter().filter_map(|name| status(name.parse().ok()?)).collect()
+}
+
+/// Returns the living processes below those with the numbers `roots`, without the roots.
+#[must_use]
+pub fn descendants(all: &[Status], roots: &[u32]) -> BTreeSet<Identity> {
+    let mut found = BTreeSet::new();
+    let mut parents: BTreeSet<u32> = roots.iter().copied().collect();
     loop {
-        let before = found.len();
-        found.extend(
-            parents.iter().filter(|(_, parent)| found.contains(parent)).map(|(pid, _)| *pid).collect::<Vec<_>>(),
-        );
-        if found.len() == before {
-            found.remove(&pid);
+        let more: Vec<&Status> = all
+            .iter()
+            .filter(|process| parents.contains(&process.parent) && !parents.contains(&process.identity.pid))
+            .collect();
+        if more.is_empty() {
             return found;
         }
+        for process in more {
+            parents.insert(process.identity.pid);
+            if !process.zombie {
+                found.insert(process.identity);
+            }
+        }
     }
 }
 
-fn pids() -> impl Iterator<Item = u32> {
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-}
-
-/// Returns a variable of a process's environment as it was when it started.
+/// Returns the value of the variable `name` that the process was started with.
 #[must_use]
 pub fn variable(pid: u32, name: &str) -> Option<String> {
-    let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let environment = files::read(&file(pid, "environ"), LIMIT).ok()??;
     environment.split(|byte| *byte == 0).find_map(|entry| {
-        let text = std::str::from_utf8(entry).ok()?;
-        text.strip_prefix(name)?.strip_prefix('=').map(str::to_owned)
+        let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        Some(String::from_utf8_lossy(value).into_owned())
     })
 }
 
-/// Returns the fingerprint that a process carries.
+/// Returns the fingerprint that the process was started with.
 #[must_use]
-pub fn fingerprint(pid: u32) -> Option<Fingerprint> {
+pub fn fingerprint_of(pid: u32) -> Option<Fingerprint> {
     Fingerprint::parse(&variable(pid, FINGERPRINT)?)
 }
 
-/// Returns the memory that a process and its descendants take, in bytes.
+/// Returns the command line of the process, its words parted by spaces.
 #[must_use]
-pub fn memory(pid: u32) -> u64 {
-    let resident = |pid: &u32| -> Option<u64> {
-        let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-        Some(statm.split_whitespace().nth(1)?.parse::<u64>().ok()? * 4096)
-    };
-    descendants(pid).iter().chain([&pid]).filter_map(resident).sum()
+pub fn command(pid: u32) -> Option<String> {
+    let bytes = files::read(&file(pid, "cmdline"), LIMIT).ok()??;
+    let words: Vec<_> = bytes.split(|byte| *byte == 0).filter(|word| !word.is_empty()).collect();
+    (!words.is_empty()).then(|| String::from_utf8_lossy(&words.join(&b' ')).into_owned())
 }
 
-/// Who listens on a port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listener {
-    /// The process, when it belongs to somebody whose processes can be seen.
-    pub pid: Option<u32>,
-    /// Its command, or what can be said instead.
-    pub command: String,
-    /// Which resource it says that it is, as `stack/kind/name`.
-    pub resource: Option<String>,
+fn file(pid: u32, name: &str) -> PathBuf {
+    Path::new("/proc").join(pid.to_string()).join(OsStr::from_bytes(name.as_bytes()))
 }
 
-/// Returns who listens on each of `ports` on this machine's own addresses.
-#[must_use]
-pub fn listeners(ports: &BTreeSet<u16>) -> BTreeMap<u16, Listener> {
-    let mut sockets: HashMap<u64, u16> = HashMap::new();
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        let text = std::fs::read_to_string(table).unwrap_or_default();
-        for (port, inode) in text.lines().skip(1).filter_map(listening) {
-            if ports.contains(&port) {
-                sockets.insert(inode, port);
-            }
-        }
-    }
-    let mut found: BTreeMap<u16, Listener> = BTreeMap::new();
-    if sockets.is_empty() {
-        return found;
-    }
-    for pid in pids() {
-        for inode in sockets_of(pid) {
-            if let Some(port) = sockets.get(&inode) {
-                found.entry(*port).or_insert_with(|| listener(pid));
-            }
-        }
-        if found.len() == ports.len() {
-            break;
-        }
-    }
-    for port in sockets.values() {
-        let unseen = Listener { pid: None, command: "a process of another user".to_owned(), resource: None };
-        found.entry(*port).or_insert(unseen);
-    }
-    found
-}
-
-/// Reads a line of `/proc/net/tcp`: the port and the inode of a listening socket (state `0A`).
-fn listening(line: &str) -> Option<(u16, u64)> {
-    let fields: Vec<&str> = line.split_whitespace().collect();
-    if *fields.get(3)? != "0A" {
-        return None;
-    }
-    let port = u16::from_str_radix(fields.get(1)?.rsplit_once(':')?.1, 16).ok()?;
-    Some((port, fields.get(9)?.parse().ok()?))
-}
-
-fn sockets_of(pid: u32) -> Vec<u64> {
-    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    let target = |path: PathBuf| std::fs::read_link(path).ok()?.to_str().map(str::to_owned);
-    entries
-        .filter_map(|entry| target(entry.path())?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok())
-        .collect()
-}
-
-fn listener(pid: u32) -> Listener {
-    let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let mut words = command.split(|byte| *byte == 0).map(String::from_utf8_lossy).filter(|word| !word.is_empty());
-    let program = words.next().unwrap_or_default();
-    let name = program.rsplit('/').next().unwrap_or_default().to_owned();
-    let rest: Vec<_> = words.take(3).collect();
-    let command = format!("`{} {}`", name, rest.join(" ")).replace(" `", "`");
-    Listener { pid: Some(pid), command, resource: variable(pid, RESOURCE) }
+/// Reads a line of `proc_pid_stat(5)`. The second field is the command's name in brackets, which may itself hold
+/// brackets and spaces.
+fn parse(line: &str) -> Option<Status> {
+    let pid = line.split_once(' ')?.0.parse().ok()?;
+    let mut fields = line.rsplit_once(") ")?.1.split(' ');
+    let zombie = matches!(fields.next()?, "Z" | "X" | "x");
+    let parent = fields.next()?.parse().ok()?;
+    let group = fields.next()?.parse().ok()?;
+    let start = fields.nth(16)?.parse().ok()?;
+    Some(Status { identity: Identity { pid, start }, parent, group, zombie })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Identity, listeners};
-    use std::collections::BTreeSet;
+    use super::{Identity, all, boot, command, descendants, parse, status, variable};
+    use rustix::process::Signal;
+    use std::process::Command;
+    use std::time::{Duration, Instant};
 
     #[test]
-    fn a_listener_is_named() {
-        let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
-        let port = socket.local_addr().expect("an address").port();
-        let found = listeners(&BTreeSet::from([port, 1]));
-        assert_eq!(found.get(&port).and_then(|listener| listener.pid), Some(std::process::id()));
-        assert!(!found.contains_key(&1));
+    fn a_name_with_brackets_is_read_over() {
+        let line = "42 (a) Z 1 (b) S 7 42 41 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 2";
+        let status = parse(line).expect("a status");
+        assert_eq!((status.identity, status.parent, status.group), (Identity { pid: 42, start: 98765 }, 7, 42));
+        assert!(!status.zombie);
     }
 
     #[test]
-    fn an_identity_is_of_one_process_only() {
-        let own = Identity::of(std::process::id()).expect("this process");
-        assert!(own.lives());
-        assert!(!Identity { start: own.start + 1, ..own.clone() }.lives());
-        assert!(!Identity { boot: "another".to_owned(), ..own }.lives());
+    fn a_child_is_found_until_it_is_dead_and_a_reused_number_is_left_alone() {
+        let mut child = Command::new("sleep").arg("60").env("LLAMERO_X", "a=b").spawn().expect("a child");
+        let identity = Identity::of(child.id()).expect("it lives");
+        assert!(descendants(&all(), &[std::process::id()]).contains(&identity));
+        // A parent goes on a moment before the new program's environment is set up.
+        let started = Instant::now();
+        while command(child.id()).is_none() && started.elapsed() < Duration::from_secs(5) {
+            std::thread::yield_now();
+        }
+        assert_eq!(variable(child.id(), "LLAMERO_X").as_deref(), Some("a=b"));
+        assert_eq!(command(child.id()).as_deref(), Some("sleep 60"));
+        let other = Identity { start: identity.start + 1, ..identity };
+        assert!(!other.alive() && !other.signal(Signal::KILL));
+        assert!(identity.alive() && identity.signal(Signal::KILL));
+        while !status(child.id()).is_none_or(|status| status.zombie) {
+            std::thread::yield_now();
+        }
+        assert!(!identity.alive());
+        child.wait().expect("reaped");
+        assert_eq!(boot().map(|boot| boot.len()), Some(36));
     }
 }

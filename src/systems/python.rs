@@ -1,134 +1,304 @@
-//! Isolated Python environments: made whole or not at all, never changed afterwards.
+//! Isolated Python environments: made whole, or made again.
 //!
-//! Programs in an environment hold its path, so it is built where it stays; a stamp, written last, says that it is
-//! complete. A folder without one is what an interrupted build left.
+//! The scripts of an environment hold its absolute path, so that it is built where it is to be, and a stamp that is
+//! written last says that it is whole. A sibling mark says that a folder without a stamp is debris of ours; a folder
+//! without either is somebody's, and is never touched. Nothing is ever installed into an environment that is whole.
 
-use super::command;
-use super::{Hint, files};
+use super::program::{self, Ended};
+use super::{Hint, Retry};
 use crate::resource::Environment;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio::fs;
 use tokio_util::sync::CancellationToken;
 
-/// The longest that an installation may take.
-const INSTALL: Duration = Duration::from_secs(2 * 3600);
+/// Large packages take their time on a slow line; nothing takes longer than this.
+const DEADLINE: Duration = Duration::from_secs(2 * 60 * 60);
+const QUESTION_DEADLINE: Duration = Duration::from_secs(10);
+const STAMP: &str = ".llamero-complete.json";
 
-/// The longest that an interpreter may take to say who it is.
-const ASK: Duration = Duration::from_secs(10);
+/// What of a Python environment that happens to be active would leak into another one.
+const ISOLATED: [(&str, Option<&str>); 6] = [
+    ("PYTHONHOME", None),
+    ("PYTHONPATH", None),
+    ("VIRTUAL_ENV", None),
+    ("__PYVENV_LAUNCHER__", None),
+    ("PIP_USER", None),
+    ("PYTHONNOUSERSITE", Some("1")),
+];
 
-const STAMP: &str = ".llamero-complete";
-
-/// Why an environment was not made.
+/// Why there is no environment.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A program failed.
-    #[error("cannot install {requirements}")]
-    Install {
-        /// What was to be installed.
-        requirements: String,
-        /// What the installer said.
-        #[source]
-        source: command::Error,
+    /// There is no Python on this machine.
+    #[error("there is no `python3` on the PATH")]
+    NoPython,
+    /// The interpreter does not say what it is.
+    #[error("`{}` does not say which Python it is: {said}", python.display())]
+    NotPython {
+        /// The interpreter.
+        python: PathBuf,
+        /// What it said instead.
+        said: String,
     },
-    /// The environment itself could not be made.
-    #[error("cannot make a Python environment")]
-    Make(#[source] command::Error),
-    /// A file could not be written.
-    #[error(transparent)]
-    Files(#[from] files::Error),
+    /// Something that llamero did not make is in the way.
+    #[error("{} is there, and was not made by llamero", path.display())]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A tool failed.
+    #[error("`{tool}` could not make {} ({}):\n{}", path.display(), ended.status, ended.lines.join("\n"))]
+    Failed {
+        /// The tool and its verb.
+        tool: String,
+        /// The folder.
+        path: PathBuf,
+        /// How it ended, and what it said last.
+        ended: Ended,
+    },
+    /// A tool could not be run to its end.
+    #[error("cannot make {}", path.display())]
+    Program {
+        /// The folder, or the interpreter that was asked.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: program::Error,
+    },
+    /// A file cannot be read or written.
+    #[error("cannot {doing} {}", path.display())]
+    File {
+        /// What was tried.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// It was called off; what is there is removed by the next try.
+    #[error("interrupted")]
+    Cancelled,
+}
+
+impl Error {
+    fn said(&self, any: &[&str]) -> bool {
+        let Self::Failed { ended, .. } = self else { return false };
+        ended.lines.iter().any(|line| any.iter().any(|text| line.contains(text)))
+    }
+
+    /// Without a network, pip says in the end that there is no such package: the earlier lines tell the truth.
+    fn is_offline(&self) -> bool {
+        self.said(&[
+            "Failed to establish a new connection",
+            "Temporary failure in name resolution",
+            "Name or service not known",
+            "Network is unreachable",
+            "NewConnectionError",
+            "dns error",
+            "tcp connect error",
+            "client error (Connect)",
+        ])
+    }
+
+    /// Returns the line in which pip or uv says that it cannot have a requirement.
+    fn unknown_requirement(&self) -> Option<&str> {
+        const WORDS: [&str; 4] = [
+            "No matching distribution found for ",
+            "was not found in the package registry",
+            "there is no version of ",
+            "requirements are unsatisfiable",
+        ];
+        let Self::Failed { ended, .. } = self else { return None };
+        let found = ended.lines.iter().rev().find(|line| WORDS.iter().any(|text| line.contains(text)))?;
+        Some(found.trim_start_matches("ERROR:").trim_matches(|c: char| c.is_whitespace() || "╰─▶│×".contains(c)))
+    }
 }
 
 impl Hint for Error {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Make(_) => {
-                Some("install Python's venv module (Debian: `apt install python3-venv`), or uv".to_owned())
+            Self::NoPython => Some("install Python, for example `apt install python3 python3-venv`".to_owned()),
+            Self::Foreign { path } => Some(format!("move {} away", path.display())),
+            _ if self.said(&["ensurepip is not available", "No module named ensurepip", "No module named venv"]) => {
+                Some("install Python's venv module, for example `apt install python3-venv`, or uv".to_owned())
             }
-            Self::Install { source: command::Error::Failed { last, .. }, .. } => {
-                let text = last.join(" ");
-                if text.contains("No matching distribution") || text.contains("No solution found") {
-                    return Some("check the names and versions under `install.python` in the manifest".to_owned());
-                }
-                let offline = ["Connection", "resolve", "network", "NewConnectionError"];
-                offline.iter().any(|word| text.contains(word)).then(|| "check the network and run it again".to_owned())
+            _ if self.is_offline() => {
+                Some("the package index cannot be reached: check the network, or name a mirror in pip's or uv's configuration".to_owned())
             }
-            Self::Install { .. } => None,
-            Self::Files(error) => error.hint(),
+            _ => self.unknown_requirement().map(|line| format!("check `install.python`: {line}")),
         }
+    }
+
+    fn retry(&self) -> Retry {
+        if matches!(self, Self::Cancelled) || self.is_offline() { Retry::Soon } else { Retry::Never }
     }
 }
 
-/// What is in an environment's place.
+/// How much of an environment is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// Nothing.
+pub enum EnvironmentState {
+    /// Nothing, or an empty folder.
     Absent,
-    /// What an interrupted build left.
+    /// A folder without a stamp: it is of no use, and is made again.
     Partial,
-    /// A whole environment.
+    /// All of it.
     Complete,
 }
 
-/// Looks at an environment's place.
-#[must_use]
-pub fn state(path: &Path) -> State {
-    match (path.join(STAMP).exists(), path.exists()) {
-        (true, _) => State::Complete,
-        (false, true) => State::Partial,
-        (false, false) => State::Absent,
+/// Returns how much of the environment at `path` is there.
+pub fn state(path: &Path) -> Result<EnvironmentState, Error> {
+    let stamped = path.join(STAMP).try_exists().map_err(file_error("read", path))?;
+    if stamped {
+        return Ok(EnvironmentState::Complete);
+    }
+    match std::fs::read_dir(path).map(|mut entries| entries.next().is_none()) {
+        Ok(true) => Ok(EnvironmentState::Absent),
+        Ok(false) => Ok(EnvironmentState::Partial),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(EnvironmentState::Absent),
+        Err(error) => Err(file_error("read", path)(error)),
     }
 }
 
-/// Makes an environment with uv where it is on the path, else with Python's own tools.
+/// Returns the path of a program that is installed in the environment at `path`.
+#[must_use]
+pub fn program(path: &Path, name: &str) -> PathBuf {
+    path.join("bin").join(name)
+}
+
+/// Returns uv, if it is on the PATH.
+#[must_use]
+pub fn uv() -> Option<PathBuf> {
+    program::find("uv")
+}
+
+/// Returns the interpreter behind `python3` and its version, such as `3.11.7`. What is on the PATH may be a shim, or
+/// belong to an environment that is active by chance; the answer is the interpreter that both stand on.
+pub async fn interpreter(cancel: &CancellationToken) -> Result<(PathBuf, String), Error> {
+    const QUESTION: &str = "import sys, platform\n\
+        print(getattr(sys, '_base_executable', None) or sys.executable)\n\
+        print(platform.python_version())";
+    let python = program::find("python3").ok_or(Error::NoPython)?;
+    let argv = [python.as_os_str(), "-I".as_ref(), "-c".as_ref(), QUESTION.as_ref()];
+    let ended = program::run(&argv, &ISOLATED, &|_| {}, QUESTION_DEADLINE, cancel).await;
+    let ended = ended.map_err(program_error(&python))?;
+    match ended.lines.as_slice() {
+        [.., path, version] if ended.status.success() && path.starts_with('/') => Ok((path.into(), version.clone())),
+        lines => Err(Error::NotPython { python, said: lines.join("; ") }),
+    }
+}
+
+/// Makes an environment with `uv` where there is one, and with the interpreter's own venv and pip where not. Every line
+/// that they say goes to `progress`. An environment that is whole is left as it is.
 pub async fn create(
     environment: &Environment,
-    note: &(dyn Fn(&str) + Sync),
+    uv: Option<&Path>,
+    progress: &(dyn Fn(&str) + Send + Sync),
     cancel: &CancellationToken,
 ) -> Result<(), Error> {
-    let Environment { path, requirements, python } = environment;
-    files::remove_folder(path)?;
-    files::create_folder(path.parent().unwrap_or(Path::new("/")))?;
-    let place = path.to_string_lossy().into_owned();
-    let interpreter = python.to_string_lossy().into_owned();
-    let inside = path.join("bin/python").to_string_lossy().into_owned();
-    let uv = find("uv").map(|uv| uv.to_string_lossy().into_owned());
-    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>();
-    let (make, mut install) = match &uv {
-        Some(uv) => (
-            words(&[uv, "venv", "--python", &interpreter, &place]),
-            words(&[uv, "pip", "install", "--python", &inside]),
-        ),
-        None => (
-            words(&[&interpreter, "-m", "venv", &place]),
-            words(&[&inside, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]),
-        ),
-    };
-    install.extend(requirements.iter().cloned());
-    command::run(&make, &[], INSTALL, note, cancel).await.map_err(Error::Make)?;
-    let quiet = [("PYTHONUNBUFFERED", "1".to_owned()), ("NO_COLOR", "1".to_owned())];
-    command::run(&install, &quiet, INSTALL, note, cancel)
-        .await
-        .map_err(|source| Error::Install { requirements: requirements.join(" "), source })?;
-    Ok(files::write(&path.join(STAMP), requirements.join("\n").as_bytes(), files::PRIVATE)?)
+    let path = &environment.path;
+    let state = state(path)?;
+    if state == EnvironmentState::Complete {
+        return Ok(());
+    }
+    let mark = mark(path);
+    if state == EnvironmentState::Partial && !mark.exists() && !path.join("pyvenv.cfg").exists() {
+        return Err(Error::Foreign { path: path.clone() });
+    }
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).await;
+    made.map_err(file_error("make the folder", folder))?;
+    fs::write(&mark, "").await.map_err(file_error("write", &mark))?;
+    match fs::remove_dir_all(path).await {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(file_error("remove", path)(error)),
+        _ => {}
+    }
+    for argv in commands(environment, uv) {
+        let ended = program::run(&argv, &ISOLATED, progress, DEADLINE, cancel).await.map_err(program_error(path))?;
+        if !ended.status.success() {
+            return Err(Error::Failed { tool: tool(&argv), path: path.clone(), ended });
+        }
+    }
+    let tool = if uv.is_some() { "uv" } else { "pip" };
+    // For people: what counts is that it is there.
+    let stamp = serde_json::json!({
+        "requirements": environment.requirements,
+        "python": environment.python.display().to_string(),
+        "tool": tool,
+    });
+    stamp_with(path, format!("{stamp:#}\n").into_bytes()).await?;
+    fs::remove_file(&mark).await.map_err(file_error("remove", &mark))
 }
 
-/// Returns the Python interpreter that makes environments, and its version, such as `3.11.7`. A launcher script that
-/// chooses an interpreter is seen through.
-pub async fn interpreter() -> Option<(PathBuf, String)> {
-    let python = find("python3")?.to_string_lossy().into_owned();
-    let script = "import sys, platform; print(getattr(sys, '_base_executable', sys.executable)); print(platform.python_version())";
-    let argv = [python, "-c".to_owned(), script.to_owned()];
-    let lines = command::run(&argv, &[], ASK, &|_| {}, &CancellationToken::new()).await.ok()?;
-    Some((PathBuf::from(lines.first()?), lines.get(1)?.clone()))
+fn commands(environment: &Environment, uv: Option<&Path>) -> Vec<Vec<String>> {
+    let (path, python) = (environment.path.display().to_string(), environment.python.display().to_string());
+    let own = program(&environment.path, "python").display().to_string();
+    let (make, install) = if let Some(uv) = uv {
+        let uv = uv.display().to_string();
+        (
+            vec![uv.clone(), "venv".into(), "--no-project".into(), "--python".into(), python, path],
+            vec![uv, "pip".into(), "install".into(), "--python".into(), own],
+        )
+    } else {
+        let quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar=off"].map(str::to_owned);
+        let pip = [own, "-m".into(), "pip".into(), "install".into()];
+        (vec![python, "-m".into(), "venv".into(), path], pip.into_iter().chain(quiet).collect())
+    };
+    if environment.requirements.is_empty() {
+        return vec![make];
+    }
+    // After `--` a requirement cannot be taken for an option.
+    let install = install.into_iter().chain(["--".to_owned()]).chain(environment.requirements.iter().cloned());
+    vec![make, install.collect()]
 }
 
-/// Returns the program `name` that the user's path leads to.
-#[must_use]
-pub fn find(name: &str) -> Option<PathBuf> {
-    use std::os::unix::fs::PermissionsExt;
-    let runs = |path: &PathBuf| {
-        std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+/// Returns the tool and its verb, as a person would name them.
+fn tool(argv: &[String]) -> String {
+    let name = Path::new(&argv[0]).file_name().unwrap_or_default().display().to_string();
+    let verbs = argv[1..].iter().filter(|word| *word != "-m").take_while(|word| !word.starts_with(['-', '/']));
+    verbs.fold(name, |tool, verb| format!("{tool} {verb}"))
+}
+
+/// Writes the stamp so that it is there whole, and only after everything that it vouches for has reached the disk.
+async fn stamp_with(path: &Path, text: Vec<u8>) -> Result<(), Error> {
+    use tokio::io::AsyncWriteExt as _;
+    let (partial, stamp) = (path.join(".llamero-complete.part"), path.join(STAMP));
+    let written = async {
+        let folder = fs::File::open(path).await?.into_std().await;
+        tokio::task::spawn_blocking(move || rustix::fs::syncfs(folder)).await.map_err(io::Error::other)??;
+        let mut file = fs::File::create(&partial).await?;
+        file.write_all(&text).await?;
+        file.sync_all().await?;
+        fs::rename(&partial, &stamp).await?;
+        fs::File::open(path).await?.sync_all().await
     };
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).filter(|folder| folder.is_absolute()).map(|folder| folder.join(name)).find(runs)
+    written.await.map_err(file_error("write", &stamp))
+}
+
+/// The sibling that is there while an environment is being made.
+/// Removes an environment with all that belongs to it.
+pub fn remove(path: &Path) -> Result<(), super::files::Error> {
+    super::files::remove_folder(path)?;
+    super::files::remove(&mark(path)).map(drop)
+}
+
+fn mark(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".making");
+    PathBuf::from(name)
+}
+
+fn program_error(path: &Path) -> impl FnOnce(program::Error) -> Error {
+    let path = path.to_owned();
+    move |source| match source {
+        program::Error::Cancelled => Error::Cancelled,
+        source => Error::Program { path, source },
+    }
+}
+
+fn file_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::File { doing, path, source }
 }

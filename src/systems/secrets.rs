@@ -1,24 +1,33 @@
-//! Secrets: read as late as possible, digested with a key, written into the one file that needs them.
+//! Secrets: their values, read as late as possible, and the digests that stand for them everywhere else.
+//!
+//! A value leaves this module only by [`Secret::reveal`] and inside filled content. It is never printed.
 
 use super::{Hint, files};
-use crate::resource::{Content, Digest, Hasher, Piece, SecretReference};
-use std::fmt;
-use std::fs::File;
-use std::io::Read;
+use crate::render::quote::environment_value;
+use crate::resource::{Bytes, Content, Digest, Hasher, Piece, SecretReference};
+use std::fmt::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// The longest secret, in bytes.
-const LIMIT: u64 = 64 << 10;
+const LIMIT: Bytes = Bytes(64 << 10);
 
-/// A secret's value. It cannot be printed.
+/// The value of a secret.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret {
+    value: String,
+    exposed: bool,
+}
 
 impl Secret {
-    /// Returns the value, for the place that it is meant for.
+    /// Returns the value, for the one place that needs it.
     #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
+    pub fn reveal(&self) -> &str {
+        &self.value
+    }
+
+    /// Returns whether the file that it was read from can be read by other users.
+    #[must_use]
+    pub fn exposed(&self) -> bool {
+        self.exposed
     }
 }
 
@@ -28,129 +37,196 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Why a secret cannot be had.
+/// Why a secret has no value.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The variable is not set.
-    #[error("the environment variable {0} is not set")]
-    Unset(String),
-    /// There is no such file.
-    #[error("the secret file {} does not exist", .0.display())]
-    Missing(PathBuf),
-    /// There is nothing in it.
+    /// The variable or file is not there.
+    #[error("the secret in {0} is not there")]
+    Missing(SecretReference),
+    /// There is nothing but white space.
     #[error("the secret in {0} is empty")]
     Empty(SecretReference),
-    /// It has characters that an environment cannot hold.
-    #[error("the secret in {0} holds a line break or a control character")]
-    Unprintable(SecretReference),
-    /// The file cannot be read or written.
-    #[error(transparent)]
-    Files(#[from] files::Error),
-    /// No random bytes could be had.
-    #[error("cannot read random bytes from /dev/urandom")]
-    Random(#[source] std::io::Error),
+    /// It is longer than any key.
+    #[error("the secret in {0} is larger than {LIMIT}")]
+    TooLarge(SecretReference),
+    /// It is not UTF-8, or holds a NUL, which no environment can carry.
+    #[error("the secret in {0} is not text")]
+    NotText(SecretReference),
+    /// Its file cannot be read.
+    #[error("cannot read the secret in {reference}")]
+    Unreadable {
+        /// Where it was looked for.
+        reference: SecretReference,
+        /// What went wrong with the file.
+        source: files::Error,
+    },
+    /// A new secret could not be kept.
+    #[error("cannot make the secret in file {}", path.display())]
+    NotMade {
+        /// The file that was to keep it.
+        path: PathBuf,
+        /// What went wrong with the file.
+        source: files::Error,
+    },
 }
 
 impl Hint for Error {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Unset(name) => Some(format!("set {name} where llamero runs, or refer to a file: `{{file: PATH}}`")),
-            Self::Missing(path) => Some(format!("write the secret to {} with mode 0600", path.display())),
-            Self::Files(error) => error.hint(),
-            Self::Empty(_) | Self::Unprintable(_) | Self::Random(_) => None,
+            Self::Missing(SecretReference::Env(name)) => {
+                Some(format!("set {name} in the environment that llamero runs in, or refer to a file"))
+            }
+            Self::Missing(SecretReference::File(path)) => {
+                Some(format!("write the secret to {} with mode 0600", path.display()))
+            }
+            Self::Unreadable { source, .. } | Self::NotMade { source, .. } => source.hint(),
+            Self::Empty(_) | Self::TooLarge(_) | Self::NotText(_) => None,
         }
     }
 }
 
-/// Reads a secret's value.
+/// Returns the value of a secret, without white space at its end.
 pub fn resolve(reference: &SecretReference) -> Result<Secret, Error> {
-    let text = match reference {
-        SecretReference::Env(name) => std::env::var(name).map_err(|_| Error::Unset(name.clone()))?,
-        SecretReference::File(path) => files::read(path, LIMIT)?.ok_or_else(|| Error::Missing(path.clone()))?,
+    let (value, exposed) = match reference {
+        SecretReference::Env(name) => {
+            let value = std::env::var_os(name).ok_or_else(|| Error::Missing(reference.clone()))?;
+            (value.into_string().map_err(|_| Error::NotText(reference.clone()))?, false)
+        }
+        SecretReference::File(path) => from_file(reference, path)?,
     };
-    let text = text.trim_end();
-    if text.is_empty() {
+    let value = value.trim_end();
+    if value.is_empty() {
         return Err(Error::Empty(reference.clone()));
     }
-    if text.chars().any(char::is_control) {
-        return Err(Error::Unprintable(reference.clone()));
+    if value.len() as u64 > LIMIT.0 {
+        return Err(Error::TooLarge(reference.clone()));
     }
-    Ok(Secret(text.to_owned()))
+    if value.contains('\0') {
+        return Err(Error::NotText(reference.clone()));
+    }
+    Ok(Secret { value: value.to_owned(), exposed })
 }
 
-/// Returns the digest of a secret by which its rotation is noticed. It is kept in the history, so it is keyed with this
-/// machine's id: a plain digest of a guessable value would give it away.
+fn from_file(reference: &SecretReference, path: &Path) -> Result<(String, bool), Error> {
+    let failed = |source| match source {
+        files::Error::TooLarge { .. } => Error::TooLarge(reference.clone()),
+        files::Error::NotText { .. } => Error::NotText(reference.clone()),
+        source @ files::Error::Refused { .. } => Error::Unreadable { reference: reference.clone(), source },
+    };
+    let value = files::read_text(path, LIMIT).map_err(failed)?.ok_or_else(|| Error::Missing(reference.clone()))?;
+    let mode = files::mode(path).map_err(failed)?.unwrap_or_default();
+    Ok((value, mode & 0o077 != 0))
+}
+
+/// Returns what stands for a secret in plans and in the history, where it tells only that the value has changed.
+///
+/// It is keyed with the machine's id, twice as HMAC does: people choose secrets that can be guessed, and a plain hash
+/// in a history that was copied off this machine would let anyone test their guesses.
 #[must_use]
 pub fn digest(secret: &Secret) -> Digest {
-    let machine = files::read(Path::new("/etc/machine-id"), LIMIT).ok().flatten().unwrap_or_default();
-    let key = Digest::of(format!("llamero secret {machine}"));
-    let mut hasher = Hasher::default();
-    for part in [key.as_str(), secret.0.as_str()] {
-        hasher.update(part.as_bytes());
-    }
-    Digest::of(format!("{key}{}", Digest::finish(hasher)))
+    keyed(&machine(), &secret.value)
 }
 
-/// Returns the text with every hole filled.
+fn keyed(key: &str, value: &str) -> Digest {
+    let layer = |domain: &str, value: &[u8]| {
+        let mut hasher = Hasher::default();
+        for part in [domain.as_bytes(), key.as_bytes()] {
+            hasher.update(part);
+            hasher.update(b"\0");
+        }
+        hasher.update(value);
+        Digest::finish(hasher)
+    };
+    layer("llamero secret outer", layer("llamero secret inner", value.as_bytes()).as_str().as_bytes())
+}
+
+/// Returns what this machine is known by. A container may have no machine-id(5); its name lives as long as it does.
+fn machine() -> String {
+    ["/etc/machine-id", "/var/lib/dbus/machine-id", "/proc/sys/kernel/hostname"]
+        .into_iter()
+        .filter_map(|path| files::read_text(Path::new(path), LIMIT).ok().flatten())
+        .map(|text| text.trim().to_owned())
+        .find(|text| !text.is_empty() && text != "uninitialized")
+        .unwrap_or_default()
+}
+
+/// Returns the text with every secret in its place, as each is now: what was desired long ago must be writable after
+/// a secret has changed.
 pub fn fill(content: &Content) -> Result<String, Error> {
-    let mut text = String::new();
-    for piece in &content.0 {
+    content.0.iter().try_fold(String::new(), |mut text, piece| {
         match piece {
             Piece::Text(part) => text.push_str(part),
-            // The holes of an environment file stand between double quotes.
-            Piece::Secret { reference, .. } => {
-                text.push_str(
-                    &resolve(reference)?
-                        .0
-                        .replace('\\', "\\\\")
-                        .replace('"', "\\\"")
-                        .replace('`', "\\`")
-                        .replace('$', "\\$"),
-                );
-            }
+            // A secret stands between the double quotes of an environment file.
+            Piece::Secret { reference, .. } => text.push_str(&environment_value(resolve(reference)?.reveal())),
         }
-    }
-    Ok(text)
+        Ok(text)
+    })
 }
 
-/// Makes a secret of 32 random bytes in a file of mode 0600, unless that file is there.
-pub fn generate(path: &Path) -> Result<(), Error> {
-    let mut bytes = [0_u8; 32];
-    File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut bytes)).map_err(Error::Random)?;
-    let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    files::write_new(path, format!("sk-{}\n", digits.concat()).as_bytes(), files::PRIVATE)?;
-    Ok(())
+/// Makes a secret of 32 random bytes, written `sk-…` as the clients of a gateway expect, in a new file; returns
+/// whether there was none before. An existing file is never touched.
+pub fn generate(path: &Path) -> Result<bool, Error> {
+    let not_made = |source| Error::NotMade { path: path.to_owned(), source };
+    let mut text = String::from("sk-");
+    for byte in files::random::<32>().map_err(not_made)? {
+        write!(text, "{byte:02x}").expect("a string takes what is written");
+    }
+    text.push('\n');
+    match files::create(path, text.as_bytes(), files::PRIVATE) {
+        Err(error) if error.exists() => Ok(false),
+        made => made.map(|()| true).map_err(not_made),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{digest, fill, generate, resolve};
+    use super::{Error, digest, fill, generate, keyed, resolve};
     use crate::resource::{Content, Digest, Piece, SecretReference};
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn a_generated_secret_is_kept_and_never_printed() {
+    fn a_generated_secret_is_private_and_never_replaced() {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("key");
-        generate(&path).expect("made");
+        let path = folder.path().join("keys/master");
+        assert!(generate(&path).expect("made"));
         let reference = SecretReference::File(path.clone());
-        let secret = resolve(&reference).expect("there");
-        generate(&path).expect("kept");
-        assert_eq!(resolve(&reference).expect("there"), secret);
+        let secret = resolve(&reference).expect("a secret");
+        assert_eq!((secret.reveal().len(), &secret.reveal()[..3], secret.exposed()), (67, "sk-", false));
+        assert!(!generate(&path).expect("kept"));
+        assert_eq!(resolve(&reference).expect("a secret"), secret);
         assert_eq!(format!("{secret:?}"), "(secret)");
-        assert_eq!(digest(&secret), digest(&secret));
-        assert_ne!(digest(&secret), Digest::of(secret.expose()));
-        let hole = Piece::Secret { reference, digest: digest(&secret) };
-        let content = Content(vec![Piece::Text("KEY=\"".into()), hole, Piece::Text("\"\n".into())]);
-        assert_eq!(fill(&content).expect("filled"), format!("KEY=\"{}\"\n", secret.expose()));
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).expect("set");
+        assert!(resolve(&reference).expect("a secret").exposed());
+
+        let piece = Piece::Secret { reference, digest: digest(&secret) };
+        let content = Content(vec![Piece::Text("key: ".to_owned()), piece]);
+        assert_eq!(fill(&content).expect("filled"), format!("key: {}", secret.reveal()));
     }
 
     #[test]
-    fn a_secret_that_cannot_be_had_says_where_it_was_looked_for() {
-        let missing = resolve(&SecretReference::Env("LLAMERO_NO_SUCH_VARIABLE".into())).expect_err("unset");
-        assert!(missing.to_string().contains("LLAMERO_NO_SUCH_VARIABLE"));
+    fn what_is_no_secret_is_an_error() {
         let folder = tempfile::tempdir().expect("a folder");
-        let empty = folder.path().join("empty");
-        std::fs::write(&empty, "\n").expect("written");
-        assert!(resolve(&SecretReference::File(empty)).is_err());
+        let at = |text: &[u8]| {
+            let path = folder.path().join("secret");
+            fs::write(&path, text).expect("written");
+            resolve(&SecretReference::File(path))
+        };
+        assert!(matches!(at(b" \n"), Err(Error::Empty(_))));
+        assert!(matches!(at(&vec![b'x'; 65_537]), Err(Error::TooLarge(_))));
+        assert!(matches!(at(b"a\0b"), Err(Error::NotText(_))));
+        assert!(matches!(at(b"\xff"), Err(Error::NotText(_))));
+        assert_eq!(at(b" a b \r\n").expect("a secret").reveal(), " a b");
+        let missing = SecretReference::Env("LLAMERO_TEST_NOT_SET".to_owned());
+        assert!(matches!(resolve(&missing), Err(Error::Missing(_))));
+        assert!(resolve(&SecretReference::Env("PATH".to_owned())).is_ok());
+    }
+
+    #[test]
+    fn a_digest_depends_on_the_machine_and_on_the_value() {
+        assert_eq!(keyed("a", "x"), keyed("a", "x"));
+        assert_ne!(keyed("a", "x"), keyed("b", "x"));
+        assert_ne!(keyed("a", "x"), keyed("a", "y"));
+        assert_ne!(keyed("", "x"), Digest::of("x"));
     }
 }

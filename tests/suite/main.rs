@@ -1,1 +1,17 @@
-//! The one test binary.
+//! The one test binary. Pure tests and tests against fakes run anywhere; those under `real` need real parts and are
+//! run by the real lane.
+
+mod downloads;
+mod fakes;
+mod files;
+mod health;
+mod process;
+mod python;
+mod real;
+mod systemd;
+
+/// Says that a test could not be done here, and why.
+#[expect(clippy::print_stderr, reason = "a test that is skipped must say so")]
+fn skipped(why: &str) {
+    eprintln!("skipped: {why}");
+}

@@ -9,14 +9,14 @@ use crate::observe::Depth;
 use crate::observed::{Found, FoundFile, Seen};
 use crate::plan::Cause;
 use crate::render::unit;
-use crate::resource::{Content, Digest, FileSpec, Kind, Piece, Resource, ResourceId, Spec};
+use crate::resource::{Bytes, Content, Digest, FileSpec, Kind, Piece, Resource, ResourceId, Spec};
 use crate::systems::{Systems, files};
 use crate::turn::{Choices, Prepared, prepare};
 use anstyle::AnsiColor;
 use similar::TextDiff;
 
 /// The largest file that is compared, in bytes.
-const LIMIT: u64 = 4 << 20;
+const LIMIT: Bytes = Bytes(4 << 20);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -48,8 +48,9 @@ fn one(systems: &Systems, prepared: &Prepared, before: Option<&Desired>, id: &Re
             (old, new)
         }
         (Kind::Unit, _) => {
-            let old = files::read(&systems.unit_file(id), LIMIT).ok().flatten().unwrap_or_default();
-            let new = wanted.map(|resource| unit::unit(&prepared.wish.desired.stack, resource)).unwrap_or_default();
+            let old = files::read_text(&systems.unit_file(id), LIMIT).ok().flatten().unwrap_or_default();
+            let new = wanted.map(|resource| unit::unit(&prepared.wish.desired.stack, resource).unwrap_or_default());
+            let new = new.unwrap_or_default();
             (old, new)
         }
         (Kind::Process, _) => {

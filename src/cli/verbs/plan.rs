@@ -7,7 +7,7 @@ use super::super::{ManifestArgument, load};
 use crate::observe::Depth;
 use crate::observed::Observed;
 use crate::plan::{Plan, RefusalKind, plan, text};
-use crate::resource::Digest;
+use crate::resource::{Bytes, Digest};
 use crate::systems::files;
 use crate::turn::{Choices, Prepared, Stack, prepare};
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 const SCHEMA: u32 = 1;
 
 /// The largest observation or saved plan that is read, in bytes.
-const LIMIT: u64 = 256 << 20;
+const LIMIT: Bytes = Bytes(256 << 20);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -71,7 +71,7 @@ impl SavedPlan {
 
     /// Reads a saved plan; `None` when the file is something else.
     pub(super) fn read(path: &Path) -> Result<Option<Self>, Problem> {
-        let Some(text) = files::read(path, LIMIT)? else { return Ok(None) };
+        let Some(text) = files::read_text(path, LIMIT)? else { return Ok(None) };
         if !text.trim_start().starts_with('{') || !text.contains("\"llamero_plan\"") {
             return Ok(None);
         }
@@ -129,7 +129,7 @@ struct Document<'a> {
 }
 
 fn recorded(path: &Path) -> Result<Observed, Problem> {
-    let text = files::read(path, LIMIT)?;
+    let text = files::read_text(path, LIMIT)?;
     let text = text.ok_or_else(|| Problem::new(Exit::Error, format!("there is no file {}", path.display())))?;
     serde_json::from_str(&text)
         .map_err(|error| Problem::new(Exit::Error, format!("{} is not an observation: {error}", path.display())))

@@ -5,10 +5,13 @@ use super::Route;
 use crate::manifest::{Entry, Mode, Model, Provider, Source, Spanned};
 use crate::render::source::hub_url;
 use crate::resource::{
-    Artifact, ArtifactSource, Digest, Input, Kind, Probe, Resource, ResourceId, SecretReference, Spec,
+    Artifact, ArtifactSource, Bytes, Digest, Input, Kind, Probe, Resource, ResourceId, SecretReference, Spec,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+
+/// What downloads leave free on their disk when the manifest says nothing.
+const KEEP_FREE: Bytes = Bytes(1 << 30);
 
 /// Adds the servers of a provider's models.
 pub(in super::super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider>) -> Vec<Route> {
@@ -140,7 +143,9 @@ fn artifact(
     };
     let unique = Digest::of(path.to_string_lossy().as_bytes());
     let id = ResourceId::new(Kind::Artifact, format!("{}-{}", Builder::name(&model.name.value), &unique.as_str()[..6]));
-    let spec = Spec::Artifact(Artifact { path: path.clone(), source: kind, sha256, origin: origin.clone() });
+    let keep_free = builder.manifest.machine.models.keep_free.as_ref().map_or(KEEP_FREE, |size| size.value.0);
+    let spec = Artifact { path: path.clone(), source: kind, sha256, keep_free, origin: origin.clone() };
+    let spec = Spec::Artifact(spec);
     builder.add(Resource { id: id.clone(), role, spec, needs });
     Some((id, path, Digest::of(format!("{origin}\n{pin}"))))
 }
@@ -148,9 +153,9 @@ fn artifact(
 /// Returns the address of a source, and the token that its server wants.
 fn address(builder: &Builder<'_>, text: &str) -> Option<(String, Option<SecretReference>)> {
     let Some(rest) = text.strip_prefix("hf:") else { return Some((text.to_owned(), None)) };
-    let (path, revision) = rest.split_once('@').unwrap_or((rest, "main"));
+    let (path, revision) = rest.split_once('@').map_or((rest, None), |(path, revision)| (path, Some(revision)));
     let mut parts = path.splitn(3, '/');
     let (organisation, repository, file) = (parts.next()?, parts.next()?, parts.next()?);
     let token = builder.facts.hub_token.then(|| SecretReference::Env("HF_TOKEN".to_owned()));
-    Some((hub_url(&builder.facts.hub, &format!("{organisation}/{repository}"), file, revision), token))
+    Some((hub_url(&builder.facts.hub, organisation, repository, file, revision), token))
 }

@@ -1,120 +1,157 @@
-//! The process runtime: servers kept by llamero's own supervisor, where there is no systemd user manager.
+//! The process runtime: servers kept by llamero's own supervisor, for machines without systemd.
 //!
-//! Each server has a folder with three files: `launch` says what to run and is written by whoever starts it; `state`
-//! says how it fares and is written by its supervisor; `log` is what it wrote. A process number is never trusted alone:
-//! it counts only together with its start time and the boot.
+//! Every server has a folder that only its user can enter: `launch.json` says what to run, `state.json` what its
+//! supervisor last did, and `log` holds what the server printed. The supervisor is a process of its own
+//! ([`supervise()`]), so that a server outlives the llamero that started it; and should the supervisor be killed, the
+//! server is still known by its recorded number and start time, and all that it left behind by a mark in the
+//! environment.
+//!
+//! Whether a server should run is not decided here, and neither is whether it is healthy.
 
+mod environment;
+mod log;
 mod record;
 mod supervise;
 
-pub use record::{Exit, Launch, Stage, State};
+pub use record::{Exit, Launch, Phase};
 pub use supervise::supervise;
 
 use super::proc::{self, Identity};
 use super::{Hint, Retry, files};
 use crate::resource::Fingerprint;
-use rustix::process::{Pid, Signal, kill_process};
-use std::io::{Read, Seek, SeekFrom};
+use record::Record;
+use rustix::process::Signal;
+use std::collections::BTreeSet;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, timeout};
 
-/// How long a supervisor may take until its server runs or has failed to.
+/// How long a supervisor may take to say what became of a start.
 const START: Duration = Duration::from_secs(10);
+/// How long the kernel may take to end what was sent SIGKILL.
+const KILL: Duration = Duration::from_secs(5);
+/// How often something is looked at that sends no word of its change.
+const LOOK: Duration = Duration::from_millis(20);
 
-/// How often a state is looked at while waiting for it.
-const EVERY: Duration = Duration::from_millis(20);
-
-/// The most bytes of a log that are read from its end.
-const TAIL: u64 = 64 << 10;
-
-/// What went wrong with a process.
+/// Why a server could not be started, stopped or seen.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A record could not be read or written.
+    /// The name cannot be that of a folder.
+    #[error("`{0}` cannot be the name of a process")]
+    Name(String),
+    /// There is no such server.
+    #[error("there is no process `{0}`")]
+    Missing(String),
+    /// A file in the server's folder cannot be used.
     #[error(transparent)]
-    Files(#[from] files::Error),
-    /// A record is not as it was written.
-    #[error("the record {} is damaged", path.display())]
+    File(#[from] files::Error),
+    /// A file in the server's folder is not what llamero wrote.
+    #[error("{} is damaged", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        #[source]
         source: serde_json::Error,
     },
-    /// There is no such server.
-    #[error("there is no process `{0}`")]
-    Unknown(String),
-    /// The program cannot be run.
-    #[error("cannot run {program}: {why}")]
-    Exec {
-        /// The program.
-        program: String,
-        /// What the system said.
-        why: String,
-    },
-    /// The supervisor cannot be run.
-    #[error("cannot start the supervisor of `{name}`")]
-    Supervisor {
+    /// It must not run for this, and does.
+    #[error("process `{name}` is running with pid {pid}")]
+    Running {
         /// The server.
         name: String,
-        /// What the system said.
-        #[source]
+        /// Its process, or its supervisor's.
+        pid: u32,
+    },
+    /// The program to run is not an absolute path to an executable file, or could not be executed.
+    #[error("process `{name}` could not be started: {problem}")]
+    Unstartable {
+        /// The server.
+        name: String,
+        /// What the operating system said of which file.
+        problem: String,
+    },
+    /// The supervisor itself could not be run.
+    #[error("cannot run the supervisor {}", program.display())]
+    Supervisor {
+        /// The program.
+        program: PathBuf,
+        /// What the operating system said.
         source: std::io::Error,
     },
-    /// It took too long.
-    #[error("`{name}` did not {what} within {} s", after.as_secs())]
-    Deadline {
+    /// The supervisor ended without a word.
+    #[error("the supervisor of process `{name}` ended with {status}; its last line: {line}")]
+    SupervisorEnded {
         /// The server.
         name: String,
-        /// What it did not do.
-        what: &'static str,
-        /// How long was waited.
-        after: Duration,
+        /// How it ended.
+        status: ExitStatus,
+        /// The last line of its log.
+        line: String,
     },
-    /// It runs, so its record must stay.
-    #[error("`{0}` still runs")]
-    Running(String),
+    /// The supervisor said nothing in time, and was stopped.
+    #[error("the supervisor of process `{0}` did not answer within {START:?}")]
+    Silent(String),
+    /// Processes were still there after SIGKILL.
+    #[error("process `{name}` could not be killed; left: {}", pids.iter().map(u32::to_string).collect::<Vec<_>>().join(", "))]
+    Left {
+        /// The server.
+        name: String,
+        /// The processes that are left.
+        pids: Vec<u32>,
+    },
 }
 
 impl Hint for Error {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Files(error) => error.hint(),
-            Self::Exec { .. } => Some("check `command` and `install` in the manifest".to_owned()),
+            Self::File(error) => error.hint(),
             Self::Damaged { path, .. } => {
-                Some(format!("see whether the server still runs, then remove {}", path.display()))
+                Some(format!("stop the process, then remove {}; llamero writes it again", path.display()))
+            }
+            Self::Running { .. } => Some("stop it first".to_owned()),
+            Self::Unstartable { .. } => Some("check that the program is installed and may be executed".to_owned()),
+            Self::Left { .. } => {
+                Some("a process in the kernel's hands (state `D` in `ps`) ends when its device answers".to_owned())
             }
             _ => None,
         }
     }
 
     fn retry(&self) -> Retry {
-        if matches!(self, Self::Deadline { .. }) { Retry::Soon } else { Retry::Never }
+        match self {
+            Self::Silent(_) | Self::SupervisorEnded { .. } | Self::Left { .. } => Retry::Soon,
+            _ => Retry::Never,
+        }
     }
 }
 
-/// How a server fares.
+/// What is known of a server now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Process {
-    /// What it was started with.
+pub struct ProcessState {
+    /// What it was last asked to run.
     pub launch: Launch,
-    /// What it is doing.
-    pub stage: Stage,
-    /// Its process, while it lives.
-    pub process: Option<Identity>,
-    /// Whether its supervisor lives.
-    pub supervised: bool,
-    /// How often it was started again.
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Its process, while there is one.
+    pub pid: Option<u32>,
+    /// What tells this start from every other.
+    pub identity: Option<String>,
+    /// How often it was started again since it was last asked to run.
     pub restarts: u32,
-    /// How it last ended.
+    /// The fingerprint in the environment of the process that runs.
+    pub running_fingerprint: Option<Fingerprint>,
+    /// How it ended last.
     pub exit: Option<Exit>,
-    /// The fingerprint that its live process carries.
-    pub running: Option<Fingerprint>,
+    /// Why it could not be started, if that is so.
+    pub problem: Option<String>,
+    /// Whether its supervisor is there to start it again.
+    pub supervised: bool,
 }
 
-/// The servers of one stack that have a record.
+/// The servers of one stack that run on this runtime.
 #[derive(Debug, Clone)]
 pub struct Processes {
     folder: PathBuf,
@@ -122,163 +159,220 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// Returns the servers whose records are in `folder`; `program` is llamero itself, which supervises them.
+    /// Returns the servers whose folders are in `folder`; `program` is the llamero that supervises them.
     #[must_use]
-    pub const fn new(folder: PathBuf, program: PathBuf) -> Self {
-        Self { folder, program }
+    pub fn new(folder: PathBuf, program: PathBuf) -> Self {
+        // The mark in the environment of a server is its folder: one spelling, from wherever llamero is run.
+        Self { folder: std::path::absolute(&folder).unwrap_or(folder), program }
     }
 
-    /// Returns the names of all servers with a record.
+    /// Returns the names of the servers, sorted.
     pub fn list(&self) -> Result<Vec<String>, Error> {
-        let names = files::list(&self.folder)?.into_iter().filter_map(|name| name.into_string().ok());
-        Ok(names.filter(|name| self.folder.join(name).join("launch").exists()).collect())
+        let mut names = files::names(&self.folder)?;
+        names.retain(|name| self.folder.join(name).join(record::LAUNCH).exists());
+        Ok(names)
     }
 
-    /// Returns the file with what a server wrote.
-    #[must_use]
-    pub fn log(&self, name: &str) -> PathBuf {
-        self.folder.join(name).join("log")
-    }
-
-    /// Looks at a server; `None` when it has no record.
-    pub fn state(&self, name: &str) -> Result<Option<Process>, Error> {
-        let folder = self.folder.join(name);
-        let Some(launch) = record::read::<Launch>(&folder.join("launch"))? else { return Ok(None) };
-        let state = record::read::<State>(&folder.join("state"))?.unwrap_or_default();
-        let supervised = state.supervisor.as_ref().is_some_and(Identity::lives);
-        let process = state.process.filter(Identity::lives);
-        let stage = match (state.stage, process.is_some(), supervised) {
-            // What the supervisor wrote last is the truth while it lives, or when it ended in order.
-            (stage, _, true) => stage,
-            (stage @ (Stage::Stopped | Stage::Exited | Stage::Failed), false, false) => stage,
-            (_, true, false) => Stage::Running,
-            (_, false, false) => Stage::Lost,
-        };
-        let running = process.as_ref().and_then(|process| proc::fingerprint(process.pid));
-        let (restarts, exit) = (state.restarts, state.exit);
-        Ok(Some(Process { launch, stage, process, supervised, restarts, exit, running }))
-    }
-
-    /// Starts a server with a supervisor of its own, which outlives this process, and waits until it runs or has failed
-    /// to. One that runs already under the same name must have been stopped before.
-    pub async fn start(&self, name: &str, launch: &Launch) -> Result<(), Error> {
-        if let Some(process) = self.state(name)?
-            && (process.process.is_some() || process.supervised)
-        {
-            return Err(Error::Running(name.to_owned()));
+    /// Returns what is known of a server. A number that now belongs to another process, or to another boot, is not
+    /// taken for it.
+    pub fn state(&self, name: &str) -> Result<ProcessState, Error> {
+        let folder = self.folder_of(name)?;
+        let launch = Launch::read(&folder)?.ok_or_else(|| Error::Missing(name.to_owned()))?;
+        let record = Record::read(&folder)?;
+        let supervised = record.as_ref().is_some_and(|record| record.supervisor().is_some());
+        let mut process = record.as_ref().and_then(Record::child);
+        if process.is_none() && !supervised {
+            // It was started, and its supervisor killed before it could write that down.
+            process = belongings(&folder, None).into_iter().min_by_key(|process| (process.start, process.pid));
         }
-        let folder = self.folder.join(name);
-        files::remove(&folder.join("state"))?;
-        record::write(&folder.join("launch"), launch)?;
-        let failed = |source| Error::Supervisor { name: name.to_owned(), source };
-        let mut supervisor = std::process::Command::new(&self.program)
+        let phase = match &record {
+            Some(record) if supervised => record.phase,
+            _ if process.is_some() => Phase::Running,
+            Some(record) => record.phase_without_supervisor(),
+            None => Phase::Stopped,
+        };
+        let record = record.unwrap_or_default();
+        Ok(ProcessState {
+            launch,
+            phase,
+            pid: process.map(|process| process.pid),
+            identity: process.map(|process| format!("{}:{}", process.pid, process.start)),
+            restarts: record.restarts,
+            running_fingerprint: process.and_then(|process| proc::fingerprint_of(process.pid)),
+            exit: record.exit,
+            problem: record.problem,
+            supervised,
+        })
+    }
+
+    /// Starts a server under a supervisor of its own that outlives this process, its terminal and its process group.
+    /// Returns when the server's program runs, or says why it does not.
+    pub async fn start(&self, name: &str, launch: &Launch) -> Result<(), Error> {
+        let folder = self.folder_of(name)?;
+        let unstartable = |problem: String| Error::Unstartable { name: name.to_owned(), problem };
+        launch.check().map_err(unstartable)?;
+        let record = Record::read(&folder).ok().flatten();
+        let supervisor = record.as_ref().and_then(Record::supervisor);
+        if let Some(supervisor) = supervisor.filter(|_| record.as_ref().is_some_and(|record| record.phase.is_final())) {
+            // It has written its last word and is about to end.
+            let until = Instant::now() + KILL;
+            while supervisor.alive() && Instant::now() < until {
+                sleep(LOOK / 4).await;
+            }
+        }
+        let supervisor = supervisor.filter(|supervisor| supervisor.alive());
+        if let Some(process) = supervisor.or_else(|| belongings(&folder, record.as_ref()).pop_first()) {
+            return Err(Error::Running { name: name.to_owned(), pid: process.pid });
+        }
+        files::create_folder(&folder)?;
+        files::remove(&folder.join(record::STATE))?;
+        launch.write(&folder)?;
+        let mut child = self.spawn(&folder)?;
+        let supervisor = child.id();
+        let started = timeout(START, async {
+            loop {
+                // Asked for first, so that what it wrote just before its end is read.
+                let ended = child.try_wait().ok().flatten();
+                let record = Record::read(&folder)?.filter(|record| Some(record.supervisor.pid) == supervisor);
+                match (record.filter(|record| record.phase != Phase::Starting), ended) {
+                    (Some(Record { phase: Phase::Failed, problem: Some(problem), .. }), _) => {
+                        let _ = child.wait().await;
+                        return Err(unstartable(problem));
+                    }
+                    (Some(_), _) => return Ok(()),
+                    (None, Some(status)) => {
+                        let line = self.last_lines(name, 1).pop().unwrap_or_default();
+                        return Err(Error::SupervisorEnded { name: name.to_owned(), status, line });
+                    }
+                    (None, None) => sleep(LOOK).await,
+                }
+            }
+        })
+        .await;
+        if let Ok(result) = started {
+            return result;
+        }
+        // It may not have written down that it is there.
+        let _ = child.start_kill();
+        self.stop(name, KILL).await?;
+        Err(Error::Silent(name.to_owned()))
+    }
+
+    fn spawn(&self, folder: &Path) -> Result<Child, Error> {
+        let log = folder.join(log::LOG);
+        let stderr = OpenOptions::new().append(true).create(true).mode(files::PRIVATE).open(&log);
+        let stderr = stderr.map_err(|source| files::Error::Refused { operation: "open", path: log, source })?;
+        // Not a process group of its own: the leader of one cannot make the new session that it needs.
+        Command::new(&self.program)
             .arg("supervise")
-            .arg(&folder)
+            .arg(folder)
+            .env_clear()
+            .envs(environment::inherited())
+            .current_dir("/")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .current_dir("/")
+            .stderr(stderr)
             .spawn()
-            .map_err(failed)?;
-        let begun = Instant::now();
+            .map_err(|source| Error::Supervisor { program: self.program.clone(), source })
+    }
+
+    /// Stops a server with all that it started, at the latest by force when `deadline` has passed; then nothing of
+    /// it is left, or the error names what is. A server that does not run is stopped already.
+    pub async fn stop(&self, name: &str, deadline: Duration) -> Result<(), Error> {
+        let folder = self.folder_of(name)?;
+        let deadline = Instant::now() + deadline;
+        // Damaged files must not keep anyone from stopping what runs: the marks find it.
+        let record = Record::read(&folder).ok().flatten();
+        let stop_timeout = Launch::read(&folder).ok().flatten().map_or(KILL, |launch| launch.stop_timeout.duration());
+        if let Some(supervisor) = record.as_ref().and_then(Record::supervisor) {
+            let _ = supervisor.signal(Signal::TERM);
+            while supervisor.alive() && Instant::now() < deadline {
+                sleep(LOOK).await;
+            }
+            // First the one that would start it again.
+            let _ = supervisor.signal(Signal::KILL);
+        }
+        let left = || belongings(&folder, record.as_ref());
+        let mut asked = BTreeSet::new();
+        let patience = deadline.min(Instant::now() + stop_timeout);
+        let mut forced = false;
+        let mut pause = LOOK / 4;
         loop {
-            let ended = supervisor.try_wait().map_err(failed)?.is_some();
-            let state = record::read::<State>(&folder.join("state"))?.unwrap_or_default();
-            match state.stage {
-                Stage::Starting if ended => return Err(failed(std::io::Error::other("it ended at once"))),
-                Stage::Starting if begun.elapsed() < START => tokio::time::sleep(EVERY).await,
-                Stage::Starting => return Err(Error::Deadline { name: name.to_owned(), what: "start", after: START }),
-                Stage::Failed if state.exit.is_none() => {
-                    let program = launch.argv.first().cloned().unwrap_or_default();
-                    return Err(Error::Exec { program, why: state.why.unwrap_or_default() });
+            let remaining = left();
+            let supervisor = record.as_ref().and_then(Record::supervisor);
+            if remaining.is_empty() && supervisor.is_none() {
+                break;
+            }
+            let now = Instant::now();
+            if now > patience + KILL {
+                let pids = remaining.iter().chain(&supervisor).map(|process| process.pid).collect();
+                return Err(Error::Left { name: name.to_owned(), pids });
+            }
+            for process in remaining {
+                if now >= patience {
+                    forced = process.signal(Signal::KILL) || forced;
+                } else if asked.insert(process) {
+                    let _ = process.signal(Signal::TERM);
                 }
-                _ => return Ok(()),
             }
+            sleep(pause).await;
+            pause = (pause * 2).min(LOOK * 5);
+        }
+        // A supervisor that could do its work has written what happened.
+        match record.filter(|_| folder.join(record::LAUNCH).exists()) {
+            Some(record) if Record::read(&folder).ok().flatten().is_none_or(|now| !now.phase.is_final()) => {
+                let signal = if forced { Signal::KILL } else { Signal::TERM };
+                let exit = Some(Exit { code: None, signal: Some(signal.as_raw()) });
+                Ok(Record { phase: Phase::Stopped, child: None, exit, ..record }.write(&folder)?)
+            }
+            _ => Ok(()),
         }
     }
 
-    /// Stops a server: its supervisor asks it, waits as long as its launch allows, then kills what is left of it.
-    pub async fn stop(&self, name: &str, grace: Duration) -> Result<(), Error> {
-        let Some(process) = self.state(name)? else { return Ok(()) };
-        let allowed = process.launch.stop_timeout.duration();
-        let state = record::read::<State>(&self.folder.join(name).join("state"))?.unwrap_or_default();
-        if let Some(supervisor) = state.supervisor.filter(Identity::lives) {
-            signal(&supervisor, Signal::TERM);
-            if ended(&supervisor, allowed + grace).await {
-                return Ok(());
-            }
-            signal(&supervisor, Signal::KILL);
-        }
-        let Some(main) = process.process.filter(Identity::lives) else { return Ok(()) };
-        // Nobody supervises it any more: it and all that it started are asked, then killed.
-        let family: Vec<Identity> =
-            proc::descendants(main.pid).into_iter().filter_map(Identity::of).chain([main]).collect();
-        for (wish, patience) in [(Signal::TERM, allowed), (Signal::KILL, grace)] {
-            for member in &family {
-                signal(member, wish);
-            }
-            let begun = Instant::now();
-            while begun.elapsed() < patience && family.iter().any(Identity::lives) {
-                tokio::time::sleep(EVERY).await;
-            }
-        }
-        if family.iter().any(Identity::lives) {
-            return Err(Error::Deadline { name: name.to_owned(), what: "stop", after: allowed + grace });
-        }
-        let stopped = State { stage: Stage::Stopped, ..State::default() };
-        record::write(&self.folder.join(name).join("state"), &stopped)
+    /// Returns the file with what a server printed.
+    #[must_use]
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.folder.join(name).join(log::LOG)
     }
 
-    /// Removes the record of a server that does not run.
+    /// Removes the folder of a stopped server, its log included.
     pub fn forget(&self, name: &str) -> Result<(), Error> {
-        if self.state(name)?.is_some_and(|process| process.process.is_some() || process.supervised) {
-            return Err(Error::Running(name.to_owned()));
+        let folder = self.folder_of(name)?;
+        let record = Record::read(&folder).ok().flatten();
+        let supervisor = record.as_ref().and_then(Record::supervisor);
+        if let Some(process) = supervisor.or_else(|| belongings(&folder, record.as_ref()).pop_first()) {
+            return Err(Error::Running { name: name.to_owned(), pid: process.pid });
         }
-        files::remove_folder(&self.folder.join(name))?;
-        files::remove_empty_folder(&self.folder);
+        files::remove_folder(&folder)?;
         Ok(())
     }
 
-    /// Returns the last lines that a server wrote since it was last started.
+    /// Returns the last `count` lines that a server printed, or fewer where they are very long.
     #[must_use]
     pub fn last_lines(&self, name: &str, count: usize) -> Vec<String> {
-        let Some(mut file) = files::open_existing(&self.log(name)) else { return Vec::new() };
-        let size = file.seek(SeekFrom::End(0)).unwrap_or_default();
-        let mut bytes = Vec::new();
-        let from = size.saturating_sub(TAIL);
-        if file.seek(SeekFrom::Start(from)).is_err() || file.take(TAIL).read_to_end(&mut bytes).is_err() {
-            return Vec::new();
-        }
-        let text = String::from_utf8_lossy(&bytes);
-        let lines: Vec<&str> = text.lines().collect();
-        let start = lines.iter().rposition(|line| line.starts_with(supervise::START_LINE));
-        let lines = &lines[start.map_or(0, |line| line + 1)..];
-        lines[lines.len().saturating_sub(count)..].iter().map(|line| (*line).to_owned()).collect()
+        self.folder_of(name).map(|folder| log::last_lines(&folder, count)).unwrap_or_default()
+    }
+
+    fn folder_of(&self, name: &str) -> Result<PathBuf, Error> {
+        let is_name = !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0']);
+        if is_name { Ok(self.folder.join(name)) } else { Err(Error::Name(name.to_owned())) }
     }
 }
 
-/// Sends a signal to a process if it is still the same one.
-fn signal(identity: &Identity, signal: Signal) {
-    let pid = i32::try_from(identity.pid).ok().and_then(Pid::from_raw);
-    if let Some(pid) = pid.filter(|_| identity.lives()) {
-        // A process that ended in between needs no signal.
-        let _ = kill_process(pid, signal);
-    }
-}
-
-async fn ended(identity: &Identity, within: Duration) -> bool {
-    let begun = Instant::now();
-    while identity.lives() {
-        if begun.elapsed() >= within {
-            return false;
-        }
-        tokio::time::sleep(EVERY).await;
-    }
-    true
-}
-
-/// Returns the folder of the record that a supervisor was called with.
-#[must_use]
-pub fn record_name(folder: &Path) -> String {
-    folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
+/// Returns the processes that belong to the server in `folder`: the recorded one, those below it and its supervisor,
+/// and all that carry its mark, wherever they have moved to.
+fn belongings(folder: &Path, record: Option<&Record>) -> BTreeSet<Identity> {
+    let all = proc::all();
+    let child = record.and_then(Record::child);
+    let supervisor = record.and_then(Record::supervisor);
+    let roots: Vec<u32> = child.iter().chain(&supervisor).map(|process| process.pid).collect();
+    let mut found = proc::descendants(&all, &roots);
+    found.extend(child);
+    let marked = all.iter().filter(|process| {
+        !process.zombie && proc::variable(process.identity.pid, environment::MARK).as_deref() == folder.to_str()
+    });
+    found.extend(marked.map(|process| process.identity));
+    // A server that runs llamero on itself.
+    found.retain(|process| process.pid != std::process::id());
+    found
 }

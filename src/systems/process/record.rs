@@ -1,19 +1,21 @@
-//! The records of a server, as JSON files that a person can read.
+//! What is kept in a server's folder: what to run, and what its supervisor last did.
 
-use super::super::files;
-use super::super::proc::Identity;
 use super::Error;
-use crate::resource::{Fingerprint, ResourceId, Seconds};
+use crate::resource::{Bytes, Fingerprint, ResourceId, Seconds};
+use crate::systems::files;
+use crate::systems::proc::{self, Identity};
+use rustix::process::WaitStatus;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// The largest record that is read, in bytes.
-const LIMIT: u64 = 4 << 20;
+pub(super) const LAUNCH: &str = "launch.json";
+pub(super) const STATE: &str = "state.json";
+const LIMIT: Bytes = Bytes(4 << 20);
 
-/// What to run.
+/// What to run, and for whom.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Launch {
     /// The stack that it belongs to.
@@ -26,78 +28,152 @@ pub struct Launch {
     pub argv: Vec<String>,
     /// Environment variables, none of them secret.
     pub environment: BTreeMap<String, String>,
-    /// The file with the secret part of the environment.
+    /// The file with the secret part of the environment, read at every start.
     pub environment_file: Option<PathBuf>,
-    /// The folder in which it runs.
+    /// The folder in which it runs; the user's home where there is none.
     pub working_directory: Option<PathBuf>,
     /// How long it may take to stop before it is killed.
     pub stop_timeout: Seconds,
 }
 
-/// What a server is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Stage {
-    /// Its supervisor is about to start it.
-    #[default]
-    Starting,
-    /// Its process lives.
-    Running,
-    /// It ended badly and is about to be started again.
-    BackingOff,
-    /// It was stopped.
-    Stopped,
-    /// It ended by itself, without an error.
-    Exited,
-    /// It ended badly too often, or could not be run.
-    Failed,
-    /// It is gone together with its supervisor: killed, or the machine was started anew.
-    Lost,
+impl Launch {
+    pub(super) fn read(folder: &Path) -> Result<Option<Self>, Error> {
+        read(&folder.join(LAUNCH))
+    }
+
+    pub(super) fn write(&self, folder: &Path) -> Result<(), files::Error> {
+        write(&folder.join(LAUNCH), self)
+    }
+
+    /// Says what keeps it from being started, as far as that can be told beforehand: an `exec` that fails does not
+    /// tell a missing program from a missing folder.
+    pub(super) fn check(&self) -> Result<(), String> {
+        match self.argv.first() {
+            None => return Err("its command is empty".to_owned()),
+            Some(program) if !program.starts_with('/') => return Err(format!("`{program}` is not an absolute path")),
+            Some(_) => {}
+        }
+        match &self.working_directory {
+            Some(folder) if !folder.is_dir() => Err(format!("{} is not a folder", folder.display())),
+            _ => Ok(()),
+        }
+    }
 }
 
-/// How a process ended.
+/// Where a server is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Its supervisor is about to run it.
+    Starting,
+    /// It runs.
+    Running,
+    /// It has failed and will be started again.
+    BackingOff,
+    /// It was asked to stop, or never started.
+    #[default]
+    Stopped,
+    /// It ended by itself and said that all was well.
+    Exited,
+    /// It has failed, and is not started again.
+    Failed,
+}
+
+impl Phase {
+    /// Returns whether nothing more happens without being asked for.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Stopped | Self::Exited | Self::Failed)
+    }
+}
+
+/// How a server ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
-    /// Its exit code.
+    /// The exit code, if it ended by itself.
     pub code: Option<i32>,
-    /// The signal that ended it.
+    /// The signal that ended it, if one did.
     pub signal: Option<i32>,
+}
+
+impl Exit {
+    pub(super) fn from_status(status: WaitStatus) -> Self {
+        Self { code: status.exit_status(), signal: status.terminating_signal() }
+    }
+
+    /// Returns whether it said that all was well.
+    #[must_use]
+    pub fn is_success(self) -> bool {
+        self.code == Some(0)
+    }
 }
 
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.code, self.signal) {
             (Some(code), _) => write!(f, "exit code {code}"),
-            (None, Some(signal)) => write!(f, "killed by signal {signal}"),
-            (None, None) => f.write_str("ended"),
+            (None, Some(signal)) => write!(f, "signal {signal}"),
+            (None, None) => f.write_str("an unknown end"),
         }
     }
 }
 
-/// How a server fares, as its supervisor last wrote it.
+/// What a supervisor last did.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct State {
-    /// What it is doing.
-    pub stage: Stage,
-    /// The supervisor.
-    pub supervisor: Option<Identity>,
-    /// The server's process.
-    pub process: Option<Identity>,
-    /// How often it was started again.
-    pub restarts: u32,
-    /// How it last ended.
-    pub exit: Option<Exit>,
-    /// Why it could not be run.
-    pub why: Option<String>,
+pub(super) struct Record {
+    /// The boot in which the processes live.
+    pub(super) boot: String,
+    /// The supervisor, in that boot.
+    pub(super) supervisor: Identity,
+    /// The server's process, in that boot.
+    pub(super) child: Option<Identity>,
+    pub(super) phase: Phase,
+    pub(super) exit: Option<Exit>,
+    pub(super) restarts: u32,
+    pub(super) problem: Option<String>,
 }
 
-pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
-    let Some(text) = files::read(path, LIMIT)? else { return Ok(None) };
-    serde_json::from_str(&text).map(Some).map_err(|source| Error::Damaged { path: path.to_owned(), source })
+impl Record {
+    pub(super) fn read(folder: &Path) -> Result<Option<Self>, Error> {
+        read(&folder.join(STATE))
+    }
+
+    pub(super) fn write(&self, folder: &Path) -> Result<(), files::Error> {
+        write(&folder.join(STATE), self)
+    }
+
+    /// Returns the supervisor, if it lives.
+    pub(super) fn supervisor(&self) -> Option<Identity> {
+        self.in_this_boot(self.supervisor)
+    }
+
+    /// Returns the server's process, if it lives.
+    pub(super) fn child(&self) -> Option<Identity> {
+        self.in_this_boot(self.child?)
+    }
+
+    fn in_this_boot(&self, process: Identity) -> Option<Identity> {
+        (proc::boot().as_ref() == Some(&self.boot) && process.alive()).then_some(process)
+    }
+
+    /// Returns what the recorded phase means when neither supervisor nor server lives any more: whoever was running
+    /// in an earlier boot was stopped with the machine, and in this boot it was killed.
+    pub(super) fn phase_without_supervisor(&self) -> Phase {
+        match self.phase {
+            phase if phase.is_final() => phase,
+            _ if proc::boot().as_ref() == Some(&self.boot) => Phase::Failed,
+            _ => Phase::Stopped,
+        }
+    }
 }
 
-pub(super) fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
-    let damaged = |source| Error::Damaged { path: path.to_owned(), source };
-    let text = serde_json::to_string_pretty(value).map_err(damaged)?;
-    Ok(files::write(path, text.as_bytes(), files::PRIVATE)?)
+fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
+    let Some(bytes) = files::read(path, LIMIT)? else { return Ok(None) };
+    serde_json::from_slice(&bytes).map(Some).map_err(|source| Error::Damaged { path: path.to_owned(), source })
+}
+
+fn write(path: &Path, value: &impl Serialize) -> Result<(), files::Error> {
+    let mut bytes = serde_json::to_vec_pretty(value).expect("its keys are text and its values are plain");
+    bytes.push(b'\n');
+    files::write(path, &bytes, files::PRIVATE)
 }

@@ -1,238 +1,245 @@
-//! The supervisor: a small process of its own for each server. It starts the server, starts it again when it ends badly,
-//! and stops it with all that it started.
+//! The supervisor of one server: runs it, starts it again when it fails, and stops it with all that it started.
 //!
-//! The rules are those of the units that the systemd runtime writes: a restart after two seconds, at most five starts in
-//! a minute, SIGTERM and then SIGKILL.
+//! It takes no orders but signals, and what it did is in `state.json`. It dies with nothing but itself: whoever kills
+//! it leaves the server running.
 
-use super::super::files;
-use super::super::proc::{self, FINGERPRINT, Identity, RESOURCE};
-use super::Error;
-use super::record::{self, Exit, Launch, Stage, State};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use std::collections::{BTreeMap, VecDeque};
-use std::fs::OpenOptions;
+use super::log;
+use super::record::{Exit, Launch, Phase, Record};
+use super::{KILL, environment};
+use crate::systems::proc::{self, Identity};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process_group, set_child_subreaper, setsid, wait};
+use std::collections::{BTreeSet, VecDeque};
+use std::fs::File;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
-use std::process::{ExitStatus, Stdio};
-use std::time::{Duration, Instant};
-use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use tokio::signal::unix::{self, SignalKind, signal};
+use tokio::time::{Instant, sleep};
 
-/// The wait before a server that ended badly is started again.
+/// The wait before a server is started again, and how many starts in which time are too many; as in the units that
+/// llamero writes for systemd.
 const PAUSE: Duration = Duration::from_secs(2);
-
-/// At most this many starts within [`WINDOW`].
 const STARTS: usize = 5;
+const WITHIN: Duration = Duration::from_secs(60);
 
-/// The time over which starts are counted.
-const WINDOW: Duration = Duration::from_secs(60);
-
-/// A log above this size, in bytes, is put aside as `log.1` at the next start.
-const LOG_LIMIT: u64 = 10 << 20;
-
-/// The beginning of the line that is written to the log before each start.
-pub(super) const START_LINE: &str = "--- llamero: started";
-
-/// The largest environment file, in bytes.
-const ENVIRONMENT_LIMIT: u64 = 1 << 20;
-
-/// Variables of llamero's own environment that a server gets: where it is and in which language, never what a user
-/// exported for other purposes.
-const INHERITED: [&str; 22] = [
-    "PATH",
-    "HOME",
-    "USER",
-    "LOGNAME",
-    "SHELL",
-    "LANG",
-    "LC_ALL",
-    "LC_CTYPE",
-    "TZ",
-    "TMPDIR",
-    "XDG_RUNTIME_DIR",
-    "XDG_CACHE_HOME",
-    "XDG_CONFIG_HOME",
-    "XDG_DATA_HOME",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "REQUESTS_CA_BUNDLE",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "CUDA_HOME",
-    "LD_LIBRARY_PATH",
-];
-
-/// Supervises the server whose records are in `folder` until it is stopped, ends or fails; returns the exit code.
+/// Runs the server that is kept in `folder` until it is stopped, ends well or fails for good, and returns the exit
+/// code. This is the whole life of a process: it makes itself a session leader and the parent of all orphans below it.
 pub async fn supervise(folder: &Path) -> i32 {
-    // Away from the terminal and the process group of whoever started this.
-    let _ = rustix::process::setsid();
-    // Whatever the server leaves behind becomes a child of this process, so that it can be ended too.
-    let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
-    match run(folder).await {
-        Ok(()) => 0,
-        Err(_) => 1,
+    match Supervisor::new(folder) {
+        Ok((mut supervisor, _lock)) => supervisor.run().await,
+        Err(problem) => {
+            let _ = writeln!(std::io::stderr(), "llamero: {problem}");
+            1
+        }
     }
 }
 
-async fn run(folder: &Path) -> Result<(), Error> {
-    let Some(launch) = record::read::<Launch>(&folder.join("launch"))? else {
-        return Err(Error::Unknown(super::record_name(folder)));
-    };
-    let fault = |source| Error::Supervisor { name: super::record_name(folder), source };
-    let mut stop = signal(SignalKind::terminate()).map_err(fault)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(fault)?;
-    let mut hang_up = signal(SignalKind::hangup()).map_err(fault)?;
-    let mut state = State { supervisor: Identity::of(std::process::id()), ..State::default() };
-    let keep = |state: &State| record::write(&folder.join("state"), state);
-    let mut starts: VecDeque<Instant> = VecDeque::new();
-    loop {
-        starts.push_back(Instant::now());
-        let mut child = match start(folder, &launch) {
-            Ok(child) => child,
-            Err(why) => {
-                state = State { stage: Stage::Failed, process: None, why: Some(why), exit: None, ..state };
-                return keep(&state);
-            }
+struct Supervisor {
+    folder: PathBuf,
+    launch: Launch,
+    record: Record,
+    /// How the server ended, from the moment that it was waited for.
+    ended: Option<Exit>,
+    stopping: bool,
+    children: unix::Signal,
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+    /// Never looked at: a signal with a listener does not end us, and is back to normal in the server.
+    _hangup: unix::Signal,
+}
+
+impl Supervisor {
+    fn new(folder: &Path) -> Result<(Self, File), String> {
+        // It fails for who is leader already, as from a shell with job control; then there is nothing to leave.
+        let _ = setsid();
+        set_child_subreaper(Some(getpid())).map_err(|error| format!("cannot become a subreaper: {error}"))?;
+        let path = folder.join("lock");
+        let lock = File::create(&path).map_err(|error| format!("cannot open {}: {error}", path.display()))?;
+        lock.try_lock().map_err(|_| format!("{} has a supervisor already", folder.display()))?;
+        let launch = Launch::read(folder).map_err(|error| error.to_string())?;
+        let launch = launch.ok_or_else(|| format!("there is nothing to run in {}", folder.display()))?;
+        let listen = |kind| signal(kind).map_err(|error| format!("cannot listen to signals: {error}"));
+        let supervisor = Identity::of(std::process::id()).ok_or("cannot find itself in /proc")?;
+        let boot = proc::boot().ok_or("cannot tell which boot this is")?;
+        let supervisor = Self {
+            folder: folder.to_owned(),
+            launch,
+            record: Record { boot, supervisor, ..Record::default() },
+            ended: None,
+            stopping: false,
+            children: listen(SignalKind::child())?,
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            _hangup: listen(SignalKind::hangup())?,
         };
-        state.process = child.id().and_then(Identity::of);
-        state.stage = Stage::Running;
-        keep(&state)?;
-        let ended = loop {
+        Ok((supervisor, lock))
+    }
+
+    async fn run(&mut self) -> i32 {
+        let mut starts = VecDeque::new();
+        loop {
+            starts.push_back(Instant::now());
+            while starts.front().is_some_and(|start: &Instant| start.elapsed() > WITHIN) {
+                starts.pop_front();
+            }
+            self.now(Phase::Starting);
+            match self.spawn() {
+                Ok(child) => {
+                    self.record.child = Some(child);
+                    marked(child).await;
+                    self.now(Phase::Running);
+                    self.attend().await;
+                }
+                Err(problem) => {
+                    log::note(&self.folder, &problem);
+                    self.record.problem = Some(problem);
+                }
+            }
+            let ended = self.record.exit.filter(|_| self.record.problem.is_none());
+            if self.stopping {
+                self.now(Phase::Stopped);
+                return 0;
+            }
+            if ended.is_some_and(Exit::is_success) {
+                self.now(Phase::Exited);
+                return 0;
+            }
+            let never_ran = self.record.problem.is_some() && self.record.restarts == 0;
+            if never_ran || starts.len() >= STARTS {
+                self.now(Phase::Failed);
+                return 1;
+            }
+            self.now(Phase::BackingOff);
+            self.pause(PAUSE).await;
+            if self.stopping {
+                self.now(Phase::Stopped);
+                return 0;
+            }
+            self.record.restarts += 1;
+            self.record.problem = None;
+        }
+    }
+
+    /// Writes down what is so now. A full disk must not end a server that runs, so it may fail.
+    fn now(&mut self, phase: Phase) {
+        self.record.phase = phase;
+        if let Err(error) = self.record.write(&self.folder) {
+            log::note(&self.folder, &error.to_string());
+        }
+    }
+
+    fn spawn(&mut self) -> Result<Identity, String> {
+        self.launch.check()?;
+        let program = self.launch.argv.first().ok_or("its command is empty")?;
+        let environment = environment::of(&self.launch, &self.folder)?;
+        let output = log::open(&self.folder).map_err(|error| error.to_string())?;
+        let errors = output.try_clone().map_err(|error| error.to_string())?;
+        let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_dir());
+        let working_directory = self.launch.working_directory.clone().or(home).unwrap_or_else(|| "/".into());
+        let mut command = Command::new(program);
+        command.args(&self.launch.argv[1..]).env_clear().envs(environment).current_dir(working_directory);
+        command.stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0);
+        // Before its own first line.
+        log::note_start(&self.folder, program);
+        let child = command.spawn().map_err(|error| format!("cannot execute {program}: {error}"))?;
+        self.ended = None;
+        // Nobody but `reap` waits for it, so the number cannot have changed hands, dead or alive.
+        let status = proc::status(child.id()).ok_or_else(|| format!("cannot find {program} in /proc"))?;
+        Ok(status.identity)
+    }
+
+    /// Waits until the server has ended, by itself or because we were asked to stop, and nothing of it is left.
+    async fn attend(&mut self) {
+        while self.ended.is_none() && !self.stopping {
+            self.wake().await;
+            self.reap();
+        }
+        self.clear().await;
+        self.record.exit = self.ended;
+        self.record.child = None;
+        if let Some(exit) = self.ended {
+            log::note(&self.folder, &format!("it ended with {exit}"));
+        }
+    }
+
+    /// Ends all processes below us: asks once, then kills what is left after the time that the server may take.
+    async fn clear(&mut self) {
+        let asked_at = Instant::now();
+        let patience = self.launch.stop_timeout.duration();
+        let mut asked = BTreeSet::new();
+        let group = self.record.child.map(|child| child.pid);
+        // The number of a dead child that was waited for may belong to another group.
+        if self.ended.is_none()
+            && let Some(leader) = group.and_then(|pid| Pid::from_raw(pid.cast_signed()))
+        {
+            // A second SIGTERM makes llama-server give up its orderly end: everyone gets one.
+            let members = proc::all().into_iter().filter(|process| Some(process.group) == group);
+            asked.extend(members.map(|process| process.identity));
+            let _ = kill_process_group(leader, Signal::TERM);
+        }
+        loop {
+            self.reap();
+            let left = proc::descendants(&proc::all(), &[std::process::id()]);
+            if left.is_empty() || asked_at.elapsed() > patience + KILL {
+                // What died during the look is not among the living, and not yet waited for.
+                self.reap();
+                return;
+            }
+            for process in left {
+                if asked_at.elapsed() >= patience {
+                    let _ = process.signal(Signal::KILL);
+                } else if asked.insert(process) {
+                    let _ = process.signal(Signal::TERM);
+                }
+            }
+            let step = (asked_at.elapsed() / 4).clamp(Duration::from_millis(5), Duration::from_millis(250));
+            let until_patience = patience.saturating_sub(asked_at.elapsed()).max(Duration::from_millis(5));
             tokio::select! {
-                status = child.wait() => break status.ok(),
-                _ = hang_up.recv() => {}
-                _ = stop.recv() => break None,
-                _ = interrupt.recv() => break None,
+                () = self.wake() => {}
+                () = sleep(step.min(until_patience)) => {}
             }
+        }
+    }
+
+    async fn pause(&mut self, pause: Duration) {
+        let until = Instant::now() + pause;
+        while !self.stopping && Instant::now() < until {
+            tokio::select! {
+                () = self.wake() => self.reap(),
+                () = tokio::time::sleep_until(until) => {}
+            }
+        }
+    }
+
+    /// Waits for a signal, and remembers whether it asks us to stop.
+    async fn wake(&mut self) {
+        let stop = tokio::select! {
+            _ = self.children.recv() => false,
+            _ = self.terminate.recv() => true,
+            _ = self.interrupt.recv() => true,
         };
-        let Some(status) = ended else {
-            let status = end(&mut child, &launch).await;
-            state = State { stage: Stage::Stopped, process: None, exit: status.map(exit), ..state };
-            return keep(&state);
-        };
-        sweep();
-        state.process = None;
-        state.exit = Some(exit(status));
-        if status.success() {
-            state.stage = Stage::Exited;
-            return keep(&state);
-        }
-        starts.retain(|start| start.elapsed() < WINDOW);
-        if starts.len() >= STARTS {
-            state.stage = Stage::Failed;
-            return keep(&state);
-        }
-        state.stage = Stage::BackingOff;
-        keep(&state)?;
-        tokio::select! {
-            () = tokio::time::sleep(PAUSE) => state.restarts += 1,
-            _ = stop.recv() => {
-                state.stage = Stage::Stopped;
-                return keep(&state);
+        self.stopping |= stop;
+    }
+
+    /// Waits for all that is dead: the server, and the orphans that came to us.
+    fn reap(&mut self) {
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            if self.record.child.is_some_and(|child| child.pid == pid.as_raw_pid().cast_unsigned()) {
+                self.ended = Some(Exit::from_status(status));
             }
         }
     }
 }
 
-fn exit(status: ExitStatus) -> Exit {
-    Exit { code: status.code(), signal: status.signal() }
-}
-
-fn start(folder: &Path, launch: &Launch) -> Result<Child, String> {
-    let log = folder.join("log");
-    if std::fs::metadata(&log).is_ok_and(|metadata| metadata.len() > LOG_LIMIT) {
-        std::fs::rename(&log, folder.join("log.1")).map_err(|error| error.to_string())?;
-    }
-    let open = || OpenOptions::new().create(true).append(true).mode(files::PRIVATE).open(&log);
-    // What comes before this line is of an earlier start.
-    let begin = format!("{START_LINE} {}\n", super::super::clock::now());
-    open().and_then(|mut log| log.write_all(begin.as_bytes())).map_err(|error| error.to_string())?;
-    let (output, errors) = open().and_then(|output| Ok((output, open()?))).map_err(|error| error.to_string())?;
-    let (program, arguments) = launch.argv.split_first().ok_or("the command is empty")?;
-    let mut command = Command::new(program);
-    command.args(arguments).env_clear().envs(environment(launch)?);
-    command.stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0);
-    if let Some(folder) = &launch.working_directory {
-        command.current_dir(folder);
-    }
-    command.spawn().map_err(|error| error.to_string())
-}
-
-fn environment(launch: &Launch) -> Result<BTreeMap<String, String>, String> {
-    let mut environment: BTreeMap<String, String> =
-        INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect();
-    environment.extend(launch.environment.clone());
-    if let Some(path) = &launch.environment_file {
-        let text = files::read(path, ENVIRONMENT_LIMIT).map_err(|error| error.to_string())?;
-        let text = text.ok_or_else(|| format!("{} does not exist", path.display()))?;
-        environment.extend(text.lines().filter_map(assignment));
-    }
-    let resource = format!("{}/{}", launch.stack, launch.resource);
-    environment.extend([(FINGERPRINT.to_owned(), launch.fingerprint.to_string()), (RESOURCE.to_owned(), resource)]);
-    Ok(environment)
-}
-
-/// Reads a line `NAME="value"` as it is rendered for `EnvironmentFile=` (systemd.exec(5)).
-fn assignment(line: &str) -> Option<(String, String)> {
-    let (name, quoted) = line.split_once('=').filter(|_| !line.starts_with('#'))?;
-    let quoted = quoted.strip_prefix('"')?.strip_suffix('"')?;
-    let mut value = String::with_capacity(quoted.len());
-    let mut characters = quoted.chars();
-    while let Some(character) = characters.next() {
-        value.push(if character == '\\' { characters.next()? } else { character });
-    }
-    Some((name.to_owned(), value))
-}
-
-/// Asks the server's process group to end, waits as long as it may take, and kills what is left.
-async fn end(child: &mut Child, launch: &Launch) -> Option<ExitStatus> {
-    let group = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-    if let Some(group) = group {
-        let _ = kill_process_group(group, Signal::TERM);
-    }
-    let status = match tokio::time::timeout(launch.stop_timeout.duration(), child.wait()).await {
-        Ok(status) => status.ok(),
-        Err(_) => {
-            if let Some(group) = group {
-                let _ = kill_process_group(group, Signal::KILL);
-            }
-            child.wait().await.ok()
-        }
-    };
-    sweep();
-    status
-}
-
-/// Kills everything that the server started and left behind.
-fn sweep() {
+/// Waits until the environment of a new process can be seen, because `running` promises its fingerprint: an `exec` lets
+/// its parent go on a moment before the kernel has set that up.
+async fn marked(child: Identity) {
     for _ in 0..100 {
-        let left = proc::descendants(std::process::id());
-        let alive: Vec<Pid> = left
-            .into_iter()
-            .filter(|pid| Identity::of(*pid).is_some())
-            .filter_map(|pid| i32::try_from(pid).ok().and_then(Pid::from_raw))
-            .collect();
-        if alive.is_empty() {
+        if !child.alive() || proc::variable(child.pid, environment::MARK).is_some() {
             return;
         }
-        for pid in alive {
-            let _ = kill_process(pid, Signal::KILL);
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::assignment;
-
-    #[test]
-    fn an_environment_file_is_read_as_it_is_rendered() {
-        let read = assignment(r#"KEY="a \"b\" \\ \$c = d""#);
-        assert_eq!(read, Some(("KEY".to_owned(), r#"a "b" \ $c = d"#.to_owned())));
-        assert_eq!(assignment("# KEY=\"x\""), None);
+        sleep(Duration::from_millis(1)).await;
     }
 }

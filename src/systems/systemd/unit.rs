@@ -1,135 +1,148 @@
-//! What the manager says of one unit.
+//! A unit as the manager tells of it.
 
-use std::collections::HashMap;
-use zbus::{OwnedObjectPath, OwnedVariant};
+use super::bus::{ServiceProperties, UnitProperties};
+use std::fmt;
 
-/// Whether the manager has a unit's file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LoadState {
-    /// It was read.
-    Loaded,
-    /// There is none.
-    NotFound,
-    /// It cannot be used as it is: `bad-setting`, `error`, `masked`.
-    Unusable(String),
+macro_rules! words {
+    ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$doc])* $variant,)+
+            /// A word that this version does not know.
+            Other(String),
+        }
+
+        impl $name {
+            /// Reads systemd's word.
+            #[must_use]
+            pub fn read(word: &str) -> Self {
+                match word {
+                    $($word => Self::$variant,)+
+                    word => Self::Other(word.to_owned()),
+                }
+            }
+
+            /// Returns systemd's word.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Self::$variant => $word,)+
+                    Self::Other(word) => word,
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+pub(super) use words;
+
+words! {
+    /// Whether the manager could read the unit's file.
+    LoadState {
+        /// It was read.
+        Loaded = "loaded",
+        /// There is none.
+        NotFound = "not-found",
+        /// It has no valid `ExecStart=`, or the like.
+        BadSetting = "bad-setting",
+        /// It could not be read.
+        Error = "error",
+        /// It is masked.
+        Masked = "masked",
+    }
 }
 
-/// What a unit is doing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ActiveState {
-    /// It is up.
-    Active,
-    /// It is about to be.
-    Activating,
-    /// It is about to go.
-    Deactivating,
-    /// It is not up.
-    Inactive,
-    /// It is not up and ended badly.
-    Failed,
+words! {
+    /// What the unit is doing.
+    ActiveState {
+        /// Its process lives.
+        Active = "active",
+        /// It reads its configuration again.
+        Reloading = "reloading",
+        /// It does not run.
+        Inactive = "inactive",
+        /// It does not run because something went wrong.
+        Failed = "failed",
+        /// It is about to run, or waits to be started again.
+        Activating = "activating",
+        /// It is about to stop.
+        Deactivating = "deactivating",
+    }
 }
 
-/// What the manager says of one unit.
+/// A unit as the manager tells of it at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
-    /// Whether its file was read.
-    pub load: LoadState,
-    /// Why its file cannot be used.
-    pub load_error: String,
+    /// Whether its file could be read.
+    pub load_state: LoadState,
+    /// Why its file could not be read.
+    pub load_error: Option<String>,
     /// What it is doing.
-    pub active: ActiveState,
-    /// The same in more detail, such as `running` or `auto-restart`.
-    pub sub: String,
-    /// How it last ended, such as `success`, `exit-code` or `oom-kill`.
+    pub active_state: ActiveState,
+    /// What it is doing, in finer words, such as `running` or `auto-restart`.
+    pub sub_state: String,
+    /// How its last run ended: `success`, `exit-code`, `signal`, `oom-kill`, `timeout`, `start-limit-hit`, ...
     pub result: String,
-    /// How often the manager started it again.
+    /// How often the manager started it again by itself.
     pub restarts: u32,
-    /// Its process; 0 when there is none.
-    pub main_pid: u32,
-    /// Names this very start of it; empty when it never started.
-    pub invocation: String,
-    /// Whether its file changed since the manager read it.
-    pub needs_reload: bool,
-    /// The file that was read.
-    pub fragment: String,
-    /// Whether it starts with the machine: `enabled`, `disabled`, `static`, …
+    /// The process that it runs.
+    pub main_pid: Option<u32>,
+    /// Names this very start of it, in 32 hexadecimal digits.
+    pub invocation_id: Option<String>,
+    /// Whether its file is newer than what the manager knows. A new drop-in folder does not count.
+    pub need_daemon_reload: bool,
+    /// The file that defines it.
+    pub fragment_path: Option<String>,
+    /// `enabled`, `disabled`, `static`, ...; empty where it has no file.
     pub file_state: String,
-    /// How its process ended (`si_code` of waitid(2)): 1 exited, 2 killed, 3 dumped.
-    pub exit_code: i32,
-    /// Its exit status, or the signal that ended it.
-    pub exit_status: i32,
-    /// The memory limit in force, in bytes; `u64::MAX` is none.
-    pub memory_max: u64,
-    /// The memory that it takes, in bytes; `u64::MAX` is unknown.
-    pub memory_current: u64,
-    /// The number of the job that is queued for it; 0 when there is none.
-    pub job: u32,
+    /// Whether its conditions held when it was last started; one that was never started says false.
+    pub condition_met: bool,
+    /// How the main process ended: 1 exited, 2 killed, 3 dumped core, 0 it did not end.
+    pub exec_main_code: i32,
+    /// Its exit status (203: the program could not be run) or signal.
+    pub exec_main_status: i32,
+    /// The memory limit in force.
+    pub memory_max: Option<u64>,
+    /// The memory that it takes.
+    pub memory_current: Option<u64>,
+    /// The processor time in microseconds that it may use in each second.
+    pub cpu_quota_per_second: Option<u64>,
 }
 
 impl Unit {
-    /// Returns how its process last ended, in words; `None` when it did not.
-    #[must_use]
-    pub fn why(&self) -> Option<String> {
-        if self.load_error.is_empty() && self.exit_code == 0 {
-            return (self.result != "success").then(|| self.result.clone());
+    pub(super) fn read(unit: UnitProperties, service: ServiceProperties) -> Self {
+        // The manager says "none" and "unknown" by the largest number.
+        let limit = |value: Option<u64>| value.filter(|value| *value != u64::MAX);
+        let text = |value: Option<String>| value.filter(|value| !value.is_empty());
+        Self {
+            load_state: LoadState::read(&unit.load_state.unwrap_or_default()),
+            load_error: text(unit.load_error.map(|(_, message)| message)),
+            active_state: ActiveState::read(&unit.active_state.unwrap_or_default()),
+            sub_state: unit.sub_state.unwrap_or_default(),
+            result: service.result.unwrap_or_default(),
+            restarts: service.restarts.unwrap_or_default(),
+            main_pid: service.main_pid.filter(|pid| *pid != 0),
+            invocation_id: unit.invocation_id.and_then(|id| hexadecimal(&id)),
+            need_daemon_reload: unit.need_daemon_reload.unwrap_or_default(),
+            fragment_path: text(unit.fragment_path),
+            file_state: unit.unit_file_state.unwrap_or_default(),
+            condition_met: unit.condition_result.unwrap_or_default(),
+            exec_main_code: service.exec_main_code.unwrap_or_default(),
+            exec_main_status: service.exec_main_status.unwrap_or_default(),
+            memory_max: limit(service.memory_max),
+            memory_current: limit(service.memory_current),
+            cpu_quota_per_second: limit(service.cpu_quota),
         }
-        if !self.load_error.is_empty() {
-            return Some(self.load_error.clone());
-        }
-        Some(match (self.result.as_str(), self.exit_code, self.exit_status) {
-            ("oom-kill", ..) => "it ran out of memory and was killed".to_owned(),
-            ("start-limit-hit", ..) => "it ended too often".to_owned(),
-            ("timeout", ..) => "it took too long to start or to stop".to_owned(),
-            // systemd.exec(5), process exit codes.
-            (_, 1, 203) => "its program cannot be run (status 203)".to_owned(),
-            (_, 1, 200) => "its working directory is missing (status 200)".to_owned(),
-            (_, 1, status) => format!("exit code {status}"),
-            (_, _, signal) => format!("killed by signal {signal}"),
-        })
     }
 }
 
-/// Reads the properties of the interfaces `Unit` and `Service`.
-pub(super) fn read(unit: &HashMap<String, OwnedVariant>, service: &HashMap<String, OwnedVariant>) -> Unit {
-    let load = match text(unit, "LoadState").as_str() {
-        "loaded" => LoadState::Loaded,
-        "not-found" => LoadState::NotFound,
-        other => LoadState::Unusable(other.to_owned()),
-    };
-    let active = match text(unit, "ActiveState").as_str() {
-        "active" | "reloading" | "refreshing" => ActiveState::Active,
-        "activating" => ActiveState::Activating,
-        "deactivating" => ActiveState::Deactivating,
-        "failed" => ActiveState::Failed,
-        _ => ActiveState::Inactive,
-    };
-    let invocation: Vec<u8> = value(unit, "InvocationID").unwrap_or_default();
-    let load_error: (String, String) = value(unit, "LoadError").unwrap_or_default();
-    let job: Option<(u32, OwnedObjectPath)> = value(unit, "Job");
-    Unit {
-        load,
-        load_error: load_error.1,
-        active,
-        sub: text(unit, "SubState"),
-        result: text(service, "Result"),
-        restarts: value(service, "NRestarts").unwrap_or_default(),
-        main_pid: value(service, "MainPID").unwrap_or_default(),
-        invocation: invocation.iter().map(|byte| format!("{byte:02x}")).collect(),
-        needs_reload: value(unit, "NeedDaemonReload").unwrap_or_default(),
-        fragment: text(unit, "FragmentPath"),
-        file_state: text(unit, "UnitFileState"),
-        exit_code: value(service, "ExecMainCode").unwrap_or_default(),
-        exit_status: value(service, "ExecMainStatus").unwrap_or_default(),
-        memory_max: value(service, "MemoryMax").unwrap_or(u64::MAX),
-        memory_current: value(service, "MemoryCurrent").unwrap_or(u64::MAX),
-        job: job.map_or(0, |job| job.0),
-    }
-}
-
-fn text(properties: &HashMap<String, OwnedVariant>, name: &str) -> String {
-    value(properties, name).unwrap_or_default()
-}
-
-fn value<T: TryFrom<OwnedVariant>>(properties: &HashMap<String, OwnedVariant>, name: &str) -> Option<T> {
-    properties.get(name)?.try_clone().ok()?.try_into().ok()
+fn hexadecimal(id: &[u8]) -> Option<String> {
+    let number = u128::from_be_bytes(id.try_into().ok()?);
+    (number != 0).then(|| format!("{number:032x}"))
 }

@@ -1,0 +1,144 @@
+//! Downloads of large files: resumed after a break, checked before anyone can see them.
+//!
+//! The bytes go to `NAME.part` beside the target; `NAME.part.json` remembers which version of the file they belong to.
+//! A file gets its name only when its digest is right. Where to download from, and whether, is decided elsewhere.
+
+mod error;
+mod make;
+mod part;
+
+pub use error::Error;
+pub use make::make;
+
+use super::http::Client;
+use super::{Hint as _, Retry};
+use crate::resource::{Bytes, Digest};
+use error::file_error;
+use part::{Part, hash};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::fs;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+/// A token whose value is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(pub String);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// How long a download waits, and how often it tries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// The longest wait for an answer's head, and for the next bytes.
+    pub stall: Duration,
+    /// How many tries in a row may bring nothing new.
+    pub tries: u32,
+    /// The pause after the first break; it doubles with every further one.
+    pub pause: Duration,
+    /// The longest pause, also when a server asks for a longer one.
+    pub longest_pause: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            stall: Duration::from_secs(60),
+            tries: 5,
+            pause: Duration::from_secs(1),
+            longest_pause: Duration::from_secs(120),
+        }
+    }
+}
+
+/// A file to download.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Download {
+    /// The address.
+    pub url: String,
+    /// The bearer token for the address's host, and for no other.
+    pub token: Option<Token>,
+    /// Where the file is to be.
+    pub path: PathBuf,
+    /// What it must be.
+    pub sha256: Option<Digest>,
+    /// What must stay free on its disk.
+    pub keep_free: Bytes,
+    /// How long to wait, and how often to try.
+    pub patience: Patience,
+}
+
+/// How far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// The bytes that are there, those of an earlier try included.
+    pub received: u64,
+    /// The bytes of the whole, where known.
+    pub total: Option<u64>,
+}
+
+/// A file that is there, whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// Its digest.
+    pub sha256: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// Where progress is told.
+pub type Tell<'a> = &'a (dyn Fn(Progress) + Send + Sync);
+
+/// Downloads a file, resuming what an earlier try left behind. The file appears whole and checked, or not at all.
+pub async fn fetch(
+    client: &Client,
+    download: &Download,
+    progress: Tell<'_>,
+    cancel: &CancellationToken,
+) -> Result<Fetched, Error> {
+    let work = async {
+        let mut part = Part::open(download).await?;
+        let (mut furthest, mut idle) = (part.size, 0);
+        loop {
+            let result = part.extend(client, download, progress).await;
+            let flushed = part.flush().await;
+            let error = match (result, flushed) {
+                (Ok(()), Ok(())) => return part.finish(download).await,
+                (Err(error), Ok(())) if error.retry() == Retry::Soon => error,
+                (Err(error), _) | (Ok(()), Err(error)) => return Err(error),
+            };
+            idle = if part.size > furthest { 1 } else { idle + 1 };
+            furthest = furthest.max(part.size);
+            if idle >= download.patience.tries {
+                return Err(error);
+            }
+            sleep(pause(&error, idle, &download.patience)).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(Error::Cancelled),
+        result = work => result,
+    }
+}
+
+fn pause(error: &Error, idle: u32, patience: &Patience) -> Duration {
+    let asked = if let Error::Busy { after, .. } = error { *after } else { None };
+    let doubled = patience.pause.saturating_mul(1 << idle.saturating_sub(1).min(16));
+    asked.unwrap_or(doubled).min(patience.longest_pause)
+}
+
+/// Returns the digest and the size of a file.
+pub async fn digest_file(path: &Path, progress: Tell<'_>, cancel: &CancellationToken) -> Result<(Digest, u64), Error> {
+    let mut file = fs::File::open(path).await.map_err(file_error("read", path))?;
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(Error::Cancelled),
+        hashed = hash(&mut file, path, progress) => hashed.map(|(hasher, size)| (Digest::finish(hasher), size)),
+    }
+}

@@ -1,0 +1,231 @@
+//! The part of a file that is there already, and how it grows.
+
+use super::error::{Error, file_error};
+use super::{Download, Fetched, Progress, Tell};
+use crate::resource::{Bytes, Digest, Hasher};
+use crate::systems::http::{Client, Incoming, shown};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::fs;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
+
+const BUFFER: usize = 1 << 20;
+
+/// The part of a file that is there, and which version of the file it is of.
+pub(super) struct Part {
+    path: PathBuf,
+    file: fs::File,
+    buffer: Vec<u8>,
+    hasher: Hasher,
+    pub(super) size: u64,
+    version: Option<String>,
+}
+
+/// What is kept beside a part.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    url: String,
+    /// A strong `ETag`, or `Last-Modified`: what `If-Range` may carry (RFC 9110, 13.1.5).
+    version: Option<String>,
+}
+
+impl Part {
+    /// Opens what an earlier try left; what is not of the same address is emptied.
+    pub(super) async fn open(download: &Download) -> Result<Self, Error> {
+        let path = beside(&download.path, ".part");
+        let folder = download.path.parent().unwrap_or(Path::new("/"));
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).await;
+        made.map_err(file_error("make the folder", folder))?;
+        let file = private().truncate(false).read(true).open(&path).await.map_err(file_error("open", &path))?;
+        let mut part = Self { path, file, buffer: vec![], hasher: Hasher::default(), size: 0, version: None };
+        let record = fs::read(beside(&part.path, ".json")).await.ok();
+        let record = record.and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+        match record.filter(|record| record.url == shown(&download.url) && record.version.is_some()) {
+            Some(record) => {
+                part.version = record.version;
+                (part.hasher, part.size) = hash(&mut part.file, &part.path, &|_| {}).await?;
+            }
+            None => part.empty().await?,
+        }
+        Ok(part)
+    }
+
+    async fn empty(&mut self) -> Result<(), Error> {
+        self.buffer.clear();
+        self.hasher = Hasher::default();
+        self.size = 0;
+        self.version = None;
+        self.file.set_len(0).await.map_err(file_error("empty", &self.path))?;
+        self.file.rewind().await.map_err(file_error("empty", &self.path))?;
+        Ok(())
+    }
+
+    /// Asks for the rest, once, and takes what comes.
+    pub(super) async fn extend(
+        &mut self,
+        client: &Client,
+        download: &Download,
+        progress: Tell<'_>,
+    ) -> Result<(), Error> {
+        let range = format!("bytes={}-", self.size);
+        let mut headers = vec![("accept-encoding", "identity")];
+        let version = self.version.clone().filter(|_| self.size > 0);
+        if let Some(version) = &version {
+            headers.extend([("range", range.as_str()), ("if-range", version.as_str())]);
+        }
+        let url = shown(&download.url);
+        let token = download.token.as_ref().map(|token| token.0.as_str());
+        let answered = client.download(&download.url, token, &headers, download.patience.stall).await;
+        let mut incoming = answered.map_err(|source| Error::Network { url: url.clone(), source })?;
+        let total = match incoming.status() {
+            200 => {
+                self.empty().await?;
+                self.remember(&incoming, &url).await?;
+                incoming.header("content-length").and_then(|length| length.parse().ok())
+            }
+            206 if version.is_some() => match content_range(&incoming) {
+                Some((start, total)) if start == self.size => total,
+                _ => return self.start_afresh(url, 206).await,
+            },
+            // The part is the whole already: an earlier try ended just before it could be checked.
+            416 if version.is_some() && incoming.header("content-range") == Some(&format!("bytes */{}", self.size)) => {
+                return Ok(());
+            }
+            416 if version.is_some() => return self.start_afresh(url, 416).await,
+            status @ (401 | 403) => {
+                return Err(Error::Denied { url, status, with_token: download.token.is_some() });
+            }
+            status @ (404 | 410) => return Err(Error::NotFound { url, status }),
+            status @ (408 | 429 | 500..=599) => {
+                let after = incoming.header("retry-after").and_then(|seconds| seconds.trim().parse().ok());
+                return Err(Error::Busy { url, status, after: after.map(Duration::from_secs) });
+            }
+            status => return Err(Error::Status { url, status }),
+        };
+        check_room(download, total.unwrap_or(self.size).saturating_sub(self.size))?;
+        progress(Progress { received: self.size, total });
+        let waited = download.patience.stall;
+        loop {
+            let next = timeout(waited, incoming.chunk()).await;
+            let next = next.map_err(|_| Error::Stalled { url: url.clone(), waited })?;
+            let Some(bytes) = next.map_err(|source| Error::Network { url: url.clone(), source })? else { break };
+            self.take(&bytes).await?;
+            progress(Progress { received: self.size, total });
+        }
+        match total {
+            Some(total) if total != self.size => Err(Error::Cut { url, received: self.size, total }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives up the part, because the server cannot continue it.
+    async fn start_afresh(&mut self, url: String, status: u16) -> Result<(), Error> {
+        self.empty().await?;
+        Err(Error::Busy { url, status, after: Some(Duration::ZERO) })
+    }
+
+    async fn take(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.hasher.update(bytes);
+        self.size += bytes.len() as u64;
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= BUFFER { self.flush().await } else { Ok(()) }
+    }
+
+    pub(super) async fn flush(&mut self) -> Result<(), Error> {
+        let written = self.file.write_all(&self.buffer).await;
+        self.buffer.clear();
+        written.map_err(file_error("write", &self.path))?;
+        self.file.flush().await.map_err(file_error("write", &self.path))
+    }
+
+    /// Notes which version of the file the part is of, before its first byte is written.
+    async fn remember(&mut self, incoming: &Incoming, url: &str) -> Result<(), Error> {
+        let etag = incoming.header("etag").filter(|etag| !etag.starts_with("W/"));
+        self.version = etag.or_else(|| incoming.header("last-modified")).map(str::to_owned);
+        let record = Record { url: url.to_owned(), version: self.version.clone() };
+        let path = beside(&self.path, ".json");
+        let text = serde_json::to_vec(&record).expect("two strings are JSON");
+        let written = async {
+            let mut file = private().truncate(true).open(&path).await?;
+            file.write_all(&text).await?;
+            file.flush().await
+        };
+        written.await.map_err(file_error("write", &path))
+    }
+
+    pub(super) async fn finish(self, download: &Download) -> Result<Fetched, Error> {
+        let fetched = Fetched { sha256: Digest::finish(self.hasher), size: self.size };
+        let record = beside(&self.path, ".json");
+        if let Some(expected) = download.sha256.as_ref().filter(|expected| **expected != fetched.sha256) {
+            for path in [&self.path, &record] {
+                fs::remove_file(path).await.map_err(file_error("remove", path))?;
+            }
+            let what = shown(&download.url);
+            return Err(Error::Checksum { what, expected: expected.clone(), found: fetched.sha256 });
+        }
+        self.file.sync_all().await.map_err(file_error("write", &self.path))?;
+        publish(&self.path, &download.path).await?;
+        // Without its part the record means nothing; the next download overwrites it.
+        let _ = fs::remove_file(&record).await;
+        Ok(fetched)
+    }
+}
+
+/// Feeds a file from its start to a hasher; it is left at its end. The hashing runs on the threads for blocking work.
+pub(super) async fn hash(file: &mut fs::File, path: &Path, progress: Tell<'_>) -> Result<(Hasher, u64), Error> {
+    let total = file.metadata().await.map_err(file_error("read", path))?.len();
+    let (mut hasher, mut size, mut buffer) = (Hasher::default(), 0, Vec::with_capacity(BUFFER));
+    loop {
+        buffer.clear();
+        let read = file.take(BUFFER as u64).read_to_end(&mut buffer).await.map_err(file_error("read", path))?;
+        if read == 0 {
+            return Ok((hasher, size));
+        }
+        let task = tokio::task::spawn_blocking(move || {
+            hasher.update(&buffer);
+            (hasher, buffer)
+        });
+        (hasher, buffer) = task.await.map_err(|_| Error::Cancelled)?;
+        size += read as u64;
+        progress(Progress { received: size, total: Some(total) });
+    }
+}
+
+/// Gives a finished file its name, so that it is there after a power cut too.
+pub(super) async fn publish(from: &Path, to: &Path) -> Result<(), Error> {
+    fs::rename(from, to).await.map_err(file_error("rename to", to))?;
+    let folder = to.parent().unwrap_or(Path::new("/"));
+    let synced = async { fs::File::open(folder).await?.sync_all().await };
+    synced.await.map_err(file_error("write the folder", folder))
+}
+
+/// Returns the path with `ending` after its name.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+fn private() -> fs::OpenOptions {
+    let mut options = fs::OpenOptions::new();
+    options.create(true).write(true).mode(0o600);
+    options
+}
+
+fn content_range(incoming: &Incoming) -> Option<(u64, Option<u64>)> {
+    let (range, total) = incoming.header("content-range")?.strip_prefix("bytes ")?.split_once('/')?;
+    Some((range.split_once('-')?.0.parse().ok()?, total.parse().ok()))
+}
+
+/// Refuses a download that would not fit. A disk that does not tell its free space stops nothing.
+fn check_room(download: &Download, needed: u64) -> Result<(), Error> {
+    let folder = download.path.parent().unwrap_or(Path::new("/"));
+    let Ok(disk) = rustix::fs::statvfs(folder) else { return Ok(()) };
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize).saturating_sub(download.keep_free.0);
+    if needed <= free {
+        return Ok(());
+    }
+    Err(Error::NoSpace { path: download.path.clone(), needed: Bytes(needed), free: Bytes(free) })
+}

@@ -1,0 +1,30 @@
+//! Asks a server once whether it is healthy. When to ask again, and for how long, is decided elsewhere.
+
+use super::http::{Answer, Client};
+use super::openai::not_ok;
+use super::{litellm, llama_cpp, redis};
+use crate::resource::{Health, Probe};
+use std::time::Duration;
+
+/// The longest that one question takes, whatever the server does.
+pub const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Asks `probe` once. `token` is the value behind the probe's authorization.
+pub async fn ask(client: &Client, probe: &Probe, token: Option<&str>) -> Health {
+    let asked = async {
+        match probe {
+            Probe::Running => Health::Healthy,
+            Probe::Http { url } => match client.get(url, token, DEADLINE).await {
+                Answer::Status(status, _) if status < 400 => Health::Healthy,
+                answer => not_ok(url, answer),
+            },
+            Probe::LlamaCpp { endpoint, model } => llama_cpp::ask(client, endpoint, model, DEADLINE).await,
+            Probe::Litellm { endpoint, models, authorization: _ } => {
+                litellm::ask(client, endpoint, models, token, DEADLINE).await
+            }
+            Probe::Redis { port, maxmemory } => redis::ask(*port, *maxmemory).await,
+        }
+    };
+    let late = |_| Health::unreachable(format!("no answer within {} s", DEADLINE.as_secs()));
+    tokio::time::timeout(DEADLINE, asked).await.unwrap_or_else(late)
+}

@@ -1,0 +1,229 @@
+//! Programs that are run to their end: their lines as they come, a deadline, and nothing left running afterwards.
+//!
+//! What is run and what its output means is its caller's affair. Servers are not run from here.
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use std::{io, mem};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::net::unix::pipe::Receiver;
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+const KEPT_LINES: usize = 30;
+const LONGEST_LINE: u64 = 4096;
+/// How long a program may take to end after it was told to.
+const GRACE: Duration = Duration::from_secs(2);
+/// How long output is read after the program's end: what it left in the background may hold the pipe for ever.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// A program that came to its end.
+#[derive(Debug)]
+pub struct Ended {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// The last lines that it wrote, to either stream.
+    pub lines: Vec<String>,
+}
+
+/// Why a program did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be started.
+    #[error("cannot start `{program}`")]
+    Start {
+        /// The program.
+        program: String,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// It took too long and was killed.
+    #[error("`{program}` did not end within {} s", deadline.as_secs_f32())]
+    Deadline {
+        /// The program.
+        program: String,
+        /// How long it had.
+        deadline: Duration,
+        /// The last lines that it wrote.
+        lines: Vec<String>,
+    },
+    /// It was called off and killed.
+    #[error("interrupted")]
+    Cancelled,
+}
+
+/// Returns the program `name` that the PATH leads to.
+#[must_use]
+pub fn find(name: &str) -> Option<PathBuf> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let is_program =
+        |path: &PathBuf| path.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0);
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders)
+        .filter(|folder| folder.is_absolute())
+        .map(|folder| folder.join(name))
+        .find(is_program)
+}
+
+/// Runs `argv` to its end, in a process group of its own that is killed when it is late or called off. `environment`
+/// sets variables, or removes those without a value. Every line that it writes goes to `heard` as it comes.
+pub async fn run<S: AsRef<OsStr> + Sync>(
+    argv: &[S],
+    environment: &[(&str, Option<&str>)],
+    heard: &(dyn Fn(&str) + Send + Sync),
+    deadline: Duration,
+    cancel: &CancellationToken,
+) -> Result<Ended, Error> {
+    let program = argv.first().map(|word| word.as_ref().to_string_lossy().into_owned()).unwrap_or_default();
+    let failed = |source| Error::Start { program: program.clone(), source };
+    let (mut running, pipe) = start(argv, environment).map_err(failed)?;
+    let lines = Mutex::new(VecDeque::new());
+    let mut listening = pin!(listen(pipe, |line| {
+        heard(&line);
+        let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() == KEPT_LINES {
+            lines.pop_front();
+        }
+        lines.push_back(line);
+    }));
+    let ended = tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(Error::Cancelled),
+        () = sleep(deadline) => Err(Error::Deadline { program: program.clone(), deadline, lines: vec![] }),
+        status = async {
+            tokio::select! {
+                status = running.0.wait() => {
+                    let _ = timeout(LAST_WORDS, &mut listening).await;
+                    status
+                }
+                () = &mut listening => running.0.wait().await,
+            }
+        } => status.map_err(failed),
+    };
+    if ended.is_err() {
+        running.stop().await;
+    }
+    let said = mem::take(&mut *lines.lock().unwrap_or_else(PoisonError::into_inner)).into();
+    match ended {
+        Ok(status) => Ok(Ended { status, lines: said }),
+        Err(Error::Deadline { program, deadline, .. }) => Err(Error::Deadline { program, deadline, lines: said }),
+        Err(error) => Err(error),
+    }
+}
+
+/// A child that does not outlive its owner, and neither does anything that it started.
+struct Running(Child);
+
+impl Running {
+    /// The process group, until the child was waited for: then the number may be another's.
+    fn group(&self) -> Option<Pid> {
+        self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
+    }
+
+    async fn stop(&mut self) {
+        let Some(group) = self.group() else { return };
+        // A failure means that nobody is left, which is what is wanted.
+        let _ = kill_process_group(group, Signal::TERM);
+        let _ = timeout(GRACE, self.0.wait()).await;
+        let _ = kill_process_group(group, Signal::KILL);
+        let _ = timeout(GRACE, self.0.wait()).await;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(group) = self.group() {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+/// Starts the program with both its streams in one pipe, which keeps the order of its lines.
+fn start<S: AsRef<OsStr>>(argv: &[S], environment: &[(&str, Option<&str>)]) -> io::Result<(Running, Receiver)> {
+    let program = argv.first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the command is empty"))?;
+    let (reader, writer) = io::pipe()?;
+    let mut command = Command::new(program);
+    command.args(&argv[1..]).process_group(0).stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+    for (name, value) in environment {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let running = Running(command.spawn()?);
+    Ok((running, Receiver::from_owned_fd(reader.into())?))
+}
+
+async fn listen(pipe: Receiver, mut heard: impl FnMut(String)) {
+    let mut reader = BufReader::new(pipe);
+    let mut bytes = Vec::new();
+    while let Ok(1..) = (&mut reader).take(LONGEST_LINE).read_until(b'\n', &mut bytes).await {
+        let text = String::from_utf8_lossy(&bytes);
+        // Of a line that is redrawn, its last state.
+        let text = text.trim_end().rsplit('\r').next().unwrap_or_default();
+        if !text.is_empty() {
+            heard(text.to_owned());
+        }
+        bytes.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Error, run};
+    use std::time::{Duration, Instant};
+    use tokio_util::sync::CancellationToken;
+
+    #[tokio::test]
+    async fn lines_are_heard_in_order_and_the_status_is_kept() {
+        let script = ["sh", "-c", "echo one; echo two >&2; printf '10%%\\r20%%\\n'; exit 3"];
+        let ended =
+            run(&script, &[], &|_| {}, Duration::from_secs(10), &CancellationToken::new()).await.expect("it ends");
+        assert_eq!((ended.lines, ended.status.code()), (["one", "two", "20%"].map(str::to_owned).to_vec(), Some(3)));
+    }
+
+    #[tokio::test]
+    async fn what_is_late_is_killed_with_all_that_it_started() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let alive = folder.path().join("alive");
+        let script = format!("trap '' TERM; (trap '' TERM; sleep 4; touch {}) & echo started; wait", alive.display());
+        let begun = Instant::now();
+        let late =
+            run(&["sh", "-c", &script], &[], &|_| {}, Duration::from_millis(200), &CancellationToken::new()).await;
+        assert!(matches!(late, Err(Error::Deadline { lines, .. }) if lines == ["started"]));
+        assert!(begun.elapsed() < Duration::from_secs(4), "a signal that is ignored is followed by one that cannot be");
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        assert!(!alive.exists());
+    }
+
+    #[tokio::test]
+    async fn calling_off_ends_it_at_once() {
+        let (begun, cancel) = (Instant::now(), CancellationToken::new());
+        let stop = |line: &str| {
+            if line == "started" {
+                cancel.cancel();
+            }
+        };
+        let script = ["sh", "-c", "echo started; sleep 30"];
+        let ended = run(&script, &[], &stop, Duration::from_secs(60), &cancel).await;
+        assert!(matches!(ended, Err(Error::Cancelled)));
+        assert!(begun.elapsed() < Duration::from_secs(2));
+    }
+
+    #[tokio::test]
+    async fn a_background_child_that_holds_the_pipe_does_not_hold_the_caller() {
+        let begun = Instant::now();
+        let (script, cancel) = (["sh", "-c", "sleep 5 & exit 0"], CancellationToken::new());
+        let ended = run(&script, &[], &|_| {}, Duration::from_secs(10), &cancel).await.expect("it ends");
+        assert!(ended.status.success());
+        assert!(begun.elapsed() < Duration::from_secs(3));
+    }
+}

@@ -1,0 +1,107 @@
+//! The part of systemd's D-Bus interface that llamero speaks, as org.freedesktop.systemd1(5) has it.
+//!
+//! Names and types only; what the answers mean is told elsewhere.
+
+use zbus::{DeserializeDict, OwnedObjectPath, OwnedVariant, Type, proxy};
+
+/// The interface of every unit.
+pub(super) const UNIT: &str = "org.freedesktop.systemd1.Unit";
+
+/// The interface of units that run a program.
+pub(super) const SERVICE: &str = "org.freedesktop.systemd1.Service";
+
+/// What enabling or disabling changed: kind, link, target.
+pub(super) type Change = (String, String, String);
+
+#[proxy(
+    interface = "org.freedesktop.systemd1.Manager",
+    default_service = "org.freedesktop.systemd1",
+    default_path = "/org/freedesktop/systemd1"
+)]
+pub(super) trait Manager {
+    fn subscribe(&self) -> zbus::Result<()>;
+    fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn restart_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
+    fn reload(&self) -> zbus::Result<()>;
+    fn enable_unit_files(&self, files: &[&str], runtime: bool, force: bool) -> zbus::Result<(bool, Vec<Change>)>;
+    fn disable_unit_files(&self, files: &[&str], runtime: bool) -> zbus::Result<Vec<Change>>;
+
+    #[zbus(signal)]
+    fn job_removed(&self, id: u32, job: OwnedObjectPath, unit: String, result: String) -> zbus::Result<()>;
+}
+
+#[proxy(interface = "org.freedesktop.DBus.Properties", default_service = "org.freedesktop.systemd1")]
+pub(super) trait Properties {
+    #[zbus(name = "GetAll")]
+    fn unit(&self, interface: &str) -> zbus::Result<UnitProperties>;
+    #[zbus(name = "GetAll")]
+    fn service(&self, interface: &str) -> zbus::Result<ServiceProperties>;
+    #[zbus(name = "Get")]
+    fn one(&self, interface: &str, name: &str) -> zbus::Result<OwnedVariant>;
+}
+
+/// What is read of a unit; the manager sends many times more.
+#[derive(Debug, Default, DeserializeDict, Type)]
+#[zbus(signature = "a{sv}", rename_all = "PascalCase")]
+pub(super) struct UnitProperties {
+    pub(super) load_state: Option<String>,
+    pub(super) load_error: Option<(String, String)>,
+    pub(super) active_state: Option<String>,
+    pub(super) sub_state: Option<String>,
+    pub(super) fragment_path: Option<String>,
+    pub(super) unit_file_state: Option<String>,
+    pub(super) need_daemon_reload: Option<bool>,
+    pub(super) condition_result: Option<bool>,
+    #[zbus(rename = "InvocationID")]
+    pub(super) invocation_id: Option<Vec<u8>>,
+}
+
+/// What is read of a service.
+#[derive(Debug, Default, DeserializeDict, Type)]
+#[zbus(signature = "a{sv}", rename_all = "PascalCase")]
+pub(super) struct ServiceProperties {
+    pub(super) result: Option<String>,
+    #[zbus(rename = "NRestarts")]
+    pub(super) restarts: Option<u32>,
+    #[zbus(rename = "MainPID")]
+    pub(super) main_pid: Option<u32>,
+    pub(super) exec_main_code: Option<i32>,
+    pub(super) exec_main_status: Option<i32>,
+    pub(super) memory_current: Option<u64>,
+    pub(super) memory_max: Option<u64>,
+    #[zbus(rename = "CPUQuotaPerSecUSec")]
+    pub(super) cpu_quota: Option<u64>,
+}
+
+/// Returns the path of the object that stands for a unit.
+///
+/// Reading it loads the unit: the manager answers for a unit that it has not met with `not-found`, and needs no
+/// `LoadUnit` before.
+pub(super) fn unit_path(unit: &str) -> String {
+    let mut path = String::from("/org/freedesktop/systemd1/unit/");
+    for (position, byte) in unit.bytes().enumerate() {
+        let is_plain = byte.is_ascii_alphabetic() || (byte.is_ascii_digit() && position > 0);
+        if is_plain {
+            path.push(char::from(byte));
+        } else {
+            path.push('_');
+            for nibble in [byte >> 4, byte & 15] {
+                path.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
+            }
+        }
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unit_path;
+
+    #[test]
+    fn paths_are_escaped_as_the_manager_does() {
+        assert_eq!(unit_path("t1-é.service"), "/org/freedesktop/systemd1/unit/t1_2d_c3_a9_2eservice");
+        assert_eq!(unit_path("1.service"), "/org/freedesktop/systemd1/unit/_31_2eservice");
+    }
+}

@@ -1,0 +1,118 @@
+//! What can go wrong with the manager, told by what was tried.
+
+use crate::systems::{Hint, Retry};
+use std::time::Duration;
+use thiserror::Error;
+
+/// Why the systemd user manager did not do what it was asked.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// No user manager could be reached.
+    #[error("no systemd user manager answers at {tried}")]
+    NoUserManager {
+        /// The address that was tried.
+        tried: String,
+        /// What the connection said.
+        #[source]
+        source: Option<zbus::Error>,
+    },
+    /// The answer did not come in time.
+    #[error("{what}: no end after {} s", after.as_secs_f64())]
+    Deadline {
+        /// What was tried.
+        what: String,
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// There is no such unit.
+    #[error("{what}: no such unit: {said}")]
+    NoSuchUnit {
+        /// What was tried.
+        what: String,
+        /// The manager's words.
+        said: String,
+    },
+    /// The manager does not allow it.
+    #[error("{what}: not allowed: {said}")]
+    Denied {
+        /// What was tried.
+        what: String,
+        /// The manager's words.
+        said: String,
+    },
+    /// The manager said no.
+    #[error("{what}: {said}")]
+    Refused {
+        /// What was tried.
+        what: String,
+        /// The name of the D-Bus error.
+        name: String,
+        /// The manager's words.
+        said: String,
+    },
+    /// The connection was lost, or the answer made no sense.
+    #[error("{what}: the connection to the systemd user manager failed")]
+    Connection {
+        /// What was tried.
+        what: String,
+        /// What the connection said.
+        #[source]
+        source: zbus::Error,
+    },
+}
+
+impl Error {
+    /// Translates what the bus said about an attempt to do `what`.
+    pub(super) fn of(what: &str, error: zbus::Error) -> Self {
+        let what = what.to_owned();
+        let (name, said) = match &error {
+            zbus::Error::MethodError(name, said, _) => (name.to_string(), said.clone().unwrap_or_default()),
+            zbus::Error::FDO(inner) => match &**inner {
+                zbus::fdo::Error::ZBus(_) => return Self::Connection { what, source: error },
+                inner => (
+                    zbus::DBusError::name(inner).to_string(),
+                    zbus::DBusError::description(inner).unwrap_or_default().to_owned(),
+                ),
+            },
+            _ => return Self::Connection { what, source: error },
+        };
+        let last = name.rsplit('.').next().unwrap_or_default();
+        match last {
+            "NoSuchUnit" => Self::NoSuchUnit { what, said },
+            "AccessDenied" | "InteractiveAuthorizationRequired" | "AuthFailed" => Self::Denied { what, said },
+            "Disconnected" | "NoReply" | "NoServer" | "NameHasNoOwner" | "ServiceUnknown" | "Timeout" | "TimedOut" => {
+                Self::Connection { what, source: error }
+            }
+            _ => Self::Refused { what, name, said },
+        }
+    }
+}
+
+impl Hint for Error {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoUserManager { .. } => {
+                "run as a logged-in user (`loginctl enable-linger USER` keeps the manager after logout), or say \
+                 `runtime: process` in the manifest"
+                    .to_owned()
+            }
+            Self::Deadline { .. } => "`systemctl --user list-jobs` shows what the manager waits for".to_owned(),
+            Self::Refused { name, .. } if name.ends_with("UnitMasked") => {
+                "`systemctl --user unmask UNIT` lets it start again".to_owned()
+            }
+            Self::Refused { name, .. } if name.ends_with("BadUnitSetting") => {
+                "`systemd-analyze --user verify FILE` says which line is bad".to_owned()
+            }
+            _ => return None,
+        })
+    }
+
+    fn retry(&self) -> Retry {
+        match self {
+            Self::Deadline { .. } | Self::Connection { .. } => Retry::Soon,
+            Self::NoUserManager { .. } | Self::NoSuchUnit { .. } | Self::Denied { .. } | Self::Refused { .. } => {
+                Retry::Never
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Downloads on good and bad days.
+
+use crate::fakes::files::{End, Files, Reply, Seen};
+use llamero::resource::{Bytes, Digest};
+use llamero::systems::downloads::{Download, Error, Fetched, Patience, Progress, Token, digest_file, fetch, make};
+use llamero::systems::http::Client;
+use llamero::systems::{Hint as _, Retry};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+const QUICK: Patience = Patience {
+    stall: Duration::from_millis(300),
+    tries: 3,
+    pause: Duration::from_millis(1),
+    longest_pause: Duration::from_millis(400),
+};
+
+fn content(seed: u8) -> Vec<u8> {
+    (0..3_000_000_u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8 ^ seed).collect()
+}
+
+fn file(end: End) -> Reply {
+    Reply::File { content: content(0), etag: "\"one\"", ranges: true, end }
+}
+
+fn download(url: &str, folder: &Path) -> Download {
+    Download {
+        url: url.to_owned(),
+        token: None,
+        path: folder.join("models/model.gguf"),
+        sha256: Some(Digest::of(content(0))),
+        keep_free: Bytes(0),
+        patience: QUICK,
+    }
+}
+
+async fn run(download: &Download) -> Result<Fetched, Error> {
+    let client = Client::new().expect("a client");
+    fetch(&client, download, &|_| {}, &CancellationToken::new()).await
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder.join("models")).expect("the folder");
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn a_download_that_breaks_goes_on_where_it_broke() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = Files::start([file(End::Cut(1_000_000)), file(End::Cut(500_000)), file(End::Whole)]).await;
+    let told = Mutex::new(vec![]);
+    let download = download(&files.url, folder.path());
+    let client = Client::new().expect("a client");
+    let tell = |progress: Progress| told.lock().expect("no panic").push(progress);
+    let fetched = fetch(&client, &download, &tell, &CancellationToken::new()).await.expect("it arrives");
+    assert_eq!(fetched, Fetched { sha256: Digest::of(content(0)), size: 3_000_000 });
+    assert!(std::fs::read(&download.path).expect("the file") == content(0));
+    assert_eq!(names(folder.path()), ["model.gguf"]);
+    let ranges: Vec<_> = files.seen().into_iter().map(|seen| (seen.range, seen.if_range)).collect();
+    let resumed = |from: u32| (Some(format!("bytes={from}-")), Some("\"one\"".to_owned()));
+    assert_eq!(ranges, [(None, None), resumed(1_000_000), resumed(1_500_000)]);
+    let told = told.into_inner().expect("no panic");
+    assert!(told.is_sorted_by_key(|progress| progress.received));
+    assert_eq!(told.last(), Some(&Progress { received: 3_000_000, total: Some(3_000_000) }));
+    assert_eq!(download.path.metadata().expect("the file").permissions().mode() & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn a_later_run_goes_on_where_an_interrupted_one_ended() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = Files::start([file(End::Stall(2_000_000)), file(End::Whole)]).await;
+    let mut download = download(&files.url, folder.path());
+    download.patience.stall = Duration::from_secs(60);
+    let (client, cancel) = (Client::new().expect("a client"), CancellationToken::new());
+    let stop = cancel.clone();
+    let tell = move |progress: Progress| {
+        if progress.received == 2_000_000 {
+            stop.cancel();
+        }
+    };
+    assert!(matches!(fetch(&client, &download, &tell, &cancel).await, Err(Error::Cancelled)));
+    assert_eq!(names(folder.path()), ["model.gguf.part", "model.gguf.part.json"]);
+    assert_eq!(run(&download).await.expect("it arrives").sha256, Digest::of(content(0)));
+    let start = files.seen()[1].range.clone().and_then(|range| range[6..range.len() - 1].parse::<u64>().ok());
+    assert!(start.is_some_and(|start| (900_000..=2_000_000).contains(&start)), "{start:?}");
+}
+
+#[tokio::test]
+async fn a_part_that_is_whole_already_is_not_fetched_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = Files::start([file(End::Whole)]).await;
+    let download = download(&files.url, folder.path());
+    run(&download).await.expect("it arrives");
+    std::fs::rename(&download.path, folder.path().join("models/model.gguf.part")).expect("a part");
+    let record = serde_json::json!({"url": files.url, "version": "\"one\""}).to_string();
+    std::fs::write(folder.path().join("models/model.gguf.part.json"), record).expect("a record");
+    assert_eq!(run(&download).await.expect("it arrives").size, 3_000_000);
+    assert_eq!(files.seen()[1].range.as_deref(), Some("bytes=3000000-"));
+    assert_eq!(names(folder.path()), ["model.gguf"]);
+}
+
+#[tokio::test]
+async fn a_server_without_ranges_starts_again_from_the_first_byte() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let plain = |end| Reply::File { content: content(0), etag: "\"one\"", ranges: false, end };
+    let files = Files::start([plain(End::Cut(1_000_000)), plain(End::Whole)]).await;
+    assert_eq!(run(&download(&files.url, folder.path())).await.expect("it arrives").size, 3_000_000);
+}
+
+#[tokio::test]
+async fn a_file_that_changed_meanwhile_is_not_stitched_together() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let new = Reply::File { content: content(7), etag: "\"two\"", ranges: true, end: End::Whole };
+    let files = Files::start([file(End::Cut(1_000_000)), new]).await;
+    let unpinned = Download { sha256: None, ..download(&files.url, folder.path()) };
+    assert_eq!(run(&unpinned).await.expect("it arrives").sha256, Digest::of(content(7)));
+    assert!(std::fs::read(&unpinned.path).expect("the file") == content(7));
+}
+
+#[tokio::test]
+async fn tries_that_bring_nothing_new_come_to_an_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let plain = Reply::File { content: content(0), etag: "\"one\"", ranges: false, end: End::Cut(1_000_000) };
+    let files = Files::start([plain]).await;
+    let error = run(&download(&files.url, folder.path())).await.expect_err("it never ends");
+    assert!(matches!(error, Error::Network { .. } | Error::Cut { .. }), "{error:?}");
+    assert_eq!(files.seen().len(), 3);
+}
+
+#[tokio::test]
+async fn a_stalled_server_is_given_up_in_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = Files::start([file(End::Stall(1_000_000)), file(End::Stall(0))]).await;
+    let begun = Instant::now();
+    let error = run(&download(&files.url, folder.path())).await.expect_err("it stalls");
+    assert!(matches!(error, Error::Stalled { .. }), "{error:?}");
+    assert!(begun.elapsed() < Duration::from_secs(4));
+}
+
+#[tokio::test]
+async fn a_wrong_digest_is_never_visible_and_the_next_try_starts_afresh() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let wrong = Reply::File { content: content(9), etag: "\"one\"", ranges: true, end: End::Whole };
+    let files = Files::start([wrong, file(End::Whole)]).await;
+    let download = download(&files.url, folder.path());
+    let error = run(&download).await.expect_err("it is another file");
+    let Error::Checksum { expected, found, .. } = &error else { panic!("{error:?}") };
+    assert_eq!((expected, found), (&Digest::of(content(0)), &Digest::of(content(9))));
+    assert!(names(folder.path()).is_empty());
+    run(&download).await.expect("it arrives");
+    assert_eq!(files.seen()[1].range, None);
+}
+
+#[tokio::test]
+async fn a_busy_server_is_asked_again_when_it_says_but_not_next_year() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let busy = [Reply::Status(429, Some("3600")), Reply::Status(503, Some("0")), file(End::Whole)];
+    let files = Files::start(busy).await;
+    let begun = Instant::now();
+    run(&download(&files.url, folder.path())).await.expect("it arrives");
+    assert!(begun.elapsed() >= QUICK.longest_pause && begun.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn refusals_are_told_apart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (status, code) in [(401, "denied"), (403, "denied"), (404, "not found"), (418, "status")] {
+        let files = Files::start([Reply::Status(status, None)]).await;
+        let error = run(&download(&files.url, folder.path())).await.expect_err("it is refused");
+        let told = match &error {
+            Error::Denied { with_token: false, .. } => "denied",
+            Error::NotFound { .. } => "not found",
+            Error::Status { .. } => "status",
+            _ => "other",
+        };
+        assert_eq!((told, error.retry(), files.seen().len()), (code, Retry::Never, 1), "{status}");
+        assert_eq!(error.hint().is_some_and(|hint| hint.contains("token")), code == "denied");
+    }
+    let error = run(&download("http://127.0.0.1:9/x", folder.path())).await.expect_err("nobody is there");
+    assert!(matches!(error, Error::Network { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn the_token_stays_with_the_first_host() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cdn = Files::start([file(End::Cut(1_000_000)), file(End::Whole)]).await;
+    let hub = Files::start([Reply::Redirect(format!("{}?signature=abc", cdn.url))]).await;
+    let token = Some(Token("tok-secret".to_owned()));
+    assert!(!format!("{token:?}").contains("secret"));
+    run(&Download { token, ..download(&hub.url, folder.path()) }).await.expect("it arrives");
+    let bearer = |seen: Vec<Seen>| seen.into_iter().map(|seen| seen.authorization).collect::<Vec<_>>();
+    assert_eq!(bearer(hub.seen()), vec![Some("Bearer tok-secret".to_owned()); 2]);
+    assert_eq!(bearer(cdn.seen()), [None, None]);
+    assert_eq!(cdn.seen()[1].range.as_deref(), Some("bytes=1000000-"));
+}
+
+#[tokio::test]
+async fn redirects_in_a_circle_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = Files::start([Reply::Redirect("/again".to_owned())]).await;
+    let error = run(&download(&files.url, folder.path())).await.expect_err("it goes in circles");
+    assert_eq!((error.retry(), files.seen().len()), (Retry::Never, 11), "{error:?}");
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_refused_before_the_first_byte() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = Files::start([file(End::Whole)]).await;
+    let full = Download { keep_free: Bytes(u64::MAX), ..download(&files.url, folder.path()) };
+    let error = run(&full).await.expect_err("it does not fit");
+    assert!(matches!(error, Error::NoSpace { needed: Bytes(3_000_000), free: Bytes(0), .. }), "{error:?}");
+    let part = folder.path().join("models/model.gguf.part");
+    assert_eq!(part.metadata().expect("the part").len(), 0);
+}
+
+#[tokio::test]
+async fn a_command_makes_a_file_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("models/made.gguf");
+    let run = async |script: &str, sha256: Option<Digest>| {
+        let argv = ["/bin/sh", "-c", script].map(str::to_owned);
+        let cancel = CancellationToken::new();
+        make(&argv, &path, sha256.as_ref(), &|_| {}, Duration::from_secs(1), &cancel).await
+    };
+    let failed = run("printf half > {path}; echo no luck >&2; exit 4", None).await.expect_err("it fails");
+    assert!(failed.to_string().contains("no luck"), "{failed}");
+    assert!(matches!(run("true", None).await, Err(Error::NotMade { .. })));
+    assert!(matches!(run("printf half > {path}; sleep 30", None).await, Err(Error::Command { .. })));
+    assert!(matches!(run("printf abc > {path}", Some(Digest::of("abd"))).await, Err(Error::Checksum { .. })));
+    assert!(names(folder.path()).is_empty());
+    let made = run("printf abc > {path}", Some(Digest::of("abc"))).await.expect("it is made");
+    assert_eq!(made, Fetched { sha256: Digest::of("abc"), size: 3 });
+    let digest = digest_file(&path, &|_| {}, &CancellationToken::new()).await.expect("it is read");
+    assert_eq!(digest, (Digest::of("abc"), 3));
+    assert_eq!(names(folder.path()), ["made.gguf"]);
+}

@@ -1,0 +1,4 @@
+//! The far sides of the wire, for faults that the real ones do not show on demand.
+
+pub(crate) mod files;
+pub(crate) mod systemd;

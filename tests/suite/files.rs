@@ -1,0 +1,52 @@
+//! Files are whole whenever their writer is killed.
+
+use llamero::resource::{Bytes, Digest};
+use llamero::systems::files;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const FOLDER: &str = "LLAMERO_TEST_FOLDER";
+const SIZE: usize = 1 << 20;
+
+fn content(letter: u8) -> Vec<u8> {
+    vec![letter; SIZE]
+}
+
+/// Not a test of its own: the process that is killed.
+#[test]
+#[ignore = "run by `a_killed_writer_leaves_no_half_file`"]
+fn writer() {
+    let Some(folder) = std::env::var_os(FOLDER) else { return };
+    for letter in (b'a'..=b'z').cycle() {
+        files::write(&Path::new(&folder).join("file"), &content(letter), files::PRIVATE).expect("written");
+    }
+}
+
+#[test]
+fn a_killed_writer_leaves_no_half_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("file");
+    let whole: BTreeSet<Digest> = (b'a'..=b'z').map(|letter| Digest::of(content(letter))).collect();
+    let mut seen = BTreeSet::new();
+    for round in 0..40 {
+        let mut writer = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", "files::writer", "--ignored"])
+            .env(FOLDER, folder.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("a writer");
+        std::thread::sleep(Duration::from_millis(20 + round * 3));
+        writer.kill().expect("killed");
+        writer.wait().expect("waited for");
+        if let Some(bytes) = files::read(&path, Bytes(2 << 20)).expect("read") {
+            let digest = Digest::of(bytes);
+            assert!(whole.contains(&digest), "round {round}");
+            seen.insert(digest);
+        }
+    }
+    assert!(seen.len() > 3, "the writer wrote too little to be interrupted: {}", seen.len());
+    let names = files::names(folder.path()).expect("names");
+    assert!(names.iter().all(|name| name == "file" || name.starts_with(".llamero-new-file-")), "{names:?}");
+}

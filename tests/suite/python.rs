@@ -1,0 +1,93 @@
+//! Real environments. Those that need a package index say so and are skipped where there is none.
+
+use llamero::resource::Environment;
+use llamero::systems::Hint as _;
+use llamero::systems::python::{EnvironmentState, Error, create, interpreter, program, state, uv};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+async fn environment(path: PathBuf, requirements: &[&str]) -> Environment {
+    let (python, version) = interpreter(&CancellationToken::new()).await.expect("a Python");
+    assert!(version.starts_with("3."), "{version}");
+    assert!(!python.display().to_string().contains("shims"), "{}", python.display());
+    Environment { path, requirements: requirements.iter().map(|&name| name.to_owned()).collect(), python }
+}
+
+async fn made(tool: Option<&Path>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let wanted = environment(folder.path().join("environments/abc"), &["six==1.16.0"]).await;
+    let (lines, cancel) = (Mutex::new(vec![]), CancellationToken::new());
+    let hear = |line: &str| lines.lock().expect("no panic").push(line.to_owned());
+    // What a killed try leaves behind: a folder that says that it is an environment.
+    std::fs::create_dir_all(wanted.path.join("bin")).expect("a folder");
+    std::fs::write(wanted.path.join("pyvenv.cfg"), "").expect("a file");
+    assert_eq!(state(&wanted.path).expect("a state"), EnvironmentState::Partial);
+    match create(&wanted, tool, &hear, &cancel).await {
+        Err(error) if error.hint().is_some_and(|hint| hint.contains("cannot be reached")) => {
+            crate::skipped("no package index");
+            return;
+        }
+        other => other.expect("it is made"),
+    }
+    assert_eq!(state(&wanted.path).expect("a state"), EnvironmentState::Complete);
+    assert!(lines.lock().expect("no panic").iter().any(|line| line.contains("six")));
+    let asked = std::process::Command::new(program(&wanted.path, "python"))
+        .args(["-c", "import six, sys; print(six.__version__, sys.prefix)"])
+        .output()
+        .expect("it runs");
+    let told = String::from_utf8_lossy(&asked.stdout).trim().to_owned();
+    assert_eq!(told, format!("1.16.0 {}", wanted.path.display()));
+    let stamp = wanted.path.join(".llamero-complete.json");
+    let before = stamp.metadata().and_then(|stamp| stamp.modified()).expect("a stamp");
+    create(&wanted, tool, &hear, &cancel).await.expect("it is there");
+    assert_eq!(stamp.metadata().and_then(|stamp| stamp.modified()).expect("a stamp"), before);
+}
+
+#[tokio::test]
+async fn pip_makes_an_environment() {
+    made(None).await;
+}
+
+#[tokio::test]
+async fn uv_makes_an_environment() {
+    let Some(uv) = uv() else {
+        crate::skipped("uv is not on the PATH");
+        return;
+    };
+    made(Some(&uv)).await;
+}
+
+#[tokio::test]
+async fn a_requirement_that_does_not_exist_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let wanted = environment(folder.path().join("abc"), &["six==99.99"]).await;
+    let error = create(&wanted, None, &|_| {}, &CancellationToken::new()).await.expect_err("there is none");
+    let hint = error.hint().expect("a hint");
+    assert!(hint.contains("six==99.99") || hint.contains("cannot be reached"), "{hint}");
+    assert_eq!(state(&wanted.path).expect("a state"), EnvironmentState::Partial);
+}
+
+#[tokio::test]
+async fn what_llamero_did_not_make_is_left_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("thesis.txt"), "years").expect("a file");
+    let wanted = environment(folder.path().to_owned(), &[]).await;
+    let result = create(&wanted, None, &|_| {}, &CancellationToken::new()).await;
+    assert!(matches!(result, Err(Error::Foreign { .. })));
+    assert!(folder.path().join("thesis.txt").exists());
+}
+
+#[tokio::test]
+async fn an_interrupted_try_leaves_debris_that_the_next_one_may_remove() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let wanted = environment(folder.path().join("abc"), &[]).await;
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    assert!(matches!(create(&wanted, None, &|_| {}, &cancel).await, Err(Error::Cancelled)));
+    std::fs::create_dir_all(wanted.path.join("lib")).expect("a folder");
+    assert_eq!(state(&wanted.path).expect("a state"), EnvironmentState::Partial);
+    let broken = Environment { python: "/bin/false".into(), ..wanted };
+    assert!(matches!(create(&broken, None, &|_| {}, &CancellationToken::new()).await, Err(Error::Failed { .. })));
+    assert!(!broken.path.exists());
+}

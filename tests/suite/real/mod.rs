@@ -1,0 +1,3 @@
+//! Tests against the real parts; each needs what its `ignore` says.
+
+mod systemd;
