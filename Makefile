@@ -1,0 +1,42 @@
+# quickstart   builds llamero, brings up a real model behind a gateway and lets it write; can be run again at any time
+# test         installs what the tests need (Debian packages as root, the rest in a cache) and runs them all
+# bench        prints llamero and its peers side by side
+export CARGO_TERM_COLOR ?= auto
+CACHE := $(or $(LLAMERO_CACHE),$(HOME)/.cache/llamero-tests)
+heading = @printf '\n== %s\n' '$(1)'
+
+.PHONY: quickstart test check pure real bench
+
+quickstart:
+	@tools/need cargo cc python3 python3-venv
+	$(call heading,build llamero (a few minutes the first time))
+	cargo build --release
+	$(call heading,bring up the stack (about 1 GB of downloads the first time))
+	target/release/llamero apply manifests/quickstart.yaml --yes
+	@tools/quickstart-ask
+
+test: check pure real
+
+check:
+	@tools/need cargo cc
+	$(call heading,format)
+	cargo fmt --check
+	$(call heading,lints)
+	cargo clippy --all-targets -- -D warnings
+	$(call heading,documentation)
+	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items
+
+pure:
+	$(call heading,tests that touch nothing outside)
+	cargo test
+
+real:
+	$(call heading,what the tests on real parts need)
+	@tests/real/install "$(CACHE)"
+	$(call heading,tests on real parts)
+	LLAMERO_CACHE="$(CACHE)" tests/real/lane
+
+bench:
+	@tools/need cargo cc python3 python3-venv
+	cargo build --release
+	bench/peers
