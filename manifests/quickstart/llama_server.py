@@ -45,6 +45,13 @@ def flash_attention(flag, value):
     return getattr(xllamacpp.llama_flash_attn_type, f"LLAMA_FLASH_ATTN_TYPE_{words[value]}")
 
 
+def pooling(flag, value):
+    """Returns llama.cpp's way to make one vector of many; a model that writes text has none of its own."""
+    if value not in ("none", "mean", "cls", "last", "rank"):
+        refuse(f'error while handling argument "{flag}": invalid value')
+    return getattr(xllamacpp.llama_pooling_type, f"LLAMA_POOLING_TYPE_{value.upper()}")
+
+
 def layers(flag, value):
     """Returns how many layers go to the GPU; llama.cpp counts `auto` as -1 and `all` as -2."""
     return {"auto": -1, "all": -2}.get(value) or whole(flag, value)
@@ -80,6 +87,7 @@ WITH_VALUE = {
     ("-ctv", "--cache-type-v"): attribute("cache_type_v", cache_type),
     ("-fa", "--flash-attn"): attribute("flash_attn_type", flash_attention),
     ("-t", "--threads"): set_threads,
+    ("--pooling",): attribute("pooling_type", pooling),
 }
 WITHOUT_VALUE = {
     ("--embedding", "--embeddings"): switch("embedding", True),

@@ -50,11 +50,11 @@ impl Node {
 pub(super) fn parse(text: &str) -> Result<Option<Node>, Note> {
     let options = options! {
         budget: serde_saphyr::budget! {
-            max_events: 100_000,
+            max_events: 400_000,
             max_aliases: 64,
             max_anchors: 64,
             max_depth: 32,
-            max_nodes: 50_000,
+            max_nodes: 200_000,
         },
         with_snippet: false,
     };
@@ -62,13 +62,17 @@ pub(super) fn parse(text: &str) -> Result<Option<Node>, Note> {
         Ok(Spanned { value: Raw(Value::Null), .. }) => Ok(None),
         Ok(spanned) => Ok(Some(node(spanned))),
         Err(error) => {
-            let span = error.location().map_or(0..0, |location| span(&location));
+            let span = error.location().map_or(0..0, |location| error_span(text, &location));
             let message = error.without_snippet().to_string();
             let message = message.lines().next().unwrap_or_default();
             // The library ends its messages with the place, which the report shows anyway.
             let message = message.split(" at line ").next().unwrap_or_default();
             // It also advises on its own options, which are not the user's.
             let message = message.split(", set ").next().unwrap_or_default().to_owned();
+            if message.contains("budget") || message.contains("recursion") {
+                let message = "the manifest has too many values, aliases or levels to be meant";
+                return Err(Note::error("too-complex", message).at(super::locate(text, "", span)));
+            }
             Err(Note::error("yaml", message).at(super::locate(text, "", span)))
         }
     }
@@ -78,6 +82,18 @@ fn span(location: &Location) -> Range<usize> {
     let span = location.span();
     let start = usize::try_from(span.byte_offset().unwrap_or_default()).unwrap_or_default();
     start..start + usize::try_from(span.byte_len().unwrap_or_default()).unwrap_or_default()
+}
+
+/// Returns the bytes of an error's place: the scanner tells line and column alone.
+fn error_span(text: &str, location: &Location) -> Range<usize> {
+    if location.span().byte_offset().is_some() {
+        return span(location);
+    }
+    let number = |value: u64| usize::try_from(value).unwrap_or_default().saturating_sub(1);
+    let before: usize = text.split_inclusive('\n').take(number(location.line())).map(str::len).sum();
+    let line = text[before..].split('\n').next().unwrap_or_default();
+    let start = before + line.chars().take(number(location.column())).map(char::len_utf8).sum::<usize>();
+    start..start
 }
 
 fn node(spanned: Spanned<Raw>) -> Node {

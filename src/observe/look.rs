@@ -7,6 +7,7 @@ use crate::systems::process::{self, ProcessState};
 use crate::systems::systemd::{self, ActiveState, LoadState, Unit};
 use crate::systems::{Systems, files, proc};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 /// The largest unit file that is read, in bytes.
 const LIMIT: Bytes = Bytes(1 << 20);
@@ -74,12 +75,22 @@ fn unit(systems: &Systems, stack: &str, id: &ResourceId, state: Option<Result<Un
                 fingerprint: marker.fingerprint,
                 intact: marker.intact,
             });
+            if found.running.is_none() && started_since(&unit, &systems.unit_file(id)) {
+                found.running = found.definition.as_ref().map(|claim| claim.fingerprint.clone());
+            }
         }
         None if unit.load_state == LoadState::NotFound && !found.is_up() => return Seen::Absent,
         // Its file was removed while it ran, and it runs on. Its process still says whose it is.
         None => found.definition = orphan(stack, id, unit.main_pid, &found),
     }
     Seen::Present(Found::Run(Box::new(found)))
+}
+
+/// Returns whether a process was started after its unit's file was written. It tells which definition runs where the
+/// process itself does not: Redis writes its title over its environment.
+fn started_since(unit: &Unit, file: &Path) -> bool {
+    let written = files::stamp(file).ok().flatten().map(|(_, changed)| changed / 1000);
+    written.is_some_and(|written| i128::from(unit.exec_main_start) > written)
 }
 
 fn orphan(stack: &str, id: &ResourceId, pid: Option<u32>, found: &FoundRun) -> Option<Claim> {
@@ -145,7 +156,8 @@ fn found_process(process: &ProcessState) -> FoundRun {
     FoundRun {
         definition: Some(claim),
         phase,
-        running: process.running_fingerprint.clone(),
+        // A launch is only written while nothing runs, so what runs is the launch.
+        running: process.running_fingerprint.clone().or_else(|| process.pid.map(|_| launch.fingerprint.clone())),
         identity: process.identity.clone(),
         restarts: process.restarts,
         why,

@@ -9,7 +9,7 @@ pub use facts::{facts, places};
 pub use look::look;
 
 use crate::desired::Desired;
-use crate::observed::{Claim, Found, FoundFile, Observed, PortHolder, Seen};
+use crate::observed::{Claim, Found, FoundFile, FoundRun, Observed, Ours, PortHolder, Seen};
 use crate::render::marker;
 use crate::resource::{Artifact, ArtifactSource, Bytes, FileSpec, Health, Kind, Resource, ResourceId, Run, Spec};
 use crate::systems::python::{self, EnvironmentState};
@@ -138,12 +138,21 @@ fn port_holders(desired: &Desired, observed: &Observed) -> BTreeMap<u16, PortHol
         return BTreeMap::new();
     }
     let wanted: BTreeSet<u16> = desired.runs().flat_map(|(_, run)| run.ports.iter().copied()).collect();
-    let own = |text: &str| text.strip_prefix(&desired.stack)?.strip_prefix('/')?.parse().ok();
+    let ours =
+        |id: &ResourceId| observed.things.get(id).and_then(|seen| Ours::prove(&desired.stack, id, seen)).is_some();
+    let owner = |pid: u32| -> Option<ResourceId> {
+        let marked = proc::variable(pid, proc::RESOURCE);
+        let marked = marked.and_then(|text| text.strip_prefix(&desired.stack)?.strip_prefix('/')?.parse().ok());
+        // A process that wrote over its environment is known by its unit, or by its number.
+        let unit = || proc::unit_of(pid).map(|name| ResourceId::new(Kind::Unit, name)).filter(|id| ours(id));
+        let numbered = |found: &FoundRun| found.identity.as_ref().is_some_and(|id| id.starts_with(&format!("{pid}:")));
+        let process = || observed.things.keys().find(|id| observed.run(id).is_some_and(numbered)).cloned();
+        marked.or_else(unit).or_else(process)
+    };
     ports::holders(&wanted)
         .into_iter()
         .map(|(port, holder)| {
-            let marked = holder.pid.and_then(|pid| proc::variable(pid, proc::RESOURCE));
-            let resource = marked.as_deref().and_then(own);
+            let resource = holder.pid.and_then(owner);
             let command = holder.command.unwrap_or_else(|| format!("a process of the user {}", holder.user));
             (port, PortHolder { pid: holder.pid, command: command.chars().take(80).collect(), resource })
         })
@@ -173,8 +182,7 @@ pub async fn ask(systems: &Systems, run: &Run) -> Health {
 }
 
 async fn ask_all(systems: &Systems, desired: &Desired, observed: &mut Observed) {
-    let up =
-        desired.runs().filter(|(resource, _)| observed.run(&resource.id).is_some_and(super::observed::FoundRun::is_up));
+    let up = desired.runs().filter(|(resource, _)| observed.run(&resource.id).is_some_and(FoundRun::is_up));
     let questions = up.map(|(resource, run)| async { (&resource.id, ask(systems, run).await) });
     for (id, health) in join_all(questions).await {
         if let Some(Seen::Present(Found::Run(run))) = observed.things.get_mut(id) {

@@ -43,6 +43,11 @@ pub fn find(records: &Path, path: &Path) -> Result<Option<(Bytes, Option<Known>)
     Ok(Some((size, known.filter(same))))
 }
 
+/// Forgets what is known of a file that stays.
+pub fn forget(records: &Path, path: &Path) -> Result<(), files::Error> {
+    files::remove(&place(records, path)).map(drop)
+}
+
 /// Removes a file, what is known of it, and its folder if that is empty.
 pub fn remove(records: &Path, path: &Path) -> Result<(), files::Error> {
     files::remove(path)?;

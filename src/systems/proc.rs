@@ -123,6 +123,14 @@ pub fn fingerprint_of(pid: u32) -> Option<Fingerprint> {
     Fingerprint::parse(&variable(pid, FINGERPRINT)?)
 }
 
+/// Returns the systemd unit that the process belongs to, by its control group (cgroups(7)).
+#[must_use]
+pub fn unit_of(pid: u32) -> Option<String> {
+    let text = files::read_text(&file(pid, "cgroup"), LIMIT).ok()??;
+    let names = text.lines().filter_map(|line| line.rsplit_once(':')).flat_map(|(_, path)| path.split('/'));
+    names.filter_map(|name| name.strip_suffix(".service")).next_back().map(str::to_owned)
+}
+
 /// Returns the command line of the process, its words parted by spaces.
 #[must_use]
 pub fn command(pid: u32) -> Option<String> {

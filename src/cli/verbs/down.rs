@@ -8,7 +8,7 @@ use crate::desired::{Desired, Drift, Policy};
 use crate::history::Wish;
 use crate::observe::Depth;
 use crate::resource::{Digest, Kind, Spec};
-use crate::systems::{clock, files};
+use crate::systems::{artifacts, clock, files};
 use crate::turn::{Choices, prepare};
 use std::path::PathBuf;
 
@@ -54,6 +54,11 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     });
     let secrets: Vec<String> = secrets.collect();
     if arguments.purge {
+        for resource in &inventory {
+            if let Spec::Artifact(artifact) = &resource.spec {
+                artifacts::forget(&stack.systems.records, &artifact.path)?;
+            }
+        }
         stack.history.forget()?;
     } else if inventory.iter().any(|resource| matches!(resource.id.kind, Kind::Artifact | Kind::Environment)) {
         note("models, environments and the history are kept; `llamero down --purge` removes them too");

@@ -31,7 +31,7 @@ pub(super) fn run(desired: &Desired, past: &Past, resource: &Resource, spec: &Ru
     }
     let write = !causes.is_empty();
     let go = if found.is_up() {
-        let older = found.running.as_ref().is_some_and(|running| *running != wanted);
+        let older = found.phase == Phase::Running && found.running.as_ref() != Some(&wanted);
         if older && !write {
             let older = "it still runs as it was before its definition changed".to_owned();
             causes.push(Cause::Unfinished(older));

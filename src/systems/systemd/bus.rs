@@ -69,6 +69,7 @@ pub(super) struct ServiceProperties {
     pub(super) main_pid: Option<u32>,
     pub(super) exec_main_code: Option<i32>,
     pub(super) exec_main_status: Option<i32>,
+    pub(super) exec_main_start_timestamp: Option<u64>,
     pub(super) memory_current: Option<u64>,
     pub(super) memory_max: Option<u64>,
     #[zbus(rename = "CPUQuotaPerSecUSec")]

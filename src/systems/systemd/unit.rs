@@ -107,6 +107,8 @@ pub struct Unit {
     pub exec_main_code: i32,
     /// Its exit status (203: the program could not be run) or signal.
     pub exec_main_status: i32,
+    /// When the main process was started, in microseconds since 1970; 0 when it never was.
+    pub exec_main_start: u64,
     /// The memory limit in force.
     pub memory_max: Option<u64>,
     /// The memory that it takes.
@@ -135,6 +137,7 @@ impl Unit {
             condition_met: unit.condition_result.unwrap_or_default(),
             exec_main_code: service.exec_main_code.unwrap_or_default(),
             exec_main_status: service.exec_main_status.unwrap_or_default(),
+            exec_main_start: service.exec_main_start_timestamp.unwrap_or_default(),
             memory_max: limit(service.memory_max),
             memory_current: limit(service.memory_current),
             cpu_quota_per_second: limit(service.cpu_quota),

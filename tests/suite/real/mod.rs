@@ -1,3 +1,5 @@
-//! Tests against the real parts; each needs what its `ignore` says.
+//! Tests on real parts: a systemd user manager, and the servers that people run.
 
+mod home;
+mod stack;
 mod systemd;
