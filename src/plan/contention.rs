@@ -4,13 +4,15 @@ use super::Past;
 use super::change::{Refusal, RefusalKind};
 use super::compare::{Difference, Go, Work};
 use crate::desired::Desired;
-use crate::observed::Observed;
+use crate::observed::{FoundRun, Observed};
 use crate::resource::{Bytes, ResourceId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Returns why the wish cannot be had: it is over its memory budget, or a stranger holds a port that it needs.
-pub(super) fn refuse(desired: &Desired, observed: &Observed, changes: &[Difference]) -> Vec<Refusal> {
-    let mut refusals: Vec<Refusal> = over_budget(desired).into_iter().collect();
+pub(super) fn refuse(desired: &Desired, observed: &Observed, past: &Past, changes: &[Difference]) -> Vec<Refusal> {
+    let left: BTreeSet<&ResourceId> = changes.iter().filter(|change| change.work.is_none()).map(on).collect();
+    let mut refusals: Vec<Refusal> =
+        over_budget(desired, observed, past, &left, changes.iter().any(comes_up)).into_iter().collect();
     for difference in changes {
         let Some(Work::Run(work)) = &difference.work else { continue };
         if work.go == Go::Leave {
@@ -19,6 +21,15 @@ pub(super) fn refuse(desired: &Desired, observed: &Observed, changes: &[Differen
         let on = &difference.change.on;
         let ports = desired.resources.get(on).and_then(|resource| resource.run()).map(|run| run.ports.as_slice());
         for port in ports.unwrap_or_default() {
+            if let Some(holder) = left.iter().find(|id| holds(observed, past, id, *port)) {
+                refusals.push(Refusal {
+                    on: on.clone(),
+                    kind: RefusalKind::PortTaken,
+                    message: format!("port {port} is taken by {holder}, which is left as it is"),
+                    hint: Some(format!("stop it, or give {} another `port`", difference.change.role)),
+                });
+                continue;
+            }
             let Some(holder) = observed.ports.get(port).filter(|holder| holder.resource.is_none()) else { continue };
             let pid = holder.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
             refusals.push(Refusal {
@@ -32,10 +43,34 @@ pub(super) fn refuse(desired: &Desired, observed: &Observed, changes: &[Differen
     refusals
 }
 
-fn over_budget(desired: &Desired) -> Option<Refusal> {
+/// Returns whether a server of this stack that is up listens on `port`, or will when it comes back by itself.
+fn holds(observed: &Observed, past: &Past, id: &ResourceId, port: u16) -> bool {
+    let listens = observed.ports.get(&port).is_some_and(|holder| holder.resource.as_ref() == Some(id));
+    let up = observed.run(id).is_some_and(FoundRun::is_up);
+    listens || (up && past.ports.get(id).is_some_and(|ports| ports.contains(&port)))
+}
+
+/// Returns the host memory that a server that is up may take: what is in force, and what it was allowed.
+fn taken(past: &Past, id: &ResourceId, found: &FoundRun) -> u64 {
+    let in_force = found.memory_limit.map_or(0, |limit| limit.0);
+    past.memory.get(id).copied().unwrap_or_default().max(in_force)
+}
+
+fn over_budget(
+    desired: &Desired,
+    observed: &Observed,
+    past: &Past,
+    left: &BTreeSet<&ResourceId>,
+    starts: bool,
+) -> Option<Refusal> {
     let budget = desired.memory?;
-    let claims: Vec<(&ResourceId, Bytes)> =
+    let mut claims: Vec<(&ResourceId, Bytes)> =
         desired.runs().filter_map(|(resource, run)| Some((&resource.id, run.memory?))).collect();
+    // What is no longer declared and stays up takes its part, once something new is to come up beside it.
+    for id in left.iter().filter(|id| starts && !desired.resources.contains_key(**id)) {
+        let found = observed.run(id).filter(|found| found.is_up());
+        claims.extend(found.map(|found| (*id, Bytes(taken(past, id, found)))));
+    }
     let sum = Bytes(claims.iter().map(|(_, bytes)| bytes.0).sum());
     if sum <= budget {
         return None;
@@ -64,20 +99,20 @@ pub(super) fn handover(desired: &Desired, observed: &Observed, past: &Past, chan
     let stopping: BTreeSet<&ResourceId> = changes.iter().filter(|change| goes_down(change)).map(on).collect();
     let starting: Vec<&ResourceId> = changes.iter().filter(|change| comes_up(change)).map(on).collect();
 
-    let mut holders: BTreeMap<u16, &ResourceId> = BTreeMap::new();
+    let mut holders: BTreeMap<u16, BTreeSet<&ResourceId>> = BTreeMap::new();
     for id in &stopping {
         for port in past.ports.get(*id).into_iter().flatten() {
-            holders.insert(*port, id);
+            holders.entry(*port).or_default().insert(id);
         }
     }
     for (port, holder) in &observed.ports {
         if let Some(id) = holder.resource.as_ref().filter(|id| stopping.contains(id)) {
-            holders.insert(*port, id);
+            holders.entry(*port).or_default().insert(id);
         }
     }
     for id in &starting {
         let ports = desired.resources.get(*id).and_then(|resource| resource.run()).map(|run| run.ports.as_slice());
-        for holder in ports.unwrap_or_default().iter().filter_map(|port| holders.get(port)) {
+        for holder in ports.unwrap_or_default().iter().filter_map(|port| holders.get(port)).flatten() {
             if holder != id {
                 result.stop.insert((*holder).clone());
                 result.waits.entry((*id).clone()).or_default().insert((*holder).clone());
@@ -115,8 +150,7 @@ fn is_tight(desired: &Desired, observed: &Observed, past: &Past) -> bool {
     let mut claims: BTreeMap<&ResourceId, u64> = BTreeMap::new();
     for id in observed.things.keys() {
         if let Some(found) = observed.run(id).filter(|found| found.is_up()) {
-            let limit = found.memory_limit.map_or(0, |limit| limit.0);
-            claims.insert(id, past.memory.get(id).copied().unwrap_or(limit));
+            claims.insert(id, taken(past, id, found));
         }
     }
     for (resource, run) in desired.runs() {

@@ -19,7 +19,8 @@ pub fn foresee(desired: &Desired, mut observed: Observed, step: &Step) -> Observ
     match &step.action {
         Action::GenerateSecret(id) => present(&mut observed, id, Found::Secret),
         Action::CreateEnvironment(id) => present(&mut observed, id, Found::Environment { complete: true }),
-        Action::FetchArtifact(id) | Action::VerifyArtifact(id) => fetched(&mut observed, id, resource),
+        Action::FetchArtifact(id) => fetched(&mut observed, id, resource),
+        Action::VerifyArtifact(id) => verified(&mut observed, id, resource),
         Action::WriteFile(id) => {
             let marker = resource.map(|resource| claim(desired, resource));
             present(&mut observed, id, Found::File(FoundFile { marker, text: None }));
@@ -59,6 +60,14 @@ fn fetched(observed: &mut Observed, id: &ResourceId, resource: Option<&Resource>
     let ours = artifact.source != crate::resource::ArtifactSource::File;
     let size = observed.download_sizes.get(id).copied().unwrap_or_default();
     present(observed, id, Found::Artifact { size, sha256: artifact.sha256.clone(), ours });
+}
+
+/// To compute a digest changes neither the file nor whose it is.
+fn verified(observed: &mut Observed, id: &ResourceId, resource: Option<&Resource>) {
+    let Some(Spec::Artifact(artifact)) = resource.map(|resource| &resource.spec) else { return };
+    if let Some(Seen::Present(Found::Artifact { sha256, .. })) = observed.things.get_mut(id) {
+        sha256.clone_from(&artifact.sha256);
+    }
 }
 
 fn on_run(observed: &mut Observed, id: &ResourceId, change: impl FnOnce(&mut FoundRun)) {
@@ -106,6 +115,8 @@ fn start(desired: &Desired, observed: &mut Observed, id: &ResourceId, resource: 
             run.memory_limit = spec.limits.memory;
         }
     });
+    // A server that was restarted may have listened elsewhere before.
+    release_ports(observed, id);
     for port in &spec.ports {
         let holder = PortHolder { pid: None, command: spec.description.clone(), resource: Some(id.clone()) };
         observed.ports.insert(*port, holder);
@@ -117,5 +128,9 @@ fn stop(observed: &mut Observed, ours: &Ours) {
         run.phase = Phase::Stopped;
         run.running = None;
     });
-    observed.ports.retain(|_, holder| holder.resource.as_ref() != Some(ours.id()));
+    release_ports(observed, ours.id());
+}
+
+fn release_ports(observed: &mut Observed, id: &ResourceId) {
+    observed.ports.retain(|_, holder| holder.resource.as_ref() != Some(id));
 }

@@ -79,7 +79,7 @@ impl Plan {
 #[must_use]
 pub fn plan(desired: &Desired, observed: &Observed, past: &Past) -> Plan {
     let compare::Comparison { changes, unchanged, mut refusals } = compare::compare(desired, observed, past);
-    refusals.extend(contention::refuse(desired, observed, &changes));
+    refusals.extend(contention::refuse(desired, observed, past, &changes));
     refusals.sort();
     let steps = if refusals.is_empty() { order::order(desired, observed, past, &changes) } else { Vec::new() };
     Plan {

@@ -5,6 +5,7 @@ mod downloads;
 mod fakes;
 mod files;
 mod health;
+mod laws;
 mod process;
 mod python;
 mod real;

@@ -8,7 +8,7 @@ mod run;
 use super::Past;
 use super::change::{Cause, Change, Consequence, Disruption, Refusal, RefusalKind, Verb};
 use crate::desired::{Desired, Drift};
-use crate::observed::{Found, FoundFile, Observed, Ours, Seen};
+use crate::observed::{Claim, Found, FoundFile, Observed, Ours, Seen};
 use crate::resource::{Artifact, ArtifactSource, Bytes, Digest, Fields, FileSpec, Kind, Resource, ResourceId, Spec};
 
 /// What must be done about one resource.
@@ -106,18 +106,22 @@ fn one(desired: &Desired, observed: &Observed, past: &Past, resource: &Resource,
         Some(Seen::Present(found)) => Some(found),
     };
     match (&resource.spec, seen) {
-        (Spec::Secret(_), None) => made(resource, vec![absent(past, resource)], Consequence::of(Disruption::None)),
+        (Spec::Secret(_), None) => {
+            made(desired, resource, vec![absent(past, resource)], Consequence::of(Disruption::None))
+        }
         (Spec::Environment(_), None) => made(
+            desired,
             resource,
             vec![absent(past, resource)],
             Consequence { download: Some(None), ..Consequence::of(Disruption::None) },
         ),
         (Spec::Environment(_), Some(Found::Environment { complete: false })) => made(
+            desired,
             resource,
             vec![Cause::Unfinished("it was not installed completely".to_owned())],
             Consequence { download: Some(None), ..Consequence::of(Disruption::None) },
         ),
-        (Spec::Artifact(spec), found) => artifact(observed, past, resource, spec, found),
+        (Spec::Artifact(spec), found) => artifact(desired, observed, past, resource, spec, found),
         (Spec::File(spec), found) => file(desired, past, resource, spec, found),
         (Spec::Run(spec), found) => run::run(desired, past, resource, spec, found),
         (Spec::Secret(_) | Spec::Environment(_), Some(_)) => Verdict::Same,
@@ -136,18 +140,26 @@ fn absent(past: &Past, resource: &Resource) -> Cause {
     if past.committed.contains_key(&resource.id) { Cause::Drift("it is gone".to_owned()) } else { Cause::Declared }
 }
 
-fn made(resource: &Resource, causes: Vec<Cause>, consequence: Consequence) -> Verdict {
-    Verdict::Differs(Difference { change: change(resource, Verb::Create, causes, consequence), work: Some(Work::Make) })
+fn made(desired: &Desired, resource: &Resource, causes: Vec<Cause>, consequence: Consequence) -> Verdict {
+    let change = change(resource, Verb::Create, causes, consequence);
+    settle(desired, Difference { change, work: Some(Work::Make) })
 }
 
 fn change(resource: &Resource, verb: Verb, causes: Vec<Cause>, consequence: Consequence) -> Change {
     Change { on: resource.id.clone(), role: resource.role.clone(), verb, causes, consequence, left: false }
 }
 
-fn artifact(observed: &Observed, past: &Past, resource: &Resource, spec: &Artifact, found: Option<&Found>) -> Verdict {
-    let known = match found {
-        Some(Found::Artifact { sha256, .. }) => Some(sha256.as_ref()),
-        _ => None,
+fn artifact(
+    desired: &Desired,
+    observed: &Observed,
+    past: &Past,
+    resource: &Resource,
+    spec: &Artifact,
+    found: Option<&Found>,
+) -> Verdict {
+    let (known, ours) = match found {
+        Some(Found::Artifact { sha256, ours, .. }) => (Some(sha256.as_ref()), *ours),
+        _ => (None, false),
     };
     let theirs = spec.source == ArtifactSource::File;
     let refuse = |message: String, hint: &str| {
@@ -159,13 +171,21 @@ fn artifact(observed: &Observed, past: &Past, resource: &Resource, spec: &Artifa
             format!("{} does not exist", spec.path.display()),
             "correct `source` in the manifest, or put the file there",
         ),
-        (None, _) => fetch(observed, resource, absent(past, resource)),
+        (None, _) => fetch(desired, observed, resource, vec![absent(past, resource)]),
         (Some(Some(is)), Some(wanted)) if is != wanted && theirs => refuse(
             format!("{} has the sha256 {is}, not {wanted}", spec.path.display()),
             "correct `sha256` in the manifest, or the file",
         ),
+        (Some(Some(is)), Some(wanted)) if is != wanted && !ours => {
+            Verdict::Refused(not_ours(resource, &spec.path.display().to_string(), None))
+        }
         (Some(Some(is)), Some(wanted)) if is != wanted => {
-            fetch(observed, resource, Cause::Drift(format!("its sha256 is {}", short(is))))
+            let committed = past.committed.get(&resource.id);
+            let mut causes = committed.map(|fields| field_causes(fields, &resource.fields())).unwrap_or_default();
+            if causes.is_empty() {
+                causes.push(Cause::Drift(format!("its sha256 is {}", short(is))));
+            }
+            fetch(desired, observed, resource, causes)
         }
         (Some(None), Some(_)) => Verdict::Differs(Difference {
             change: change(
@@ -184,9 +204,9 @@ fn short(digest: &Digest) -> String {
     format!("{}…", digest.short())
 }
 
-fn fetch(observed: &Observed, resource: &Resource, cause: Cause) -> Verdict {
+fn fetch(desired: &Desired, observed: &Observed, resource: &Resource, causes: Vec<Cause>) -> Verdict {
     let size = observed.download_sizes.get(&resource.id).copied().map(Bytes);
-    made(resource, vec![cause], Consequence { download: Some(size), ..Consequence::of(Disruption::None) })
+    made(desired, resource, causes, Consequence { download: Some(size), ..Consequence::of(Disruption::None) })
 }
 
 fn file(desired: &Desired, past: &Past, resource: &Resource, spec: &FileSpec, found: Option<&Found>) -> Verdict {
@@ -210,7 +230,7 @@ fn file(desired: &Desired, past: &Past, resource: &Resource, spec: &FileSpec, fo
         }
         return differs(Verb::Correct, vec![Cause::Drift("it was edited by hand".to_owned())]);
     }
-    let (verb, causes) = asked_otherwise(past, resource, &resource.fields());
+    let (verb, causes) = asked_otherwise(past, resource, claim);
     differs(verb, causes)
 }
 
@@ -225,14 +245,16 @@ fn not_ours(resource: &Resource, place: &str, owner: Option<&str>) -> Refusal {
 }
 
 /// Tells why a thing that is there carries another fingerprint than the one asked for.
-fn asked_otherwise(past: &Past, resource: &Resource, wanted: &Fields) -> (Verb, Vec<Cause>) {
+fn asked_otherwise(past: &Past, resource: &Resource, claim: &Claim) -> (Verb, Vec<Cause>) {
     let Some(committed) = past.committed.get(&resource.id) else {
         return (Verb::Change, vec![Cause::Unrecorded]);
     };
-    let causes = field_causes(committed, wanted);
+    let causes = field_causes(committed, &resource.fields());
     if causes.is_empty() {
         let left = "it is not as the last good generation left it".to_owned();
-        return (Verb::Correct, vec![Cause::Drift(left)]);
+        // Only llamero writes a marker that fits: an apply of something else was not finished.
+        let cause = if claim.intact { Cause::Unfinished(left) } else { Cause::Drift(left) };
+        return (Verb::Correct, vec![cause]);
     }
     (Verb::Change, causes)
 }

@@ -25,20 +25,21 @@ pub(super) fn run(desired: &Desired, past: &Past, resource: &Resource, spec: &Ru
     let mut causes = Vec::new();
     let mut verb = Verb::Correct;
     if claim.fingerprint != wanted {
-        (verb, causes) = asked_otherwise(past, resource, &resource.fields());
+        (verb, causes) = asked_otherwise(past, resource, claim);
     } else if !claim.intact {
         causes.push(Cause::Drift("its definition was edited by hand".to_owned()));
     }
     let write = !causes.is_empty();
     let go = if found.is_up() {
         let older = found.phase == Phase::Running && found.running.as_ref() != Some(&wanted);
-        if older && !write {
+        // What runs otherwise than it should may hold a port or memory that another was promised: it is never left.
+        if older && causes.iter().all(|cause| matches!(cause, Cause::Drift(_))) {
             let older = "it still runs as it was before its definition changed".to_owned();
             causes.push(Cause::Unfinished(older));
         }
         if older || write { Go::Restart(ours) } else { Go::Leave }
     } else {
-        causes.push(down(found));
+        causes.push(down(past, resource, found));
         Go::Start
     };
     let reload = write || !found.loaded;
@@ -62,9 +63,12 @@ fn place(resource: &Resource, spec: &Run) -> String {
     }
 }
 
-fn down(found: &FoundRun) -> Cause {
+/// Why a server is down: something happened to it, or the apply that made it so stopped before it started.
+fn down(past: &Past, resource: &Resource, found: &FoundRun) -> Cause {
     let what = if found.phase == Phase::Failed { "it failed" } else { "it does not run" };
-    Cause::Drift(found.why.as_ref().map_or_else(|| what.to_owned(), |why| format!("{what}: {why}")))
+    let committed = past.committed.get(&resource.id).is_some_and(|fields| *fields == resource.fields());
+    let cause = if committed { Cause::Drift } else { Cause::Unfinished };
+    cause(found.why.as_ref().map_or_else(|| what.to_owned(), |why| format!("{what}: {why}")))
 }
 
 fn differs(

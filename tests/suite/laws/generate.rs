@@ -1,0 +1,513 @@
+//! Stacks, machines and pasts that the laws are tried on.
+//!
+//! A [`Wish`] is a handful of numbers that shrink well; a `Desired` is built from it. The machine is built from two
+//! wishes, the one before and the one now, so that everything on it is something that a plan could have left there,
+//! and from a [`Condition`] for each thing, which is what happened to it since.
+
+use llamero::desired::{Desired, Drift, Policy};
+use llamero::observed::{Claim, Found, FoundFile, FoundRun, Observed, Phase, PortHolder, Seen};
+use llamero::plan::Past;
+use llamero::resource::{
+    Artifact, ArtifactSource, Bytes, Content, Digest, Environment, Fields, FileSpec, Fingerprint, GeneratedSecret,
+    Input, Kind, Limits, Piece, Probe, Resource, ResourceId, Run, Runtime, Seconds, SecretReference, Spec,
+};
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(crate) const STACK: &str = "home";
+const GIB: u64 = 1 << 30;
+const SERVERS: usize = 4;
+/// A secret, an environment, three artifacts, two files; then the servers.
+const OTHERS: usize = 7;
+const SLOTS: usize = OTHERS + SERVERS;
+const MOST: usize = 8;
+
+/// A stack in numbers.
+#[derive(Debug, Clone)]
+struct Wish {
+    present: Vec<bool>,
+    versions: Vec<u8>,
+    servers: Vec<Server>,
+    /// Each server listens on the port of its own index, and perhaps on one more.
+    ports: Vec<u16>,
+    /// Whether servers need those after them in place of those before them.
+    reversed: bool,
+    /// GiB between the sum of what servers claim and the budget.
+    slack: Option<u64>,
+}
+
+#[derive(Debug, Clone)]
+struct Server {
+    process: bool,
+    two_ports: bool,
+    memory: Option<u64>,
+    needs: u16,
+}
+
+/// One change of a wish.
+#[derive(Debug, Clone)]
+enum Edit {
+    Toggle(usize),
+    Bump(usize),
+    Move(usize),
+    SwapPorts(usize, usize),
+    TradeMemory(usize, usize),
+    Reverse,
+}
+
+fn server() -> impl Strategy<Value = Server> {
+    (any::<bool>(), prop::bool::weighted(0.2), prop::option::weighted(0.8, 1..6_u64), any::<u16>())
+        .prop_map(|(process, two_ports, memory, needs)| Server { process, two_ports, memory, needs })
+}
+
+fn wish() -> impl Strategy<Value = Wish> {
+    (
+        prop::collection::vec(any::<bool>(), SLOTS),
+        prop::collection::vec(0..3_u8, SLOTS),
+        prop::collection::vec(server(), SERVERS),
+        Just((9000..).take(2 * SERVERS).collect::<Vec<u16>>()).prop_shuffle(),
+        any::<bool>(),
+        prop::option::weighted(0.8, 0..3_u64),
+    )
+        .prop_map(|(present, versions, servers, ports, reversed, slack)| Wish {
+            present,
+            versions,
+            servers,
+            ports,
+            reversed,
+            slack,
+        })
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    prop_oneof![
+        (0..SLOTS).prop_map(Edit::Toggle),
+        (0..SLOTS).prop_map(Edit::Bump),
+        (0..SERVERS).prop_map(Edit::Move),
+        (0..SERVERS, 0..2 * SERVERS).prop_map(|(one, other)| Edit::SwapPorts(one, other)),
+        (0..SERVERS, 0..SERVERS).prop_map(|(one, other)| Edit::TradeMemory(one, other)),
+        Just(Edit::Reverse),
+    ]
+}
+
+impl Wish {
+    fn edited(mut self, edits: &[Edit]) -> Self {
+        for edit in edits {
+            match *edit {
+                Edit::Toggle(slot) => self.present[slot] = !self.present[slot],
+                Edit::Bump(slot) => self.versions[slot] += 1,
+                Edit::Move(server) => self.servers[server].process = !self.servers[server].process,
+                Edit::SwapPorts(one, other) => self.ports.swap(one, other),
+                Edit::TradeMemory(one, other) => {
+                    let (less, more) = (self.servers[one].memory, self.servers[other].memory);
+                    self.servers[one].memory = less.map(|memory| memory.div_ceil(2));
+                    self.servers[other].memory = more.map(|memory| memory + less.unwrap_or(1) / 2);
+                }
+                Edit::Reverse => self.reversed = !self.reversed,
+            }
+        }
+        self
+    }
+
+    fn desired(&self, policy: &Policy) -> Desired {
+        let mut present = self.present.clone();
+        let mut count = 0;
+        for slot in &mut present {
+            count += usize::from(*slot);
+            *slot = *slot && count <= MOST;
+        }
+        let ids: Vec<ResourceId> = (0..SLOTS).map(|slot| self.id(slot)).collect();
+        let mut desired = Desired { stack: STACK.to_owned(), policy: policy.clone(), ..Desired::default() };
+        for slot in (0..SLOTS).filter(|slot| present[*slot]) {
+            let needs = (0..SLOTS).filter(|other| present[*other] && self.needs(slot, *other));
+            let needs: BTreeSet<ResourceId> = needs.map(|other| ids[other].clone()).collect();
+            let spec = self.spec(slot, &needs);
+            let resource = Resource { id: ids[slot].clone(), role: format!("roles.{slot}"), spec, needs };
+            desired.resources.insert(ids[slot].clone(), resource);
+        }
+        let claims: u64 = desired.runs().filter_map(|(_, run)| run.memory).map(|memory| memory.0).sum();
+        desired.memory = self.slack.map(|slack| Bytes(claims + slack * GIB));
+        desired.renew_inputs();
+        desired
+    }
+
+    fn id(&self, slot: usize) -> ResourceId {
+        match slot {
+            0 => ResourceId::new(Kind::Secret, "key"),
+            1 => ResourceId::new(Kind::Environment, format!("python-{}", self.versions[slot])),
+            2..=4 => ResourceId::new(Kind::Artifact, ["own", "fetched", "made"][slot - 2]),
+            5..=6 => ResourceId::new(Kind::File, ["config", "secrets"][slot - 5]),
+            _ => {
+                let server = slot - OTHERS;
+                let kind = if self.servers[server].process { Kind::Process } else { Kind::Unit };
+                ResourceId::new(kind, ["alpha", "beta", "gamma", "delta"][server])
+            }
+        }
+    }
+
+    fn needs(&self, slot: usize, other: usize) -> bool {
+        if slot < OTHERS {
+            // Only the file of secrets needs something: the secret.
+            return slot == 6 && other == 0;
+        }
+        let earlier = other < OTHERS || if self.reversed { other > slot } else { other < slot };
+        earlier && self.servers[slot - OTHERS].needs & (1 << other) != 0
+    }
+
+    fn spec(&self, slot: usize, needs: &BTreeSet<ResourceId>) -> Spec {
+        let version = self.versions[slot];
+        let path = format!("/home/user/{slot}").into();
+        match slot {
+            0 => Spec::Secret(GeneratedSecret { path }),
+            1 => Spec::Environment(Environment {
+                path: format!("/home/user/python-{version}").into(),
+                requirements: vec![format!("litellm=={version}")],
+                python: "/usr/bin/python3".into(),
+            }),
+            2..=4 => {
+                let url = format!("https://models.example/{version}");
+                let source = match slot {
+                    2 => ArtifactSource::File,
+                    3 => ArtifactSource::Url { url: url.clone(), token: None },
+                    _ => ArtifactSource::Command { argv: vec!["/bin/make".to_owned(), "{path}".to_owned()] },
+                };
+                // No step can change a file of the user's own, so no wish asks for another one.
+                let sha256 = if slot == 2 { Some(Digest::of("own")) } else { (version > 0).then(|| Digest::of(url)) };
+                Spec::Artifact(Artifact { path, source, sha256, origin: "models".to_owned() })
+            }
+            5 => Spec::File(FileSpec { path, content: Content::text(format!("version: {version}\n")) }),
+            6 => {
+                let reference = SecretReference::File("/home/user/0".into());
+                let secret = Piece::Secret { reference, digest: Digest::of([version]) };
+                Spec::File(FileSpec { path, content: Content(vec![Piece::Text("KEY=".to_owned()), secret]) })
+            }
+            _ => Spec::Run(Box::new(self.run(slot, needs))),
+        }
+    }
+
+    fn run(&self, slot: usize, needs: &BTreeSet<ResourceId>) -> Run {
+        let index = slot - OTHERS;
+        let server = &self.servers[index];
+        let mut ports = vec![self.ports[index]];
+        ports.extend(server.two_ports.then_some(self.ports[SERVERS + index]));
+        let context = format!("{}", 1024 * u32::from(self.versions[slot]));
+        let mut argv = vec!["/bin/serve".to_owned(), "--ctx-size".to_owned(), context];
+        argv.extend(ports.iter().map(|port| format!("--port={port}")));
+        let memory = server.memory.map(|memory| Bytes(memory * GIB));
+        let files = needs.iter().filter(|id| id.kind == Kind::File);
+        Run {
+            runtime: if server.process { Runtime::Process } else { Runtime::Systemd },
+            description: format!("server {index}"),
+            argv,
+            environment: BTreeMap::new(),
+            environment_file: None,
+            working_directory: None,
+            inputs: files.map(|id| Input { resource: id.clone(), digest: Digest::of("") }).collect(),
+            limits: Limits { memory, cpu_percent: None },
+            ports,
+            memory,
+            probe: Probe::Running,
+            timeout: Seconds::new(60),
+            stable_for: Seconds::new(1),
+            stop_timeout: Seconds::new(10),
+        }
+    }
+}
+
+/// What happened to a thing since it was as the wish before wanted it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Condition {
+    AsBefore,
+    AsNow,
+    Absent,
+    Edited,
+    Stopped,
+    Failed,
+    BackingOff,
+    RunsOlder,
+    EditedRunsOlder,
+    NotLoaded,
+    NotEnabled,
+    Strangers,
+    OtherStacks,
+    Unknown,
+}
+
+fn calm() -> impl Strategy<Value = Condition> {
+    prop_oneof![
+        4 => Just(Condition::AsBefore),
+        2 => Just(Condition::AsNow),
+        1 => Just(Condition::Absent),
+        1 => Just(Condition::Edited),
+        1 => Just(Condition::Stopped),
+        1 => Just(Condition::Failed),
+        1 => Just(Condition::BackingOff),
+        2 => Just(Condition::RunsOlder),
+        1 => Just(Condition::EditedRunsOlder),
+        1 => Just(Condition::NotLoaded),
+        1 => Just(Condition::NotEnabled),
+    ]
+}
+
+fn wild() -> impl Strategy<Value = Condition> {
+    prop_oneof![
+        12 => calm(),
+        1 => Just(Condition::Strangers),
+        1 => Just(Condition::OtherStacks),
+        1 => Just(Condition::Unknown),
+    ]
+}
+
+/// Something that carries a mark and that neither wish knows.
+#[derive(Debug, Clone)]
+struct Debris {
+    kind: Kind,
+    condition: Condition,
+    port: u16,
+    memory: u64,
+}
+
+fn debris(condition: impl Strategy<Value = Condition>) -> impl Strategy<Value = Debris> {
+    let kinds = [Kind::Environment, Kind::Artifact, Kind::File, Kind::Unit, Kind::Process];
+    (prop::sample::select(kinds.to_vec()), condition, 9000..9010_u16, 1..4_u64)
+        .prop_map(|(kind, condition, port, memory)| Debris { kind, condition, port, memory: memory * GIB })
+}
+
+/// What a server takes while it is up.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Taken {
+    pub(crate) memory: u64,
+    pub(crate) ports: Vec<u16>,
+}
+
+/// Everything that a law is tried on.
+#[derive(Debug, Clone)]
+pub(crate) struct Scenario {
+    pub(crate) before: Desired,
+    pub(crate) now: Desired,
+    pub(crate) observed: Observed,
+    pub(crate) past: Past,
+    /// What servers that no wish knows take.
+    debris: BTreeMap<ResourceId, Taken>,
+    /// Chooses among the steps that may come next.
+    pub(crate) choices: Vec<u8>,
+    /// After how many steps the walk is cut, again and again.
+    pub(crate) cuts: Vec<usize>,
+}
+
+/// Returns machines on which nothing stands in the way, with the policy that puts everything right.
+pub(crate) fn undisturbed() -> impl Strategy<Value = Scenario> {
+    scenario(Just(Policy::default()), calm().boxed())
+}
+
+/// Returns machines on which nothing stands in the way, with `policy`.
+pub(crate) fn undisturbed_under(policy: Policy) -> impl Strategy<Value = Scenario> {
+    scenario(Just(policy), calm().boxed())
+}
+
+/// Returns machines with strangers and blind spots, under any policy.
+pub(crate) fn any_machine() -> impl Strategy<Value = Scenario> {
+    scenario(policy(), wild().boxed())
+}
+
+/// Returns machines on which nothing stands in the way, under any policy.
+pub(crate) fn any_policy() -> impl Strategy<Value = Scenario> {
+    scenario(policy(), calm().boxed())
+}
+
+fn policy() -> impl Strategy<Value = Policy> {
+    (any::<bool>(), any::<bool>()).prop_map(|(warn, prune)| Policy {
+        drift: if warn { Drift::Warn } else { Drift::Correct },
+        prune,
+        rollback: true,
+    })
+}
+
+fn scenario(
+    policy: impl Strategy<Value = Policy>,
+    condition: BoxedStrategy<Condition>,
+) -> impl Strategy<Value = Scenario> {
+    (
+        policy,
+        wish(),
+        prop::collection::vec(edit(), 0..5),
+        prop::collection::vec(condition.clone(), 2 * SLOTS),
+        prop::collection::vec(debris(condition), 0..3),
+        prop::collection::vec(any::<bool>(), 2 * SLOTS),
+        prop::collection::vec(any::<u8>(), 32),
+        prop::collection::vec(0..24_usize, 0..3),
+    )
+        .prop_map(|(policy, wish, edits, conditions, debris, kept, choices, cuts)| {
+            let before = wish.desired(&policy);
+            let now = wish.edited(&edits).desired(&policy);
+            let mut past = Past { committed: committed(&before), ..Past::default() };
+            past.learn(&before);
+            let lasting = before.resources.keys().filter(|id| matches!(id.kind, Kind::Environment | Kind::Artifact));
+            past.keep = lasting.zip(&kept).filter(|(_, kept)| **kept).map(|(id, _)| id.clone()).collect();
+            let observed = Observed::default();
+            let mut scenario = Scenario { before, now, observed, past, debris: BTreeMap::new(), choices, cuts };
+            scenario.populate(&conditions);
+            scenario.litter(&debris);
+            scenario.settle();
+            scenario
+        })
+}
+
+/// Returns what a generation keeps of the fields of `desired`.
+pub(crate) fn committed(desired: &Desired) -> BTreeMap<ResourceId, Fields> {
+    desired.resources.iter().map(|(id, resource)| (id.clone(), resource.fields())).collect()
+}
+
+/// Returns what is seen when everything that `desired` declares is looked for.
+pub(crate) fn look(desired: &Desired, mut observed: Observed) -> Observed {
+    for id in desired.resources.keys() {
+        observed.things.entry(id.clone()).or_insert(Seen::Absent);
+    }
+    observed
+}
+
+impl Scenario {
+    /// Returns the past once `now` is the good generation.
+    pub(crate) fn committed_past(&self) -> Past {
+        let mut past = Past { committed: committed(&self.now), ..self.past.clone() };
+        past.learn(&self.now);
+        past
+    }
+
+    /// Returns what every server of this stack that is up in `observed` takes.
+    pub(crate) fn taken<'a>(&'a self, observed: &'a Observed) -> impl Iterator<Item = (&'a ResourceId, Taken)> {
+        observed.things.keys().filter_map(|id| {
+            let run = observed.run(id)?;
+            let ours = run.definition.as_ref().is_some_and(|claim| claim.stack == STACK);
+            let taken = || self.debris.get(id).cloned().unwrap_or_default();
+            (ours && run.is_up()).then(|| (id, self.asked(id, run.running.as_ref()).unwrap_or_else(taken)))
+        })
+    }
+
+    fn asked(&self, id: &ResourceId, running: Option<&Fingerprint>) -> Option<Taken> {
+        let asked = [&self.now, &self.before].into_iter().filter_map(|desired| desired.resources.get(id));
+        let run = asked.filter(|resource| Some(&resource.fingerprint()) == running).find_map(Resource::run)?;
+        Some(Taken { memory: run.memory.map_or(0, |memory| memory.0), ports: run.ports.clone() })
+    }
+
+    fn populate(&mut self, conditions: &[Condition]) {
+        let ids: BTreeSet<ResourceId> =
+            self.before.resources.keys().chain(self.now.resources.keys()).cloned().collect();
+        for (id, condition) in ids.into_iter().zip(conditions) {
+            let seen = seen(self.before.resources.get(&id), self.now.resources.get(&id), *condition);
+            self.observed.things.insert(id, seen);
+        }
+    }
+
+    fn litter(&mut self, debris: &[Debris]) {
+        for (index, Debris { kind, condition, port, memory }) in debris.iter().enumerate() {
+            // On which port it would come back is on no record, so it must be seen to listen.
+            let condition = if *condition == Condition::BackingOff { &Condition::AsBefore } else { condition };
+            let id = ResourceId::new(*kind, format!("debris-{index}"));
+            let asked = Fingerprint::of(&Fields::from([("debris".to_owned(), index.to_string())]));
+            let ours = !matches!(condition, Condition::Strangers | Condition::OtherStacks);
+            let found = match kind {
+                Kind::Unit | Kind::Process => {
+                    self.debris.insert(id.clone(), Taken { memory: *memory, ports: vec![*port] });
+                    let mut run = found_run(claim(&asked, *condition), &asked, *condition);
+                    run.memory_limit = Some(Bytes(*memory));
+                    Found::Run(Box::new(run))
+                }
+                Kind::Environment => Found::Environment { complete: *condition != Condition::Edited },
+                Kind::Artifact => Found::Artifact { size: 0, sha256: None, ours },
+                _ => Found::File(FoundFile { marker: claim(&asked, *condition), text: None }),
+            };
+            let seen = match condition {
+                Condition::Unknown => Seen::Unknown("no access".to_owned()),
+                _ => Seen::Present(found),
+            };
+            self.observed.things.insert(id, seen);
+        }
+    }
+
+    /// Stops what could not have come up beside the rest, and lists who listens where.
+    fn settle(&mut self) {
+        let up: Vec<(ResourceId, Taken)> = self.taken(&self.observed).map(|(id, taken)| (id.clone(), taken)).collect();
+        let (mut sum, mut held) = (0, BTreeSet::new());
+        for (id, taken) in up {
+            let over = self.now.memory.is_some_and(|budget| sum + taken.memory > budget.0);
+            let Some(Seen::Present(Found::Run(run))) = self.observed.things.get_mut(&id) else { continue };
+            if over || taken.ports.iter().any(|port| held.contains(port)) {
+                run.phase = Phase::Stopped;
+                run.running = None;
+                continue;
+            }
+            sum += taken.memory;
+            held.extend(taken.ports.iter().copied());
+            let listens = run.phase == Phase::Running;
+            for port in taken.ports.into_iter().filter(|_| listens) {
+                let holder = PortHolder { pid: Some(1), command: "serve".to_owned(), resource: Some(id.clone()) };
+                self.observed.ports.insert(port, holder);
+            }
+        }
+    }
+}
+
+fn claim(asked: &Fingerprint, condition: Condition) -> Option<Claim> {
+    let stack = if condition == Condition::OtherStacks { "another" } else { STACK };
+    let intact = !matches!(condition, Condition::Edited | Condition::EditedRunsOlder);
+    let claim = Claim { stack: stack.to_owned(), fingerprint: asked.clone(), intact };
+    (condition != Condition::Strangers).then_some(claim)
+}
+
+fn seen(before: Option<&Resource>, now: Option<&Resource>, condition: Condition) -> Seen {
+    let newer = matches!(condition, Condition::AsNow | Condition::RunsOlder | Condition::EditedRunsOlder);
+    let asked = if newer { now.or(before) } else { before };
+    // A file of the user's own is as it is wanted, unless it is the point that it cannot be.
+    let own = |resource: &&Resource| matches!(&resource.spec, Spec::Artifact(artifact) if artifact.source == ArtifactSource::File);
+    let foreign = matches!(condition, Condition::Strangers | Condition::OtherStacks);
+    let (asked, condition) = match now.or(before).filter(own) {
+        Some(own) if condition != Condition::Unknown && !foreign => (Some(own), Condition::AsNow),
+        _ => (asked, condition),
+    };
+    match condition {
+        Condition::Unknown => return Seen::Unknown("no access".to_owned()),
+        Condition::Absent => return Seen::Absent,
+        _ => {}
+    }
+    let Some(resource) = asked.or(now.filter(|_| foreign)) else { return Seen::Absent };
+    let fingerprint = resource.fingerprint();
+    Seen::Present(match &resource.spec {
+        Spec::Secret(_) => Found::Secret,
+        Spec::Environment(_) => Found::Environment { complete: condition != Condition::Edited },
+        Spec::Artifact(artifact) => Found::Artifact {
+            size: 0,
+            sha256: match condition {
+                Condition::Edited | Condition::Strangers => Some(Digest::of("other")),
+                Condition::NotLoaded | Condition::OtherStacks => None,
+                _ => artifact.sha256.clone(),
+            },
+            ours: artifact.source != ArtifactSource::File && !foreign,
+        },
+        Spec::File(_) => Found::File(FoundFile { marker: claim(&fingerprint, condition), text: None }),
+        Spec::Run(_) => {
+            let older = matches!(condition, Condition::RunsOlder | Condition::EditedRunsOlder);
+            let running = before.filter(|_| older).unwrap_or(resource);
+            let definition = claim(&fingerprint, condition);
+            let mut run = found_run(definition, &running.fingerprint(), condition);
+            run.memory_limit = running.run().and_then(|run| run.limits.memory);
+            let unit = resource.id.kind == Kind::Unit;
+            run.loaded = !unit || condition != Condition::NotLoaded;
+            run.enabled = !unit || condition != Condition::NotEnabled;
+            Found::Run(Box::new(run))
+        }
+    })
+}
+
+fn found_run(definition: Option<Claim>, running: &Fingerprint, condition: Condition) -> FoundRun {
+    let phase = match condition {
+        Condition::Stopped => Phase::Stopped,
+        Condition::Failed => Phase::Failed,
+        Condition::BackingOff => Phase::BackingOff,
+        _ => Phase::Running,
+    };
+    let mut run = FoundRun { definition, phase, ..FoundRun::stopped() };
+    run.running = run.is_up().then(|| running.clone());
+    run.why = matches!(phase, Phase::Failed | Phase::BackingOff).then(|| "exit status 1".to_owned());
+    run
+}
