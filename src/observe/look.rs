@@ -79,11 +79,18 @@ fn unit(systems: &Systems, stack: &str, id: &ResourceId, state: Option<Result<Un
                 found.running = found.definition.as_ref().map(|claim| claim.fingerprint.clone());
             }
         }
-        None if unit.load_state == LoadState::NotFound && !found.is_up() => return Seen::Absent,
+        // Where the manager has not read again since, it still knows the file that was there.
+        None if !found.is_up() && (unit.load_state == LoadState::NotFound || is_at(&unit, &systems.unit_file(id))) => {
+            return Seen::Absent;
+        }
         // Its file was removed while it ran, and it runs on. Its process still says whose it is.
         None => found.definition = orphan(stack, id, unit.main_pid, &found),
     }
     Seen::Present(Found::Run(Box::new(found)))
+}
+
+fn is_at(unit: &Unit, file: &Path) -> bool {
+    unit.fragment_path.as_deref().is_some_and(|fragment| Path::new(fragment) == file)
 }
 
 /// Returns whether a process was started after its unit's file was written. It tells which definition runs where the

@@ -6,6 +6,7 @@ mod fakes;
 mod files;
 mod health;
 mod laws;
+mod planning;
 mod process;
 mod python;
 mod real;

@@ -173,7 +173,7 @@ impl Wish {
                 };
                 // No step can change a file of the user's own, so no wish asks for another one.
                 let sha256 = if slot == 2 { Some(Digest::of("own")) } else { (version > 0).then(|| Digest::of(url)) };
-                Spec::Artifact(Artifact { path, source, sha256, origin: "models".to_owned() })
+                Spec::Artifact(Artifact { path, source, sha256, keep_free: Bytes(0), origin: "models".to_owned() })
             }
             5 => Spec::File(FileSpec { path, content: Content::text(format!("version: {version}\n")) }),
             6 => {

@@ -1,0 +1,221 @@
+//! Single decisions of the planner that are easily got wrong, each on the smallest stack that shows it.
+
+use llamero::desired::{Desired, Drift, Policy};
+use llamero::observed::{Claim, Found, FoundRun, Observed, Phase, PortHolder, Seen};
+use llamero::plan::{Cause, Past, Plan, RefusalKind, foresee_all, plan};
+use llamero::resource::{
+    Artifact, ArtifactSource, Bytes, Digest, Fingerprint, Kind, Limits, Probe, Resource, ResourceId, Run, Runtime,
+    Seconds, Spec,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+fn server(kind: Kind, name: &str, port: u16, memory: u64) -> Resource {
+    let memory = Some(Bytes(memory));
+    let run = Run {
+        runtime: if kind == Kind::Unit { Runtime::Systemd } else { Runtime::Process },
+        description: name.to_owned(),
+        argv: vec!["/bin/serve".to_owned(), format!("--port={port}")],
+        environment: BTreeMap::new(),
+        environment_file: None,
+        working_directory: None,
+        inputs: Vec::new(),
+        limits: Limits { memory, cpu_percent: None },
+        ports: vec![port],
+        memory,
+        probe: Probe::Running,
+        timeout: Seconds::new(60),
+        stable_for: Seconds::new(1),
+        stop_timeout: Seconds::new(10),
+    };
+    resource(ResourceId::new(kind, name), Spec::Run(Box::new(run)))
+}
+
+fn model(sha256: &str) -> Resource {
+    let source = ArtifactSource::Url { url: "https://models.example/qwen3".to_owned(), token: None };
+    let sha256 = Some(Digest::of(sha256));
+    let artifact =
+        Artifact { path: "/models/qwen3".into(), source, sha256, keep_free: Bytes(0), origin: "hf:qwen3".to_owned() };
+    resource(ResourceId::new(Kind::Artifact, "qwen3"), Spec::Artifact(artifact))
+}
+
+fn resource(id: ResourceId, spec: Spec) -> Resource {
+    Resource { role: id.name.clone(), id, spec, needs: BTreeSet::new() }
+}
+
+fn stack(resources: impl IntoIterator<Item = Resource>, policy: Policy) -> Desired {
+    let resources = resources.into_iter().map(|resource| (resource.id.clone(), resource)).collect();
+    Desired { stack: "home".to_owned(), resources, memory: None, policy }
+}
+
+fn warn() -> Policy {
+    Policy { drift: Drift::Warn, ..Policy::default() }
+}
+
+/// Returns `resource` defined as it is asked for and in `phase`.
+fn found(resource: &Resource, phase: Phase) -> FoundRun {
+    let fingerprint = resource.fingerprint();
+    let definition = Claim { stack: "home".to_owned(), fingerprint: fingerprint.clone(), intact: true };
+    let memory_limit = resource.run().and_then(|run| run.limits.memory);
+    let mut found = FoundRun { definition: Some(definition), phase, memory_limit, ..FoundRun::stopped() };
+    found.running = found.is_up().then_some(fingerprint);
+    found
+}
+
+fn see(observed: &mut Observed, resource: &Resource, found: Found) {
+    observed.things.insert(resource.id.clone(), Seen::Present(found));
+}
+
+/// Returns a machine on which `resources` run as they are asked for.
+fn running<'a>(resources: impl IntoIterator<Item = &'a Resource>) -> Observed {
+    let mut observed = Observed::default();
+    for resource in resources {
+        see(&mut observed, resource, Found::Run(Box::new(found(resource, Phase::Running))));
+        for port in resource.run().map(|run| run.ports.as_slice()).unwrap_or_default() {
+            let holder = PortHolder { pid: Some(1), command: "serve".to_owned(), resource: Some(resource.id.clone()) };
+            observed.ports.insert(*port, holder);
+        }
+    }
+    observed
+}
+
+fn past(desired: &Desired) -> Past {
+    let committed = desired.resources.iter().map(|(id, resource)| (id.clone(), resource.fields())).collect();
+    let mut past = Past { committed, ..Past::default() };
+    past.learn(desired);
+    past
+}
+
+fn lines(plan: &Plan) -> Vec<String> {
+    plan.steps.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn one_changed_server_restarts_alone() {
+    let (alpha, beta) = (server(Kind::Unit, "alpha", 8000, 1), server(Kind::Unit, "beta", 8001, 1));
+    let observed = running([&alpha, &beta]);
+    let before = stack([alpha.clone(), beta], Policy::default());
+    let now = stack([alpha, server(Kind::Unit, "beta", 8002, 1)], Policy::default());
+    let plan = plan(&now, &observed, &past(&before));
+    let expected = [
+        "#1 write unit/beta",
+        "#2 reload the systemd manager after #1",
+        "#3 restart unit/beta after #2",
+        "#4 await health of unit/beta after #3",
+    ];
+    assert_eq!(lines(&plan), expected);
+    let ports: Vec<u16> = foresee_all(&now, &observed, &plan).ports.into_keys().collect();
+    assert_eq!(ports, [8000, 8002]);
+}
+
+#[test]
+fn two_servers_swap_their_ports_by_stopping_first() {
+    let (alpha, beta) = (server(Kind::Process, "alpha", 8000, 1), server(Kind::Process, "beta", 8001, 1));
+    let observed = running([&alpha, &beta]);
+    let before = stack([alpha, beta], Policy::default());
+    let swapped = [server(Kind::Process, "alpha", 8001, 1), server(Kind::Process, "beta", 8000, 1)];
+    let expected = [
+        "#1 stop process/alpha",
+        "#2 stop process/beta",
+        "#3 start process/alpha after #1 #2",
+        "#4 await health of process/alpha after #3",
+        "#5 start process/beta after #1 #2",
+        "#6 await health of process/beta after #5",
+    ];
+    assert_eq!(lines(&plan(&stack(swapped, Policy::default()), &observed, &past(&before))), expected);
+}
+
+#[test]
+fn memory_is_reckoned_by_what_is_in_force() {
+    // The last generation allowed alpha 1, but it still runs as an older one that allowed 6.
+    let older = server(Kind::Process, "alpha", 8000, 6);
+    let observed = running([&older]);
+    let last = stack([server(Kind::Process, "alpha", 8000, 1)], Policy::default());
+    let beta = server(Kind::Process, "beta", 8001, 5);
+    let mut now = stack([server(Kind::Process, "alpha", 8000, 1), beta.clone()], Policy::default());
+    now.memory = Some(Bytes(6));
+    let observed =
+        Observed { things: observed.things.into_iter().chain([(beta.id, Seen::Absent)]).collect(), ..observed };
+    let plan = plan(&now, &observed, &past(&last));
+    assert!(lines(&plan).contains(&"#4 start process/beta after #1".to_owned()), "{:?}", lines(&plan));
+}
+
+#[test]
+fn what_is_left_keeps_its_port_and_its_memory() {
+    let old = server(Kind::Unit, "alpha", 8000, 4);
+    let before = stack([old.clone()], Policy::default());
+    let keeps = Policy { prune: false, ..Policy::default() };
+    for (port, budget, refusal) in [(8000, 8, RefusalKind::PortTaken), (8001, 7, RefusalKind::OverBudget)] {
+        let new = server(Kind::Process, "alpha", port, 4);
+        let mut observed = running([&old]);
+        observed.things.insert(new.id.clone(), Seen::Absent);
+        let now = Desired { memory: Some(Bytes(budget)), ..stack([new], keeps.clone()) };
+        let plan = plan(&now, &observed, &past(&before));
+        assert_eq!(plan.refusals.iter().map(|refusal| refusal.kind).collect::<Vec<_>>(), [refusal]);
+    }
+}
+
+#[test]
+fn a_server_that_an_apply_left_down_is_not_drift() {
+    let alpha = server(Kind::Unit, "alpha", 8000, 1);
+    let mut observed = Observed::default();
+    see(&mut observed, &alpha, Found::Run(Box::new(found(&alpha, Phase::Stopped))));
+    let now = stack([alpha], warn());
+    let cut_off = plan(&now, &observed, &Past::default());
+    assert_eq!(lines(&cut_off), ["#1 start unit/alpha", "#2 await health of unit/alpha after #1"]);
+    let drifted = plan(&now, &observed, &past(&now));
+    assert_eq!(lines(&drifted), [""; 0]);
+    assert!(drifted.changes[0].left);
+}
+
+#[test]
+fn what_a_failed_apply_wrote_is_not_drift() {
+    let committed = stack([server(Kind::Unit, "alpha", 8000, 1)], warn());
+    let observed = running([&server(Kind::Unit, "alpha", 8001, 1)]);
+    let back = plan(&committed, &observed, &past(&committed));
+    assert!(matches!(back.changes[0].causes[0], Cause::Unfinished(_)), "{:?}", back.changes);
+    assert_eq!(back.steps.len(), 4);
+}
+
+#[test]
+fn a_model_file_of_the_users_own_is_not_fetched_over() {
+    let model = model("wanted");
+    let now = stack([model.clone()], Policy::default());
+    let planned = |sha256: Option<Digest>, ours| {
+        let mut observed = Observed::default();
+        see(&mut observed, &model, Found::Artifact { size: 7, sha256, ours });
+        (plan(&now, &observed, &past(&now)), observed)
+    };
+    let (theirs, _) = planned(Some(Digest::of("other")), false);
+    assert_eq!(theirs.refusals[0].kind, RefusalKind::NotOurs);
+    let (ours, _) = planned(Some(Digest::of("other")), true);
+    assert_eq!(lines(&ours), ["#1 fetch artifact/qwen3"]);
+    // To compute its digest does not make it ours.
+    let (unverified, observed) = planned(None, false);
+    assert_eq!(lines(&unverified), ["#1 verify artifact/qwen3"]);
+    let expected = Found::Artifact { size: 7, sha256: Some(Digest::of("wanted")), ours: false };
+    assert_eq!(foresee_all(&now, &observed, &unverified).things[&model.id], Seen::Present(expected));
+}
+
+#[test]
+fn a_model_asked_for_with_another_digest_says_so() {
+    let before = stack([model("old")], Policy::default());
+    let now = stack([model("new")], Policy::default());
+    let mut observed = Observed::default();
+    see(&mut observed, &model("old"), Found::Artifact { size: 7, sha256: Some(Digest::of("old")), ours: true });
+    let plan = plan(&now, &observed, &past(&before));
+    assert!(matches!(&plan.changes[0].causes[..], [Cause::Field { name, .. }] if name == "sha256"));
+    assert_eq!(lines(&plan), ["#1 fetch artifact/qwen3"]);
+}
+
+#[test]
+fn a_fingerprint_of_another_stack_in_our_place_is_refused() {
+    let alpha = server(Kind::Unit, "alpha", 8000, 1);
+    let mut theirs = found(&alpha, Phase::Running);
+    let fingerprint = Fingerprint::of(&alpha.fields());
+    theirs.definition = Some(Claim { stack: "another".to_owned(), fingerprint, intact: true });
+    let mut observed = Observed::default();
+    see(&mut observed, &alpha, Found::Run(Box::new(theirs)));
+    let plan = plan(&stack([alpha], Policy::default()), &observed, &Past::default());
+    assert_eq!(plan.refusals[0].kind, RefusalKind::NotOurs);
+    assert!(plan.is_empty());
+}
