@@ -167,6 +167,7 @@ fn found_process(process: &ProcessState) -> FoundRun {
         running: process.running_fingerprint.clone().or_else(|| process.pid.map(|_| launch.fingerprint.clone())),
         identity: process.identity.clone(),
         restarts: process.restarts,
+        memory: process.pid.and_then(proc::memory),
         why,
         ..FoundRun::stopped()
     }

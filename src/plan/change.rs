@@ -133,6 +133,8 @@ pub struct Change {
     pub role: String,
     /// What happens to it.
     pub verb: Verb,
+    /// What it is, where its name does not say: what is installed, where a file comes from or goes to.
+    pub detail: Option<String>,
     /// Why, down to the field.
     pub causes: Vec<Cause>,
     /// What it means.

@@ -131,6 +131,14 @@ pub fn unit_of(pid: u32) -> Option<String> {
     names.filter_map(|name| name.strip_suffix(".service")).next_back().map(str::to_owned)
 }
 
+/// Returns the memory that the process takes, in bytes (`statm`, proc(5)).
+#[must_use]
+pub fn memory(pid: u32) -> Option<Bytes> {
+    let text = files::read_text(&file(pid, "statm"), LIMIT).ok()??;
+    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
+    Some(Bytes(pages * rustix::param::page_size() as u64))
+}
+
 /// Returns the command line of the process, its words parted by spaces.
 #[must_use]
 pub fn command(pid: u32) -> Option<String> {

@@ -146,7 +146,25 @@ fn made(desired: &Desired, resource: &Resource, causes: Vec<Cause>, consequence:
 }
 
 fn change(resource: &Resource, verb: Verb, causes: Vec<Cause>, consequence: Consequence) -> Change {
-    Change { on: resource.id.clone(), role: resource.role.clone(), verb, causes, consequence, left: false }
+    Change {
+        on: resource.id.clone(),
+        role: resource.role.clone(),
+        verb,
+        detail: detail(resource),
+        causes,
+        consequence,
+        left: false,
+    }
+}
+
+fn detail(resource: &Resource) -> Option<String> {
+    match &resource.spec {
+        Spec::Secret(secret) => Some(secret.path.display().to_string()),
+        Spec::Environment(environment) => Some(environment.requirements.join(" ")),
+        Spec::Artifact(artifact) => Some(artifact.origin.clone()),
+        Spec::File(file) => Some(file.path.display().to_string()),
+        Spec::Run(_) => None,
+    }
 }
 
 fn artifact(
@@ -206,7 +224,10 @@ fn short(digest: &Digest) -> String {
 
 fn fetch(desired: &Desired, observed: &Observed, resource: &Resource, causes: Vec<Cause>) -> Verdict {
     let size = observed.download_sizes.get(&resource.id).copied().map(Bytes);
-    made(desired, resource, causes, Consequence { download: Some(size), ..Consequence::of(Disruption::None) })
+    // What a command does to make a file is its own affair.
+    let made_here = matches!(&resource.spec, Spec::Artifact(Artifact { source: ArtifactSource::Command { .. }, .. }));
+    let download = (!made_here).then_some(size);
+    made(desired, resource, causes, Consequence { download, ..Consequence::of(Disruption::None) })
 }
 
 fn file(desired: &Desired, past: &Past, resource: &Resource, spec: &FileSpec, found: Option<&Found>) -> Verdict {
@@ -294,6 +315,7 @@ fn undeclared(desired: &Desired, seen: &Seen, ours: Ours) -> Difference {
     let change = Change {
         on: ours.id().clone(),
         role: role_of(ours.id()),
+        detail: None,
         verb: Verb::Remove,
         causes: vec![Cause::Undeclared],
         consequence: Consequence::of(disruption),
