@@ -66,7 +66,11 @@ pub(super) async fn await_healthy(scene: Scene<'_>, action: &Action, resource: &
             failure.hint = Some("if it only needs longer, raise `health.timeout` in the manifest".to_owned());
             return Err(failure);
         }
-        let note = health.to_string();
+        let note = match &health {
+            // While it starts, that is to be expected.
+            Health::Unreachable { why } => format!("no answer yet: {why}"),
+            other => other.to_string(),
+        };
         if note != told {
             let step = action.to_string();
             (scene.report)(Event::Progress { step, done: None, total: None, note: Some(note.clone()) });

@@ -53,6 +53,7 @@ pub(super) async fn wish(loaded: &Loaded) -> Result<Wish, Problem> {
         manifest_text: text.clone(),
         origin: None,
         desired,
+        leftover: Vec::new(),
     })
 }
 

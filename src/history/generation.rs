@@ -1,7 +1,7 @@
 //! One applied wish and how it ended, as plain data.
 
 use crate::desired::Desired;
-use crate::resource::{Digest, ResourceId, Seconds};
+use crate::resource::{Digest, Resource, ResourceId, Seconds};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -23,6 +23,9 @@ pub struct Wish {
     pub origin: Option<String>,
     /// Everything rendered.
     pub desired: Desired,
+    /// What earlier generations made, is still there, and is not part of this wish.
+    #[serde(default)]
+    pub leftover: Vec<Resource>,
 }
 
 /// How an apply ended.

@@ -20,8 +20,9 @@ pub use generation::{Ending, Generation, Outcome, StepOutcome, StepResult, Wish}
 pub use lock::{Lock, Occupant};
 
 use crate::plan::Past;
-use crate::resource::{Kind, ResourceId};
+use crate::resource::{Kind, Resource, ResourceId};
 use crate::systems::{Hint, files};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The version of the files' layout. A file of a later version is refused, never guessed at.
@@ -29,6 +30,21 @@ const SCHEMA: u32 = 1;
 
 /// How many committed generations stay ready to go back to without the network.
 const KEPT: usize = 3;
+
+/// Of how many generations the times that servers took to start are looked up.
+const RECENT: usize = 8;
+
+/// How many generations stay on record.
+const LISTED: usize = 100;
+
+/// What earlier generations left to know.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    /// For the planner.
+    pub past: Past,
+    /// Everything that any generation may have made, with its place: a superset of what there is.
+    pub inventory: Vec<Resource>,
+}
 
 /// What went wrong with the records on disk.
 #[derive(Debug, thiserror::Error)]
@@ -175,36 +191,60 @@ impl History {
     }
 
     /// Gathers what a planner has to know of earlier generations.
-    pub fn past(&self) -> Result<Past, Error> {
+    ///
+    /// However long the history is, only the last generation and the few that one can go back to are read: each wish
+    /// carries on what its forerunners left behind.
+    pub fn memory(&self) -> Result<Memory, Error> {
         let current = self.current()?;
-        let generations = self.all()?;
+        let numbers = self.numbers()?;
         let mut past = Past::default();
-        for generation in &generations {
-            past.learn(&generation.wish.desired);
-            if let Some(outcome) = &generation.outcome {
-                past.start_times.extend(outcome.start_times.iter().map(|(id, time)| (id.clone(), *time)));
+        let mut inventory: BTreeMap<ResourceId, Resource> = BTreeMap::new();
+        let mut good = 0;
+        for (age, number) in numbers.iter().rev().enumerate() {
+            let outcome: Option<Outcome> = seal::read(&self.generation(*number).join("outcome"))?;
+            if age < RECENT {
+                let times = outcome.iter().flat_map(|outcome| &outcome.start_times);
+                for (id, time) in times {
+                    past.start_times.entry(id.clone()).or_insert(*time);
+                }
+            }
+            let committed = outcome.is_some_and(|outcome| outcome.ending == Ending::Committed);
+            let is_good = committed && good < KEPT;
+            if age > 0 && !is_good && Some(*number) != current {
+                continue;
+            }
+            let Some(wish) = seal::read::<Wish>(&self.generation(*number).join("wish"))? else { continue };
+            good += usize::from(is_good);
+            if is_good {
+                let ids = wish.desired.resources.keys();
+                past.keep.extend(ids.filter(|id| matches!(id.kind, Kind::Artifact | Kind::Environment)).cloned());
+            }
+            if Some(*number) == current {
+                let resources = wish.desired.resources.values();
+                past.committed = resources.map(|resource| (resource.id.clone(), resource.fields())).collect();
+            }
+            // The newest word on a resource is the one that counts.
+            for resource in wish.desired.resources.into_values().chain(wish.leftover) {
+                inventory.entry(resource.id.clone()).or_insert(resource);
+            }
+            if good == KEPT && current.is_none_or(|current| *number <= current) && age >= RECENT {
+                break;
             }
         }
-        let committed = generations.iter().rev().filter(|generation| generation.is_committed());
-        for generation in committed.take(KEPT) {
-            let ids = generation.wish.desired.resources.keys();
-            past.keep.extend(ids.filter(|id| matches!(id.kind, Kind::Artifact | Kind::Environment)).cloned());
-        }
-        if let Some(good) = generations.iter().find(|generation| Some(generation.number) == current) {
-            let resources = good.wish.desired.resources.values();
-            past.committed = resources.map(|resource| (resource.id.clone(), resource.fields())).collect();
-        }
-        Ok(past)
+        let inventory: Vec<Resource> = inventory.into_values().collect();
+        past.learn(&inventory);
+        Ok(Memory { past, inventory })
     }
 
-    /// Returns the names and places of everything that any generation may have made: a superset of what there is.
-    pub fn inventory(&self) -> Result<Vec<crate::resource::Resource>, Error> {
-        let mut all: std::collections::BTreeMap<ResourceId, crate::resource::Resource> =
-            std::collections::BTreeMap::new();
-        for generation in self.all()? {
-            all.extend(generation.wish.desired.resources);
+    /// Removes the records of generations that are too old to be of use, oldest first.
+    pub fn trim(&self) -> Result<(), Error> {
+        let current = self.current()?;
+        let numbers = self.numbers()?;
+        let old = numbers.len().saturating_sub(LISTED);
+        for number in numbers.iter().take(old).filter(|number| Some(**number) != current) {
+            files::remove_folder(&self.generation(*number))?;
         }
-        Ok(all.into_values().collect())
+        Ok(())
     }
 
     fn generation(&self, number: u64) -> PathBuf {

@@ -18,7 +18,7 @@ pub use step::{Action, Phase, Step, StepId};
 
 use crate::desired::Desired;
 use crate::observed::Observed;
-use crate::resource::{Fields, ResourceId, Seconds};
+use crate::resource::{Fields, Resource, ResourceId, Seconds};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,9 +40,9 @@ pub struct Past {
 }
 
 impl Past {
-    /// Takes note of a generation's resources; later calls win over earlier ones.
-    pub fn learn(&mut self, desired: &Desired) {
-        for resource in desired.resources.values() {
+    /// Takes note of what there may be of earlier generations.
+    pub fn learn<'a>(&mut self, resources: impl IntoIterator<Item = &'a Resource>) {
+        for resource in resources {
             self.needs.insert(resource.id.clone(), resource.needs.clone());
             if let Some(run) = resource.run() {
                 self.ports.insert(resource.id.clone(), run.ports.clone());

@@ -328,6 +328,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a file is made to look old")]
     fn only_old_litter_is_swept() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("file");

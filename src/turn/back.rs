@@ -6,7 +6,7 @@
 use super::{Stack, started};
 use crate::apply::{Event, Failure, Report, Scene, Walk, gate, walk};
 use crate::desired::{Desired, Drift, Policy};
-use crate::history;
+use crate::history::{self, Memory};
 use crate::observe::{Depth, observe};
 use crate::plan::{Phase, plan};
 use crate::resource::{Kind, Resource};
@@ -27,8 +27,7 @@ pub(super) async fn go_back(stack: &Stack, report: &Report<'_>) -> Result<Back, 
         .map_or_else(|| Desired::nothing(stack.name.clone(), Policy::default()), |generation| generation.wish.desired);
     // Whatever the policy says of drift and pruning, the way back is whole.
     desired.policy = Policy { drift: Drift::Correct, prune: true, ..desired.policy };
-    let mut inventory = stack.history.inventory()?;
-    let mut past = stack.history.past()?;
+    let Memory { mut past, mut inventory } = stack.history.memory()?;
     let kept = |resource: &&Resource| matches!(resource.id.kind, Kind::Artifact | Kind::Environment);
     past.keep.extend(inventory.iter().filter(kept).map(|resource| resource.id.clone()));
     let observed = observe(&stack.systems, &desired, &inventory, Depth::State).await;

@@ -7,11 +7,11 @@ mod back;
 
 use crate::apply::{Event, Failure, Report, Scene, Walk, gate, walk};
 use crate::desired::{Desired, Places};
-use crate::history::{self, Ending, History, Outcome, StepOutcome, Wish};
+use crate::history::{self, Ending, History, Memory, Outcome, StepOutcome, Wish};
 use crate::observe::{Depth, observe};
-use crate::observed::{Observed, Phase as Running};
+use crate::observed::{Observed, Phase as Running, Seen};
 use crate::plan::{Action, Past, Phase, Plan, plan};
-use crate::resource::{Fingerprint, Health, Piece, ResourceId, SecretReference, Spec};
+use crate::resource::{Fingerprint, Health, Piece, Resource, ResourceId, SecretReference, Spec};
 use crate::systems::{Systems, clock, http, process, secrets};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -49,7 +49,7 @@ pub struct Prepared {
     pub past: Past,
     /// The way there.
     pub plan: Plan,
-    inventory: Vec<crate::resource::Resource>,
+    inventory: Vec<Resource>,
 }
 
 /// What may be chosen about a turn.
@@ -78,8 +78,7 @@ pub struct Finished {
 
 /// Observes and plans. Writes nothing.
 pub async fn prepare(stack: &Stack, wish: Wish, depth: Depth, choices: Choices) -> Result<Prepared, history::Error> {
-    let inventory = stack.history.inventory()?;
-    let mut past = stack.history.past()?;
+    let Memory { mut past, inventory } = stack.history.memory()?;
     if choices.purge {
         past.keep.clear();
     }
@@ -96,7 +95,8 @@ pub async fn execute(
     report: &Report<'_>,
     cancel: &CancellationToken,
 ) -> Result<Finished, history::Error> {
-    let Prepared { wish, observed, past, plan, inventory } = prepared;
+    let Prepared { mut wish, observed, past, plan, inventory } = prepared;
+    wish.leftover = leftover(&wish.desired, &observed, &inventory);
     let number = stack.history.begin(&wish)?;
     let tolerated = unhealthy_before(&wish.desired, &observed, &past);
 
@@ -138,7 +138,16 @@ pub async fn execute(
     let mut back = back::Back::default();
     back.walk.failures.clone_from(&cleared.failures);
     walked.steps.extend(cleared.steps);
-    finish(stack, number, Ending::Committed, walked, back)
+    let finished = finish(stack, number, Ending::Committed, walked, back)?;
+    stack.history.trim()?;
+    Ok(finished)
+}
+
+/// Returns what earlier generations made, is not known to be gone, and is not part of this wish.
+fn leftover(desired: &Desired, observed: &Observed, inventory: &[Resource]) -> Vec<Resource> {
+    let there = |resource: &&Resource| !matches!(observed.things.get(&resource.id), None | Some(Seen::Absent));
+    let other = |resource: &&Resource| !desired.resources.contains_key(&resource.id);
+    inventory.iter().filter(there).filter(other).cloned().collect()
 }
 
 fn finish(

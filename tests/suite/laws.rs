@@ -245,7 +245,7 @@ proptest! {
             let plan = plan(desired, &observed, &past);
             prop_assert_eq!(&plan.refusals, &[]);
             observed = foresee_all(desired, &observed, &plan);
-            past.learn(desired);
+            past.learn(desired.resources.values());
             past.committed = committed(desired);
             ends.push(in_the_end(desired, managed(desired, observed.clone())));
         }

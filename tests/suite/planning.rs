@@ -81,7 +81,7 @@ fn running<'a>(resources: impl IntoIterator<Item = &'a Resource>) -> Observed {
 fn past(desired: &Desired) -> Past {
     let committed = desired.resources.iter().map(|(id, resource)| (id.clone(), resource.fields())).collect();
     let mut past = Past { committed, ..Past::default() };
-    past.learn(desired);
+    past.learn(desired.resources.values());
     past
 }
 

@@ -39,9 +39,10 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         manifest_text: String::new(),
         origin: Some("down".to_owned()),
         desired: Desired::nothing(stack.name.clone(), policy),
+        leftover: Vec::new(),
     };
     let choices = Choices { purge: arguments.purge, ..Choices::default() };
-    let inventory = stack.history.inventory()?;
+    let inventory = stack.history.memory()?.inventory;
     let prepared = prepare(&stack, wish, Depth::State, choices).await?;
     let exit = carry_out(&stack, prepared, choices, &Manner { yes: arguments.yes, json: arguments.json }).await?;
     if exit != Exit::Done {

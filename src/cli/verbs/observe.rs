@@ -15,7 +15,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let loaded = load::manifest(&arguments.manifest)?;
     let wish = load::wish(&loaded).await?;
     let stack = load::stack(&loaded.manifest.stack.value, &loaded.places)?;
-    let inventory = stack.history.inventory()?;
+    let inventory = stack.history.memory()?.inventory;
     print_json(&observe(&stack.systems, &wish.desired, &inventory, Depth::Health).await)?;
     Ok(Exit::Done)
 }

@@ -100,7 +100,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let stack = load::stack(&loaded.manifest.stack.value, &loaded.places)?;
     tell_occupant(&stack);
     let plan = if let Some(path) = &arguments.observed {
-        plan(&wish.desired, &recorded(path)?, &stack.history.past()?)
+        plan(&wish.desired, &recorded(path)?, &stack.history.memory()?.past)
     } else {
         let prepared = prepare(&stack, wish, Depth::State, Choices::default()).await?;
         if let Some(path) = &arguments.output {

@@ -28,8 +28,9 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let mut desired = good.map_or_else(nothing, |good| good.wish.desired);
     // All of it is shown, whatever is to be done about it.
     desired.policy = Policy { drift: Drift::Correct, prune: true, ..desired.policy };
-    let observed = observe(&stack.systems, &desired, &stack.history.inventory()?, Depth::Health).await;
-    let plan = plan(&desired, &observed, &stack.history.past()?);
+    let memory = stack.history.memory()?;
+    let observed = observe(&stack.systems, &desired, &memory.inventory, Depth::Health).await;
+    let plan = plan(&desired, &observed, &memory.past);
     let status = status(&desired, &observed, plan.clone(), number, changing);
     if arguments.json {
         print_json(&status)?;

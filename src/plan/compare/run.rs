@@ -31,7 +31,10 @@ pub(super) fn run(desired: &Desired, past: &Past, resource: &Resource, spec: &Ru
     }
     let write = !causes.is_empty();
     let go = if found.is_up() {
-        let older = found.phase == Phase::Running && found.running.as_ref() != Some(&wanted);
+        let older = match &found.running {
+            Some(running) => *running != wanted,
+            None => found.phase == Phase::Running,
+        };
         // What runs otherwise than it should may hold a port or memory that another was promised: it is never left.
         if older && causes.iter().all(|cause| matches!(cause, Cause::Drift(_))) {
             let older = "it still runs as it was before its definition changed".to_owned();

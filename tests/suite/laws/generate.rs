@@ -341,7 +341,7 @@ fn scenario(
             let before = wish.desired(&policy);
             let now = wish.edited(&edits).desired(&policy);
             let mut past = Past { committed: committed(&before), ..Past::default() };
-            past.learn(&before);
+            past.learn(before.resources.values());
             let lasting = before.resources.keys().filter(|id| matches!(id.kind, Kind::Environment | Kind::Artifact));
             past.keep = lasting.zip(&kept).filter(|(_, kept)| **kept).map(|(id, _)| id.clone()).collect();
             let observed = Observed::default();
@@ -370,7 +370,7 @@ impl Scenario {
     /// Returns the past once `now` is the good generation.
     pub(crate) fn committed_past(&self) -> Past {
         let mut past = Past { committed: committed(&self.now), ..self.past.clone() };
-        past.learn(&self.now);
+        past.learn(self.now.resources.values());
         past
     }
 
