@@ -1,0 +1,253 @@
+//! The architecture, as far as it can be read from the sources: which module uses which, where each outside crate is at
+//! home, and what is deliberately absent above the line.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The largest source file, in lines.
+const LARGEST: usize = 600;
+
+/// The line in `lib.rs` that parts values from the world.
+const LINE: &str = "// ---- above: values";
+
+/// Each outside crate that has a home, and the paths under `src/` where it may be named.
+const HOMES: &[(&str, &[&str])] = &[
+    ("annotate_snippets", &["manifest/report.rs"]),
+    ("anstream", &["cli/"]),
+    ("anstyle", &["cli/"]),
+    ("clap", &["cli/"]),
+    ("clap_complete", &["cli/"]),
+    ("indicatif", &["cli/"]),
+    ("jiff", &["systems/clock.rs"]),
+    ("reqwest", &["systems/http.rs", "systems/downloads.rs"]),
+    ("rustix", &["systems/"]),
+    ("rustls", &["systems/http.rs", "systems/downloads.rs"]),
+    ("schemars", &["manifest/"]),
+    ("serde_saphyr", &["manifest/yaml.rs", "render/yaml.rs"]),
+    ("similar", &["cli/"]),
+    ("tempfile", &["systems/"]),
+    ("zbus", &["systems/systemd/"]),
+];
+
+/// What never stands above the line: input and output, the environment, clocks, and waiting.
+const IMPURE: &[&str] = &[
+    "std::fs",
+    "std::env",
+    "std::net",
+    "std::io",
+    "std::process",
+    "std::thread",
+    "Instant",
+    "SystemTime",
+    "async",
+    "tokio",
+    "futures_util",
+];
+
+/// Crates that are given up or unsafe to parse strangers' files with.
+const BANNED: &[&str] = &["serde_yaml", "serde_yml", "yaml-rust"];
+
+struct Source {
+    /// The path under `src/`.
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// Returns the module that the file belongs to: the first part of its path.
+    fn module(&self) -> &str {
+        self.path.split('/').next().unwrap_or_default().trim_end_matches(".rs")
+    }
+
+    /// Returns the lines that are code and not tests, with their numbers.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        let lines = self.text.lines().enumerate().take_while(|(_, line)| !line.starts_with("#[cfg(test)]"));
+        lines.filter(|(_, line)| !line.trim_start().starts_with("//")).map(|(index, line)| (index + 1, line))
+    }
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut folders = vec![root.clone()];
+    let mut sources = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("the sources can be listed") {
+            let path: PathBuf = entry.expect("an entry can be read").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).expect("a source can be read");
+                let path = path.strip_prefix(&root).expect("it lies under the root").display().to_string();
+                sources.push(Source { path, text });
+            }
+        }
+    }
+    sources.sort_by(|one, other| one.path.cmp(&other.path));
+    assert!(sources.len() > 50, "only {} sources were found", sources.len());
+    sources
+}
+
+/// Returns the modules in the order of `lib.rs`, and how many of them stand above the line.
+fn modules() -> (Vec<String>, usize) {
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lib.rs")).expect("lib.rs can be read");
+    let (above, below) = text.split_once(LINE).expect("lib.rs has the line");
+    let names = |part: &str| -> Vec<String> {
+        let declared = part.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+        declared.map(str::to_owned).collect()
+    };
+    let mut modules = names(above);
+    let pure = modules.len();
+    modules.extend(names(below));
+    (modules, pure)
+}
+
+/// Returns whether `word` stands in `line` as a whole word or path.
+fn says(line: &str, word: &str) -> bool {
+    let part = |c: char| c.is_alphanumeric() || c == '_';
+    line.match_indices(word)
+        .any(|(start, _)| !line[..start].ends_with(part) && !line[start + word.len()..].starts_with(part))
+}
+
+/// Returns whether a line names an outside crate: in a path, or in an attribute, or by importing it.
+fn names_crate(line: &str, name: &str) -> bool {
+    let imported = line.trim_start().trim_start_matches("pub ").starts_with("use ");
+    line.match_indices(name).any(|(start, _)| {
+        let (before, after) = (&line[..start], &line[start + name.len()..]);
+        // What stands behind another path is somebody else's.
+        let begins = !before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
+        let alone = !after.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+        begins && alone && (after.starts_with("::") || (imported && before.trim_end().ends_with("use")))
+    })
+}
+
+/// Returns the modules of this package that a line names: `crate::X`, `crate::{X, Y::Z}`.
+fn used(line: &str) -> Vec<String> {
+    let word = |text: &str| -> String { text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect() };
+    line.match_indices("crate::")
+        .flat_map(|(start, found)| {
+            let rest = &line[start + found.len()..];
+            match rest.strip_prefix('{') {
+                None => vec![word(rest)],
+                Some(list) => {
+                    // Only names at the first level of the braces are modules.
+                    let mut depth = 0_i32;
+                    let flat: String = list
+                        .chars()
+                        .filter(|c| {
+                            depth += i32::from(*c == '{') - i32::from(*c == '}');
+                            depth == 0
+                        })
+                        .collect();
+                    flat.split(',').map(|name| word(name.trim())).collect()
+                }
+            }
+        })
+        .collect()
+}
+
+fn check(problems: &[String]) {
+    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
+}
+
+#[test]
+fn a_module_uses_only_modules_above_it() {
+    let (modules, _) = modules();
+    let place = |name: &str| modules.iter().position(|module| module == name);
+    let mut problems = Vec::new();
+    let mut seen = BTreeSet::new();
+    for source in sources().iter().filter(|source| !matches!(source.path.as_str(), "lib.rs" | "main.rs")) {
+        let own = place(source.module()).unwrap_or_else(|| panic!("{} is in no module of lib.rs", source.path));
+        seen.insert(own);
+        for (number, line) in source.code() {
+            for name in used(line) {
+                if place(&name).is_some_and(|place| place > own) {
+                    problems.push(format!("src/{}:{number} uses `{name}`, which is below it", source.path));
+                }
+            }
+        }
+    }
+    assert_eq!(seen.len(), modules.len(), "every module of lib.rs has sources");
+    check(&problems);
+}
+
+#[test]
+fn an_outside_crate_stays_at_home() {
+    let mut problems = Vec::new();
+    let mut seen = BTreeSet::new();
+    for source in sources() {
+        for (number, line) in source.code() {
+            for (name, homes) in HOMES.iter().filter(|(name, _)| names_crate(line, name)) {
+                seen.insert(*name);
+                if !homes.iter().any(|home| source.path.starts_with(home)) {
+                    problems.push(format!("src/{}:{number} names `{name}`, whose home is {homes:?}", source.path));
+                }
+            }
+        }
+    }
+    for (name, _) in HOMES.iter().filter(|(name, _)| !seen.contains(name)) {
+        problems.push(format!("`{name}` is used nowhere: take it out"));
+    }
+    check(&problems);
+}
+
+#[test]
+fn above_the_line_there_are_only_values() {
+    let (modules, pure) = modules();
+    let mut problems = Vec::new();
+    for source in sources().iter().filter(|source| modules[..pure].iter().any(|module| module == source.module())) {
+        for (number, line) in source.code() {
+            for word in IMPURE.iter().filter(|word| says(line, word)) {
+                problems.push(format!("src/{}:{number} says `{word}`", source.path));
+            }
+        }
+    }
+    check(&problems);
+}
+
+#[test]
+fn every_file_opens_with_what_it_owns_and_is_short() {
+    let mut problems = Vec::new();
+    for source in sources() {
+        if !source.text.starts_with("//! ") {
+            problems.push(format!("src/{} does not open with `//!`", source.path));
+        }
+        let lines = source.text.lines().count();
+        if lines > LARGEST {
+            problems.push(format!("src/{} has {lines} lines, and {LARGEST} is the most", source.path));
+        }
+    }
+    check(&problems);
+}
+
+#[test]
+fn a_lint_is_expected_with_a_reason_and_never_allowed() {
+    let mut problems = Vec::new();
+    for source in sources() {
+        let attributes: Vec<&str> = source.text.split("#[").chain(source.text.split("#![")).skip(1).collect();
+        for attribute in attributes {
+            let whole = attribute.split(")]").next().unwrap_or_default();
+            if whole.starts_with("allow(") || (whole.starts_with("expect(") && !whole.contains("reason")) {
+                problems.push(format!("src/{}: #[{whole})]", source.path));
+            }
+        }
+    }
+    check(&problems);
+}
+
+#[test]
+fn banned_crates_are_nowhere_in_the_lock_file() {
+    let lock = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock")).expect("Cargo.lock can be read");
+    assert!(lock.contains("name = \"serde-saphyr\""), "this is the lock file of this package");
+    let banned = BANNED.iter().filter(|name| lock.contains(&format!("name = \"{name}\"")));
+    check(&banned.map(|name| format!("`{name}` is in Cargo.lock")).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_reader_of_sources_sees_what_it_must() {
+    assert_eq!(used("use crate::{plan::{self, text}, desired};"), ["plan", "desired"]);
+    assert_eq!(used("    crate::resource::Note::error(crate::cli::X)"), ["resource", "cli"]);
+    assert!(names_crate("use zbus::proxy;", "zbus") && names_crate("#[zbus::proxy]", "zbus"));
+    assert!(!names_crate("use clap_complete::Shell;", "clap") && !names_crate("let similar = 1;", "similar"));
+    assert!(says("pub async fn run()", "async") && !says("asynchronous", "async"));
+}
