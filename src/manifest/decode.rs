@@ -19,6 +19,13 @@ use std::ops::Range;
 /// At most this many problems are told at once.
 const MOST: usize = 100;
 
+/// What every manifest must say.
+const REQUIRED: [&str; 2] = ["version", "stack"];
+
+fn lacks(tree: &Node, field: &str) -> bool {
+    tree.field(field).is_none()
+}
+
 /// Decodes a manifest as far as it goes.
 pub(super) fn decode(text: &str, tree: &Node) -> (Option<Manifest>, Vec<Note>) {
     let findings = RefCell::new(Findings::default());
@@ -38,8 +45,15 @@ pub(super) fn decode(text: &str, tree: &Node) -> (Option<Manifest>, Vec<Note>) {
                 if !silent {
                     findings.add(text, &error);
                 }
-                // The root cannot be left out.
-                if path.is_empty() || !findings.left_out.insert(path) {
+                // The root cannot be left out; what else it lacks is told at least.
+                if path.is_empty() {
+                    for field in REQUIRED.iter().filter(|field| error.missing.is_some() && lacks(tree, field)) {
+                        let missing: Error = de::Error::missing_field(field);
+                        findings.add(text, &missing);
+                    }
+                    break;
+                }
+                if !findings.left_out.insert(path) {
                     break;
                 }
             }
@@ -100,11 +114,30 @@ impl de::Error for Error {
         let text = message.to_string();
         let (message, hint) =
             text.split_once('\n').map_or((text.as_str(), None), |(message, hint)| (message, Some(hint)));
-        Self { hint: hint.map(str::to_owned), ..Self::new("bad-value", message.to_owned()) }
+        // What may be a secret must be known as one, to be masked.
+        let code = if message == super::values::SECRET_IN_CLEAR { "secret-in-clear" } else { "bad-value" };
+        Self { hint: hint.map(str::to_owned), ..Self::new(code, message.to_owned()) }
     }
 
     fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::new("wrong-type", format!("expected {expected}, found {}", kind(&found)))
+        let expected = wanted(&expected.to_string());
+        // A whole number that no whole number's type can hold comes as one with a fraction.
+        if matches!(found, de::Unexpected::Float(number) if number.fract() == 0.0 && number.abs() >= 1e15) {
+            return Self::new("wrong-type", format!("expected {expected}, and this number is too large"));
+        }
+        let quoted = expected == "a text" && matches!(found, de::Unexpected::Bool(_));
+        let hint = quoted.then(|| "put it in quotes: YAML reads it as a boolean".to_owned());
+        Self { hint, ..Self::new("wrong-type", format!("expected {expected}, found {}", kind(&found))) }
+    }
+
+    fn invalid_value(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        let expected = wanted(&expected.to_string());
+        match found {
+            de::Unexpected::Signed(number) => {
+                Self::new("bad-value", format!("expected {expected} from 0 on, found {number}"))
+            }
+            found => Self::new("bad-value", format!("expected {expected}, found {}", kind(&found))),
+        }
     }
 
     fn missing_field(field: &'static str) -> Self {
@@ -115,6 +148,20 @@ impl de::Error for Error {
         let hint = suggest::hint(variant, known, "it may be");
         Self { hint, ..Self::new("unknown-word", format!("`{variant}` is not known here")) }
     }
+}
+
+/// Puts the name of a type of Rust's into the words of somebody who writes a manifest.
+fn wanted(expected: &str) -> String {
+    let words = match expected {
+        "a string" => "a text",
+        "a sequence" => "a list",
+        "a map" => "a mapping",
+        "f32" | "f64" => "a number",
+        name if name.starts_with("struct ") => "a mapping",
+        name if name.starts_with(['u', 'i']) && name[1..].parse::<u8>().is_ok() => "a whole number",
+        other => other,
+    };
+    words.to_owned()
 }
 
 fn kind(found: &de::Unexpected<'_>) -> &'static str {
@@ -221,6 +268,8 @@ impl<'a> Deserializer<'a> for Decoder<'a> {
             Value::Map(entries) => entries,
             // A section with nothing in it.
             Value::Null => &[],
+            // A list is not taken for a mapping without its keys.
+            Value::List(_) => return Err(self.placed(de::Error::invalid_type(de::Unexpected::Seq, &visitor))),
             _ => return self.deserialize_any(visitor),
         };
         let map = Map { decoder: self.clone(), entries, next: 0, known: Some(fields) };

@@ -1,7 +1,9 @@
 //! Notes as text that points into the manifest, in the form that compilers made familiar.
 
+use super::suggest::looks_secret;
 use crate::resource::{Note, Place};
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use std::ops::Range;
 
 /// Returns the notes as text, each with the lines that it is about.
 #[must_use]
@@ -47,15 +49,43 @@ fn wrapped(hint: &str) -> String {
     lines.join("\n")
 }
 
-/// Covers what may be a secret, so that a report can be shown to others.
+/// Covers what may be a secret, so that a report can be shown to others. Every character becomes as many stars as it has
+/// bytes, so that places stay what they are.
 fn mask(text: &str, notes: &[Note]) -> String {
-    let mut masked = text.to_owned();
-    for note in notes.iter().filter(|note| note.message.contains("in clear")) {
-        let Some(place) = &note.place else { continue };
-        if masked.get(place.span.clone()).is_some_and(|secret| !secret.contains('\n')) {
-            let stars = "*".repeat(place.span.len());
-            masked.replace_range(place.span.clone(), &stars);
+    let mut covered: Vec<Range<usize>> = secret_values(text);
+    let clear = notes.iter().filter(|note| note.code == "secret-in-clear");
+    let spans = clear.filter_map(|note| Some(note.place.as_ref()?.span.clone()));
+    // Of a list, the place is its key.
+    covered.extend(spans.filter(|span| !text.get(span.end..).is_some_and(|rest| rest.starts_with(':'))));
+    let stars = |(index, c): (usize, char)| {
+        let cover = !c.is_whitespace() && covered.iter().any(|span| span.contains(&index));
+        if cover { "*".repeat(c.len_utf8()) } else { c.to_string() }
+    };
+    if covered.is_empty() { text.to_owned() } else { text.char_indices().map(stars).collect() }
+}
+
+/// Finds what stands behind keys that look like a secret's, line by line: a file that cannot be parsed has secrets too.
+fn secret_values(text: &str) -> Vec<Range<usize>> {
+    let mut spans = Vec::new();
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        for (colon, _) in line.match_indices(": ") {
+            let key = line[..colon].trim_end_matches(['"', '\'']);
+            let key = key.rsplit(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+            let value = line[colon + 1..].trim_start();
+            // A reference to a secret, or a text that begins on the next line.
+            if !looks_secret(key) || value.starts_with(['{', '|', '>', '#']) {
+                continue;
+            }
+            let begin = line.len() - value.len();
+            let end = match value.chars().next() {
+                Some(quote @ ('"' | '\'')) => value[1..].find(quote).map_or(value.len(), |end| end + 2),
+                Some('[') => value.find(']').map_or(value.len(), |end| end + 1),
+                _ => value.find([',', '}']).unwrap_or(value.len()),
+            };
+            spans.push(start + begin..start + begin + end);
         }
+        start += line.len();
     }
-    masked
+    spans
 }

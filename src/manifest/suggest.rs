@@ -1,8 +1,10 @@
-//! "Did you mean": the known word nearest to one that is not known.
+//! What a word may be: the known word nearest to one that is not known, or the name of a secret.
 
 /// Returns the nearest of `known`, if it is near enough to be what was meant.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let allowed = (word.chars().count() / 3).clamp(1, 3);
+    let letters = word.chars().count();
+    // One letter is as near to any other as to the next.
+    let allowed = (letters / 3).clamp(1, 3).min(letters.saturating_sub(1));
     known
         .into_iter()
         .map(|candidate| (distance(word, candidate), candidate))
@@ -18,6 +20,14 @@ pub(super) fn hint(word: &str, known: &[&str], what: &str) -> Option<String> {
     }
     let listed: Vec<String> = known.iter().map(|known| format!("`{known}`")).collect();
     (!listed.is_empty()).then(|| format!("{what}: {}", listed.join(", ")))
+}
+
+/// Returns whether a name is one that secrets have.
+pub(super) fn looks_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    ["_KEY", "APIKEY", "TOKEN", "PASSWORD", "PASSWD", "SECRET", "CREDENTIALS"]
+        .iter()
+        .any(|ending| name.ends_with(ending))
 }
 
 /// Counts the letters to insert, drop, replace or swap with their neighbour, letters' case and `-`/`_` aside.

@@ -194,6 +194,9 @@ pub struct SecretSource {
     pub generate: bool,
 }
 
+/// What is said of a secret that stands in a manifest.
+pub(super) const SECRET_IN_CLEAR: &str = "a secret is written here in clear";
+
 const SECRET_HINT: &str = "write `{env: NAME}` or `{file: PATH}`: a secret never stands in a manifest";
 
 impl<'de> Deserialize<'de> for SecretSource {
@@ -207,7 +210,23 @@ impl<'de> Deserialize<'de> for SecretSource {
             }
 
             fn visit_str<E: de::Error>(self, _: &str) -> Result<SecretSource, E> {
-                Err(E::custom(format!("a secret is written here in clear\n{SECRET_HINT}")))
+                Err(E::custom(format!("{SECRET_IN_CLEAR}\n{SECRET_HINT}")))
+            }
+
+            fn visit_u64<E: de::Error>(self, _: u64) -> Result<SecretSource, E> {
+                self.visit_str("")
+            }
+
+            fn visit_i64<E: de::Error>(self, _: i64) -> Result<SecretSource, E> {
+                self.visit_str("")
+            }
+
+            fn visit_f64<E: de::Error>(self, _: f64) -> Result<SecretSource, E> {
+                self.visit_str("")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<SecretSource, A::Error> {
+                self.visit_str("")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SecretSource, A::Error> {

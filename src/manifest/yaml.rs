@@ -62,38 +62,53 @@ pub(super) fn parse(text: &str) -> Result<Option<Node>, Note> {
         Ok(Spanned { value: Raw(Value::Null), .. }) => Ok(None),
         Ok(spanned) => Ok(Some(node(spanned))),
         Err(error) => {
-            let span = error.location().map_or(0..0, |location| error_span(text, &location));
-            let message = error.without_snippet().to_string();
-            let message = message.lines().next().unwrap_or_default();
-            // The library ends its messages with the place, which the report shows anyway.
-            let message = message.split(" at line ").next().unwrap_or_default();
-            // It also advises on its own options, which are not the user's.
-            let message = message.split(", set ").next().unwrap_or_default().to_owned();
-            if message.contains("budget") || message.contains("recursion") {
-                let message = "the manifest has too many values, aliases or levels to be meant";
-                return Err(Note::error("too-complex", message).at(super::locate(text, "", span)));
-            }
+            let span = error.location().map_or(0..0, |location| place(text, &location));
+            let message = message(&error.without_snippet().to_string());
             Err(Note::error("yaml", message).at(super::locate(text, "", span)))
         }
     }
+}
+
+/// Puts the library's message into the words of somebody who writes a manifest.
+fn message(told: &str) -> String {
+    let told = told.lines().next().unwrap_or_default();
+    // It ends with the place, which the report shows anyway.
+    let told = told.split(" at line ").next().unwrap_or_default();
+    // It also advises on its own options, which are not the user's.
+    let told = told.split(", set ").next().unwrap_or_default();
+    if let Some(key) = told.strip_prefix("duplicate mapping key: ") {
+        return format!("the key `{key}` stands here a second time");
+    }
+    let known = [
+        ("budget breached: Depth", "this is nested too deeply"),
+        ("budget breached", "this holds, with its anchors spelled out, more than any stack needs"),
+        ("multiple YAML documents", "a second document begins here, and a manifest is one"),
+        ("recursive references", "an anchor cannot hold itself"),
+        ("alias references unknown anchor", "there is no anchor of this name"),
+        ("tabs disallowed", "a tab cannot indent: YAML wants spaces"),
+    ];
+    let known = known.iter().find(|(begin, _)| told.starts_with(begin));
+    known.map_or(told, |(_, words)| words).to_owned()
+}
+
+/// Returns the bytes of an error's place. The scanner's errors know only their line and column.
+fn place(text: &str, location: &Location) -> Range<usize> {
+    if location.span().byte_offset().is_some() {
+        return span(location);
+    }
+    let count = |number: u64| usize::try_from(number).unwrap_or_default().saturating_sub(1);
+    let before = count(location.line());
+    let start: usize = text.split_inclusive('\n').take(before).map(str::len).sum();
+    let rest = text[start..].lines().next().unwrap_or_default();
+    let column = rest.char_indices().nth(count(location.column())).map_or(rest.len(), |(index, _)| index);
+    let length = rest[column..].chars().next().map_or(0, char::len_utf8);
+    start + column..start + column + length
 }
 
 fn span(location: &Location) -> Range<usize> {
     let span = location.span();
     let start = usize::try_from(span.byte_offset().unwrap_or_default()).unwrap_or_default();
     start..start + usize::try_from(span.byte_len().unwrap_or_default()).unwrap_or_default()
-}
-
-/// Returns the bytes of an error's place: the scanner tells line and column alone.
-fn error_span(text: &str, location: &Location) -> Range<usize> {
-    if location.span().byte_offset().is_some() {
-        return span(location);
-    }
-    let number = |value: u64| usize::try_from(value).unwrap_or_default().saturating_sub(1);
-    let before: usize = text.split_inclusive('\n').take(number(location.line())).map(str::len).sum();
-    let line = text[before..].split('\n').next().unwrap_or_default();
-    let start = before + line.chars().take(number(location.column())).map(char::len_utf8).sum::<usize>();
-    start..start
 }
 
 fn node(spanned: Spanned<Raw>) -> Node {

@@ -20,9 +20,9 @@ fn gpus(checker: &mut Checker<'_>) {
             .collect();
         let sum = Bytes(claims.iter().map(|(_, claim)| claim.0).sum());
         if sum > budget.0 {
-            let who: Vec<String> = claims.iter().map(|(name, claim)| format!("{name} {claim}")).collect();
+            let who: Vec<String> = claims.iter().map(|(name, claim)| format!("`{name}` {claim}")).collect();
             let message = format!("GPU {} has {} to give, and {sum} are asked for", gpu.device.0, budget.0);
-            let note = Note::error("over-budget", message).hint(format!("lower one of {}", who.join(", ")));
+            let note = Note::error("over-budget", message).hint(format!("lower one of these: {}", who.join(", ")));
             checker.at(note, "machine.gpus", &budget.span);
         }
     }
@@ -46,9 +46,9 @@ fn host(checker: &mut Checker<'_>) {
     }
     let sum = Bytes(limits.iter().map(|(_, limit)| limit.0).sum());
     if sum > budget.0 {
-        let who: Vec<String> = limits.iter().map(|(name, limit)| format!("{name} {limit}")).collect();
+        let who: Vec<String> = limits.iter().map(|(name, limit)| format!("`{name}` {limit}")).collect();
         let message = format!("the stack may use {} of host memory, and its limits come to {sum}", budget.0);
-        let note = Note::error("over-budget", message).hint(format!("lower one of {}", who.join(", ")));
+        let note = Note::error("over-budget", message).hint(format!("lower one of these: {}", who.join(", ")));
         checker.at(note, "machine.memory", &budget.span);
     }
 }

@@ -10,7 +10,7 @@ mod ports;
 mod references;
 
 use super::types::Manifest;
-use super::yaml::Node;
+use super::yaml::{Node, Value};
 use crate::resource::Note;
 use std::ops::Range;
 
@@ -45,6 +45,22 @@ impl Checker<'_> {
         let section = self.tree.field(section);
         let node = section.and_then(|section| name.map_or(Some(section), |name| section.field(name)));
         node.is_some_and(|node| node.field(field).is_some())
+    }
+
+    /// Returns the place of the key at a path.
+    fn key(&self, path: &str) -> Option<Range<usize>> {
+        let mut node = self.tree;
+        let mut place = None;
+        for name in path.split('.') {
+            let (key, value) = node.entries().iter().find(|(key, _)| key.text == name)?;
+            (place, node) = (Some(key.span.clone()), value);
+        }
+        place
+    }
+
+    /// Returns whether a section is a mapping or is not there at all.
+    fn is_mapping(&self, section: &str) -> bool {
+        self.tree.field(section).is_none_or(|node| matches!(node.value, Value::Map(_) | Value::Null))
     }
 
     /// Returns every name under a section, whether or not what is under it could be decoded.

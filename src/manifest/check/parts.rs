@@ -2,6 +2,7 @@
 
 use super::Checker;
 use crate::manifest::common::{Common, RuntimeName};
+use crate::manifest::suggest::looks_secret;
 use crate::manifest::types::{CacheEngine, Engine};
 use crate::manifest::values::Source;
 use crate::resource::{Digest, Note};
@@ -19,7 +20,9 @@ pub(super) fn check(checker: &mut Checker<'_>) {
         let message = format!("`{}` cannot be a stack's name", manifest.stack.value);
         checker.at(Note::error("stack-name", message).hint(NAME_HINT), "stack", &manifest.stack.span);
     }
-    if manifest.providers.0.is_empty() && manifest.services.0.is_empty() && manifest.gateway.is_none() {
+    let sections = ["providers", "services"];
+    let declares = |section: &&str| !checker.is_mapping(section) || !checker.names(section).is_empty();
+    if !sections.iter().any(declares) && checker.tree.field("gateway").is_none() {
         checker.notes.push(
             Note::error("nothing-declared", "the manifest declares nothing that runs")
                 .hint("declare `providers` and `models`; `llamero schema` describes them"),
@@ -203,7 +206,8 @@ fn gateway(checker: &mut Checker<'_>) {
     runnable(checker, "gateway", gateway.common(), &gateway.span, true);
     if gateway.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::External) {
         let note = Note::error("runtime", "a gateway that somebody else runs cannot be given a configuration");
-        checker.at(note.hint("leave `gateway` out"), "gateway.runtime", &gateway.span);
+        let span = gateway.runtime.as_ref().map_or(&gateway.span, |runtime| &runtime.span);
+        checker.at(note.hint("leave `gateway` out"), "gateway.runtime", span);
     }
     if !checker.says("gateway", "master_key") {
         let note = Note::error("missing-field", "`master_key` is missing: LiteLLM does not start without one");
@@ -233,7 +237,9 @@ fn gateway(checker: &mut Checker<'_>) {
         if settings.0.pointer(pointer).is_some() {
             let key = pointer.trim_start_matches('/').replace('/', ".");
             let note = Note::error("clash", format!("llamero renders `{key}` itself"));
-            checker.at(note.hint(format!("say it under `{section}`")), "gateway.settings", &settings.span);
+            let path = format!("gateway.settings.{key}");
+            let span = checker.key(&path).unwrap_or_else(|| settings.span.clone());
+            checker.at(note.hint(format!("say it under `{section}`")), path, &span);
         }
     }
 }
@@ -245,8 +251,8 @@ fn runnable(checker: &mut Checker<'_>, path: &str, common: Common<'_>, span: &Ra
         let note = Note::error("missing-field", "`runtime` is missing");
         checker.at(note.hint("write `systemd`, `process` (needs nothing), `docker` or `external`"), path, span);
     }
-    if common.command.is_some_and(|command| command.0.is_empty()) {
-        checker.at(Note::error("command", "the command is empty"), format!("{path}.command"), span);
+    if let Some(command) = common.command.filter(|command| command.0.is_empty()) {
+        checker.at(Note::error("command", "the command is empty"), format!("{path}.command"), &command.span);
     }
     let takes_image = runtime == Some(RuntimeName::Docker);
     match common.image {
@@ -319,11 +325,6 @@ fn variable_name(checker: &mut Checker<'_>, name: &str, path: &str, span: &Range
     }
 }
 
-fn looks_secret(name: &str) -> bool {
-    let name = name.to_ascii_uppercase();
-    ["_KEY", "TOKEN", "PASSWORD", "PASSWD", "SECRET", "CREDENTIALS"].iter().any(|ending| name.ends_with(ending))
-}
-
 fn has_version(image: &str) -> bool {
     image.contains('@') || image.rsplit('/').next().is_some_and(|name| name.contains(':'))
 }
@@ -336,14 +337,19 @@ fn url(checker: &mut Checker<'_>, text: &str, path: &str, span: &Range<usize>) {
         Some(rest) => host_problem(rest.split(['/', '?', '#']).next().unwrap_or_default()),
     };
     if let Some(wrong) = wrong {
-        let shown = if text.contains('@') { "this" } else { text };
-        checker.at(Note::error("url", format!("`{shown}` is not an address: {wrong}")), path, span);
+        // Whoever is named before an `@` may be named with a password.
+        let (code, message) = if text.contains('@') {
+            ("secret-in-clear", "a user or password never stands in an address".to_owned())
+        } else {
+            ("url", format!("`{text}` is not an address: {wrong}"))
+        };
+        checker.at(Note::error(code, message), path, span);
     }
 }
 
 fn host_problem(authority: &str) -> Option<String> {
     if authority.contains('@') {
-        return Some("a user or password never stands in an address".to_owned());
+        return Some("it names a user".to_owned());
     }
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),

@@ -36,13 +36,15 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     for service in &manifest.services {
         for after in &service.value.after {
             let path = format!("services.{}.after", service.name.value);
-            look_up(checker, &after.value, &startable, "part of this stack", &path, &after.span);
+            look_up(checker, &after.value, &startable, "part", &path, &after.span);
         }
     }
 }
 
 fn look_up(checker: &mut Checker<'_>, name: &str, known: &[String], what: &str, path: &str, span: &Range<usize>) {
-    if known.iter().any(|known| known == name) {
+    // Where nothing could be read that might bear the name, that was told already.
+    let unread = matches!(what, "provider" | "model") && !checker.is_mapping(&format!("{what}s"));
+    if unread || known.iter().any(|known| known == name) {
         return;
     }
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
