@@ -1,0 +1,300 @@
+//! The planner, from a manifest to the printed plan: each folder holds a manifest, what was applied before it, what has
+//! happened to the machine since, and the plan that a person reads with the steps behind it.
+//!
+//! - `manifest.yaml`: the wish.
+//! - `before.yaml`: the manifest that was applied before, if one was.
+//! - `since.yaml`: a [`Since`]; without it nothing happened.
+//! - `plan.txt`: the plan, and its steps.
+
+use crate::golden;
+use llamero::desired::{Desired, Facts, Places, SecretFact, desire, questions};
+use llamero::manifest;
+use llamero::observed::{Claim, Found, FoundFile, FoundRun, Observed, Phase, PortHolder, Seen};
+use llamero::plan::{Past, Plan, foresee_all, plan, text};
+use llamero::resource::{
+    ArtifactSource, Bytes, Digest, Fingerprint, Kind, Note, Resource, ResourceId, Seconds, SecretReference, Spec,
+};
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// What has happened to the machine since the last apply.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Since {
+    /// What became of things; `*` at the end of a name stands for the digits of its digest.
+    things: BTreeMap<String, Happening>,
+    /// Strangers that listen on ports.
+    ports: BTreeMap<u16, String>,
+    /// Sizes of downloads, as their servers tell.
+    sizes: BTreeMap<String, u64>,
+    /// What became of secrets, by the words for their places.
+    secrets: BTreeMap<String, SecretHappening>,
+    /// How long servers took to be healthy the last time.
+    start_times: BTreeMap<String, String>,
+    /// Programs that are no longer on the path.
+    missing_programs: BTreeSet<String>,
+    /// The version of Python, when it is another now; empty when there is none.
+    python: Option<String>,
+    /// Whether the wish is that nothing is left.
+    down: bool,
+    /// Whether what was applied before is on no record.
+    unrecorded: bool,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Happening {
+    /// It is not there.
+    Gone,
+    /// Something without a mark stands in its place.
+    Stranger,
+    /// Another stack's thing stands in its place.
+    OtherStack,
+    /// It cannot be seen.
+    Unknown,
+    /// It was edited by hand.
+    Edited,
+    /// It carries the mark of this stack and a fingerprint that nobody knows.
+    Otherwise,
+    /// It was stopped.
+    Stopped,
+    /// It died for good.
+    Failed,
+    /// It died and waits to be started again.
+    BackingOff,
+    /// Its process runs with what an earlier definition said.
+    Older,
+    /// It does not start with the machine.
+    NotEnabled,
+    /// The manager has not read its unit file.
+    NotLoaded,
+    /// A model file whose digest is not known.
+    Unverified,
+    /// A model file of another content, or an environment that is not whole.
+    Damaged,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum SecretHappening {
+    Absent,
+    Unreadable,
+    Rotated,
+}
+
+/// Returns the facts of a machine that has everything.
+fn facts(manifest: &manifest::Manifest, since: &Since) -> Facts {
+    let home = PathBuf::from("/home/ai");
+    let places = Places {
+        config: home.join(".config"),
+        state: home.join(".local/state"),
+        data: home.join(".local/share"),
+        manifest: home.join("stack"),
+        home,
+    };
+    let questions = questions(manifest, &places);
+    let secret = |reference: SecretReference| {
+        let words = reference.to_string();
+        let fact = match since.secrets.get(&words) {
+            None => SecretFact::Known(Digest::of(&words)),
+            Some(SecretHappening::Rotated) => SecretFact::Known(Digest::of(format!("another {words}"))),
+            Some(happening) => SecretFact::Unreadable {
+                why: format!("cannot read the {words}"),
+                hint: None,
+                absent: matches!(happening, SecretHappening::Absent),
+            },
+        };
+        (reference, fact)
+    };
+    let programs = questions.programs.into_iter().filter(|name| !since.missing_programs.contains(name));
+    let python = since.python.clone().unwrap_or_else(|| "3.11.7".to_owned());
+    Facts {
+        secrets: questions.secrets.into_iter().map(secret).collect(),
+        programs: programs.map(|name| (name.clone(), Path::new("/usr/bin").join(name))).collect(),
+        python: (!python.is_empty()).then(|| (PathBuf::from("/usr/bin/python3"), python)),
+        hub: "https://huggingface.co".to_owned(),
+        hub_token: false,
+        memory: Some(Bytes(64 << 30)),
+        places,
+    }
+}
+
+/// Returns what a manifest means, and what is said of it.
+fn wish(path: &Path, since: &Since) -> (Desired, Vec<Note>) {
+    let text = golden::read(path);
+    let (manifest, notes) = manifest::read(&text);
+    let Some(manifest) = manifest.filter(|_| notes.is_empty()) else {
+        panic!("{}", manifest::report(&path.display().to_string(), &text, &notes, false));
+    };
+    let (desired, notes) = desire(&manifest, &facts(&manifest, since));
+    (desired, notes.into_iter().map(|(note, keys, span)| note.at(manifest::locate(&text, &keys, span))).collect())
+}
+
+/// Returns a machine on which nothing is but the user's own model files.
+fn bare<'a>(resources: impl Iterator<Item = &'a Resource>) -> Observed {
+    let mut observed = Observed::default();
+    for resource in resources {
+        let seen = match &resource.spec {
+            Spec::Artifact(artifact) if artifact.source == ArtifactSource::File => {
+                Seen::Present(Found::Artifact { size: 4 << 30, sha256: artifact.sha256.clone(), ours: false })
+            }
+            _ => Seen::Absent,
+        };
+        observed.things.insert(resource.id.clone(), seen);
+    }
+    observed
+}
+
+/// Returns what a history would know after a stack was applied.
+fn past(applied: &Desired) -> Past {
+    let mut past = Past::default();
+    past.learn(applied);
+    past.committed = applied.resources.values().map(|resource| (resource.id.clone(), resource.fields())).collect();
+    let kept = applied.resources.keys().filter(|id| matches!(id.kind, Kind::Artifact | Kind::Environment));
+    past.keep = kept.cloned().collect();
+    past
+}
+
+/// Returns the one thing that a name means.
+fn find(observed: &Observed, name: &str) -> ResourceId {
+    let matches = |id: &&ResourceId| match name.strip_suffix('*') {
+        Some(begin) => id.to_string().starts_with(begin),
+        None => id.to_string() == name,
+    };
+    let found: Vec<&ResourceId> = observed.things.keys().filter(matches).collect();
+    let [only] = found.as_slice() else {
+        let all: Vec<String> = observed.things.keys().map(ToString::to_string).collect();
+        panic!("`{name}` means {found:?} of {all:?}");
+    };
+    (*only).clone()
+}
+
+fn happen(observed: &mut Observed, stack: &str, id: &ResourceId, happening: Happening) {
+    let nobody = Fingerprint { scheme: 1, digest: "0".repeat(32) };
+    let mark = |stack: &str| Claim { stack: stack.to_owned(), fingerprint: nobody.clone(), intact: true };
+    let claimed = |claim: Option<Claim>| match id.kind {
+        Kind::File => Found::File(FoundFile { marker: claim, text: None }),
+        _ => Found::Run(Box::new(FoundRun { definition: claim, phase: Phase::Running, ..FoundRun::stopped() })),
+    };
+    let seen = match happening {
+        Happening::Gone => Some(Seen::Absent),
+        Happening::Unknown => Some(Seen::Unknown("the bus does not answer".to_owned())),
+        Happening::Stranger => Some(Seen::Present(claimed(None))),
+        Happening::OtherStack => Some(Seen::Present(claimed(Some(mark("other"))))),
+        Happening::Otherwise if matches!(observed.things[id], Seen::Absent) => {
+            Some(Seen::Present(claimed(Some(mark(stack)))))
+        }
+        _ => None,
+    };
+    let down = matches!(happening, Happening::Gone | Happening::Stopped | Happening::Failed | Happening::BackingOff);
+    if down {
+        observed.ports.retain(|_, holder| holder.resource.as_ref() != Some(id));
+    }
+    if let Some(seen) = seen {
+        observed.things.insert(id.clone(), seen);
+        return;
+    }
+    let Some(Seen::Present(found)) = observed.things.get_mut(id) else { panic!("{id} is not there") };
+    match (found, happening) {
+        (Found::File(FoundFile { marker: Some(claim), .. }), Happening::Edited) => claim.intact = false,
+        (Found::File(FoundFile { marker: Some(claim), .. }), Happening::Otherwise) => claim.fingerprint = nobody,
+        (Found::Artifact { sha256, .. }, Happening::Unverified) => *sha256 = None,
+        (Found::Artifact { sha256, .. }, Happening::Damaged) => *sha256 = Some(Digest::of("damaged")),
+        (Found::Environment { complete }, Happening::Damaged) => *complete = false,
+        (Found::Run(run), happening) => happen_to_run(run, happening, nobody),
+        (found, happening) => panic!("{happening:?} cannot happen to {found:?}"),
+    }
+}
+
+fn happen_to_run(run: &mut FoundRun, happening: Happening, nobody: Fingerprint) {
+    match happening {
+        Happening::Edited => run.definition.iter_mut().for_each(|claim| claim.intact = false),
+        Happening::Otherwise => run.definition.iter_mut().for_each(|claim| claim.fingerprint = nobody.clone()),
+        Happening::Stopped => (run.phase, run.running) = (Phase::Stopped, None),
+        Happening::Failed => {
+            (run.phase, run.running) = (Phase::Failed, None);
+            run.why = Some("exited with 1".to_owned());
+        }
+        Happening::BackingOff => (run.phase, run.running) = (Phase::BackingOff, None),
+        Happening::Older => run.running = Some(nobody),
+        Happening::NotEnabled => run.enabled = false,
+        Happening::NotLoaded => run.loaded = false,
+        other => panic!("{other:?} cannot happen to a server"),
+    }
+}
+
+/// Returns the plan as a person reads it, with the steps behind it.
+fn shown(notes: &[Note], plan: &Plan) -> String {
+    let mut shown = String::new();
+    for note in notes {
+        let place = note.place.as_ref().map(|place| place.path.as_str()).unwrap_or_default();
+        shown += &format!("{}: {place}: {}\n", note.code, note.message);
+    }
+    if notes.iter().any(Note::is_error) {
+        return shown;
+    }
+    for line in text::lines(plan) {
+        assert!(line.text.chars().count() <= 80 || !line.text.trim().contains(' '), "too long: {}", line.text);
+        shown += &line.text;
+        shown.push('\n');
+    }
+    let mut phase = None;
+    for step in &plan.steps {
+        if phase != Some(step.phase) {
+            shown += &format!("\n{:?}\n", step.phase).to_lowercase();
+            phase = Some(step.phase);
+        }
+        shown += &format!("  {step}\n");
+    }
+    shown
+}
+
+fn check(folder: &Path) -> Option<String> {
+    let since = folder.join("since.yaml");
+    let since: Since = if since.is_file() {
+        serde_saphyr::from_str(&golden::read(&since)).unwrap_or_else(|error| panic!("{}: {error}", since.display()))
+    } else {
+        Since::default()
+    };
+    let (wished, notes) = wish(&folder.join("manifest.yaml"), &since);
+    let before = folder.join("before.yaml");
+    let applied = before.is_file().then(|| wish(&before, &Since::default()).0).unwrap_or_default();
+    let mut observed = bare(wished.resources.values().chain(applied.resources.values()));
+    let first = plan(&applied, &observed, &Past::default());
+    assert!(first.refusals.is_empty(), "{}: {:?}", before.display(), first.refusals);
+    observed = foresee_all(&applied, &observed, &first);
+    for (name, happening) in &since.things {
+        let id = find(&observed, name);
+        happen(&mut observed, &wished.stack, &id, *happening);
+    }
+    for (port, command) in &since.ports {
+        let (command, pid) = command.split_once(" as ").expect("`COMMAND as PID`");
+        let pid = Some(pid.parse().expect("a pid is a number"));
+        observed.ports.insert(*port, PortHolder { pid, command: command.to_owned(), resource: None });
+    }
+    for (name, size) in &since.sizes {
+        observed.download_sizes.insert(find(&observed, name), *size);
+    }
+    let mut past = if since.unrecorded { Past::default() } else { past(&applied) };
+    for (name, time) in &since.start_times {
+        past.start_times.insert(find(&observed, name), time.parse::<Seconds>().expect("a duration"));
+    }
+    let policy = wished.policy.clone();
+    let wished = if since.down { Desired::nothing(wished.stack, policy) } else { wished };
+    let planned = plan(&wished, &observed, &past);
+    if planned.refusals.is_empty() {
+        let done = foresee_all(&wished, &observed, &planned);
+        let rest = plan(&wished, &done, &past);
+        assert!(rest.is_empty(), "{}: after the plan there is still {:?}", folder.display(), rest.steps);
+    }
+    golden::compare(&folder.join("plan.txt"), &shown(&notes, &planned))
+}
+
+#[test]
+fn every_case_is_planned_as_it_should_be() {
+    let folder = golden::repository("tests/suite/cases");
+    let names = golden::folders(&folder);
+    assert!(names.len() >= 27, "only {} cases were found", names.len());
+    golden::all_well(&names.iter().filter_map(|name| check(&folder.join(name))).collect::<Vec<_>>());
+}
