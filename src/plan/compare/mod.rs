@@ -290,10 +290,17 @@ fn field_causes(before: &Fields, after: &Fields) -> Vec<Cause> {
         .map(|name| match (before.get(name), after.get(name)) {
             // Digests say nothing to a person; `diff` shows the lines.
             (Some(_), Some(_)) if name == "content" => Cause::Content { of: "its content".to_owned() },
-            (Some(_), Some(_)) if name.parse::<ResourceId>().is_ok() => Cause::Content { of: name.clone() },
-            (before, after) => Cause::Field { name: name.clone(), before: before.cloned(), after: after.cloned() },
+            (Some(_), Some(_)) if is_resource(name) => Cause::Content { of: name.clone() },
+            (before, after) => {
+                let shown = |value: &String| if is_resource(name) { String::new() } else { value.clone() };
+                Cause::Field { name: name.clone(), before: before.map(shown), after: after.map(shown) }
+            }
         })
         .collect()
+}
+
+fn is_resource(field: &str) -> bool {
+    field.parse::<ResourceId>().is_ok()
 }
 
 /// Applies the policy on drift: what is only to be warned of keeps its change and loses its work.
