@@ -259,7 +259,7 @@ fn check(folder: &Path) -> Option<String> {
     };
     let (wished, notes) = wish(&folder.join("manifest.yaml"), &since);
     let before = folder.join("before.yaml");
-    let applied = before.is_file().then(|| wish(&before, &Since::default()).0).unwrap_or_default();
+    let applied = if before.is_file() { wish(&before, &Since::default()).0 } else { Desired::default() };
     let mut observed = bare(wished.resources.values().chain(applied.resources.values()));
     let first = plan(&applied, &observed, &Past::default());
     assert!(first.refusals.is_empty(), "{}: {:?}", before.display(), first.refusals);
