@@ -149,7 +149,7 @@ fn bare<'a>(resources: impl Iterator<Item = &'a Resource>) -> Observed {
 /// Returns what a history would know after a stack was applied.
 fn past(applied: &Desired) -> Past {
     let mut past = Past::default();
-    past.learn(applied);
+    past.learn(applied.resources.values());
     past.committed = applied.resources.values().map(|resource| (resource.id.clone(), resource.fields())).collect();
     let kept = applied.resources.keys().filter(|id| matches!(id.kind, Kind::Artifact | Kind::Environment));
     past.keep = kept.cloned().collect();

@@ -1,15 +1,21 @@
 //! The one test binary. Pure tests and tests against fakes run anywhere; those under `real` need real parts and are
 //! run by the real lane.
 
+mod architecture;
+mod cases;
+mod cli;
 mod downloads;
 mod fakes;
 mod files;
+mod golden;
 mod health;
 mod laws;
+mod manifest_cases;
 mod planning;
 mod process;
 mod python;
 mod real;
+mod schema;
 mod systemd;
 
 /// Says that a test could not be done here, and why.
