@@ -19,19 +19,13 @@ use std::ops::Range;
 /// At most this many problems are told at once.
 const MOST: usize = 100;
 
-/// What every manifest must say.
-const REQUIRED: [&str; 2] = ["version", "stack"];
-
-fn lacks(tree: &Node, field: &str) -> bool {
-    tree.field(field).is_none()
-}
-
 /// Decodes a manifest as far as it goes.
 pub(super) fn decode(text: &str, tree: &Node) -> (Option<Manifest>, Vec<Note>) {
     let findings = RefCell::new(Findings::default());
+    let mut tree = tree.clone();
     let mut manifest = None;
     for _ in 0..MOST {
-        let root = Decoder { text, node: tree, path: String::new(), at: 0..0, findings: &findings };
+        let root = Decoder { text, node: &tree, path: String::new(), at: 0..0, findings: &findings };
         match serde::Deserialize::deserialize(root) {
             Ok(decoded) => {
                 manifest = Some(decoded);
@@ -45,21 +39,32 @@ pub(super) fn decode(text: &str, tree: &Node) -> (Option<Manifest>, Vec<Note>) {
                 if !silent {
                     findings.add(text, &error);
                 }
-                // The root cannot be left out; what else it lacks is told at least.
-                if path.is_empty() {
-                    for field in REQUIRED.iter().filter(|field| error.missing.is_some() && lacks(tree, field)) {
-                        let missing: Error = de::Error::missing_field(field);
-                        findings.add(text, &missing);
-                    }
-                    break;
+                // The root cannot be left out: what it lacks is stood in for, so that the rest is read too.
+                let lacking = error.missing.as_ref().filter(|_| path.is_empty());
+                if lacking.is_some_and(|field| stand_in(&mut tree, field)) {
+                    lacking.map(|field| findings.left_out.remove(field));
+                    continue;
                 }
-                if !findings.left_out.insert(path) {
+                if path.is_empty() || !findings.left_out.insert(path) {
                     break;
                 }
             }
         }
     }
     (manifest, findings.into_inner().notes.into_values().collect())
+}
+
+/// Puts a value in the place of one that every manifest must have and this one lacks; returns whether there is one.
+fn stand_in(tree: &mut Node, field: &str) -> bool {
+    let value = match field {
+        "version" => Value::Integer(1),
+        "stack" => Value::Text("stack".to_owned()),
+        _ => return false,
+    };
+    let Value::Map(entries) = &mut tree.value else { return false };
+    entries.retain(|(key, _)| key.text != field);
+    entries.push((Key { text: field.to_owned(), span: 0..0 }, Node { span: 0..0, value }));
+    true
 }
 
 /// What was found so far: notes by their place, and the paths that are left out.
@@ -141,7 +146,13 @@ impl de::Error for Error {
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self { missing: Some(field.to_owned()), ..Self::new("missing-field", format!("`{field}` is missing")) }
+        let hint = match field {
+            "version" => Some("write `version: 1`".to_owned()),
+            "stack" => Some("write `stack: NAME`: the names of units and containers begin with it".to_owned()),
+            _ => None,
+        };
+        let missing = Some(field.to_owned());
+        Self { hint, missing, ..Self::new("missing-field", format!("`{field}` is missing")) }
     }
 
     fn unknown_variant(variant: &str, known: &'static [&'static str]) -> Self {

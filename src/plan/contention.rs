@@ -71,7 +71,7 @@ fn over_budget(
         let found = observed.run(id).filter(|found| found.is_up());
         claims.extend(found.map(|found| (*id, Bytes(taken(past, id, found)))));
     }
-    let sum = Bytes(claims.iter().map(|(_, bytes)| bytes.0).sum());
+    let sum: Bytes = claims.iter().map(|(_, bytes)| *bytes).sum();
     if sum <= budget {
         return None;
     }
@@ -157,5 +157,5 @@ fn is_tight(desired: &Desired, observed: &Observed, past: &Past) -> bool {
         let claim = claims.entry(&resource.id).or_default();
         *claim = (*claim).max(run.memory.map_or(0, |memory| memory.0));
     }
-    claims.values().sum::<u64>() > budget.0
+    claims.values().map(|claim| Bytes(*claim)).sum::<Bytes>() > budget
 }

@@ -35,6 +35,13 @@ impl fmt::Display for Bytes {
     }
 }
 
+impl std::iter::Sum for Bytes {
+    /// Adds sizes up; a sum beyond all numbers is the largest, which is over every budget.
+    fn sum<I: Iterator<Item = Self>>(sizes: I) -> Self {
+        sizes.fold(Self(0), |sum, size| Self(sum.0.saturating_add(size.0)))
+    }
+}
+
 impl FromStr for Bytes {
     type Err = String;
 
@@ -148,6 +155,8 @@ mod tests {
         assert_eq!(Bytes(253_113_024).to_string(), "241.4 MiB");
         assert_eq!(Bytes(0).to_string(), "0 B");
         assert_eq!(Bytes(22 << 30).to_string(), "22 GiB");
+        assert_eq!([Bytes(1), Bytes(2)].into_iter().sum::<Bytes>(), Bytes(3));
+        assert_eq!([Bytes(u64::MAX), Bytes(2)].into_iter().sum::<Bytes>(), Bytes(u64::MAX));
     }
 
     #[test]

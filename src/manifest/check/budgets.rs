@@ -18,7 +18,7 @@ fn gpus(checker: &mut Checker<'_>) {
             .filter(|provider| provider.value.gpus.iter().any(|choice| choice.value == gpu.device.value))
             .filter_map(|provider| Some((provider.name.value.as_str(), provider.value.memory.as_ref()?.0)))
             .collect();
-        let sum = Bytes(claims.iter().map(|(_, claim)| claim.0).sum());
+        let sum: Bytes = claims.iter().map(|(_, claim)| *claim).sum();
         if sum > budget.0 {
             let who: Vec<String> = claims.iter().map(|(name, claim)| format!("`{name}` {claim}")).collect();
             let message = format!("GPU {} has {} to give, and {sum} are asked for", gpu.device.0, budget.0);
@@ -44,7 +44,7 @@ fn host(checker: &mut Checker<'_>) {
             limits.push((name, memory.0));
         }
     }
-    let sum = Bytes(limits.iter().map(|(_, limit)| limit.0).sum());
+    let sum: Bytes = limits.iter().map(|(_, limit)| *limit).sum();
     if sum > budget.0 {
         let who: Vec<String> = limits.iter().map(|(name, limit)| format!("`{name}` {limit}")).collect();
         let message = format!("the stack may use {} of host memory, and its limits come to {sum}", budget.0);
