@@ -34,7 +34,9 @@ const HOMES: &[(&str, &[&str])] = &[
 const IMPURE: &[&str] = &[
     "std::fs",
     "std::env",
-    "std::net",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
     "std::io",
     "std::process",
     "std::thread",

@@ -8,6 +8,7 @@ mod cycles;
 mod parts;
 mod ports;
 mod references;
+mod servers;
 
 use super::types::Manifest;
 use super::yaml::{Node, Value};
@@ -18,6 +19,7 @@ use std::ops::Range;
 pub(super) fn check(text: &str, tree: &Node, manifest: &Manifest) -> Vec<Note> {
     let mut checker = Checker { text, tree, manifest, notes: Vec::new() };
     parts::check(&mut checker);
+    servers::check(&mut checker);
     references::check(&mut checker);
     cycles::check(&mut checker);
     ports::check(&mut checker);

@@ -43,7 +43,11 @@ pub(super) fn check(checker: &mut Checker<'_>) {
             checker.at(note.hint("write `command: [program, word, …]`"), &path, &service.name.span);
         }
         for port in &service.value.ports {
-            if port.value.split(':').any(|part| part.parse::<u16>().is_ok_and(|port| port > 0)) {
+            let parts: Vec<&str> = port.value.split(':').collect();
+            let (address, ports) = parts.split_at(usize::from(parts.len() == 3));
+            let is_port = |part: &&str| part.parse::<u16>().is_ok_and(|port| port > 0);
+            let is_address = |part: &&str| part.parse::<std::net::Ipv4Addr>().is_ok();
+            if ports.len() <= 2 && ports.iter().all(is_port) && address.iter().all(is_address) {
                 continue;
             }
             let note = Note::error("port", format!("`{}` is not a port", port.value));

@@ -1,0 +1,136 @@
+//! Values that read well and that no server can be run with: names of units, first words of commands, requirements,
+//! empty references, limits of zero.
+
+use super::Checker;
+use crate::manifest::common::{Common, RuntimeName};
+use crate::manifest::types::{CacheEngine, Engine};
+use crate::manifest::values::{SecretSource, Source, Spanned};
+use crate::resource::{Note, SecretReference};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// The longest name of a unit with its ending (systemd.unit(5)), less the ending.
+const LONGEST: usize = 255 - ".service".len();
+
+pub(super) fn check(checker: &mut Checker<'_>) {
+    let manifest = checker.manifest;
+    let mut units: BTreeMap<&str, String> = BTreeMap::new();
+    for entry in &manifest.providers {
+        let path = format!("providers.{}", entry.name.value);
+        server(checker, &path, entry.value.common(), &mut units);
+        if let Some(key) = &entry.value.api_key {
+            secret(checker, key, format!("{path}.api_key"), &entry.name.span);
+        }
+        let models = manifest.models.iter().filter(|model| model.value.provider.value == entry.name.value).count();
+        if let Some(unit) = entry.value.unit.as_ref().or(entry.value.container.as_ref())
+            && entry.value.engine.value == Engine::LlamaCpp
+            && models > 1
+        {
+            let message = format!("`{}` would be the name of {models} servers, one for each model", unit.value);
+            let note = Note::error("name", message).hint("leave it out, or give each model a provider of its own");
+            checker.at(note, path, &unit.span);
+        }
+    }
+    if let Some(cache) = &manifest.cache {
+        server(checker, "cache", cache.common(), &mut units);
+        if let Some(memory) = cache.memory.as_ref().filter(|memory| memory.0.0 < 1 << 20) {
+            let message = format!("{} is too little memory, and none would be no limit to Redis", memory.0);
+            checker.at(Note::error("bad-value", message), "cache.memory", &memory.span);
+        }
+        let external = cache.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::External);
+        if let Some(endpoint) = cache.endpoint.as_ref().filter(|_| !external) {
+            let note = Note::error("endpoint", "`endpoint` is for a server that somebody else runs");
+            let hint = match cache.engine.value {
+                CacheEngine::Redis => "leave it out, or write `runtime: external`",
+                CacheEngine::Memory => "leave it out, or write `engine: redis` and `runtime: external`",
+            };
+            checker.at(note.hint(hint), "cache.endpoint", &endpoint.span);
+        }
+    }
+    if let Some(gateway) = &manifest.gateway {
+        server(checker, "gateway", gateway.common(), &mut units);
+        if let Some(key) = &gateway.master_key {
+            secret(checker, key, "gateway.master_key", &gateway.span);
+        }
+    }
+    for entry in &manifest.services {
+        server(checker, &format!("services.{}", entry.name.value), entry.value.common(), &mut units);
+    }
+    for entry in &manifest.models {
+        let engine = manifest.providers.find(&entry.value.provider).map(|provider| provider.engine.value);
+        // What others call a source is their own name for a model.
+        if let Some(source) = entry.value.source.as_ref().filter(|_| engine == Some(Engine::LlamaCpp)) {
+            place(checker, source, format!("models.{}.source", entry.name.value));
+        }
+    }
+}
+
+fn server<'a>(checker: &mut Checker<'_>, path: &str, common: Common<'a>, units: &mut BTreeMap<&'a str, String>) {
+    if let Some(unit) = common.unit {
+        let name = unit.value.trim_end_matches(".service");
+        let letters = |b: u8| b.is_ascii_alphanumeric() || b":-_.@".contains(&b);
+        let path = format!("{path}.unit");
+        if name.is_empty() || name.len() > LONGEST || name.starts_with('.') || !name.bytes().all(letters) {
+            let note = Note::error("name", format!("`{}` cannot be a unit's name", unit.value));
+            checker.at(note.hint("use letters, digits and `-`, `_`, `.`, `:`, `@`"), path, &unit.span);
+        } else if let Some(other) = units.insert(name, path.clone()) {
+            let message = format!("`{name}` is the name of two units: this and `{other}`");
+            checker.at(Note::error("name", message).hint("give one of them another name"), path, &unit.span);
+        }
+    }
+    if let Some(command) = common.command.filter(|command| command.0.first().is_some_and(String::is_empty)) {
+        let note = Note::error("command", "the first word of a command names a program, and this one is empty");
+        checker.at(note, format!("{path}.command"), &command.span);
+    }
+    let requirements = &common.install.python;
+    for requirement in &requirements.0 {
+        // pip takes what begins with `-` for one of its options.
+        if requirement.trim().is_empty() || requirement.trim_start().starts_with('-') {
+            let note = Note::error("bad-value", format!("`{requirement}` names no Python package"));
+            checker.at(note.hint("write `name==1.2.3`"), format!("{path}.install.python"), &requirements.span);
+        }
+    }
+    for entry in common.secrets {
+        secret(checker, &entry.value, format!("{path}.secrets.{}", entry.name.value), &entry.name.span);
+    }
+    if let Some(timeout) = common.health.timeout.as_ref().filter(|timeout| timeout.0.milliseconds == 0) {
+        let note = Note::error("bad-value", "a wait of no time at all always runs out");
+        checker.at(note, format!("{path}.health.timeout"), &timeout.span);
+    }
+}
+
+/// Checks that a reference to a secret refers to something.
+fn secret(checker: &mut Checker<'_>, source: &SecretSource, path: impl AsRef<str>, span: &Range<usize>) {
+    let empty = match &source.reference {
+        SecretReference::Env(name) => name.trim().is_empty(),
+        SecretReference::File(path) => path.as_os_str().is_empty(),
+    };
+    if empty {
+        checker.at(Note::error("bad-value", "the reference to this secret is empty"), path, span);
+    }
+}
+
+/// Checks that a source leads to a file.
+fn place(checker: &mut Checker<'_>, source: &Spanned<Source>, path: String) {
+    let Source::Text(text) = &source.value else { return };
+    let wrong = if let Some(file) = text.strip_prefix("file:") {
+        file.trim_start_matches("//").is_empty().then_some("it names no file")
+    } else if let Some(rest) = text.strip_prefix("hf:") {
+        let (file, revision) = rest.split_once('@').map_or((rest, None), |(file, revision)| (file, Some(revision)));
+        if file.split('/').any(|part| matches!(part, "." | "..")) {
+            Some("a path in a repository has no `.` and no `..`")
+        } else {
+            revision.is_some_and(str::is_empty).then_some("no revision stands behind `@`")
+        }
+    } else if text.starts_with("http:") || text.starts_with("https:") {
+        let address = text.split(['?', '#']).next().unwrap_or_default();
+        let rest = address.split_once("://").map_or("", |(_, rest)| rest);
+        let file = rest.split_once('/').and_then(|(_, path)| path.rsplit('/').next()).unwrap_or_default();
+        file.is_empty().then_some("it ends in no file's name")
+    } else {
+        None
+    };
+    if let Some(wrong) = wrong {
+        checker.at(Note::error("source", format!("`{text}` leads to no file: {wrong}")), path, &source.span);
+    }
+}
