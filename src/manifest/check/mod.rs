@@ -10,6 +10,7 @@ mod ports;
 mod references;
 mod servers;
 
+use super::suggest;
 use super::types::Manifest;
 use super::yaml::{Node, Value};
 use crate::resource::Note;
@@ -46,7 +47,9 @@ impl Checker<'_> {
         let (section, name) = path.split_once('.').map_or((path, None), |(section, name)| (section, Some(name)));
         let section = self.tree.field(section);
         let node = section.and_then(|section| name.map_or(Some(section), |name| section.field(name)));
-        node.is_some_and(|node| node.field(field).is_some())
+        // A key that was meant to be this one is told as such, and not also missed.
+        let meant = |key: &str| suggest::nearest(key, [field]).is_some();
+        node.is_some_and(|node| node.entries().iter().any(|(key, _)| meant(&key.text)))
     }
 
     /// Returns the place of the key at a path.
