@@ -16,10 +16,16 @@ const EVERY: Duration = Duration::from_millis(500);
 /// How long a server may take to answer once more, in case it is busy.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Watches until all servers have settled; servers in `tolerated` may be unhealthy, for they were before.
+/// Watches until all servers have settled; servers in `tolerated` may be unhealthy, for they were before. Those in
+/// `proved` must still be as they were found when they became healthy.
 ///
 /// Returns what failed; nothing when the gate is passed.
-pub async fn gate(scene: Scene<'_>, touched: &BTreeSet<ResourceId>, tolerated: &BTreeSet<ResourceId>) -> Vec<Failure> {
+pub async fn gate(
+    scene: Scene<'_>,
+    touched: &BTreeSet<ResourceId>,
+    tolerated: &BTreeSet<ResourceId>,
+    proved: &BTreeMap<ResourceId, FoundRun>,
+) -> Vec<Failure> {
     let servers: Vec<&Resource> = scene
         .desired
         .runs()
@@ -36,14 +42,14 @@ pub async fn gate(scene: Scene<'_>, touched: &BTreeSet<ResourceId>, tolerated: &
     if !stable.is_zero() {
         (scene.report)(Event::Settling { for_ms: u64::try_from(stable.as_millis()).unwrap_or(u64::MAX) });
     }
-    let (mut failures, mut first) = (Vec::new(), BTreeMap::new());
+    let (mut failures, mut first) = (Vec::new(), proved.clone());
     let begun = Instant::now();
     loop {
         for resource in &servers {
             match examine(scene, &resource.id).await {
                 Ok(found) => {
                     if let Some(why) = unsettled(first.get(&resource.id), &found) {
-                        failures.push(with_log(scene.systems, Failure::new(&resource.id, why)).await);
+                        failures.push(with_log(scene, Failure::new(&resource.id, why)).await);
                     }
                     first.entry(resource.id.clone()).or_insert(found);
                 }
@@ -80,7 +86,7 @@ async fn answers(scene: Scene<'_>, resource: &Resource) -> Option<Failure> {
             return None;
         }
         if begun.elapsed() >= PATIENCE || scene.cancel.is_cancelled() {
-            return Some(with_log(scene.systems, Failure::new(&resource.id, health.to_string())).await);
+            return Some(with_log(scene, Failure::new(&resource.id, health.to_string())).await);
         }
         tokio::time::sleep(EVERY).await;
     }

@@ -10,7 +10,7 @@ use crate::observed::{Found, FoundRun, Phase, Seen};
 use crate::plan::Action;
 use crate::render::unit::unit_name;
 use crate::resource::{Bytes, Health, Kind, Resource, ResourceId, Run};
-use crate::systems::{Systems, files};
+use crate::systems::{Systems, files, secrets};
 use std::time::{Duration, Instant};
 
 /// How often a server is looked at.
@@ -35,9 +35,15 @@ pub(super) async fn examine(scene: Scene<'_>, id: &ResourceId) -> Result<FoundRu
 }
 
 /// Waits until a server is healthy, dead, or out of time.
-pub(super) async fn await_healthy(scene: Scene<'_>, action: &Action, resource: &Resource) -> Result<(), Failure> {
+///
+/// Returns how it was found when it was: what it must stay.
+pub(super) async fn await_healthy(
+    scene: Scene<'_>,
+    action: &Action,
+    resource: &Resource,
+    run: &Run,
+) -> Result<FoundRun, Failure> {
     let id = &resource.id;
-    let Some(run) = resource.run() else { return Ok(()) };
     let begun = Instant::now();
     let cap = run.timeout.duration() * CAP;
     let restarts = examine(scene, id).await?.restarts;
@@ -45,7 +51,7 @@ pub(super) async fn await_healthy(scene: Scene<'_>, action: &Action, resource: &
     loop {
         let found = examine(scene, id).await?;
         if let Some(why) = died(restarts, &found) {
-            return Err(with_log(scene.systems, Failure::new(id, why)).await);
+            return Err(with_log(scene, Failure::new(id, why)).await);
         }
         let health = if found.phase == Phase::Running {
             ask(scene.systems, run).await
@@ -53,7 +59,7 @@ pub(super) async fn await_healthy(scene: Scene<'_>, action: &Action, resource: &
             Health::Unreachable { why: "it is starting".to_owned() }
         };
         if health == Health::Healthy {
-            return limits_hold(id, run, &found);
+            return limits_hold(id, run, &found).map(|()| found);
         }
         let size = found.memory.map_or(0, |memory| memory.0) + log_size(scene.systems, id);
         if size >= measure + GROWTH {
@@ -62,7 +68,7 @@ pub(super) async fn await_healthy(scene: Scene<'_>, action: &Action, resource: &
         }
         if progressed.elapsed() >= run.timeout.duration() || begun.elapsed() >= cap {
             let why = format!("it is not healthy after {} s: {health}", begun.elapsed().as_secs());
-            let mut failure = with_log(scene.systems, Failure::new(id, why)).await;
+            let mut failure = with_log(scene, Failure::new(id, why)).await;
             failure.hint = Some("if it only needs longer, raise `health.timeout` in the manifest".to_owned());
             return Err(failure);
         }
@@ -110,15 +116,18 @@ fn log_size(systems: &Systems, id: &ResourceId) -> u64 {
     files::stamp(&systems.processes.log(&id.name)).ok().flatten().map_or(0, |(size, _)| size.0)
 }
 
-/// Adds the last lines that the server wrote.
-pub(super) async fn with_log(systems: &Systems, failure: Failure) -> Failure {
+/// Adds the last lines that the server wrote, its secrets masked: what failed is kept and shown to others.
+pub(super) async fn with_log(scene: Scene<'_>, failure: Failure) -> Failure {
     let Some(id) = failure.on.clone() else { return failure };
     let log = if id.kind == Kind::Process {
-        systems.processes.last_lines(&id.name, LOG_LINES)
-    } else if let Ok(systemd) = systems.systemd().await {
+        scene.systems.processes.last_lines(&id.name, LOG_LINES)
+    } else if let Ok(systemd) = scene.systems.systemd().await {
         systemd.last_lines(&unit_name(&id), LOG_LINES).await
     } else {
         Vec::new()
     };
-    Failure { log, ..failure }
+    let secrets = scene.desired.secrets().filter_map(|reference| secrets::resolve(reference).ok());
+    let secrets: Vec<_> = secrets.collect();
+    let masked = |text: String| secrets.iter().fold(text, |text, secret| text.replace(secret.reveal(), "(secret)"));
+    Failure { log: log.into_iter().map(masked).collect(), why: masked(failure.why), ..failure }
 }

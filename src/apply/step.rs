@@ -1,7 +1,7 @@
 //! One step, one call: what each action means in a system's language.
 
 use super::{Event, Scene, health};
-use crate::observed::Ours;
+use crate::observed::{FoundRun, Ours};
 use crate::plan::Action;
 use crate::render::{marker, unit};
 use crate::resource::{
@@ -41,7 +41,9 @@ impl Failure {
         Self { on: Some(on.clone()), why: why.into(), hint: None, log: Vec::new(), retry: Retry::Never }
     }
 
-    pub(super) fn of(on: Option<&ResourceId>, error: &dyn Hint) -> Self {
+    /// Returns what an error means for a resource, or for none.
+    #[must_use]
+    pub fn of(on: Option<&ResourceId>, error: &dyn Hint) -> Self {
         let mut why = error.to_string();
         let mut source = error.source();
         while let Some(cause) = source {
@@ -89,13 +91,19 @@ pub(super) async fn perform(scene: Scene<'_>, action: &Action) -> Result<(), Fai
         Action::Start(id) => start(scene, id, false).await,
         Action::Restart(ours) => start(scene, ours.id(), true).await,
         Action::Stop(ours) => stop(scene, ours).await,
-        Action::AwaitHealthy(id) => health::await_healthy(scene, action, wanted(scene, id)?).await,
+        Action::AwaitHealthy(id) => await_healthy(scene, action, id).await.map(drop),
         Action::RemoveUnit(ours) => remove_unit(scene, ours).await,
         Action::RemoveProcess(ours) => scene.systems.processes.forget(&ours.id().name).map_err(|error| failed(&error)),
         Action::RemoveFile(ours) | Action::RemoveEnvironment(ours) | Action::RemoveArtifact(ours) => {
             remove(scene, ours)
         }
     }
+}
+
+/// Waits until a server is healthy; returns how it was found then.
+pub(super) async fn await_healthy(scene: Scene<'_>, action: &Action, id: &ResourceId) -> Result<FoundRun, Failure> {
+    let (resource, run) = server(scene, id)?;
+    health::await_healthy(scene, action, resource, run).await
 }
 
 fn wanted<'a>(scene: Scene<'a>, id: &ResourceId) -> Result<&'a Resource, Failure> {

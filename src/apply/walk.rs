@@ -3,11 +3,12 @@
 use super::step::{self, Failure};
 use super::{Event, Scene};
 use crate::history::{StepOutcome, StepResult};
+use crate::observed::FoundRun;
 use crate::plan::{Action, Phase, Plan, Step, StepId};
 use crate::resource::{ResourceId, Seconds};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How many steps are under way at once.
 const AT_ONCE: usize = 8;
@@ -25,8 +26,8 @@ pub struct Walk {
     pub unhealthy_before: BTreeSet<ResourceId>,
     /// How long servers took from start to healthy.
     pub start_times: BTreeMap<ResourceId, Seconds>,
-    /// Whether anything was called that changes what is there.
-    pub touched: bool,
+    /// How servers that were started were found when they became healthy.
+    pub proved: BTreeMap<ResourceId, FoundRun>,
 }
 
 impl Walk {
@@ -43,7 +44,7 @@ impl Walk {
         self.interrupted |= later.interrupted;
         self.unhealthy_before.extend(later.unhealthy_before);
         self.start_times.extend(later.start_times);
-        self.touched |= later.touched;
+        self.proved.extend(later.proved);
     }
 }
 
@@ -74,11 +75,15 @@ pub async fn walk(
             index -= 1;
             if waiting[index].after.iter().all(|id| done.contains(id)) {
                 let step = waiting.remove(index);
-                walk.touched = true;
                 running.push(take(scene, step));
             }
         }
         let Some((step, took, result)) = running.next().await else { break };
+        let result = result.map(|found| {
+            if let (Action::AwaitHealthy(id), Some(found)) = (&step.action, found) {
+                walk.proved.insert(id.clone(), found);
+            }
+        });
         let (result, failure) = settle(step, result, tolerated, &mut walk);
         if failure.is_none() {
             done.insert(step.id);
@@ -100,14 +105,17 @@ pub async fn walk(
     walk
 }
 
-async fn take<'a>(scene: Scene<'_>, step: &'a Step) -> (&'a Step, std::time::Duration, Result<(), Failure>) {
+async fn take<'a>(scene: Scene<'_>, step: &'a Step) -> (&'a Step, Duration, Result<Option<FoundRun>, Failure>) {
     let name = step.action.to_string();
     (scene.report)(Event::Started { step: name.clone(), on: step.action.on().cloned() });
     let begun = Instant::now();
-    let result = step::perform(scene, &step.action).await;
+    let result = match &step.action {
+        Action::AwaitHealthy(id) => step::await_healthy(scene, &step.action, id).await.map(Some),
+        action => step::perform(scene, action).await.map(|()| None),
+    };
     let took = begun.elapsed();
     (scene.report)(match &result {
-        Ok(()) => Event::Done { step: name, took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX) },
+        Ok(_) => Event::Done { step: name, took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX) },
         Err(failure) => Event::Failed { step: name, why: failure.why.clone() },
     });
     (step, took, result)

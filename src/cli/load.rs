@@ -69,6 +69,11 @@ pub(super) fn stack_of(argument: &StackArgument) -> Result<Stack, Problem> {
     let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     let places = places(&here);
     if let Some(name) = &argument.stack {
+        // A name that no manifest could say would lead out of the folder of all stacks.
+        if !manifest::is_stack_name(name) || !places.records(name).join("generations").is_dir() {
+            return Err(Problem::new(Exit::Error, format!("there is no stack `{name}`"))
+                .hint("name one that was applied, or point to its manifest"));
+        }
         return stack(name, &places);
     }
     if argument.manifest.manifest.is_some() || find(&argument.manifest).is_ok() {

@@ -70,15 +70,40 @@ impl Builder<'_> {
         self.note(note.hint("it is read and checked, and nothing was changed"), path, span);
     }
 
-    pub(super) fn add(&mut self, resource: Resource) {
+    /// Adds a resource. Two parts of the manifest may share one that is the same; two different ones of the same name
+    /// are a mistake.
+    pub(super) fn add(&mut self, resource: Resource, span: &Range<usize>) {
+        if let Some(known) = self.resources.get(&resource.id).filter(|known| known.spec != resource.spec) {
+            let message = format!("`{}` and `{}` would both be {}", known.role, resource.role, resource.id);
+            let note = Note::error("same-name", message).hint("give one of them another name");
+            self.note(note, resource.role, span);
+            return;
+        }
         self.resources.insert(resource.id.clone(), resource);
+    }
+
+    /// Adds a model file, which several models may be made of; it is enough that one of them says its digest.
+    pub(super) fn add_artifact(&mut self, mut resource: Resource, span: &Range<usize>) {
+        let known = self.resources.get(&resource.id).map(|known| &known.spec);
+        if let (Some(Spec::Artifact(known)), Spec::Artifact(artifact)) = (known, &mut resource.spec)
+            && (known.sha256.is_none() || artifact.sha256.is_none())
+        {
+            artifact.sha256 = artifact.sha256.take().or_else(|| known.sha256.clone());
+            self.resources.remove(&resource.id);
+        }
+        self.add(resource, span);
+    }
+
+    /// Returns a text in lower-case letters, digits and `-`.
+    pub(super) fn plain(text: &str) -> String {
+        let plain: String =
+            text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+        plain.trim_matches('-').to_owned()
     }
 
     /// Returns a part's name as a resource's name: one that a unit and a folder can have.
     pub(super) fn name(part: &str) -> String {
-        let plain: String =
-            part.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
-        let plain = plain.trim_matches('-').to_owned();
+        let plain = Self::plain(part);
         // Different names that look the same once they are plain must stay different.
         if plain == part { plain } else { format!("{plain}-{}", &Digest::of(part).as_str()[..4]) }
     }
@@ -118,7 +143,10 @@ impl Builder<'_> {
         let path = self.facts.places.data.join("llamero").join("environments").join(&id.name);
         let spec = Environment { path: path.clone(), requirements: requirements.clone(), python };
         let spec = Spec::Environment(spec);
-        self.add(Resource { id: id.clone(), role: role.to_owned(), spec, needs: BTreeSet::new() });
+        self.add(
+            Resource { id: id.clone(), role: role.to_owned(), spec, needs: BTreeSet::new() },
+            &install.python.span,
+        );
         Some((id, path))
     }
 
@@ -136,16 +164,22 @@ impl Builder<'_> {
             let is_path = word.starts_with("./") || word.starts_with("../") || word.starts_with("~/");
             if is_path { places.expand(word).to_string_lossy().into_owned() } else { word.clone() }
         };
-        let program = if program.contains('/') {
-            Some(places.expand(program))
+        let by_path = program.contains('/').then(|| places.expand(program).to_string_lossy().into_owned());
+        let program = if let Some(path) = &by_path {
+            self.facts.programs.get(path).cloned()
         } else if let Some(environment) = environment {
             Some(program_of(environment, program))
         } else {
             self.facts.programs.get(program).cloned()
         };
         let Some(program) = program else {
-            let note = Note::error("no-program", format!("there is no program `{}` on the path", words[0]));
-            let hint = "install it, write its full path under `command`, or let `install` bring it";
+            let (message, hint) = if by_path.is_some() {
+                (format!("there is no program `{}` that can be run", words[0]), "correct the path, or its mode")
+            } else {
+                let hint = "install it, write its full path under `command`, or let `install` bring it";
+                (format!("there is no program `{}` on the path", words[0]), hint)
+            };
+            let note = Note::error("no-program", message);
             self.note(note.hint(hint), path, span);
             return None;
         };
@@ -168,9 +202,15 @@ impl Builder<'_> {
             None => Digest::of("not looked for"),
         };
         if let (true, SecretReference::File(file)) = (source.generate, &reference) {
-            let id = ResourceId::new(Kind::Secret, file.file_name().unwrap_or_default().to_string_lossy());
             let spec = Spec::Secret(GeneratedSecret { path: file.clone() });
-            self.add(Resource { id: id.clone(), role: path.to_owned(), spec, needs: BTreeSet::new() });
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            let mut id = ResourceId::new(Kind::Secret, name.clone());
+            if self.resources.get(&id).is_some_and(|known| known.spec != spec) {
+                // Two files of one name in different folders.
+                let place = Digest::of(file.to_string_lossy().as_bytes());
+                id = ResourceId::new(Kind::Secret, format!("{name}-{}", &place.as_str()[..6]));
+            }
+            self.add(Resource { id: id.clone(), role: path.to_owned(), spec, needs: BTreeSet::new() }, span);
             made = Some(id);
         }
         (Piece::Secret { reference, digest }, made)
@@ -235,7 +275,7 @@ impl Builder<'_> {
             stop_timeout: STOP_TIMEOUT,
         };
         let resource = Resource { id: id.clone(), role: role.clone(), spec: Spec::Run(Box::new(run)), needs };
-        self.add(resource);
+        self.add(resource, span);
         Some(id)
     }
 
@@ -264,7 +304,7 @@ impl Builder<'_> {
         let content = Content(pieces);
         let digest = content.digest();
         let spec = Spec::File(FileSpec { path: path.clone(), content });
-        self.add(Resource { id: id.clone(), role: server.role.clone(), spec, needs: made });
+        self.add(Resource { id: id.clone(), role: server.role.clone(), spec, needs: made }, &server.span);
         Some((id, path, digest))
     }
 

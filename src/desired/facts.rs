@@ -90,7 +90,7 @@ pub struct Facts {
     pub places: Places,
     /// Each secret that was asked about.
     pub secrets: BTreeMap<SecretReference, SecretFact>,
-    /// The absolute path of each program that was found on the path.
+    /// The absolute path of each program that was found, by its name or path.
     pub programs: BTreeMap<String, PathBuf>,
     /// The Python interpreter that makes environments, and its version.
     pub python: Option<(PathBuf, String)>,
@@ -107,7 +107,7 @@ pub struct Facts {
 pub struct Questions {
     /// Secrets whose digests are needed.
     pub secrets: BTreeSet<SecretReference>,
-    /// Programs that are looked for on the path.
+    /// Programs that are looked for: names on the path, and paths.
     pub programs: BTreeSet<String>,
     /// Whether a Python interpreter is needed.
     pub python: bool,
@@ -120,8 +120,15 @@ pub fn questions(manifest: &Manifest, places: &Places) -> Questions {
     let mut ask = |install: &Install, command: Option<&[String]>, default: Option<&str>| {
         questions.python |= !install.python.0.is_empty();
         let program = command.and_then(|command| command.first()).map(String::as_str).or(default);
-        if let Some(program) = program.filter(|program| install.python.0.is_empty() && !program.contains('/')) {
-            questions.programs.insert(program.to_owned());
+        match program {
+            // A path is looked at too: what cannot be run should be known before anything is stopped.
+            Some(program) if program.contains('/') => {
+                questions.programs.insert(places.expand(program).to_string_lossy().into_owned());
+            }
+            Some(program) if install.python.0.is_empty() => {
+                questions.programs.insert(program.to_owned());
+            }
+            _ => {}
         }
     };
     for provider in &manifest.providers {

@@ -69,6 +69,18 @@ impl Desired {
         self.resources.values().filter_map(|resource| Some((resource, resource.run()?)))
     }
 
+    /// Returns every secret that the stack's files hold.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretReference> {
+        let files = self.resources.values().filter_map(|resource| match &resource.spec {
+            Spec::File(file) => Some(&file.content.0),
+            _ => None,
+        });
+        files.flatten().filter_map(|piece| match piece {
+            Piece::Secret { reference, .. } => Some(reference),
+            Piece::Text(_) => None,
+        })
+    }
+
     /// Takes note of secrets that came into being after this was desired, and of all that follows from their digests.
     pub fn learn_secrets(&mut self, digests: &BTreeMap<SecretReference, Digest>) {
         for resource in self.resources.values_mut() {

@@ -3,7 +3,6 @@
 //! ```text
 //! $XDG_STATE_HOME/llamero/<stack>/
 //!   lock                      who changes the stack right now
-//!   current                   the number of the committed generation
 //!   generations/<n>/wish      what was asked for; written once, before anything is touched
 //!   generations/<n>/outcome   how it ended; missing while it is being applied, or after a crash
 //!   processes/<name>/         the process runtime's records
@@ -150,9 +149,18 @@ impl History {
         Ok(generations)
     }
 
-    /// Returns the number of the committed generation.
+    /// Returns the number of the committed generation: the last whose outcome says so.
     pub fn current(&self) -> Result<Option<u64>, Error> {
-        seal::read(&self.folder.join("current"))
+        for number in self.numbers()?.into_iter().rev() {
+            if self.outcome(number)?.is_some_and(|outcome| outcome.ending == Ending::Committed) {
+                return Ok(Some(number));
+            }
+        }
+        Ok(None)
+    }
+
+    fn outcome(&self, number: u64) -> Result<Option<Outcome>, Error> {
+        seal::read(&self.generation(number).join("outcome"))
     }
 
     /// Returns the committed generation.
@@ -172,13 +180,7 @@ impl History {
         seal::write(&self.generation(number).join("wish"), wish)
     }
 
-    /// Makes a generation the good one.
-    pub fn commit(&self, number: u64, outcome: &Outcome) -> Result<(), Error> {
-        self.end(number, outcome)?;
-        seal::write(&self.folder.join("current"), &number)
-    }
-
-    /// Keeps how a generation ended.
+    /// Keeps how a generation ended; one that ended as committed is the good one from here on.
     pub fn end(&self, number: u64, outcome: &Outcome) -> Result<(), Error> {
         seal::write(&self.generation(number).join("outcome"), outcome)
     }
@@ -186,7 +188,6 @@ impl History {
     /// Removes every record of the stack but the lock, after nothing of it is left on the machine.
     pub fn forget(&self) -> Result<(), Error> {
         files::remove_folder(&self.folder.join("generations"))?;
-        files::remove(&self.folder.join("current"))?;
         Ok(())
     }
 
@@ -199,9 +200,9 @@ impl History {
         let numbers = self.numbers()?;
         let mut past = Past::default();
         let mut inventory: BTreeMap<ResourceId, Resource> = BTreeMap::new();
-        let mut good = 0;
+        let (mut good, mut read) = (0, false);
         for (age, number) in numbers.iter().rev().enumerate() {
-            let outcome: Option<Outcome> = seal::read(&self.generation(*number).join("outcome"))?;
+            let outcome = self.outcome(*number)?;
             if age < RECENT {
                 let times = outcome.iter().flat_map(|outcome| &outcome.start_times);
                 for (id, time) in times {
@@ -210,10 +211,12 @@ impl History {
             }
             let committed = outcome.is_some_and(|outcome| outcome.ending == Ending::Committed);
             let is_good = committed && good < KEPT;
-            if age > 0 && !is_good && Some(*number) != current {
+            // The last one that has a wish carries on what its forerunners left.
+            if read && !is_good && Some(*number) != current {
                 continue;
             }
             let Some(wish) = seal::read::<Wish>(&self.generation(*number).join("wish"))? else { continue };
+            read = true;
             good += usize::from(is_good);
             if is_good {
                 let ids = wish.desired.resources.keys();
@@ -238,11 +241,14 @@ impl History {
 
     /// Removes the records of generations that are too old to be of use, oldest first.
     pub fn trim(&self) -> Result<(), Error> {
-        let current = self.current()?;
         let numbers = self.numbers()?;
-        let old = numbers.len().saturating_sub(LISTED);
-        for number in numbers.iter().take(old).filter(|number| Some(**number) != current) {
-            files::remove_folder(&self.generation(*number))?;
+        let mut good = 0;
+        for (age, number) in numbers.iter().rev().enumerate() {
+            let committed = self.outcome(*number)?.is_some_and(|outcome| outcome.ending == Ending::Committed);
+            good += usize::from(committed);
+            if age >= LISTED && !(committed && good <= KEPT) {
+                files::remove_folder(&self.generation(*number))?;
+            }
         }
         Ok(())
     }

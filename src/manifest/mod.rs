@@ -51,6 +51,13 @@ pub fn read(text: &str) -> (Option<Manifest>, Vec<Note>) {
     (manifest.filter(|_| good), notes)
 }
 
+/// Returns whether a text can be the name of a stack, and so of a folder and the beginning of units' names.
+#[must_use]
+pub fn is_stack_name(text: &str) -> bool {
+    let letters = text.len() <= 32 && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    letters && text.starts_with(|c: char| c.is_ascii_lowercase())
+}
+
 /// Returns the place of a span of bytes in a manifest's text.
 #[must_use]
 pub fn locate(text: &str, path: &str, span: std::ops::Range<usize>) -> Place {

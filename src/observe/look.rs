@@ -70,7 +70,7 @@ fn unit(systems: &Systems, stack: &str, id: &ResourceId, state: Option<Result<Un
     let mut found = found_unit(&unit);
     match text {
         Some(text) => {
-            found.definition = marker::read(&text).map(|marker| Claim {
+            found.definition = marker::read(&text).filter(|marker| marker.resource == *id).map(|marker| Claim {
                 stack: marker.stack,
                 fingerprint: marker.fingerprint,
                 intact: marker.intact,

@@ -94,7 +94,7 @@ fn plain(systems: &Systems, resource: &Resource) -> Option<Seen> {
             Err(error) => Seen::Unknown(error.to_string()),
         },
         Spec::Artifact(artifact) => found_artifact(systems, artifact),
-        Spec::File(file) => found_file(file),
+        Spec::File(file) => found_file(&resource.id, file),
         Spec::Run(_) => return None,
     })
 }
@@ -111,11 +111,12 @@ fn found_artifact(systems: &Systems, artifact: &Artifact) -> Seen {
     }
 }
 
-fn found_file(file: &FileSpec) -> Seen {
+fn found_file(id: &ResourceId, file: &FileSpec) -> Seen {
     match files::read_text(&file.path, LIMIT) {
         Ok(None) => Seen::Absent,
         Ok(Some(text)) => {
-            let marker = marker::read(&text).map(claim);
+            // What carries another resource's name is that one's, whatever its place.
+            let marker = marker::read(&text).filter(|marker| marker.resource == *id).map(claim);
             let body = text.split_once('\n').map(|(_, body)| body.to_owned()).filter(|_| marker.is_some());
             let text = if file.content.is_secret() { None } else { Some(body.unwrap_or(text)) };
             Seen::Present(Found::File(FoundFile { marker, text }))

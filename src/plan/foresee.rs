@@ -109,6 +109,8 @@ fn start(desired: &Desired, observed: &mut Observed, id: &ResourceId, resource: 
         run.why = None;
         // A manager that has not read the new definition starts the old one.
         loaded = run.loaded || spec.runtime == Runtime::Process;
+        // A process gets a supervisor of its own with each start.
+        run.enabled |= spec.runtime == Runtime::Process;
         if loaded {
             run.loaded = true;
             run.running = run.definition.as_ref().map(|claim| claim.fingerprint.clone());

@@ -4,7 +4,7 @@
 
 use crate::desired::Desired;
 use crate::observed::{FoundRun, Observed, Phase, Seen};
-use crate::plan::{Change, Plan};
+use crate::plan::{Change, Plan, Refusal};
 use crate::resource::{Bytes, Health, ResourceId};
 use serde::Serialize;
 
@@ -75,6 +75,8 @@ pub struct Status {
     pub servers: Vec<Server>,
     /// What is not as the last good generation left it.
     pub drift: Vec<Change>,
+    /// What stands in the way of putting it right.
+    pub refusals: Vec<Refusal>,
     /// Whether all is well.
     pub well: bool,
 }
@@ -105,7 +107,9 @@ pub fn status(
         })
         .collect();
     let well = servers.iter().all(|server| server.state == Word::Healthy) && plan.changes.is_empty();
-    Status { schema: SCHEMA, stack: desired.stack.clone(), generation, changing, servers, drift: plan.changes, well }
+    let well = well && plan.refusals.is_empty();
+    let Plan { changes: drift, refusals, .. } = plan;
+    Status { schema: SCHEMA, stack: desired.stack.clone(), generation, changing, servers, drift, refusals, well }
 }
 
 fn word(seen: Option<&Seen>, found: Option<&FoundRun>) -> (Word, Option<String>) {

@@ -60,12 +60,15 @@ pub enum Error {
     Cancelled,
 }
 
-/// Returns the program `name` that the PATH leads to.
+/// Returns the program that the PATH leads to by a name, or that a path is; `None` when it cannot be run.
 #[must_use]
 pub fn find(name: &str) -> Option<PathBuf> {
     use std::os::unix::fs::PermissionsExt as _;
     let is_program =
         |path: &PathBuf| path.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0);
+    if name.contains('/') {
+        return Some(PathBuf::from(name)).filter(is_program);
+    }
     let folders = std::env::var_os("PATH")?;
     std::env::split_paths(&folders)
         .filter(|folder| folder.is_absolute())

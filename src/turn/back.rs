@@ -9,18 +9,21 @@ use crate::desired::{Desired, Drift, Policy};
 use crate::history::{self, Memory};
 use crate::observe::{Depth, observe};
 use crate::plan::{Phase, plan};
-use crate::resource::{Kind, Resource};
+use crate::resource::{Kind, Resource, ResourceId};
 use crate::systems::Retry;
 use std::collections::BTreeSet;
 use tokio_util::sync::CancellationToken;
 
-/// How the way back went.
-#[derive(Debug, Default)]
-pub(super) struct Back {
-    pub(super) walk: Walk,
+/// Goes back to the last good generation, or to nothing where there was none. Servers in `tolerated` were not healthy
+/// before, and need not be after.
+pub(super) async fn go_back(stack: &Stack, tolerated: &BTreeSet<ResourceId>, report: &Report<'_>) -> Walk {
+    match attempt(stack, tolerated, report).await {
+        Ok(walked) => walked,
+        Err(error) => Walk { failures: vec![Failure::of(None, &error)], ..Walk::default() },
+    }
 }
 
-pub(super) async fn go_back(stack: &Stack, report: &Report<'_>) -> Result<Back, history::Error> {
+async fn attempt(stack: &Stack, tolerated: &BTreeSet<ResourceId>, report: &Report<'_>) -> Result<Walk, history::Error> {
     let good = stack.history.committed()?;
     report(Event::GoingBack { to: good.as_ref().map(|good| good.number) });
     let mut desired = good
@@ -33,34 +36,31 @@ pub(super) async fn go_back(stack: &Stack, report: &Report<'_>) -> Result<Back, 
     let observed = observe(&stack.systems, &desired, &inventory, Depth::State).await;
     let plan = plan(&desired, &observed, &past);
     inventory.extend(desired.resources.values().cloned());
-    let mut back = Back::default();
-    for refusal in &plan.refusals {
-        back.walk.failures.push(Failure {
-            on: Some(refusal.on.clone()),
-            why: refusal.message.clone(),
-            hint: refusal.hint.clone(),
-            log: Vec::new(),
-            retry: Retry::Never,
-        });
-    }
+    let mut walked = Walk::default();
+    walked.failures.extend(plan.refusals.iter().map(|refusal| Failure {
+        on: Some(refusal.on.clone()),
+        why: refusal.message.clone(),
+        hint: refusal.hint.clone(),
+        log: Vec::new(),
+        retry: Retry::Never,
+    }));
     // Somebody who stops the way back would leave the machine in between.
     let cancel = CancellationToken::new();
     let scene = Scene { desired: &desired, inventory: &inventory, systems: &stack.systems, report, cancel: &cancel };
-    let none = BTreeSet::new();
     for phase in [Phase::Stage, Phase::Switch] {
-        if back.walk.succeeded() {
-            back.walk.extend(walk(scene, &plan, phase, &none, false).await);
+        if walked.succeeded() {
+            walked.extend(walk(scene, &plan, phase, tolerated, false).await);
         }
     }
-    if back.walk.succeeded() {
-        // What was not touched is as it was before, healthy or not.
+    if walked.succeeded() {
         let touched = started(&plan);
-        let others =
-            desired.runs().map(|(resource, _)| resource.id.clone()).filter(|id| !touched.contains(id)).collect();
-        back.walk.failures.extend(gate(scene, &touched, &others).await);
+        // What was not touched is as it was before, healthy or not.
+        let untouched = desired.runs().map(|(resource, _)| &resource.id).filter(|id| !touched.contains(*id));
+        let excused = untouched.chain(tolerated).cloned().collect();
+        walked.failures.extend(gate(scene, &touched, &excused, &walked.proved).await);
     }
-    if back.walk.succeeded() {
-        back.walk.extend(walk(scene, &plan, Phase::Prune, &none, false).await);
+    if walked.succeeded() {
+        walked.extend(walk(scene, &plan, Phase::Prune, &BTreeSet::new(), false).await);
     }
-    Ok(back)
+    Ok(walked)
 }

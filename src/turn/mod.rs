@@ -11,8 +11,8 @@ use crate::history::{self, Ending, History, Memory, Outcome, StepOutcome, Wish};
 use crate::observe::{Depth, observe};
 use crate::observed::{Observed, Phase as Running, Seen};
 use crate::plan::{Action, Past, Phase, Plan, plan};
-use crate::resource::{Fingerprint, Health, Piece, Resource, ResourceId, SecretReference, Spec};
-use crate::systems::{Systems, clock, http, process, secrets};
+use crate::resource::{Fingerprint, Health, Kind, Resource, ResourceId, SecretReference, Spec};
+use crate::systems::{Systems, clock, files, http, process, secrets};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +35,26 @@ impl Stack {
         let processes = process::Processes::new(records.join("processes"), program);
         let systems = Systems::new(http::Client::new()?, processes, places.units(), places.known_artifacts());
         Ok(Self { name: name.to_owned(), history: History::new(records), systems })
+    }
+}
+
+impl Stack {
+    /// Returns the environments and model files that other stacks of this user need. Where the records of one cannot be
+    /// read, everything may be needed.
+    fn needed_by_others(&self, inventory: &[Resource]) -> BTreeSet<ResourceId> {
+        let shared = |id: &ResourceId| matches!(id.kind, Kind::Artifact | Kind::Environment);
+        let mut needed = BTreeSet::new();
+        let Some(all) = self.history.folder().parent() else { return needed };
+        for name in files::names(all).unwrap_or_default() {
+            if name == self.name || !all.join(&name).join("generations").is_dir() {
+                continue;
+            }
+            match History::new(all.join(&name)).memory() {
+                Ok(memory) => needed.extend(memory.past.keep),
+                Err(_) => needed.extend(inventory.iter().map(|resource| resource.id.clone()).filter(|id| shared(id))),
+            }
+        }
+        needed
     }
 }
 
@@ -66,6 +86,8 @@ pub struct Choices {
 pub struct Finished {
     /// The generation that it made.
     pub generation: u64,
+    /// Whether somebody stopped it before it was done.
+    pub interrupted: bool,
     /// What is on record of it.
     pub outcome: Outcome,
     /// What failed on the way there.
@@ -82,65 +104,119 @@ pub async fn prepare(stack: &Stack, wish: Wish, depth: Depth, choices: Choices) 
     if choices.purge {
         past.keep.clear();
     }
+    past.keep.extend(stack.needed_by_others(&inventory));
     let observed = observe(&stack.systems, &wish.desired, &inventory, depth).await;
     let plan = plan(&wish.desired, &observed, &past);
     Ok(Prepared { wish, observed, past, plan, inventory })
 }
 
+impl Prepared {
+    /// Returns the servers that have not proved themselves as they are wished for: those that the plan starts, and those
+    /// that an apply which was cut off left running.
+    fn unproved(&self) -> BTreeSet<ResourceId> {
+        let good = |resource: &Resource| self.past.committed.get(&resource.id) == Some(&resource.fields());
+        let others = self.wish.desired.runs().filter(|(resource, _)| !good(resource));
+        started(&self.plan).into_iter().chain(others.map(|(resource, _)| resource.id.clone())).collect()
+    }
+
+    /// Returns the servers that are not healthy, with what is wrong; they are not told apart by whose fault it is.
+    #[must_use]
+    pub fn unhealthy(&self) -> BTreeMap<ResourceId, String> {
+        let found = self.wish.desired.runs().filter_map(|(resource, _)| {
+            let health = self.observed.run(&resource.id)?.health.as_ref().filter(|health| !health.is_healthy())?;
+            Some((resource.id.clone(), health.to_string()))
+        });
+        found.collect()
+    }
+}
+
 /// Walks a plan to its end: committed, gone back, or stuck. The lock must be held.
+///
+/// An error means that nothing was touched.
 pub async fn execute(
     stack: &Stack,
-    prepared: Prepared,
+    mut prepared: Prepared,
     choices: Choices,
     report: &Report<'_>,
     cancel: &CancellationToken,
 ) -> Result<Finished, history::Error> {
-    let Prepared { mut wish, observed, past, plan, inventory } = prepared;
-    wish.leftover = leftover(&wish.desired, &observed, &inventory);
-    let number = stack.history.begin(&wish)?;
-    let tolerated = unhealthy_before(&wish.desired, &observed, &past);
-
-    let mut inventory = inventory;
+    prepared.wish.leftover = leftover(&prepared.wish.desired, &prepared.observed, &prepared.inventory);
+    let number = stack.history.begin(&prepared.wish)?;
+    let tolerated = unhealthy_before(&prepared.wish.desired, &prepared.observed, &prepared.past);
+    let unproved = prepared.unproved();
+    let Prepared { wish, plan, mut inventory, .. } = prepared;
     inventory.extend(wish.desired.resources.values().cloned());
     let systems = &stack.systems;
     let scene = Scene { desired: &wish.desired, inventory: &inventory, systems, report, cancel };
+
     let mut walked = walk(scene, &plan, Phase::Stage, &tolerated, choices.fail_fast).await;
+    if walked.succeeded() {
+        // What cannot be written later must not stop anything now.
+        walked.failures.extend(unreadable_secrets(&wish.desired, &plan));
+    }
+    let learned = learn(&wish);
+    if walked.succeeded()
+        && let Err(error) = stack.history.rewrite(number, &learned)
+    {
+        walked.failures.push(Failure::of(None, &error));
+    }
     if !walked.succeeded() {
         // Nothing that runs was touched: there is nothing to go back from.
         walked.steps.extend(not_attempted(&plan, Phase::Switch));
         let ending = if walked.interrupted { Ending::Interrupted } else { Ending::Abandoned };
-        return finish(stack, number, ending, walked, back::Back::default());
+        return Ok(finish(stack, number, ending, walked, Walk::default()));
     }
-    let wish = learn(&wish);
-    stack.history.rewrite(number, &wish)?;
+    let wish = learned;
     let scene = Scene { desired: &wish.desired, ..scene };
     walked.extend(walk(scene, &plan, Phase::Switch, &tolerated, choices.fail_fast).await);
     if walked.succeeded() {
-        let failures = gate(scene, &started(&plan), &tolerated).await;
+        let failures = gate(scene, &unproved, &tolerated, &walked.proved).await;
         walked.interrupted |= cancel.is_cancelled() && failures.is_empty();
         walked.failures.extend(failures);
     }
     if walked.interrupted {
-        return finish(stack, number, Ending::Interrupted, walked, back::Back::default());
+        return Ok(finish(stack, number, Ending::Interrupted, walked, Walk::default()));
     }
-    if !walked.failures.is_empty() {
-        if !wish.desired.policy.rollback {
-            return finish(stack, number, Ending::Stuck, walked, back::Back::default());
+    if walked.failures.is_empty() {
+        walked.unhealthy_before.extend(still_unhealthy(scene, &tolerated).await);
+        // A generation that cannot be put on record is not a good one: the next run would not know of it.
+        match stack.history.end(number, &outcome(Ending::Committed, &walked, &Walk::default())) {
+            Ok(()) => return Ok(clear(stack, number, scene, &plan, walked).await),
+            Err(error) => walked.failures.push(Failure::of(None, &error)),
         }
-        let back = back::go_back(stack, report).await?;
-        let ending = if back.walk.succeeded() { Ending::RolledBack } else { Ending::Stuck };
-        return finish(stack, number, ending, walked, back);
     }
-    walked.unhealthy_before.extend(still_unhealthy(scene, &tolerated).await);
-    stack.history.commit(number, &outcome(Ending::Committed, &walked, &[]))?;
-    report(Event::Committed { generation: number });
-    let cleared = walk(scene, &plan, Phase::Prune, &BTreeSet::new(), false).await;
-    let mut back = back::Back::default();
-    back.walk.failures.clone_from(&cleared.failures);
+    if !wish.desired.policy.rollback {
+        return Ok(finish(stack, number, Ending::Stuck, walked, Walk::default()));
+    }
+    let back = back::go_back(stack, &tolerated, report).await;
+    let ending = if back.succeeded() { Ending::RolledBack } else { Ending::Stuck };
+    Ok(finish(stack, number, ending, walked, back))
+}
+
+/// Clears away what is no longer declared, after the commit.
+async fn clear(stack: &Stack, number: u64, scene: Scene<'_>, plan: &Plan, mut walked: Walk) -> Finished {
+    (scene.report)(Event::Committed { generation: number });
+    let cleared = walk(scene, plan, Phase::Prune, &BTreeSet::new(), false).await;
+    walked.interrupted = cleared.interrupted;
     walked.steps.extend(cleared.steps);
-    let finished = finish(stack, number, Ending::Committed, walked, back)?;
-    stack.history.trim()?;
-    Ok(finished)
+    let later = Walk { failures: cleared.failures, ..Walk::default() };
+    let finished = finish(stack, number, Ending::Committed, walked, later);
+    // Old records that cannot be removed are in nobody's way.
+    let _ = stack.history.trim();
+    finished
+}
+
+/// Returns a failure for each secret that a file of this plan needs and that cannot be read.
+fn unreadable_secrets(desired: &Desired, plan: &Plan) -> Vec<Failure> {
+    let written = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::WriteFile(id) => desired.resources.get(id),
+        _ => None,
+    });
+    let unreadable = written.filter_map(|resource| match &resource.spec {
+        Spec::File(file) => Some(Failure::of(Some(&resource.id), &secrets::fill(&file.content).err()?)),
+        _ => None,
+    });
+    unreadable.collect()
 }
 
 /// Returns what earlier generations made, is not known to be gone, and is not part of this wish.
@@ -150,25 +226,28 @@ fn leftover(desired: &Desired, observed: &Observed, inventory: &[Resource]) -> V
     inventory.iter().filter(there).filter(other).cloned().collect()
 }
 
-fn finish(
-    stack: &Stack,
-    number: u64,
-    ending: Ending,
-    walked: Walk,
-    back: back::Back,
-) -> Result<Finished, history::Error> {
-    let outcome = outcome(ending, &walked, &back.walk.steps);
-    stack.history.end(number, &outcome)?;
-    let current = stack.history.current()?;
-    Ok(Finished { generation: number, outcome, failures: walked.failures, later_failures: back.walk.failures, current })
+/// Puts on record how a generation ended. Where that cannot be written, it is one more thing that failed.
+fn finish(stack: &Stack, number: u64, ending: Ending, walked: Walk, mut back: Walk) -> Finished {
+    let outcome = outcome(ending, &walked, &back);
+    if let Err(error) = stack.history.end(number, &outcome) {
+        back.failures.push(Failure::of(None, &error));
+    }
+    Finished {
+        generation: number,
+        interrupted: walked.interrupted,
+        outcome,
+        failures: walked.failures,
+        later_failures: back.failures,
+        current: stack.history.current().unwrap_or_default(),
+    }
 }
 
-fn outcome(ending: Ending, walked: &Walk, way_back: &[StepOutcome]) -> Outcome {
+fn outcome(ending: Ending, walked: &Walk, back: &Walk) -> Outcome {
     Outcome {
         ending,
         ended: clock::now(),
         steps: walked.steps.clone(),
-        way_back: way_back.to_vec(),
+        way_back: back.steps.clone(),
         unhealthy_before: walked.unhealthy_before.iter().cloned().collect(),
         start_times: walked.start_times.clone(),
     }
@@ -198,10 +277,7 @@ fn unhealthy_before(desired: &Desired, observed: &Observed, past: &Past) -> BTre
         .filter(|(id, found)| {
             good(id).is_some() && found.definition.as_ref().map(|claim| &claim.fingerprint) == good(id).as_ref()
         })
-        .filter(|(_, found)| {
-            matches!(found.phase, Running::Failed | Running::BackingOff)
-                || matches!(found.health, Some(Health::Unhealthy { .. } | Health::Unreachable { .. }))
-        })
+        .filter(|(_, found)| found.phase != Running::Running || found.health != Some(Health::Healthy))
         .map(|(id, _)| id.clone())
         .collect()
 }
@@ -230,17 +306,10 @@ async fn still_unhealthy(scene: Scene<'_>, tolerated: &BTreeSet<ResourceId>) -> 
 
 /// Returns the wish with note taken of secrets that were made while staging.
 fn learn(wish: &Wish) -> Wish {
-    let references: BTreeSet<SecretReference> = wish
-        .desired
-        .resources
-        .values()
-        .filter_map(|resource| if let Spec::File(file) = &resource.spec { Some(&file.content.0) } else { None })
-        .flatten()
-        .filter_map(|piece| if let Piece::Secret { reference, .. } = piece { Some(reference.clone()) } else { None })
-        .collect();
+    let references: BTreeSet<&SecretReference> = wish.desired.secrets().collect();
     let digests: BTreeMap<_, _> = references
         .into_iter()
-        .filter_map(|reference| Some((reference.clone(), secrets::digest(&secrets::resolve(&reference).ok()?))))
+        .filter_map(|reference| Some((reference.clone(), secrets::digest(&secrets::resolve(reference).ok()?))))
         .collect();
     let mut learned = wish.clone();
     learned.desired.learn_secrets(&digests);

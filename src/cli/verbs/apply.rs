@@ -5,15 +5,17 @@ use super::super::exit::Exit;
 use super::super::problem::{Problem, error, note, print};
 use super::super::progress::Progress;
 use super::super::{ManifestArgument, consent, load};
-use super::plan::{SavedPlan, exit};
+use super::plan::{SavedPlan, digest, exit};
 use crate::apply::Failure;
 use crate::history::{Ending, StepResult};
 use crate::observe::Depth;
-use crate::plan::{Plan, text};
+use crate::plan::text;
 use crate::resource::Kind;
+use crate::systems::Retry;
 use crate::turn::{Choices, Finished, Prepared, Stack, execute, prepare};
 use anstyle::AnsiColor;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::time::Instant;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -50,12 +52,21 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     }
     let choices = Choices { fail_fast: arguments.fail_fast, purge: false };
     let prepared = prepare(&stack, wish, Depth::Health, choices).await?;
-    if let Some(saved) = &saved
-        && saved.plan != serde_json::to_value(&prepared.plan).unwrap_or_default()
-    {
-        return Err(stale("the machine is not as it was"));
+    if let Some(saved) = &saved {
+        if saved.plan != serde_json::to_value(&prepared.plan).unwrap_or_default() {
+            return Err(stale("the machine is not as it was"));
+        }
+        if saved.desired != digest(&prepared) {
+            return Err(stale("a program or a secret that it needs is not as it was"));
+        }
     }
-    carry_out(&stack, prepared, choices, &Manner { yes: arguments.yes || saved.is_some(), json: arguments.json }).await
+    carry_out(
+        &stack,
+        prepared,
+        choices,
+        &Manner { yes: arguments.yes || saved.is_some(), json: arguments.json, down: false },
+    )
+    .await
 }
 
 fn stale(moved: &str) -> Problem {
@@ -75,6 +86,8 @@ pub(super) struct Manner {
     pub(super) yes: bool,
     /// Whether a program listens.
     pub(super) json: bool,
+    /// Whether all of it is to go.
+    pub(super) down: bool,
 }
 
 /// Shows a plan, asks, walks it and says how it ended.
@@ -93,8 +106,15 @@ pub(super) async fn carry_out(
     if !plan.refusals.is_empty() {
         return Ok(exit(plan, false));
     }
+    let unhealthy = prepared.unhealthy();
     if plan.is_empty() && is_committed(stack, &prepared)? {
-        return Ok(Exit::Done);
+        for (id, health) in &unhealthy {
+            note(&format!("{id} is as declared and not well: {health}"));
+        }
+        return Ok(if unhealthy.is_empty() { Exit::Done } else { Exit::Changes });
+    }
+    if plan.is_empty() && !manner.json {
+        note("what runs has not proved itself yet as it is declared now");
     }
     if !plan.is_empty() {
         consent::ask("Apply these changes?", manner.yes)?;
@@ -103,7 +123,6 @@ pub(super) async fn carry_out(
     let cancel = CancellationToken::new();
     let progress = Progress::new(manner.json);
     let report = |event| progress.tell(event);
-    let plan = plan.clone();
     let finished = tokio::select! {
         finished = execute(stack, prepared, choices, &report, &cancel) => finished?,
         never = interrupts(&cancel) => match never {},
@@ -115,7 +134,7 @@ pub(super) async fn carry_out(
         });
         print(&format!("{last}\n"))?;
     }
-    Ok(tell(stack, &plan, &finished, begun))
+    Ok(tell(stack, &finished, begun, manner))
 }
 
 fn is_committed(stack: &Stack, prepared: &Prepared) -> Result<bool, Problem> {
@@ -142,7 +161,7 @@ async fn interrupts(cancel: &CancellationToken) -> std::convert::Infallible {
 }
 
 /// Says how a turn ended, and returns the exit code.
-fn tell(stack: &Stack, plan: &Plan, finished: &Finished, begun: Instant) -> Exit {
+fn tell(stack: &Stack, finished: &Finished, begun: Instant, manner: &Manner) -> Exit {
     for failure in finished.failures.iter().chain(&finished.later_failures) {
         tell_failure(failure);
     }
@@ -152,17 +171,26 @@ fn tell(stack: &Stack, plan: &Plan, finished: &Finished, begun: Instant) -> Exit
         || "the machine is as it was before".to_owned(),
         |current| format!("the machine is on generation {current}"),
     );
+    let well = if finished.outcome.unhealthy_before.is_empty() { " and healthy" } else { "" };
     let (exit, text) = match finished.outcome.ending {
+        Ending::Committed if finished.interrupted => (
+            Exit::Interrupted,
+            format!("Generation {number} is good; clearing away was interrupted: {counts}. Run it again."),
+        ),
         Ending::Committed if !finished.later_failures.is_empty() => {
             (Exit::Changes, format!("Applied generation {number}, and not everything could be cleared away: {counts}."))
         }
+        Ending::Committed if manner.down => (Exit::Done, format!("Took down {}: {counts}.", stack.name)),
         Ending::Committed => {
             let seconds = begun.elapsed().as_secs();
             (Exit::Done, format!("Applied generation {number} in {seconds} s: {counts}."))
         }
+        Ending::Abandoned if finished.failures.iter().all(|failure| failure.retry == Retry::Soon) => {
+            (Exit::TimedOut, format!("Nothing that runs was touched; {on}: {counts}. Running it again may do."))
+        }
         Ending::Abandoned => (Exit::Error, format!("Nothing that runs was touched; {on}: {counts}.")),
         Ending::RolledBack => {
-            (Exit::RolledBack, format!("Generation {number} failed and was taken back; {on} and healthy: {counts}."))
+            (Exit::RolledBack, format!("Generation {number} failed and was taken back; {on}{well}: {counts}."))
         }
         Ending::Interrupted => (Exit::Interrupted, format!("Interrupted: {counts}. Run it again to go on.")),
         Ending::Stuck => (Exit::Stuck, format!("Generation {number} failed and a person is needed: {counts}.")),
@@ -173,7 +201,7 @@ fn tell(stack: &Stack, plan: &Plan, finished: &Finished, begun: Instant) -> Exit
         note(&format!("{id} is not healthy, as before"));
     }
     if exit == Exit::Stuck {
-        tell_commands(stack, plan, finished);
+        tell_commands(stack, finished);
     }
     if exit == Exit::Done && !finished.outcome.unhealthy_before.is_empty() { Exit::Changes } else { exit }
 }
@@ -204,18 +232,21 @@ fn tell_failure(failure: &Failure) {
 }
 
 /// Prints what a person can do when going back could not finish.
-fn tell_commands(stack: &Stack, plan: &Plan, finished: &Finished) {
+fn tell_commands(stack: &Stack, finished: &Finished) {
     anstream::eprintln!("What to do:");
-    for change in plan.changes.iter().filter(|change| change.on.kind.runs()) {
-        let name = &change.on.name;
-        match change.on.kind {
-            Kind::Unit => anstream::eprintln!("  systemctl --user status {name}.service"),
-            _ => anstream::eprintln!("  less {}", stack.systems.processes.log(name).display()),
+    let failed: BTreeSet<_> =
+        finished.failures.iter().chain(&finished.later_failures).filter_map(|failure| failure.on.as_ref()).collect();
+    for id in failed {
+        match id.kind {
+            Kind::Unit => anstream::eprintln!("  systemctl --user status {}.service", id.name),
+            Kind::Process => anstream::eprintln!("  less {}", stack.systems.processes.log(&id.name).display()),
+            _ => {}
         }
     }
     anstream::eprintln!("  llamero status --stack {}", stack.name);
-    if let Some(current) = finished.current {
-        anstream::eprintln!("  llamero rollback --stack {} --to {current}", stack.name);
+    match finished.current {
+        Some(current) => anstream::eprintln!("  llamero rollback {current} --stack {}", stack.name),
+        None => anstream::eprintln!("  mend the manifest, then `llamero apply`"),
     }
     anstream::eprintln!("  llamero down --stack {}", stack.name);
 }

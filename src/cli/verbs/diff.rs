@@ -2,8 +2,9 @@
 
 use super::super::color::{color, styled};
 use super::super::exit::Exit;
-use super::super::problem::{Problem, print};
+use super::super::problem::{Problem, error, print};
 use super::super::{ManifestArgument, load};
+use super::plan::exit;
 use crate::desired::Desired;
 use crate::observe::Depth;
 use crate::observed::{Found, FoundFile, Seen};
@@ -35,6 +36,12 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         text.push_str(&one(&stack.systems, &prepared, before.as_ref(), &change.on, &change.causes));
     }
     print(&text)?;
+    for refusal in &prepared.plan.refusals {
+        error(&refusal.message, refusal.hint.as_deref());
+    }
+    if !prepared.plan.refusals.is_empty() {
+        return Ok(exit(&prepared.plan, false));
+    }
     Ok(if prepared.plan.changes.is_empty() { Exit::Done } else { Exit::Changes })
 }
 

@@ -44,7 +44,8 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let choices = Choices { purge: arguments.purge, ..Choices::default() };
     let inventory = stack.history.memory()?.inventory;
     let prepared = prepare(&stack, wish, Depth::State, choices).await?;
-    let exit = carry_out(&stack, prepared, choices, &Manner { yes: arguments.yes, json: arguments.json }).await?;
+    let exit =
+        carry_out(&stack, prepared, choices, &Manner { yes: arguments.yes, json: arguments.json, down: true }).await?;
     if exit != Exit::Done {
         return Ok(exit);
     }

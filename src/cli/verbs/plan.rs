@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     detailed_exitcode: bool,
     /// Plan against what `llamero observe` printed instead of this machine
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "output")]
     observed: Option<PathBuf>,
 }
 
@@ -52,6 +52,8 @@ pub(super) struct SavedPlan {
     pub(super) manifest_digest: Digest,
     /// The generation that the machine was on.
     pub(super) generation: Option<u64>,
+    /// The digest of everything that was wished for, as rendered.
+    pub(super) desired: Digest,
     /// The plan.
     pub(super) plan: serde_json::Value,
 }
@@ -65,6 +67,7 @@ impl SavedPlan {
             manifest: prepared.wish.manifest.clone(),
             manifest_digest: prepared.wish.manifest_digest.clone(),
             generation,
+            desired: digest(prepared),
             plan: serde_json::to_value(&prepared.plan).unwrap_or_default(),
         }
     }
@@ -119,6 +122,11 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         }
     }
     Ok(exit(&plan, arguments.detailed_exitcode))
+}
+
+/// Returns the digest of everything that is wished for.
+pub(super) fn digest(prepared: &Prepared) -> Digest {
+    Digest::of(serde_json::to_string(&prepared.wish.desired).unwrap_or_default())
 }
 
 #[derive(Serialize)]

@@ -11,11 +11,11 @@ use crate::turn::{Choices, prepare};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
+    /// The generation to go to [default: the good one before the current one]
+    #[arg(value_name = "GENERATION")]
+    generation: Option<u64>,
     #[command(flatten)]
     stack: StackArgument,
-    /// The generation to go to [default: the good one before the current one]
-    #[arg(long, value_name = "GENERATION")]
-    to: Option<u64>,
     /// Agree to the changes beforehand
     #[arg(short, long)]
     yes: bool,
@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let stack = load::stack_of(&arguments.stack)?;
     let _lock = stack.history.lock(&command())?;
-    let number = match arguments.to {
+    let number = match arguments.generation {
         Some(number) => number,
         None => before_current(&stack)?,
     };
@@ -40,7 +40,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let wish = Wish { begun: clock::now(), llamero: env!("CARGO_PKG_VERSION").to_owned(), origin, ..generation.wish };
     let choices = Choices::default();
     let prepared = prepare(&stack, wish, Depth::Health, choices).await?;
-    carry_out(&stack, prepared, choices, &Manner { yes: arguments.yes, json: arguments.json }).await
+    carry_out(&stack, prepared, choices, &Manner { yes: arguments.yes, json: arguments.json, down: false }).await
 }
 
 fn before_current(stack: &crate::turn::Stack) -> Result<u64, Problem> {
@@ -51,6 +51,8 @@ fn before_current(stack: &crate::turn::Stack) -> Result<u64, Problem> {
         generation.is_committed()
             && current.is_some_and(|current| generation.number < current)
             && wish.as_ref() != Some(&generation.wish.desired)
+            // A stack that was taken down is nothing to go back to unasked.
+            && !generation.wish.desired.resources.is_empty()
     });
     earlier.map(|generation| generation.number).ok_or_else(|| {
         Problem::new(Exit::Error, "there is no earlier good generation to go back to")

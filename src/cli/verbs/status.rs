@@ -74,7 +74,9 @@ fn lines(status: &Status, plan: &Plan) -> String {
         let mut lines = text::lines(plan);
         lines.pop();
         text.push_str(&color::text(&lines));
-        text.push_str("`llamero apply` puts it right\n");
+        if plan.refusals.is_empty() {
+            text.push_str("`llamero apply` puts it right\n");
+        }
     }
     text
 }

@@ -34,7 +34,7 @@ pub(in super::super) fn add(
     let places = &builder.facts.places;
     let stack = builder.manifest.stack.value.clone();
     let own = places.config.join("llamero").join(&stack).join("litellm.yaml");
-    let path = gateway.config.as_ref().map_or(own, |path| places.expand(path));
+    let path = gateway.config.as_ref().map_or(own.clone(), |path| places.expand(path));
     let copies: Vec<_> = gateway.also_at.iter().map(|path| places.expand(path)).collect();
     let content = Content::text(config(builder, gateway, routes));
     let digest = content.digest();
@@ -46,12 +46,12 @@ pub(in super::super) fn add(
     };
     // A file elsewhere is another file: the one at the former place is no longer declared.
     let named = |path: &Path| format!("gateway-{}", &Digest::of(path.to_string_lossy().as_bytes()).as_str()[..6]);
-    let name = if gateway.config.is_some() { named(&path) } else { "gateway".to_owned() };
+    let name = if path == own { "gateway".to_owned() } else { named(&path) };
     let config_file = file(name, path.clone());
     let config_id = config_file.id.clone();
-    builder.add(config_file);
+    builder.add(config_file, &gateway.span);
     for copy in copies {
-        builder.add(file(named(&copy), copy));
+        builder.add(file(named(&copy), copy), &gateway.span);
     }
 
     let mut secrets: Vec<(String, &SecretSource)> = vec![("LITELLM_MASTER_KEY".to_owned(), master_key)];

@@ -141,12 +141,14 @@ fn artifact(
             (origin, ArtifactSource::Command { argv }, place)
         }
     };
+    // By its place alone: two models made of one file share it.
     let unique = Digest::of(path.to_string_lossy().as_bytes());
-    let id = ResourceId::new(Kind::Artifact, format!("{}-{}", Builder::name(&model.name.value), &unique.as_str()[..6]));
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let id = ResourceId::new(Kind::Artifact, format!("{}-{}", Builder::plain(&stem), &unique.as_str()[..6]));
     let keep_free = builder.manifest.machine.models.keep_free.as_ref().map_or(KEEP_FREE, |size| size.value.0);
     let spec = Artifact { path: path.clone(), source: kind, sha256, keep_free, origin: origin.clone() };
     let spec = Spec::Artifact(spec);
-    builder.add(Resource { id: id.clone(), role, spec, needs });
+    builder.add_artifact(Resource { id: id.clone(), role, spec, needs }, &model.name.span);
     Some((id, path, Digest::of(format!("{origin}\n{pin}"))))
 }
 

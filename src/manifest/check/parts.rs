@@ -2,6 +2,7 @@
 
 use super::Checker;
 use crate::manifest::common::{Common, RuntimeName};
+use crate::manifest::is_stack_name;
 use crate::manifest::suggest::looks_secret;
 use crate::manifest::types::{CacheEngine, Engine};
 use crate::manifest::values::Source;
@@ -16,7 +17,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
         let message = format!("version {} of the manifest is not known", manifest.version.value);
         checker.at(Note::error("version", message).hint("write `version: 1`"), "version", &manifest.version.span);
     }
-    if !is_name(&manifest.stack) {
+    if !is_stack_name(&manifest.stack) {
         let message = format!("`{}` cannot be a stack's name", manifest.stack.value);
         checker.at(Note::error("stack-name", message).hint(NAME_HINT), "stack", &manifest.stack.span);
     }
@@ -60,13 +61,8 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     }
 }
 
-fn is_name(text: &str) -> bool {
-    let letters = text.len() <= 32 && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    letters && text.starts_with(|c: char| c.is_ascii_lowercase())
-}
-
 fn name(checker: &mut Checker<'_>, text: &str, path: &str, span: &Range<usize>) {
-    if !is_name(text) {
+    if !is_stack_name(text) {
         let note = Note::error("name", format!("`{text}` cannot be a name here"));
         checker.at(note.hint(NAME_HINT), path, span);
     }
@@ -296,6 +292,10 @@ fn runnable(checker: &mut Checker<'_>, path: &str, common: Common<'_>, span: &Ra
                 format!("write it under `secrets`: `{}: {{env: NAME}}` or `{{file: PATH}}`", variable.name.value);
             checker.at(note.hint(hint), path, &variable.value.span);
         }
+    }
+    for variable in common.secrets.iter().filter(|secret| common.env.find(&secret.name.value).is_some()) {
+        let note = Note::error("twice", format!("`{}` stands under `env` too", variable.name.value));
+        checker.at(note.hint("keep one of the two"), format!("{path}.secrets"), &variable.name.span);
     }
     for variable in common.secrets {
         variable_name(checker, &variable.name.value, &format!("{path}.secrets"), &variable.name.span);

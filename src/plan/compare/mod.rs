@@ -84,6 +84,11 @@ pub(super) fn compare(desired: &Desired, observed: &Observed, past: &Past) -> Co
     }
     for (id, seen) in &observed.things {
         let declared = desired.resources.contains_key(id) || past.keep.contains(id);
+        if let (false, true, Seen::Unknown(why)) = (declared, desired.policy.prune, seen) {
+            // What cannot be seen may still be there: it must not be taken for gone.
+            comparison.refusals.push(blind(id, why));
+            continue;
+        }
         if let (false, Some(ours)) = (declared, Ours::prove(&desired.stack, id, seen)) {
             comparison.changes.push(undeclared(desired, seen, ours));
         }
@@ -129,10 +134,16 @@ fn one(desired: &Desired, observed: &Observed, past: &Past, resource: &Resource,
 }
 
 fn unseen(resource: &Resource, why: &str) -> Verdict {
-    let hint = matches!(resource.id.kind, Kind::Unit)
-        .then(|| "without a systemd user manager, say `runtime: process` in the manifest".to_owned());
-    let message = format!("cannot see {}: {why}", resource.id);
-    Verdict::Refused(Refusal { on: resource.id.clone(), kind: RefusalKind::Unseen, message, hint })
+    Verdict::Refused(blind(&resource.id, why))
+}
+
+fn blind(id: &ResourceId, why: &str) -> Refusal {
+    let hint = (id.kind == Kind::Unit && why.contains("user manager")).then(|| {
+        "log in as the user whose manager it is (`loginctl enable-linger USER` keeps it), or say `runtime: process` in \
+         the manifest"
+            .to_owned()
+    });
+    Refusal { on: id.clone(), kind: RefusalKind::Unseen, message: format!("cannot see {id}: {why}"), hint }
 }
 
 /// Why something declared that is not there is to be made: it is new, or somebody took it away.

@@ -40,7 +40,11 @@ pub(super) fn run(desired: &Desired, past: &Past, resource: &Resource, spec: &Ru
             let older = "it still runs as it was before its definition changed".to_owned();
             causes.push(Cause::Unfinished(older));
         }
-        if older || write { Go::Restart(ours) } else { Go::Leave }
+        let alone = spec.runtime == Runtime::Process && !found.enabled;
+        if alone {
+            causes.push(Cause::Drift("its supervisor is gone, so nobody would start it again".to_owned()));
+        }
+        if older || write || alone { Go::Restart(ours) } else { Go::Leave }
     } else {
         causes.push(down(past, resource, found));
         Go::Start
@@ -49,7 +53,7 @@ pub(super) fn run(desired: &Desired, past: &Past, resource: &Resource, spec: &Ru
     if !found.loaded && !write {
         causes.push(Cause::Drift("the systemd manager has not read its unit file".to_owned()));
     }
-    let enable = !found.enabled;
+    let enable = spec.runtime == Runtime::Systemd && !found.enabled;
     if enable {
         causes.push(Cause::Drift("it does not start with the machine".to_owned()));
     }
