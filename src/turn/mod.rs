@@ -190,6 +190,10 @@ pub async fn execute(
     }
     let back = back::go_back(stack, &tolerated, report).await;
     let ending = if back.succeeded() { Ending::RolledBack } else { Ending::Stuck };
+    if let Ok(Some(good)) = stack.history.committed() {
+        let scene = Scene { desired: &good.wish.desired, ..scene };
+        walked.unhealthy_before.extend(still_unhealthy(scene, &tolerated).await);
+    }
     Ok(finish(stack, number, ending, walked, back))
 }
 

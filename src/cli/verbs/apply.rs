@@ -171,7 +171,6 @@ fn tell(stack: &Stack, finished: &Finished, begun: Instant, manner: &Manner) -> 
         || "the machine is as it was before".to_owned(),
         |current| format!("the machine is on generation {current}"),
     );
-    let well = if finished.outcome.unhealthy_before.is_empty() { " and healthy" } else { "" };
     let (exit, text) = match finished.outcome.ending {
         Ending::Committed if finished.interrupted => (
             Exit::Interrupted,
@@ -190,6 +189,8 @@ fn tell(stack: &Stack, finished: &Finished, begun: Instant, manner: &Manner) -> 
         }
         Ending::Abandoned => (Exit::Error, format!("Nothing that runs was touched; {on}: {counts}.")),
         Ending::RolledBack => {
+            let well = finished.current.is_some() && finished.outcome.unhealthy_before.is_empty();
+            let well = if well { " and healthy" } else { "" };
             (Exit::RolledBack, format!("Generation {number} failed and was taken back; {on}{well}: {counts}."))
         }
         Ending::Interrupted => (Exit::Interrupted, format!("Interrupted: {counts}. Run it again to go on.")),

@@ -1,0 +1,247 @@
+//! A home of its own for the real program, with small real servers in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A home whose stack is gone when the test is, however it ends.
+pub(super) struct Home {
+    folder: TempDir,
+}
+
+/// What the program said, and what it ended with.
+#[derive(Debug)]
+pub(super) struct Said {
+    pub(super) code: i32,
+    pub(super) out: String,
+    pub(super) err: String,
+}
+
+impl Said {
+    /// Asserts that every word was said, on whichever stream.
+    #[track_caller]
+    pub(super) fn has(&self, words: &[&str]) -> &Self {
+        for word in words {
+            assert!(self.out.contains(word) || self.err.contains(word), "`{word}` is not said in\n{self}");
+        }
+        self
+    }
+}
+
+impl std::fmt::Display for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "exit {}\n{}{}", self.code, self.out, self.err)
+    }
+}
+
+impl Home {
+    pub(super) fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a folder") }
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Returns the path of something among the records of the stack.
+    pub(super) fn record(&self, name: &str) -> PathBuf {
+        self.path(".local/state/llamero/bad").join(name)
+    }
+
+    pub(super) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        fs::write(&path, text).expect("written");
+        path
+    }
+
+    /// Writes `llamero.yaml` with these sections and impatient health rules.
+    pub(super) fn manifest(&self, sections: &str) {
+        self.manifest_with("health: {timeout: 3s, stable_for: 1s}", sections);
+    }
+
+    pub(super) fn manifest_with(&self, policy: &str, sections: &str) {
+        self.write("llamero.yaml", &format!("version: 1\nstack: bad\npolicy: {{{policy}}}\n{sections}\n"));
+    }
+
+    /// Returns the program, with nothing of this environment but the path.
+    pub(super) fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_llamero"));
+        self.settle(command.args(words));
+        command
+    }
+
+    /// Gives any command this home.
+    pub(super) fn settle(&self, command: &mut Command) {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        command.env_clear().env("PATH", path).env("HOME", self.folder.path());
+        command.current_dir(self.folder.path()).stdin(Stdio::null());
+    }
+
+    pub(super) fn llamero(&self, words: &[&str]) -> Said {
+        run(&mut self.command(words))
+    }
+
+    /// Runs the program, which must end with `code`.
+    #[track_caller]
+    pub(super) fn expect(&self, code: i32, words: &[&str]) -> Said {
+        let said = self.llamero(words);
+        assert_eq!(said.code, code, "llamero {}: {said}", words.join(" "));
+        said
+    }
+
+    /// Starts the program and does not wait for it.
+    pub(super) fn begin(&self, words: &[&str]) -> Child {
+        self.command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("llamero runs")
+    }
+
+    /// Returns everything below the home: for each path its times, its size and what is in it.
+    pub(super) fn listing(&self) -> BTreeMap<PathBuf, (i64, i64, u64, u32)> {
+        let mut found = BTreeMap::new();
+        let mut folders = vec![self.folder.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder).expect("a folder").flatten() {
+                let (path, metadata) = (entry.path(), entry.metadata().expect("metadata"));
+                if metadata.is_dir() {
+                    folders.push(path.clone());
+                }
+                found.insert(path, (metadata.mtime(), metadata.mtime_nsec(), metadata.size(), metadata.mode()));
+            }
+        }
+        found
+    }
+
+    /// Returns the processes that live in this home.
+    pub(super) fn processes(&self) -> BTreeSet<u32> {
+        let home = format!("HOME={}\0", self.folder.path().display());
+        let lives = |pid: &u32| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.windows(home.len()).any(|window| window == home.as_bytes())
+        };
+        let entries = fs::read_dir("/proc").expect("/proc").flatten();
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(lives).collect()
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let _ = self.command(&["down", "--purge", "--yes", "--stack", "bad"]).output();
+        // A test that damages the records leaves nothing that `down` could go by.
+        for pid in self.processes() {
+            let pid = rustix::process::Pid::from_raw(pid.cast_signed()).expect("a pid");
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+pub(super) fn run(command: &mut Command) -> Said {
+    said(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs"))
+}
+
+/// Waits for a program's end.
+pub(super) fn said(child: Child) -> Said {
+    use std::os::unix::process::ExitStatusExt;
+    let output = child.wait_with_output().expect("it ends");
+    let code = output.status.code().or_else(|| output.status.signal().map(|signal| -signal));
+    Said {
+        code: code.expect("an end"),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Returns a port that nobody has, and that no other test gets.
+pub(super) fn port() -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        if GIVEN.lock().expect("no test fails here").insert(port) {
+            return port;
+        }
+    }
+}
+
+/// Returns a service that answers with `answer` on `port`; `more` are further lines of its environment.
+pub(super) fn web(name: &str, port: u16, answer: &str, more: &str) -> String {
+    let program = std::env::current_exe().expect("this program");
+    format!(
+        "  {name}:\n    runtime: process\n    command: [{}, --exact, \"bad::home::server\", --ignored]\n    \
+         env: {{PORT: \"{port}\", ANSWER: \"{answer}\"{more}}}\n    ports: [\"{port}\"]\n    health: {{path: /}}\n",
+        program.display()
+    )
+}
+
+/// Not a test of its own: a server, which answers what it is told to on the port that it is told.
+#[test]
+#[ignore = "run by the tests of the bad situations"]
+fn server() {
+    let variable = |name: &str| std::env::var(name).ok();
+    let Some(port) = variable("PORT").and_then(|port| port.parse::<u16>().ok()) else { return };
+    let answer = variable("ANSWER").unwrap_or_default();
+    let late = variable("SICK").is_some();
+    if let Some(seconds) = variable("DIES_AFTER").and_then(|seconds| seconds.parse().ok()) {
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_secs_f64(seconds));
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        });
+    }
+    let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port");
+    for stream in listener.incoming().flatten() {
+        let sick = late || variable("SICK_WHEN").is_some_and(|path| Path::new(&path).exists());
+        let status = if sick { "503 Service Unavailable" } else { "200 OK" };
+        serve(stream, status, &answer);
+    }
+}
+
+fn serve(mut stream: TcpStream, status: &str, answer: &str) {
+    let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
+    let (mut request, mut chunk) = (Vec::new(), [0; 1024]);
+    while !request.windows(4).any(|window| window == b"\r\n\r\n") {
+        match stream.read(&mut chunk) {
+            Ok(0) | Err(_) => return,
+            Ok(size) => request.extend(&chunk[..size]),
+        }
+    }
+    let head = request.starts_with(b"HEAD");
+    let body = if head { "" } else { answer };
+    let length = answer.len();
+    let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+}
+
+/// Answers every request with the same, for as long as the test lives.
+pub(super) fn answering(status: &'static str, answer: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || listener.incoming().flatten().for_each(|stream| serve(stream, status, answer)));
+    port
+}
+
+/// Returns what the server on `port` answers, if it does.
+pub(super) fn answer(port: u16) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    Some(text.split_once("\r\n\r\n")?.1.to_owned())
+}
+
+/// Waits until something holds.
+#[track_caller]
+pub(super) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < DEADLINE, "it never came to this: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

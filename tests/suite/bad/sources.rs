@@ -1,0 +1,57 @@
+//! Models that are not what they should be, or not there, or too large.
+
+use super::home::{Home, answering, port};
+use std::fs;
+
+const WRONG: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+fn manifest(home: &Home, source: &str, digest: &str) {
+    home.manifest(&format!(
+        "providers:\n  llama: {{engine: llama-cpp, runtime: process, port: {}, command: [sleep, \"600\"]}}\n\
+         models:\n  tiny: {{provider: llama, source: \"{source}\", sha256: \"{digest}\", insecure: true}}",
+        port()
+    ));
+}
+
+#[test]
+fn a_file_with_another_checksum_is_not_used() {
+    let home = Home::new();
+    let model = home.write("tiny.gguf", "not the one");
+    manifest(&home, &format!("file:{}", model.display()), WRONG);
+    let said = home.expect(1, &["apply", "--yes"]);
+    said.has(&[&model.display().to_string(), WRONG, "sha256", "Nothing that runs was touched"]);
+    assert_eq!(fs::read_to_string(&model).expect("there"), "not the one");
+    assert!(home.processes().is_empty());
+}
+
+/// Returns the files below the home that have a name of a model.
+fn models(home: &Home) -> Vec<std::path::PathBuf> {
+    home.listing().into_keys().filter(|path| path.extension().is_some_and(|extension| extension == "gguf")).collect()
+}
+
+#[test]
+fn a_download_with_another_checksum_is_never_visible() {
+    let home = Home::new();
+    let server = answering("200 OK", "not the one");
+    let url = format!("http://127.0.0.1:{server}/tiny.gguf");
+    manifest(&home, &url, WRONG);
+    for _ in 0..2 {
+        let said = home.expect(1, &["apply", "--yes"]);
+        said.has(&[&url, WRONG, "Nothing that runs was touched"]);
+        assert_eq!(models(&home), Vec::<std::path::PathBuf>::new());
+    }
+    assert!(home.processes().is_empty());
+}
+
+#[test]
+fn a_source_that_is_not_there_is_named() {
+    let home = Home::new();
+    let server = answering("404 Not Found", "no");
+    let url = format!("http://127.0.0.1:{server}/tiny.gguf");
+    manifest(&home, &url, WRONG);
+    let said = home.expect(1, &["apply", "--yes"]);
+    said.has(&[&url, "404", "Nothing that runs was touched"]);
+    assert_eq!(models(&home), Vec::<std::path::PathBuf>::new());
+    assert!(home.processes().is_empty());
+    home.expect(0, &["history", "--json"]).has(&["abandoned", "404"]);
+}

@@ -1,0 +1,127 @@
+//! Servers that never become healthy, or do not stay so.
+
+use super::home::{Home, answer, port, until, web};
+use std::time::{Duration, Instant};
+
+fn services(home: &Home, policy: &str, services: &[String]) {
+    home.manifest_with(policy, &format!("services:\n{}", services.concat()));
+}
+
+const IMPATIENT: &str = "health: {timeout: 3s, stable_for: 1s}";
+
+#[test]
+fn a_server_that_never_gets_healthy_is_taken_back() {
+    let home = Home::new();
+    let (first, second) = (port(), port());
+    services(&home, IMPATIENT, &[web("web", first, "one", ""), web("other", second, "stays", "")]);
+    home.expect(0, &["apply", "--yes"]);
+    let before = home.processes();
+
+    services(&home, IMPATIENT, &[web("web", first, "two", ", SICK: \"1\""), web("other", second, "stays", "")]);
+    let begun = Instant::now();
+    let said = home.expect(3, &["apply", "--yes"]);
+    let took = begun.elapsed();
+    said.has(&["process/web", "not healthy after 3 s", "503", "health.timeout", "was taken back", "generation 1"]);
+    assert!((3.0..15.0).contains(&took.as_secs_f64()), "{took:?}");
+    assert_eq!(answer(first).as_deref(), Some("one"));
+    assert_eq!(answer(second).as_deref(), Some("stays"));
+    let kept = home.processes().intersection(&before).count();
+    assert_eq!(kept, 2, "the other server and its supervisor were not touched");
+    home.expect(0, &["status"]);
+    home.expect(0, &["history"]).has(&["rolled-back"]);
+}
+
+#[test]
+fn a_first_generation_that_fails_leaves_nothing() {
+    let home = Home::new();
+    let port = port();
+    services(&home, IMPATIENT, &[web("web", port, "one", ", SICK: \"1\"")]);
+    let said = home.expect(3, &["apply", "--yes"]);
+    said.has(&["was taken back", "as it was before"]);
+    assert!(!said.err.contains("as it was before and healthy"), "nothing runs that could be healthy: {said}");
+    assert_eq!(answer(port), None);
+    assert!(home.processes().is_empty());
+}
+
+#[test]
+fn a_server_that_dies_once_it_was_ready_is_taken_back() {
+    let home = Home::new();
+    let port = port();
+    let patient = "health: {timeout: 5s, stable_for: 3s}";
+    services(&home, patient, &[web("web", port, "one", "")]);
+    home.expect(0, &["apply", "--yes"]);
+    services(&home, patient, &[web("web", port, "two", ", DIES_AFTER: \"1.5\"")]);
+    home.expect(3, &["apply", "--yes"]).has(&["process/web", "signal 9", "was taken back"]);
+    assert_eq!(answer(port).as_deref(), Some("one"));
+}
+
+#[test]
+fn what_was_failing_before_is_listed_and_takes_nothing_back() {
+    let home = Home::new();
+    let (sick, well) = (port(), port());
+    let trouble = home.path("trouble");
+    let falling = web("falling", sick, "sick", &format!(", SICK_WHEN: \"{}\"", trouble.display()));
+    services(&home, IMPATIENT, &[falling.clone(), web("web", well, "one", "")]);
+    home.expect(0, &["apply", "--yes"]);
+    home.write("trouble", "");
+    services(&home, IMPATIENT, &[falling, web("web", well, "two", "")]);
+    let said = home.expect(2, &["apply", "--yes"]);
+    said.has(&["Applied generation 2", "process/falling is not healthy, as before"]);
+    assert_eq!(answer(well).as_deref(), Some("two"));
+    home.expect(2, &["status"]).has(&["process/falling", "503"]);
+    // A change that fails by itself is still taken back, and nobody claims that all is well.
+    let falling = web("falling", sick, "sick", &format!(", SICK_WHEN: \"{}\"", trouble.display()));
+    services(&home, IMPATIENT, &[falling, web("web", well, "three", ", SICK: \"1\"")]);
+    let said = home.expect(3, &["apply", "--yes"]);
+    said.has(&["was taken back; the machine is on generation 2:", "process/falling is not healthy, as before"]);
+    assert_eq!(answer(well).as_deref(), Some("two"));
+}
+
+#[test]
+fn without_rollback_it_stays_as_it_is_and_says_what_to_do() {
+    let home = Home::new();
+    let port = port();
+    let policy = format!("rollback: off, {IMPATIENT}");
+    services(&home, &policy, &[web("web", port, "one", "")]);
+    home.expect(0, &["apply", "--yes"]);
+    services(&home, &policy, &[web("web", port, "two", ", SICK: \"1\"")]);
+    let said = home.expect(4, &["apply", "--yes"]);
+    said.has(&["a person is needed", "What to do:", "llamero rollback --stack bad --to 1"]);
+    assert_eq!(answer(port).as_deref(), Some("two"), "the failed server is there to be looked at");
+    // The command that was printed works.
+    home.expect(0, &["rollback", "--stack", "bad", "--to", "1", "--yes"]);
+    assert_eq!(answer(port).as_deref(), Some("one"));
+}
+
+#[test]
+fn fail_fast_attempts_nothing_after_the_first_failure() {
+    let home = Home::new();
+    let (first, second) = (port(), port());
+    // One that cannot start at once, one that waits for a third, slow one.
+    let services_of = |home: &Home| {
+        let broken = "  broken: {runtime: process, command: [/not/there/server]}\n".to_owned();
+        let last = web("last", second, "last", "") + "    after: [slow]\n";
+        services(home, &format!("rollback: off, {IMPATIENT}"), &[broken, web("slow", first, "slow", ""), last]);
+    };
+    services_of(&home);
+    home.expect(4, &["apply", "--yes", "--fail-fast"]).has(&["/not/there/server", "not attempted"]);
+    assert_eq!(answer(second), None, "it was attempted after a failure");
+    // Without it, what does not depend on the failure still happens.
+    home.expect(4, &["apply", "--yes"]).has(&["/not/there/server"]);
+    assert_eq!(answer(second).as_deref(), Some("last"));
+}
+
+#[test]
+fn a_server_that_recovers_while_it_is_waited_for_is_no_failure() {
+    let home = Home::new();
+    let port = port();
+    let trouble = home.write("trouble", "");
+    let slow = web("web", port, "one", &format!(", SICK_WHEN: \"{}\"", trouble.display()));
+    services(&home, "health: {timeout: 20s, stable_for: 1s}", &[slow]);
+    let child = home.begin(&["apply", "--yes"]);
+    until("it answers", || answer(port).is_some());
+    std::thread::sleep(Duration::from_millis(500));
+    std::fs::remove_file(trouble).expect("removed");
+    let said = super::home::said(child);
+    assert_eq!(said.code, 0, "{said}");
+}
