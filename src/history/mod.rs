@@ -149,10 +149,11 @@ impl History {
         Ok(generations)
     }
 
-    /// Returns the number of the committed generation: the last whose outcome says so.
+    /// Returns the number of the committed generation: the last whose outcome says so, and whose wish is there.
     pub fn current(&self) -> Result<Option<u64>, Error> {
         for number in self.numbers()?.into_iter().rev() {
-            if self.outcome(number)?.is_some_and(|outcome| outcome.ending == Ending::Committed) {
+            let committed = self.outcome(number)?.is_some_and(|outcome| outcome.ending == Ending::Committed);
+            if committed && files::stamp(&self.generation(number).join("wish"))?.is_some() {
                 return Ok(Some(number));
             }
         }

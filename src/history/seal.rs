@@ -24,13 +24,17 @@ pub(super) fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
 
 /// Reads a sealed file; `None` when there is none.
 pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
-    let Some(text) = files::read_text(path, LIMIT)? else { return Ok(None) };
     let damaged = |why: String| Error::Damaged { path: path.to_owned(), why };
+    let text = match files::read_text(path, LIMIT) {
+        Err(files::Error::NotText { .. }) => return Err(damaged("it is not text".to_owned())),
+        text => text?,
+    };
+    let Some(text) = text else { return Ok(None) };
     let (schema, seal, body) = open(&text).ok_or_else(|| damaged("its first line is not a seal".to_owned()))?;
     if schema > SCHEMA {
         return Err(Error::Future { path: path.to_owned(), found: schema });
     }
-    if Digest::of(body).as_str() != seal {
+    if schema != SCHEMA || Digest::of(body).as_str() != seal {
         return Err(damaged("its content does not match its seal".to_owned()));
     }
     serde_json::from_str(body).map(Some).map_err(|error| damaged(error.to_string()))
@@ -38,6 +42,6 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error>
 
 fn open(text: &str) -> Option<(u32, &str, &str)> {
     let (line, body) = text.split_once('\n')?;
-    let (schema, seal) = line.strip_prefix(OPENING)?.trim_start().split_once(' ')?;
+    let (schema, seal) = line.strip_prefix(OPENING)?.strip_prefix(' ')?.split_once(' ')?;
     Some((schema.parse().ok()?, seal, body))
 }

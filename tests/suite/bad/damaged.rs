@@ -1,0 +1,155 @@
+//! State files that are not as they were written.
+
+use super::home::{Home, answer, port, web};
+use std::fs;
+use std::path::Path;
+
+fn stack(home: &Home, ports: [u16; 2], answer: &str) {
+    let [first, second] = ports;
+    home.manifest(&format!("services:\n{}{}", web("web", first, answer, ""), web("other", second, "stays", "")));
+}
+
+/// Returns the bytes cut off and bent at many places, with what was done to each.
+fn damages(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let step = (bytes.len() / 9).max(1);
+    // The seal itself is looked at more closely than what is sealed.
+    let offsets = [0, 1, 13, 14, 15, 16, 40].into_iter().chain((0..bytes.len()).step_by(step)).chain([bytes.len() - 1]);
+    let mut damages = Vec::new();
+    for (index, offset) in offsets.filter(|offset| *offset < bytes.len()).enumerate() {
+        damages.push((format!("cut off at {offset}"), bytes[..offset].to_vec()));
+        let mut bent = bytes.to_vec();
+        bent[offset] ^= [0x01, 0x80, 0x20][index % 3];
+        damages.push((format!("bent at {offset}"), bent));
+    }
+    damages
+}
+
+#[test]
+fn a_damaged_record_is_named_and_never_read_as_nothing() {
+    let home = Home::new();
+    let ports = [port(), port()];
+    stack(&home, ports, "one");
+    home.expect(0, &["apply", "--yes"]);
+    stack(&home, ports, "two");
+    home.expect(0, &["apply", "--yes"]);
+    let before = home.processes();
+
+    let records =
+        ["current", "generations/1/wish", "generations/1/outcome", "generations/2/wish", "generations/2/outcome"];
+    for record in records {
+        let path = home.record(record);
+        let whole = fs::read(&path).expect("a record");
+        for (index, (what, bytes)) in damages(&whole).into_iter().enumerate() {
+            fs::write(&path, bytes).expect("damaged");
+            let words: &[&str] = match index % 5 {
+                0 => &["apply", "--yes"],
+                1 => &["down", "--yes", "--purge"],
+                2 => &["rollback", "--yes"],
+                3 => &["status"],
+                _ => &["plan"],
+            };
+            let said = home.llamero(words);
+            let place = path.display().to_string();
+            assert_eq!(said.code, 1, "{record} {what}, llamero {}: {said}", words.join(" "));
+            assert!(said.err.contains(&place), "{record} {what}: {said}");
+            assert!(said.err.contains("hint:"), "{record} {what}: {said}");
+            assert!(!said.out.contains("create") && !said.err.contains("create"), "{record} {what}: {said}");
+        }
+        fs::write(&path, whole).expect("repaired");
+    }
+    assert_eq!(home.processes(), before, "what runs was not touched");
+    home.expect(0, &["plan"]).has(&["Nothing to do"]);
+}
+
+/// Does as the hint says: moves the damaged file away and goes on.
+#[track_caller]
+fn goes_on_without(record: &str) {
+    let home = Home::new();
+    let ports = [port(), port()];
+    stack(&home, ports, "one");
+    home.expect(0, &["apply", "--yes"]);
+    stack(&home, ports, "two");
+    home.expect(0, &["apply", "--yes"]);
+    let before = home.processes();
+    let path = home.record(record);
+    fs::write(&path, "not a record").expect("damaged");
+    home.expect(1, &["plan"]).has(&["move", &path.display().to_string()]);
+    fs::rename(&path, home.path("moved-away")).expect("moved away");
+
+    home.expect(0, &["plan"]).has(&["Nothing to do"]);
+    home.expect(0, &["apply", "--yes"]);
+    assert_eq!(home.processes(), before, "what runs was found again");
+    home.expect(0, &["status"]);
+    home.expect(0, &["history"]);
+    // A failure now goes back to what runs, not to nothing.
+    let broken = web("web", ports[0], "three", ", SICK: \"1\"");
+    home.manifest(&format!("services:\n{broken}{}", web("other", ports[1], "stays", "")));
+    home.expect(3, &["apply", "--yes"]);
+    assert_eq!(answer(ports[0]).as_deref(), Some("two"));
+    assert_eq!(answer(ports[1]).as_deref(), Some("stays"));
+    home.expect(0, &["down", "--purge", "--yes"]);
+    assert!(home.processes().is_empty());
+}
+
+#[test]
+fn without_the_current_number_it_goes_on() {
+    goes_on_without("current");
+}
+
+#[test]
+fn without_the_current_wish_it_goes_on() {
+    goes_on_without("generations/2/wish");
+}
+
+#[test]
+fn without_an_outcome_it_goes_on() {
+    goes_on_without("generations/2/outcome");
+}
+
+#[test]
+fn a_damaged_lock_is_no_obstacle() {
+    let home = Home::new();
+    stack(&home, [port(), port()], "one");
+    home.expect(0, &["apply", "--yes"]);
+    for text in [&b""[..], b"{\"pid\": 1", b"\xff\xfe", b"{\"pid\":4294967295,\"command\":\"x\",\"since\":\"y\"}"] {
+        fs::write(home.record("lock"), text).expect("damaged");
+        let said = home.expect(0, &["plan"]);
+        said.has(&["Nothing to do"]);
+        assert!(!said.err.contains("being changed"), "nobody is at work: {said}");
+        home.expect(0, &["apply", "--yes"]).has(&["Nothing to do"]);
+    }
+}
+
+#[test]
+fn a_damaged_record_of_a_server_is_no_licence_to_start_another() {
+    let home = Home::new();
+    let ports = [port(), port()];
+    stack(&home, ports, "one");
+    home.expect(0, &["apply", "--yes"]);
+    let before = home.processes();
+    for record in ["processes/web/state.json", "processes/web/launch.json"] {
+        let path = home.record(record);
+        let whole = fs::read(&path).expect("a record");
+        for offset in (0..whole.len() - 2).step_by((whole.len() / 9).max(1)) {
+            fs::write(&path, &whole[..offset]).expect("damaged");
+            damaged_server(&home, &path);
+        }
+        fs::write(&path, whole).expect("repaired");
+    }
+    assert_eq!(home.processes(), before);
+    assert_eq!(answer(ports[0]).as_deref(), Some("one"));
+    home.expect(0, &["plan"]).has(&["Nothing to do"]);
+    // Whoever takes it down finds what runs by its mark.
+    fs::write(home.record("processes/web/state.json"), "{").expect("damaged");
+    home.llamero(&["down", "--yes"]);
+}
+
+#[track_caller]
+fn damaged_server(home: &Home, path: &Path) {
+    for words in [&["plan"][..], &["apply", "--yes"]] {
+        let said = home.llamero(words);
+        assert_eq!(said.code, 1, "{said}");
+        said.has(&[&path.display().to_string(), "damaged"]);
+        assert!(!said.out.contains("+ create") && !said.err.contains("+ create"), "{said}");
+    }
+}
