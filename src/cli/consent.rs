@@ -13,9 +13,9 @@ pub(super) fn ask(question: &str, yes: bool) -> Result<(), Problem> {
         let problem = Problem::new(Exit::Refused, "nobody is there to agree to these changes; nothing was changed");
         return Err(problem.hint("say `--yes`"));
     }
-    anstream::eprint!("{question} [y/N] ");
     // What is not shown is not answered either.
-    let _ = std::io::stderr().flush();
+    let mut errors = anstream::stderr();
+    let _ = write!(errors, "{question} [y/N] ").and_then(|()| errors.flush());
     let mut answer = String::new();
     let read = std::io::stdin().lock().read_line(&mut answer);
     if read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {

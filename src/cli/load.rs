@@ -2,7 +2,7 @@
 
 use super::color;
 use super::exit::Exit;
-use super::problem::Problem;
+use super::problem::{Problem, say};
 use super::{ManifestArgument, StackArgument};
 use crate::desired::{Places, desire, questions};
 use crate::history::Wish;
@@ -113,7 +113,7 @@ fn read(path: &Path) -> Result<String, Problem> {
 fn tell(path: &Path, text: &str, notes: &[Note]) {
     if !notes.is_empty() {
         let report = manifest::report(&path.display().to_string(), text, notes, color::on_errors());
-        anstream::eprintln!("{report}");
+        say(&report);
     }
 }
 

@@ -104,7 +104,7 @@ pub fn run() -> Exit {
     let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            anstream::eprintln!("error: cannot start: {error}");
+            problem::say(&format!("error: cannot start: {error}"));
             return Exit::Error;
         }
     };

@@ -56,15 +56,20 @@ impl From<crate::systems::files::Error> for Problem {
 
 /// Tells an error and its remedy.
 pub(super) fn error(message: &str, hint: Option<&str>) {
-    anstream::eprintln!("{} {message}", styled(color(AnsiColor::Red).bold(), "error:"));
+    say(&format!("{} {message}", styled(color(AnsiColor::Red).bold(), "error:")));
     if let Some(hint) = hint {
-        anstream::eprintln!("{} {hint}", styled(color(AnsiColor::Cyan), "hint:"));
+        say(&format!("{} {hint}", styled(color(AnsiColor::Cyan), "hint:")));
     }
+}
+
+/// Writes a line to standard error. Where nobody can read it, as in a log on a full disk, the work goes on.
+pub(super) fn say(text: &str) {
+    let _ = writeln!(anstream::stderr(), "{text}");
 }
 
 /// Tells something by the way.
 pub(super) fn note(message: &str) {
-    anstream::eprintln!("{} {message}", styled(color(AnsiColor::Cyan), "note:"));
+    say(&format!("{} {message}", styled(color(AnsiColor::Cyan), "note:")));
 }
 
 /// Writes data to standard output. A reader that has had enough is no failure.

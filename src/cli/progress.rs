@@ -82,7 +82,7 @@ impl Progress {
                 // A terminal that went away is not worth stopping for.
                 let _ = bars.println(text);
             }
-            None => anstream::eprintln!("{text}"),
+            None => problem::say(text),
         }
     }
 

@@ -102,7 +102,7 @@ pub fn prose(text: &str) -> String {
         text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
     let line: String = words.join(" ").chars().map(|c| if is_refused(c) { '\u{fffd}' } else { c }).collect();
     // A backslash at the end would pull the next line into this one.
-    line.trim_end_matches('\\').trim_end().replace('%', "%%")
+    line.trim_end_matches(|c: char| c == '\\' || c.is_whitespace()).replace('%', "%%")
 }
 
 /// Returns a path for a setting that takes one path and no quotes, such as `WorkingDirectory=` and `EnvironmentFile=`.

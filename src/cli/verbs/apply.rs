@@ -2,7 +2,7 @@
 
 use super::super::color::{self, color, styled};
 use super::super::exit::Exit;
-use super::super::problem::{Problem, error, note, print};
+use super::super::problem::{Problem, error, note, print, say};
 use super::super::progress::Progress;
 use super::super::{ManifestArgument, consent, load};
 use super::plan::{SavedPlan, digest, exit};
@@ -101,7 +101,7 @@ pub(super) async fn carry_out(
     if manner.json {
         print(&format!("{}\n", json!({ "event": "planned", "plan": plan })))?;
     } else {
-        anstream::eprintln!("{}", color::text(&text::lines(plan)).trim_end());
+        say(color::text(&text::lines(plan)).trim_end());
     }
     if !plan.refusals.is_empty() {
         return Ok(exit(plan, false));
@@ -132,7 +132,8 @@ pub(super) async fn carry_out(
             "event": "finished", "generation": finished.generation, "current": finished.current,
             "outcome": finished.outcome,
         });
-        print(&format!("{last}\n"))?;
+        // It is done, whether or not anyone can be told.
+        let _ = print(&format!("{last}\n")).map_err(|problem| problem.tell());
     }
     Ok(tell(stack, &finished, begun, manner))
 }
@@ -197,7 +198,7 @@ fn tell(stack: &Stack, finished: &Finished, begun: Instant, manner: &Manner) -> 
         Ending::Stuck => (Exit::Stuck, format!("Generation {number} failed and a person is needed: {counts}.")),
     };
     let tone = if exit == Exit::Done { AnsiColor::Green } else { AnsiColor::Yellow };
-    anstream::eprintln!("{}", styled(color(tone).bold(), &text));
+    say(&styled(color(tone).bold(), &text));
     for id in &finished.outcome.unhealthy_before {
         note(&format!("{id} is not healthy, as before"));
     }
@@ -225,29 +226,29 @@ fn tell_failure(failure: &Failure) {
     let on = failure.on.as_ref().map(|on| format!("{on}: ")).unwrap_or_default();
     error(&format!("{on}{}", failure.why), None);
     for line in &failure.log {
-        anstream::eprintln!("  {} {line}", styled(anstyle::Style::new().dimmed(), "|"));
+        say(&format!("  {} {line}", styled(anstyle::Style::new().dimmed(), "|")));
     }
     if let Some(hint) = &failure.hint {
-        anstream::eprintln!("{} {hint}", styled(color(AnsiColor::Cyan), "hint:"));
+        say(&format!("{} {hint}", styled(color(AnsiColor::Cyan), "hint:")));
     }
 }
 
 /// Prints what a person can do when going back could not finish.
 fn tell_commands(stack: &Stack, finished: &Finished) {
-    anstream::eprintln!("What to do:");
+    say("What to do:");
     let failed: BTreeSet<_> =
         finished.failures.iter().chain(&finished.later_failures).filter_map(|failure| failure.on.as_ref()).collect();
     for id in failed {
         match id.kind {
-            Kind::Unit => anstream::eprintln!("  systemctl --user status {}.service", id.name),
-            Kind::Process => anstream::eprintln!("  less {}", stack.systems.processes.log(&id.name).display()),
+            Kind::Unit => say(&format!("  systemctl --user status {}.service", id.name)),
+            Kind::Process => say(&format!("  less {}", stack.systems.processes.log(&id.name).display())),
             _ => {}
         }
     }
-    anstream::eprintln!("  llamero status --stack {}", stack.name);
+    say(&format!("  llamero status --stack {}", stack.name));
     match finished.current {
-        Some(current) => anstream::eprintln!("  llamero rollback {current} --stack {}", stack.name),
-        None => anstream::eprintln!("  mend the manifest, then `llamero apply`"),
+        Some(current) => say(&format!("  llamero rollback {current} --stack {}", stack.name)),
+        None => say("  mend the manifest, then `llamero apply`"),
     }
-    anstream::eprintln!("  llamero down --stack {}", stack.name);
+    say(&format!("  llamero down --stack {}", stack.name));
 }

@@ -2,6 +2,7 @@
 
 use super::home::{Home, Said, answer, port, run, web};
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 /// Runs llamero where the folder `small` of the home is a file system of one mebibyte; `None` where none may be mounted.
@@ -43,7 +44,8 @@ fn a_model_that_does_not_fit_leaves_the_old_stack() {
     };
     assert_eq!(said.code, 1, "{said}");
     said.has(&["small", "4 MiB", "Nothing that runs was touched; the machine is on generation 1", "hint:"]);
-    assert!(!said.out.lines().any(|line| line.ends_with(".gguf")), "it is not visible: {said}");
+    let visible = |line: &str| Path::new(line).extension().is_some_and(|extension| extension == "gguf");
+    assert!(!said.out.lines().any(visible), "it is not visible: {said}");
     assert_eq!(home.processes(), before);
     assert_eq!(answer(web_port).as_deref(), Some("one"));
 }
@@ -76,4 +78,30 @@ fn a_file_that_cannot_be_written_leaves_the_old_one() {
     home.manifest(&web("two"));
     home.expect(0, &["apply", "--yes"]);
     assert_eq!(answer(port).as_deref(), Some("two"));
+}
+
+#[test]
+fn a_log_on_a_full_disk_stops_nothing() {
+    let home = Home::new();
+    let port = port();
+    home.manifest(&format!("services:\n{}", web("web", port, "one", "")));
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").expect("a full device");
+    let quiet = |words: &[&str], out: bool| {
+        let mut command = home.command(words);
+        command.stderr(full()).stdout(if out { full().into() } else { std::process::Stdio::null() });
+        command.status().expect("it runs").code()
+    };
+    assert_eq!(quiet(&["apply", "--yes"], true), Some(0));
+    assert_eq!(answer(port).as_deref(), Some("one"));
+    home.expect(0, &["plan"]).has(&["Nothing to do"]);
+    // What cannot be told is not what failed.
+    home.manifest(&format!("services:\n{}", web("web", port, "two", ", SICK: \"1\"")));
+    assert_eq!(quiet(&["apply", "--yes"], true), Some(3));
+    assert_eq!(answer(port).as_deref(), Some("one"));
+    // Data that cannot be written is a failure, before anything is changed.
+    assert_eq!(quiet(&["apply", "--yes", "--json"], true), Some(1));
+    assert_eq!(quiet(&["plan"], true), Some(1));
+    assert_eq!(answer(port).as_deref(), Some("one"));
+    assert_eq!(quiet(&["down", "--yes"], true), Some(0));
+    assert!(home.processes().is_empty());
 }
