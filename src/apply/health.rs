@@ -84,7 +84,9 @@ pub(super) async fn await_healthy(
         }
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
-            () = scene.cancel.cancelled() => return Err(Failure::new(id, "stopped while it was starting")),
+            () = scene.cancel.cancelled() => {
+                return Err(Failure { interrupted: true, ..Failure::new(id, "stopped while it was starting") });
+            }
         }
     }
 }

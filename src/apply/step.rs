@@ -34,11 +34,14 @@ pub struct Failure {
     pub log: Vec<String>,
     /// When it makes sense to try again.
     pub retry: Retry,
+    /// Whether nothing went wrong but that somebody stopped it.
+    pub interrupted: bool,
 }
 
 impl Failure {
     pub(super) fn new(on: &ResourceId, why: impl Into<String>) -> Self {
-        Self { on: Some(on.clone()), why: why.into(), hint: None, log: Vec::new(), retry: Retry::Never }
+        let (hint, log) = (None, Vec::new());
+        Self { on: Some(on.clone()), why: why.into(), hint, log, retry: Retry::Never, interrupted: false }
     }
 
     /// Returns what an error means for a resource, or for none.
@@ -50,7 +53,8 @@ impl Failure {
             why = format!("{why}: {cause}");
             source = cause.source();
         }
-        Self { on: on.cloned(), why, hint: error.hint(), log: Vec::new(), retry: error.retry() }
+        let (retry, interrupted) = (error.retry(), error.interrupted());
+        Self { on: on.cloned(), why, hint: error.hint(), log: Vec::new(), retry, interrupted }
     }
 }
 

@@ -95,7 +95,8 @@ pub async fn walk(
             }
         }
         results.insert(step.id, outcome(step, result, failure.as_ref()));
-        walk.failures.extend(failure);
+        // What somebody stopped has not failed; the step was not done, so the walk is interrupted.
+        walk.failures.extend(failure.filter(|failure| !failure.interrupted));
     }
     walk.interrupted = scene.cancel.is_cancelled() && done.len() < steps.len();
     for step in steps {

@@ -41,6 +41,11 @@ pub trait Hint: std::error::Error {
         None
     }
 
+    /// Returns whether nothing went wrong but that somebody stopped it.
+    fn interrupted(&self) -> bool {
+        false
+    }
+
     /// Returns when it makes sense to try again.
     fn retry(&self) -> Retry {
         Retry::Never

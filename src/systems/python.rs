@@ -132,6 +132,10 @@ impl Hint for Error {
         }
     }
 
+    fn interrupted(&self) -> bool {
+        matches!(self, Self::Cancelled)
+    }
+
     fn retry(&self) -> Retry {
         if matches!(self, Self::Cancelled) || self.is_offline() { Retry::Soon } else { Retry::Never }
     }

@@ -43,6 +43,7 @@ async fn attempt(stack: &Stack, tolerated: &BTreeSet<ResourceId>, report: &Repor
         hint: refusal.hint.clone(),
         log: Vec::new(),
         retry: Retry::Never,
+        interrupted: false,
     }));
     // Somebody who stops the way back would leave the machine in between.
     let cancel = CancellationToken::new();

@@ -7,8 +7,8 @@ use super::apply::{Manner, carry_out, command};
 use crate::desired::{Desired, Drift, Policy};
 use crate::history::Wish;
 use crate::observe::Depth;
-use crate::resource::{Digest, Kind, Spec};
-use crate::systems::{artifacts, clock, files};
+use crate::resource::{ArtifactSource, Digest, Kind, Spec};
+use crate::systems::{artifacts, clock, downloads, files};
 use crate::turn::{Choices, prepare};
 use std::path::PathBuf;
 
@@ -59,6 +59,9 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         for resource in &inventory {
             if let Spec::Artifact(artifact) = &resource.spec {
                 artifacts::forget(&stack.systems.records, &artifact.path)?;
+                if artifact.source != ArtifactSource::File {
+                    downloads::discard(&artifact.path)?;
+                }
             }
         }
         stack.history.forget()?;

@@ -157,6 +157,10 @@ impl Hint for Error {
         })
     }
 
+    fn interrupted(&self) -> bool {
+        matches!(self, Self::Cancelled)
+    }
+
     fn retry(&self) -> Retry {
         match self {
             Self::Busy { .. } | Self::Stalled { .. } | Self::Cut { .. } | Self::Cancelled => Retry::Soon,

@@ -22,7 +22,7 @@ pub async fn make(
     let folder = path.parent().unwrap_or(Path::new("/"));
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).await;
     made.map_err(file_error("make the folder", folder))?;
-    let making = Making(path.with_file_name(format!(".making-{}", path.file_name().unwrap_or_default().display())));
+    let making = Making(making(path));
     let argv: Vec<String> = argv.iter().map(|word| word.replace("{path}", &making.0.display().to_string())).collect();
     let what = argv.first().cloned().unwrap_or_default();
     let ended = match program::run(&argv, &[], heard, deadline, cancel).await {
@@ -52,6 +52,11 @@ pub async fn make(
     file.sync_all().await.map_err(file_error("write", &making.0))?;
     publish(&making.0, path).await?;
     Ok(Fetched { sha256: found, size })
+}
+
+/// Returns where a command writes before the file has its name.
+pub(super) fn making(path: &Path) -> PathBuf {
+    path.with_file_name(format!(".making-{}", path.file_name().unwrap_or_default().display()))
 }
 
 /// What a command is writing; a command cannot resume, so nothing of it is kept.

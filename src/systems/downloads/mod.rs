@@ -11,10 +11,11 @@ pub use error::Error;
 pub use make::make;
 
 use super::http::Client;
-use super::{Hint as _, Retry};
+use super::{Hint as _, Retry, files};
 use crate::resource::{Bytes, Digest};
 use error::file_error;
-use part::{Part, hash};
+use make::making;
+use part::{Part, beside, hash};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -125,6 +126,18 @@ pub async fn fetch(
         () = cancel.cancelled() => Err(Error::Cancelled),
         result = work => result,
     }
+}
+
+/// Removes what unfinished tries to get a file have left beside its place, and the folder if nothing else is in it.
+pub fn discard(path: &Path) -> Result<(), files::Error> {
+    let part = beside(path, ".part");
+    for left in [beside(&part, ".json"), part, making(path)] {
+        files::remove(&left)?;
+    }
+    if let Some(folder) = path.parent() {
+        files::remove_empty_folder(folder);
+    }
+    Ok(())
 }
 
 fn pause(error: &Error, idle: u32, patience: &Patience) -> Duration {

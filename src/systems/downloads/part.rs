@@ -202,7 +202,7 @@ pub(super) async fn publish(from: &Path, to: &Path) -> Result<(), Error> {
 }
 
 /// Returns the path with `ending` after its name.
-fn beside(path: &Path, ending: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     PathBuf::from(name)

@@ -1,5 +1,6 @@
 //! A home of its own for the real program, with small real servers in it.
 
+use rustix::process::{Pid, Signal, getpid, kill_process};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read, Write};
@@ -137,14 +138,19 @@ impl Drop for Home {
         let _ = self.command(&["down", "--purge", "--yes", "--stack", "bad"]).output();
         // A test that damages the records leaves nothing that `down` could go by.
         for pid in self.processes() {
-            let pid = rustix::process::Pid::from_raw(pid.cast_signed()).expect("a pid");
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            let pid = Pid::from_raw(pid.cast_signed()).expect("a pid");
+            let _ = kill_process(pid, Signal::KILL);
         }
     }
 }
 
 pub(super) fn run(command: &mut Command) -> Said {
     said(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs"))
+}
+
+/// Sends a signal to a program that was begun.
+pub(super) fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_raw(child.id().cast_signed()).expect("a pid"), signal).expect("signalled");
 }
 
 /// Waits for a program's end.
@@ -192,7 +198,7 @@ fn server() {
     if let Some(seconds) = variable("DIES_AFTER").and_then(|seconds| seconds.parse().ok()) {
         std::thread::spawn(move || {
             std::thread::sleep(Duration::from_secs_f64(seconds));
-            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+            let _ = kill_process(getpid(), Signal::KILL);
         });
     }
     let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port");
@@ -203,15 +209,19 @@ fn server() {
     }
 }
 
-fn serve(mut stream: TcpStream, status: &str, answer: &str) {
-    let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
+/// Reads the head of a request.
+fn request(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
     let (mut request, mut chunk) = (Vec::new(), [0; 1024]);
     while !request.windows(4).any(|window| window == b"\r\n\r\n") {
-        match stream.read(&mut chunk) {
-            Ok(0) | Err(_) => return,
-            Ok(size) => request.extend(&chunk[..size]),
-        }
+        let size = stream.read(&mut chunk).ok().filter(|size| *size > 0)?;
+        request.extend(&chunk[..size]);
     }
+    Some(request)
+}
+
+fn serve(mut stream: TcpStream, status: &str, answer: &str) {
+    let Some(request) = request(&mut stream) else { return };
     let head = request.starts_with(b"HEAD");
     let body = if head { "" } else { answer };
     let length = answer.len();
@@ -223,6 +233,29 @@ pub(super) fn answering(status: &'static str, answer: &'static str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
     std::thread::spawn(move || listener.incoming().flatten().for_each(|stream| serve(stream, status, answer)));
+    port
+}
+
+/// Answers every request with the beginning of a large body and then no more, for as long as the test lives.
+pub(super) fn stalling() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let stall = |mut stream: TcpStream| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 8388608\r\nETag: \"one\"\r\nConnection: close\r\n\r\n";
+        if request(&mut stream).is_none_or(|request| request.starts_with(b"HEAD")) {
+            let _ = stream.write_all(head.as_bytes());
+            return;
+        }
+        let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&vec![b'x'; 4 << 20]));
+        let _ = stream.set_read_timeout(None);
+        // Held open until the other side has had enough.
+        let _ = stream.read_to_end(&mut Vec::new());
+    };
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || stall(stream));
+        }
+    });
     port
 }
 

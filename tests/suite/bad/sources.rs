@@ -1,6 +1,7 @@
 //! Models that are not what they should be, or not there, or too large.
 
-use super::home::{Home, answering, port};
+use super::home::{Home, answering, port, said, signal, stalling, until};
+use rustix::process::Signal;
 use std::fs;
 
 const WRONG: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -54,4 +55,29 @@ fn a_source_that_is_not_there_is_named() {
     assert_eq!(models(&home), Vec::<std::path::PathBuf>::new());
     assert!(home.processes().is_empty());
     home.expect(0, &["history", "--json"]).has(&["abandoned", "404"]);
+}
+
+#[test]
+fn a_download_that_was_stopped_is_kept_to_go_on_and_goes_with_the_rest() {
+    for stop in [Signal::INT, Signal::KILL] {
+        let home = Home::new();
+        let url = format!("http://127.0.0.1:{}/tiny.gguf", stalling());
+        manifest(&home, &url, WRONG);
+        let child = home.begin(&["apply", "--yes"]);
+        let parts = || -> Vec<_> {
+            let named = |path: &std::path::PathBuf| path.display().to_string().contains("tiny.gguf");
+            home.listing().into_iter().filter(|(path, _)| named(path)).collect()
+        };
+        until("bytes arrive", || parts().iter().any(|(_, (_, _, size, _))| *size >= 1 << 19));
+        signal(&child, stop);
+        let stopped = said(child);
+        if stop == Signal::INT {
+            assert_eq!(stopped.code, 8, "{stopped}");
+            stopped.has(&["Interrupted"]);
+            assert!(!stopped.err.contains("error:"), "stopping is no error: {stopped}");
+        }
+        assert!(!parts().is_empty() && models(&home).is_empty());
+        home.expect(0, &["down", "--purge", "--yes"]);
+        assert!(parts().is_empty(), "{:?}", parts());
+    }
 }

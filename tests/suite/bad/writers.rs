@@ -1,7 +1,7 @@
 //! Two at once, and one that is asked to stop.
 
-use super::home::{Home, answer, port, said, until, web};
-use rustix::process::{Pid, Signal, kill_process};
+use super::home::{Home, answer, port, said, signal, until, web};
+use rustix::process::Signal;
 use std::fs;
 use std::process::Child;
 
@@ -13,10 +13,6 @@ fn waiting(home: &Home, port: u16) -> Child {
     let child = home.begin(&["apply", "--yes"]);
     until("the server is asked", || answer(port).is_some());
     child
-}
-
-fn signal(child: &Child, signal: Signal) {
-    kill_process(Pid::from_raw(child.id().cast_signed()).expect("a pid"), signal).expect("signalled");
 }
 
 #[test]
@@ -71,4 +67,24 @@ fn a_lock_whose_holder_was_killed_is_free() {
     fs::remove_file(home.path("trouble")).expect("removed");
     home.expect(0, &["apply", "--yes"]);
     home.expect(0, &["apply", "--yes"]).has(&["Nothing to do"]);
+}
+
+#[test]
+fn whoever_is_asked_twice_stops_at_once() {
+    let home = Home::new();
+    let port = port();
+    let deaf = "  deaf:\n    runtime: process\n    command: [sh, -c, \"trap '' TERM; while :; do sleep 0.1; done\"]\n";
+    home.manifest(&format!("services:\n{deaf}"));
+    home.expect(0, &["apply", "--yes"]);
+    // Stopping the deaf one takes longer than anyone has patience for.
+    home.manifest(&format!("services:\n{}", web("web", port, "one", "")));
+    let child = home.begin(&["apply", "--yes"]);
+    until("the new one answers", || answer(port).is_some());
+    let begun = std::time::Instant::now();
+    signal(&child, Signal::INT);
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    signal(&child, Signal::INT);
+    let stopped = said(child);
+    assert_eq!(stopped.code, 8, "{stopped}");
+    assert!(begun.elapsed().as_secs() < 3, "{stopped}");
 }
