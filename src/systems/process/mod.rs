@@ -179,14 +179,14 @@ impl Processes {
         let folder = self.folder_of(name)?;
         let launch = Launch::read(&folder)?.ok_or_else(|| Error::Missing(name.to_owned()))?;
         let record = Record::read(&folder)?;
-        let supervised = record.as_ref().is_some_and(|record| record.supervisor().is_some());
+        let supervised = supervisor(&folder, record.as_ref()).is_some();
         let mut process = record.as_ref().and_then(Record::child);
-        if process.is_none() && !supervised {
-            // It was started, and its supervisor killed before it could write that down.
+        if process.is_none() && (!supervised || record.as_ref().is_none_or(|record| record.phase == Phase::Running)) {
+            // It was started, and its supervisor killed before it could write that down; or the record is not true.
             process = belongings(&folder, None).into_iter().min_by_key(|process| (process.start, process.pid));
         }
         let phase = match &record {
-            Some(record) if supervised => record.phase,
+            Some(record) if supervised && record.supervisor().is_some() => record.phase,
             _ if process.is_some() => Phase::Running,
             Some(record) => record.phase_without_supervisor(),
             None => Phase::Stopped,
@@ -212,7 +212,7 @@ impl Processes {
         let unstartable = |problem: String| Error::Unstartable { name: name.to_owned(), problem };
         launch.check().map_err(unstartable)?;
         let record = Record::read(&folder).ok().flatten();
-        let supervisor = record.as_ref().and_then(Record::supervisor);
+        let supervisor = supervisor(&folder, record.as_ref());
         if let Some(supervisor) = supervisor.filter(|_| record.as_ref().is_some_and(|record| record.phase.is_final())) {
             // It has written its last word and is about to end.
             let until = Instant::now() + KILL;
@@ -284,7 +284,8 @@ impl Processes {
         // Damaged files must not keep anyone from stopping what runs: the marks find it.
         let record = Record::read(&folder).ok().flatten();
         let stop_timeout = Launch::read(&folder).ok().flatten().map_or(KILL, |launch| launch.stop_timeout.duration());
-        if let Some(supervisor) = record.as_ref().and_then(Record::supervisor) {
+        let supervisor = supervisor(&folder, record.as_ref());
+        if let Some(supervisor) = supervisor {
             let _ = supervisor.signal(Signal::TERM);
             while supervisor.alive() && Instant::now() < deadline {
                 sleep(LOOK).await;
@@ -299,7 +300,7 @@ impl Processes {
         let mut pause = LOOK / 4;
         loop {
             let remaining = left();
-            let supervisor = record.as_ref().and_then(Record::supervisor);
+            let supervisor = supervisor.filter(|supervisor| supervisor.alive());
             if remaining.is_empty() && supervisor.is_none() {
                 break;
             }
@@ -339,7 +340,7 @@ impl Processes {
     pub fn forget(&self, name: &str) -> Result<(), Error> {
         let folder = self.folder_of(name)?;
         let record = Record::read(&folder).ok().flatten();
-        let supervisor = record.as_ref().and_then(Record::supervisor);
+        let supervisor = supervisor(&folder, record.as_ref());
         if let Some(process) = supervisor.or_else(|| belongings(&folder, record.as_ref()).pop_first()) {
             return Err(Error::Running { name: name.to_owned(), pid: process.pid });
         }
@@ -359,12 +360,24 @@ impl Processes {
     }
 }
 
+/// Returns the supervisor of the server in `folder`, if it lives: the recorded one, or where the record is lost or not
+/// true, the one whose command says so.
+fn supervisor(folder: &Path, record: Option<&Record>) -> Option<Identity> {
+    let recorded = record.and_then(Record::supervisor);
+    if recorded.is_some() || record.is_some_and(|record| record.phase.is_final()) {
+        return recorded;
+    }
+    let command = format!(" supervise {}", folder.display());
+    let supervises = |pid| proc::command(pid).is_some_and(|line| line.ends_with(&command));
+    proc::all().into_iter().find(|process| supervises(process.identity.pid)).map(|process| process.identity)
+}
+
 /// Returns the processes that belong to the server in `folder`: the recorded one, those below it and its supervisor,
 /// and all that carry its mark, wherever they have moved to.
 fn belongings(folder: &Path, record: Option<&Record>) -> BTreeSet<Identity> {
     let all = proc::all();
     let child = record.and_then(Record::child);
-    let supervisor = record.and_then(Record::supervisor);
+    let supervisor = supervisor(folder, record);
     let roots: Vec<u32> = child.iter().chain(&supervisor).map(|process| process.pid).collect();
     let mut found = proc::descendants(&all, &roots);
     found.extend(child);

@@ -1,6 +1,6 @@
 //! An apply that is killed at any instant.
 
-use super::home::{Home, answer, port, web};
+use super::home::{Home, answer, port, until, web};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
@@ -116,5 +116,41 @@ fn a_way_down_may_be_killed_at_any_instant() {
         home.expect(0, &["down", "--purge", "--yes", "--stack", "bad"]);
         assert!(home.processes().is_empty(), "killed after {delay} ms");
         assert_eq!(stack.rendered(), BTreeMap::new());
+    }
+}
+
+#[test]
+fn a_way_back_may_be_killed_at_any_instant() {
+    let home = Home::new();
+    let ports = [port(), port()];
+    let wish = |answer: &str, more: &str| {
+        home.manifest_with(
+            "health: {timeout: 1s, stable_for: 0s}",
+            &format!("services:\n{}{}", web("web", ports[0], answer, more), web("other", ports[1], answer, "")),
+        );
+    };
+    wish("one", "");
+    home.expect(0, &["apply", "--yes"]);
+    for delay in 0..8 {
+        wish("two", ", SICK: \"1\"");
+        let mut child = home.begin(&["apply", "--yes"]);
+        until("it fails", || answer(ports[0]).as_deref() == Some("two"));
+        // The way back begins a second later.
+        std::thread::sleep(Duration::from_millis(950 + delay * 70));
+        child.kill().expect("killed");
+        child.wait().expect("waited for");
+        // The old manifest is wanted again, or the same bad one fails again and goes back all the way.
+        if delay % 2 == 0 {
+            wish("one", "");
+            home.expect(0, &["apply", "--yes"]);
+        } else {
+            home.expect(3, &["apply", "--yes"]);
+            wish("one", "");
+        }
+        home.expect(0, &["plan"]).has(&["Nothing to do"]);
+        for port in ports {
+            assert_eq!(answer(port).as_deref(), Some("one"), "killed {delay}");
+        }
+        assert_eq!(home.processes().len(), 4);
     }
 }
