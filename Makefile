@@ -28,7 +28,7 @@ check:
 
 pure:
 	$(call heading,tests that touch nothing outside)
-	cargo test
+	RUST_TEST_THREADS=8 cargo test
 
 real:
 	$(call heading,what the tests on real parts need)

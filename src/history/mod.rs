@@ -217,9 +217,11 @@ impl History {
                 continue;
             }
             let Some(wish) = seal::read::<Wish>(&self.generation(*number).join("wish"))? else { continue };
+            // What the last one asked for is kept too, good or not: it may be on its way.
+            let keeps = is_good || !read;
             read = true;
             good += usize::from(is_good);
-            if is_good {
+            if keeps {
                 let ids = wish.desired.resources.keys();
                 past.keep.extend(ids.filter(|id| matches!(id.kind, Kind::Artifact | Kind::Environment)).cloned());
             }

@@ -162,6 +162,8 @@ fn found_process(process: &ProcessState) -> FoundRun {
     let claim = Claim { stack: launch.stack.clone(), fingerprint: launch.fingerprint.clone(), intact: true };
     FoundRun {
         definition: Some(claim),
+        // Without its supervisor nobody would start it again.
+        enabled: process.supervised || phase != Phase::Running,
         phase,
         // A launch is only written while nothing runs, so what runs is the launch.
         running: process.running_fingerprint.clone().or_else(|| process.pid.map(|_| launch.fingerprint.clone())),

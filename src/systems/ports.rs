@@ -133,7 +133,12 @@ mod tests {
             assert_eq!(found.pid, Some(std::process::id()), "{address}");
             assert!(found.command.is_some_and(|command| command.contains("suite") || command.contains("llamero")));
             drop(socket);
-            assert_eq!(holder(port), None, "{address}");
+            // A child that another test is about to start holds everything of this process until its program runs.
+            let free = (0..100).any(|_| {
+                std::thread::sleep(Duration::from_millis(10));
+                holder(port).is_none()
+            });
+            assert!(free, "{address}");
         }
     }
 

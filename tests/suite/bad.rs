@@ -7,5 +7,6 @@ mod killed;
 mod quiet;
 mod refused;
 mod sources;
+mod turns;
 mod unhealthy;
 mod writers;

@@ -2,6 +2,7 @@
 //! run by the real lane.
 
 mod architecture;
+mod bad;
 mod cases;
 mod cli;
 mod downloads;

@@ -44,8 +44,14 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let choices = Choices { purge: arguments.purge, ..Choices::default() };
     let inventory = stack.history.memory()?.inventory;
     let prepared = prepare(&stack, wish, Depth::State, choices).await?;
-    let exit =
-        carry_out(&stack, prepared, choices, &Manner { yes: arguments.yes, json: arguments.json, down: true }).await?;
+    let nothing = prepared.plan.is_empty() && prepared.plan.refusals.is_empty() && stack.history.current()?.is_none();
+    let exit = if nothing {
+        note(&format!("nothing of `{}` runs here", stack.name));
+        Exit::Done
+    } else {
+        let manner = Manner { yes: arguments.yes, json: arguments.json, down: true };
+        carry_out(&stack, prepared, choices, &manner).await?
+    };
     if exit != Exit::Done {
         return Ok(exit);
     }

@@ -85,7 +85,6 @@ fn an_apply_may_be_killed_at_any_instant() {
             let whole = known.get(&path).is_some_and(|texts| texts.contains(&text));
             assert!(whole, "half a file after kill {kill}: {}\n{text}", path.display());
         }
-        home.expect(0, &["history"]);
         home.expect(0, &["plan"]);
         if kill % 4 == 3 {
             let said = home.expect(0, &["apply", "--yes"]);
@@ -106,14 +105,14 @@ fn an_apply_may_be_killed_at_any_instant() {
 fn a_way_down_may_be_killed_at_any_instant() {
     let stack = Stack::new();
     let home = &stack.home;
-    for delay in [10, 40, 80, 120, 180, 260] {
+    for delay in [10, 60, 120, 200] {
         stack.wish("two");
         home.expect(0, &["apply", "--yes"]);
         let mut child = home.begin(&["down", "--purge", "--yes"]);
         std::thread::sleep(Duration::from_millis(delay));
         child.kill().expect("killed");
         child.wait().expect("waited for");
-        home.expect(0, &["down", "--purge", "--yes", "--stack", "bad"]);
+        home.expect(0, &["down", "--purge", "--yes"]);
         assert!(home.processes().is_empty(), "killed after {delay} ms");
         assert_eq!(stack.rendered(), BTreeMap::new());
     }
@@ -131,12 +130,12 @@ fn a_way_back_may_be_killed_at_any_instant() {
     };
     wish("one", "");
     home.expect(0, &["apply", "--yes"]);
-    for delay in 0..8 {
+    for delay in 0..4 {
         wish("two", ", SICK: \"1\"");
         let mut child = home.begin(&["apply", "--yes"]);
         until("it fails", || answer(ports[0]).as_deref() == Some("two"));
         // The way back begins a second later.
-        std::thread::sleep(Duration::from_millis(950 + delay * 70));
+        std::thread::sleep(Duration::from_millis(950 + delay * 110));
         child.kill().expect("killed");
         child.wait().expect("waited for");
         // The old manifest is wanted again, or the same bad one fails again and goes back all the way.

@@ -72,10 +72,12 @@ fn a_generation_that_never_was_is_not_gone_to() {
     let home = Home::new();
     home.manifest(&format!("services:\n{}", web("web", port(), "one", "")));
     home.expect(1, &["rollback", "--yes"]).has(&["no earlier good generation"]);
+    home.expect(1, &["rollback", "--yes", "--stack", "nowhere"]).has(&["there is no stack `nowhere`"]);
+    home.expect(1, &["down", "--yes", "--stack", "../../out"]).has(&["there is no stack"]);
     home.expect(0, &["apply", "--yes"]);
     let before = home.processes();
     home.expect(1, &["rollback", "--yes"]).has(&["no earlier good generation", "llamero history"]);
-    home.expect(1, &["rollback", "--to", "7", "--yes"]).has(&["no generation 7", "llamero history"]);
+    home.expect(1, &["rollback", "7", "--yes"]).has(&["no generation 7", "llamero history"]);
     home.expect(1, &["show", "7"]).has(&["no generation 7"]);
     assert_eq!(home.processes(), before);
 }

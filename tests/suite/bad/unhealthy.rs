@@ -1,6 +1,8 @@
 //! Servers that never become healthy, or do not stay so.
 
 use super::home::{Home, answer, port, until, web};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 fn services(home: &Home, policy: &str, services: &[String]) {
@@ -86,10 +88,10 @@ fn without_rollback_it_stays_as_it_is_and_says_what_to_do() {
     home.expect(0, &["apply", "--yes"]);
     services(&home, &policy, &[web("web", port, "two", ", SICK: \"1\"")]);
     let said = home.expect(4, &["apply", "--yes"]);
-    said.has(&["a person is needed", "What to do:", "llamero rollback --stack bad --to 1"]);
+    said.has(&["a person is needed", "What to do:", "llamero rollback 1 --stack bad"]);
     assert_eq!(answer(port).as_deref(), Some("two"), "the failed server is there to be looked at");
     // The command that was printed works.
-    home.expect(0, &["rollback", "--stack", "bad", "--to", "1", "--yes"]);
+    home.expect(0, &["rollback", "1", "--stack", "bad", "--yes"]);
     assert_eq!(answer(port).as_deref(), Some("one"));
 }
 
@@ -99,15 +101,18 @@ fn fail_fast_attempts_nothing_after_the_first_failure() {
     let (first, second) = (port(), port());
     // One that cannot start at once, one that waits for a third, slow one.
     let services_of = |home: &Home| {
-        let broken = "  broken: {runtime: process, command: [/not/there/server]}\n".to_owned();
+        // A program by its mode, and none by what is in it.
+        let broken = "  broken: {runtime: process, command: [./server]}\n".to_owned();
         let last = web("last", second, "last", "") + "    after: [slow]\n";
         services(home, &format!("rollback: off, {IMPATIENT}"), &[broken, web("slow", first, "slow", ""), last]);
     };
+    let program = home.write("server", "\u{7f}ELF and then nothing");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("set");
     services_of(&home);
-    home.expect(4, &["apply", "--yes", "--fail-fast"]).has(&["/not/there/server", "not attempted"]);
+    home.expect(4, &["apply", "--yes", "--fail-fast"]).has(&["process/broken", "not attempted"]);
     assert_eq!(answer(second), None, "it was attempted after a failure");
     // Without it, what does not depend on the failure still happens.
-    home.expect(4, &["apply", "--yes"]).has(&["/not/there/server"]);
+    home.expect(4, &["apply", "--yes"]).has(&["process/broken"]);
     assert_eq!(answer(second).as_deref(), Some("last"));
 }
 
