@@ -6,6 +6,7 @@
 mod event;
 mod gate;
 mod health;
+mod model;
 mod step;
 mod walk;
 

@@ -1,6 +1,6 @@
 //! One step, one call: what each action means in a system's language.
 
-use super::{Event, Scene, health};
+use super::{Event, Scene, health, model};
 use crate::observed::{FoundRun, Ours};
 use crate::plan::Action;
 use crate::render::{marker, unit};
@@ -75,6 +75,12 @@ pub(super) async fn perform(scene: Scene<'_>, action: &Action) -> Result<(), Fai
             Spec::Artifact(artifact) => fetch(scene, action, id, artifact).await,
             _ => Err(mismatch(id)),
         },
+        Action::PullModel(id) | Action::LoadModel(id) => match (&wanted(scene, id)?.spec, action) {
+            (Spec::Model(model), Action::LoadModel(_)) => model::load(scene, id, model).await,
+            (Spec::Model(model), _) => model::pull(scene, action, wanted(scene, id)?, model).await,
+            _ => Err(mismatch(id)),
+        },
+        Action::RemoveModel(ours) => model::remove(scene, ours).await,
         Action::WriteFile(id) => match &wanted(scene, id)?.spec {
             Spec::File(file) => write_file(scene, wanted(scene, id)?, file),
             _ => Err(mismatch(id)),

@@ -1,7 +1,7 @@
 //! The manifest, with the facts of the machine, to every resource.
 
 use super::build::Builder;
-use super::engines::{Route, litellm, llama_cpp, redis, service};
+use super::engines::{Route, litellm, llama_cpp, ollama, redis, service};
 use super::facts::Facts;
 use super::{Desired, Drift, Policy};
 use crate::manifest::{
@@ -69,20 +69,21 @@ fn provider_routes(builder: &mut Builder<'_>, provider: &Entry<Provider>) -> Vec
     let span = &provider.name.span;
     let engine = provider.value.engine.value;
     let runtime = provider.value.runtime.as_ref().map_or(RuntimeName::External, |runtime| runtime.value);
-    if let Some(manage) = &provider.value.manage {
-        builder.not_yet(
-            "managing the models of a server that somebody else runs",
-            format!("{path}.manage"),
-            &manage.span,
-        );
+    if let (Some(manage), true) = (&provider.value.manage, engine != Engine::Ollama) {
+        builder.not_yet("managing the models of this engine", format!("{path}.manage"), &manage.span);
     }
     match (engine, runtime) {
+        (Engine::Ollama, RuntimeName::External) if provider.value.manage.is_some() => {
+            let endpoint = provider.value.endpoint.as_ref().map(|endpoint| endpoint.value.clone()).unwrap_or_default();
+            ollama::models(builder, provider, endpoint.trim_end_matches('/'), None, None)
+        }
         (_, RuntimeName::External) => external(builder, provider),
         (_, RuntimeName::Docker) => {
             builder.not_yet("the runtime `docker`", format!("{path}.runtime"), span);
             Vec::new()
         }
         (Engine::LlamaCpp, _) => llama_cpp::add(builder, provider),
+        (Engine::Ollama, _) => ollama::add(builder, provider),
         (engine, _) => {
             builder.not_yet(&format!("running the engine `{}`", engine.as_str()), format!("{path}.engine"), span);
             Vec::new()

@@ -132,7 +132,11 @@ pub fn questions(manifest: &Manifest, places: &Places) -> Questions {
         }
     };
     for provider in &manifest.providers {
-        let default = (provider.value.engine.value == Engine::LlamaCpp).then_some("llama-server");
+        let default = match provider.value.engine.value {
+            Engine::LlamaCpp => Some("llama-server"),
+            Engine::Ollama => Some("ollama"),
+            Engine::Vllm | Engine::Openai => None,
+        };
         let external = provider.value.runtime.as_ref().is_none_or(|runtime| runtime.value == RuntimeName::External);
         if !external {
             let command = provider.value.command.as_ref().map(|words| words.0.as_slice());

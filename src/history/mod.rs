@@ -223,7 +223,9 @@ impl History {
             good += usize::from(is_good);
             if keeps {
                 let ids = wish.desired.resources.keys();
-                past.keep.extend(ids.filter(|id| matches!(id.kind, Kind::Artifact | Kind::Environment)).cloned());
+                past.keep.extend(
+                    ids.filter(|id| matches!(id.kind, Kind::Artifact | Kind::Environment | Kind::Model)).cloned(),
+                );
             }
             if Some(*number) == current {
                 let resources = wish.desired.resources.values();

@@ -4,6 +4,7 @@
 
 mod facts;
 mod look;
+mod model;
 
 pub use facts::{facts, places};
 pub use look::look;
@@ -11,10 +12,12 @@ pub use look::look;
 use crate::desired::Desired;
 use crate::observed::{Claim, Found, FoundFile, FoundRun, Observed, Ours, PortHolder, Seen};
 use crate::render::marker;
-use crate::resource::{Artifact, ArtifactSource, Bytes, FileSpec, Health, Kind, Resource, ResourceId, Run, Spec};
+use crate::resource::{
+    Artifact, ArtifactSource, Bytes, FileSpec, Health, Kind, OllamaName, Resource, ResourceId, Run, Spec,
+};
 use crate::systems::python::{self, EnvironmentState};
 use crate::systems::secrets::{self, Secret};
-use crate::systems::{Systems, artifacts, files, health, ports, proc};
+use crate::systems::{Systems, artifacts, files, health, ollama, ports, proc};
 use futures_util::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -49,6 +52,7 @@ pub async fn observe(systems: &Systems, desired: &Desired, inventory: &[Resource
             observed.things.insert(resource.id.clone(), seen);
         }
     }
+    observed.things.extend(model::look_at_models(systems, known.values().copied()).await);
     let servers = servers(systems, desired, known.keys().copied());
     observed.things.extend(look::look_at_all(systems, &desired.stack, &servers).await);
     observed.ports = port_holders(desired, &observed);
@@ -95,7 +99,7 @@ fn plain(systems: &Systems, resource: &Resource) -> Option<Seen> {
         },
         Spec::Artifact(artifact) => found_artifact(systems, artifact),
         Spec::File(file) => found_file(&resource.id, file),
-        Spec::Run(_) => return None,
+        Spec::Run(_) | Spec::Model(_) => return None,
     })
 }
 
@@ -162,13 +166,19 @@ fn port_holders(desired: &Desired, observed: &Observed) -> BTreeMap<u16, PortHol
 
 async fn download_sizes(systems: &Systems, desired: &Desired, observed: &Observed) -> BTreeMap<ResourceId, u64> {
     let absent = desired.resources.values().filter(|resource| observed.things.get(&resource.id) == Some(&Seen::Absent));
-    let questions = absent.filter_map(|resource| match &resource.spec {
-        Spec::Artifact(Artifact { source: ArtifactSource::Url { url, token }, .. }) => Some(async move {
-            let token = token.as_ref().and_then(|token| secrets::resolve(token).ok());
-            let size = systems.client.size(url, token.as_ref().map(Secret::reveal), SIZE).await?;
-            Some((resource.id.clone(), size))
-        }),
-        _ => None,
+    let questions = absent.map(|resource| async move {
+        let size = match &resource.spec {
+            Spec::Artifact(Artifact { source: ArtifactSource::Url { url, token }, .. }) => {
+                let token = token.as_ref().and_then(|token| secrets::resolve(token).ok());
+                systems.client.size(url, token.as_ref().map(Secret::reveal), SIZE).await?
+            }
+            Spec::Model(model) => {
+                let name = OllamaName::parse(&model.source).ok()?;
+                ollama::manifest(&systems.client, &name, model.insecure, SIZE).await.ok()?.size.0
+            }
+            _ => return None,
+        };
+        Some((resource.id.clone(), size))
     });
     join_all(questions).await.into_iter().flatten().collect()
 }

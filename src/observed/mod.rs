@@ -47,6 +47,13 @@ pub enum Found {
     },
     /// A rendered file.
     File(FoundFile),
+    /// A model on a server that is asked for it.
+    Model {
+        /// The fingerprint on record, if llamero brought it.
+        recorded: Option<Fingerprint>,
+        /// Whether it is loaded to stay.
+        loaded: bool,
+    },
     /// A server.
     Run(Box<FoundRun>),
 }

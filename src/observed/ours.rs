@@ -19,6 +19,7 @@ impl Ours {
             Found::File(file) => file.marker.as_ref().is_some_and(|claim| claim.stack == stack),
             Found::Run(run) => run.definition.as_ref().is_some_and(|claim| claim.stack == stack),
             Found::Artifact { ours, .. } => *ours,
+            Found::Model { recorded, .. } => recorded.is_some(),
             // Environments lie in a folder of llamero's own, under names made of digests.
             Found::Environment { .. } => id.kind == Kind::Environment,
             // A secret is made once and then belongs to the user.

@@ -21,6 +21,15 @@ pub fn foresee(desired: &Desired, mut observed: Observed, step: &Step) -> Observ
         Action::CreateEnvironment(id) => present(&mut observed, id, Found::Environment { complete: true }),
         Action::FetchArtifact(id) => fetched(&mut observed, id, resource),
         Action::VerifyArtifact(id) => verified(&mut observed, id, resource),
+        Action::PullModel(id) => {
+            let recorded = resource.map(Resource::fingerprint);
+            present(&mut observed, id, Found::Model { recorded, loaded: false });
+        }
+        Action::LoadModel(id) => {
+            if let Some(Seen::Present(Found::Model { loaded, .. })) = observed.things.get_mut(id) {
+                *loaded = true;
+            }
+        }
         Action::WriteFile(id) => {
             let marker = resource.map(|resource| claim(desired, resource));
             present(&mut observed, id, Found::File(FoundFile { marker, text: None }));
@@ -40,7 +49,8 @@ pub fn foresee(desired: &Desired, mut observed: Observed, step: &Step) -> Observ
         | Action::RemoveUnit(ours)
         | Action::RemoveProcess(ours)
         | Action::RemoveEnvironment(ours)
-        | Action::RemoveArtifact(ours) => {
+        | Action::RemoveArtifact(ours)
+        | Action::RemoveModel(ours) => {
             observed.things.remove(ours.id());
         }
     }

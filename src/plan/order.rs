@@ -9,7 +9,7 @@ use super::contention::{Handover, handover};
 use super::step::{Action, Phase, Step, StepId};
 use crate::desired::Desired;
 use crate::observed::{Observed, Ours};
-use crate::resource::{Kind, Resource, ResourceId};
+use crate::resource::{Kind, Resource, ResourceId, Spec};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn order(desired: &Desired, observed: &Observed, past: &Past, changes: &[Difference]) -> Vec<Step> {
@@ -61,6 +61,28 @@ fn stage(desired: &Desired, work: &[(&ResourceId, &Work)], steps: &mut Steps) {
         let step = steps.add(Phase::Stage, action, after.unwrap_or_default());
         steps.ready.insert((*id).clone(), step);
     }
+    models(desired, work, Phase::Stage, steps);
+}
+
+/// Adds the steps of models: while staging where their server runs on as it is, else once it is up again.
+fn models(desired: &Desired, work: &[(&ResourceId, &Work)], phase: Phase, steps: &mut Steps) {
+    let work: BTreeMap<&ResourceId, &Work> = work.iter().copied().collect();
+    let starts = |id: &ResourceId| matches!(work.get(id), Some(Work::Run(run)) if run.go != Go::Leave);
+    for resource in desired.resources.values() {
+        let Spec::Model(model) = &resource.spec else { continue };
+        let restarts = resource.needs.iter().any(starts);
+        if restarts != (phase == Phase::Switch) {
+            continue;
+        }
+        let after = steps.needed(resource, phase);
+        let pulled = (work.get(&resource.id) == Some(&&Work::Make))
+            .then(|| steps.add(phase, Action::PullModel(resource.id.clone()), after.clone()));
+        let loads = restarts || pulled.is_some() || work.get(&resource.id) == Some(&&Work::Load);
+        if model.pinned && loads {
+            let after = pulled.map_or(after, |step| vec![step]);
+            steps.add(phase, Action::LoadModel(resource.id.clone()), after);
+        }
+    }
 }
 
 fn switch(desired: &Desired, past: &Past, work: &[(&ResourceId, &Work)], handover: &Handover, steps: &mut Steps) {
@@ -76,7 +98,7 @@ fn switch(desired: &Desired, past: &Past, work: &[(&ResourceId, &Work)], handove
                 || (ours.id().kind == Kind::Process && desired.resources.contains_key(ours.id()))
         })
         .collect();
-    let stopped = stop(past, Phase::Switch, &first, steps);
+    let stopped = stop(past, Phase::Switch, &first, &[], steps);
 
     for (id, _) in work.iter().filter(|(_, work)| **work == Work::Write) {
         let step = steps.add(Phase::Switch, Action::WriteFile((*id).clone()), Vec::new());
@@ -117,10 +139,17 @@ fn switch(desired: &Desired, past: &Past, work: &[(&ResourceId, &Work)], handove
         let healthy = steps.add(Phase::Switch, Action::AwaitHealthy(id.clone()), vec![started]);
         steps.ready.insert(id.clone(), healthy);
     }
+    models(desired, work, Phase::Switch, steps);
 }
 
-/// Adds a stop for each, so that what needs another stops before it.
-fn stop(past: &Past, phase: Phase, ours: &[&Ours], steps: &mut Steps) -> BTreeMap<ResourceId, StepId> {
+/// Adds a stop for each, so that what needs another stops before it, and all of them after the steps in `first`.
+fn stop(
+    past: &Past,
+    phase: Phase,
+    ours: &[&Ours],
+    first: &[StepId],
+    steps: &mut Steps,
+) -> BTreeMap<ResourceId, StepId> {
     let ids: BTreeMap<&ResourceId, &Ours> = ours.iter().map(|ours| (ours.id(), *ours)).collect();
     let mut dependents: BTreeMap<&ResourceId, Vec<&ResourceId>> = BTreeMap::new();
     for id in ids.keys() {
@@ -131,7 +160,8 @@ fn stop(past: &Past, phase: Phase, ours: &[&Ours], steps: &mut Steps) -> BTreeMa
     let mut stopped = BTreeMap::new();
     let order = sorted(ids.keys().copied(), |id| dependents.get(id).cloned().unwrap_or_default());
     for id in order {
-        let after = dependents.get(id).into_iter().flatten().filter_map(|id| stopped.get(*id).copied()).collect();
+        let dependents = dependents.get(id).into_iter().flatten().filter_map(|id| stopped.get(*id).copied());
+        let after = dependents.chain(first.iter().copied()).collect();
         if let Some(ours) = ids.get(id) {
             stopped.insert(id.clone(), steps.add(phase, Action::Stop((*ours).clone()), after));
         }
@@ -146,7 +176,11 @@ fn prune(past: &Past, work: &[(&ResourceId, &Work)], handover: &Handover, steps:
         .collect();
     let up: Vec<&Ours> =
         gone.iter().filter(|(ours, up)| *up && !handover.stop.contains(ours.id())).map(|(ours, _)| *ours).collect();
-    let stopped = stop(past, Phase::Prune, &up, steps);
+    // A server must be asked for its models while it is there.
+    let models = gone.iter().filter(|(ours, _)| ours.id().kind == Kind::Model);
+    let emptied: Vec<StepId> =
+        models.map(|(ours, _)| steps.add(Phase::Prune, Action::RemoveModel((*ours).clone()), Vec::new())).collect();
+    let stopped = stop(past, Phase::Prune, &up, &emptied, steps);
     // A file, an environment or a model may be in use by any of the servers that stop.
     let quiet: Vec<StepId> = stopped.values().copied().collect();
     let mut removed_units = Vec::new();
@@ -158,7 +192,7 @@ fn prune(past: &Past, work: &[(&ResourceId, &Work)], handover: &Handover, steps:
             Kind::File => (Action::RemoveFile(ours.clone()), quiet.clone()),
             Kind::Environment => (Action::RemoveEnvironment(ours.clone()), quiet.clone()),
             Kind::Artifact => (Action::RemoveArtifact(ours.clone()), quiet.clone()),
-            Kind::Secret => continue,
+            Kind::Secret | Kind::Model => continue,
         };
         let unit = ours.id().kind == Kind::Unit;
         let step = steps.add(Phase::Prune, action, after);

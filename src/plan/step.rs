@@ -40,6 +40,10 @@ pub enum Action {
     FetchArtifact(ResourceId),
     /// Computes the digest of a model file that is there, and compares it with the one declared.
     VerifyArtifact(ResourceId),
+    /// Has a server fetch a model, and makes the model of llamero's own from it.
+    PullModel(ResourceId),
+    /// Has a server load a model, to stay.
+    LoadModel(ResourceId),
     /// Writes a rendered file.
     WriteFile(ResourceId),
     /// Writes a unit file.
@@ -66,6 +70,8 @@ pub enum Action {
     RemoveEnvironment(Ours),
     /// Removes a model file that llamero fetched.
     RemoveArtifact(Ours),
+    /// Has a server remove a model that llamero brought.
+    RemoveModel(Ours),
 }
 
 impl Action {
@@ -78,6 +84,8 @@ impl Action {
             | Self::CreateEnvironment(id)
             | Self::FetchArtifact(id)
             | Self::VerifyArtifact(id)
+            | Self::PullModel(id)
+            | Self::LoadModel(id)
             | Self::WriteFile(id)
             | Self::WriteUnit(id)
             | Self::EnableUnit(id)
@@ -89,7 +97,8 @@ impl Action {
             | Self::RemoveUnit(ours)
             | Self::RemoveProcess(ours)
             | Self::RemoveEnvironment(ours)
-            | Self::RemoveArtifact(ours) => Some(ours.id()),
+            | Self::RemoveArtifact(ours)
+            | Self::RemoveModel(ours) => Some(ours.id()),
         }
     }
 
@@ -101,6 +110,8 @@ impl Action {
             Self::CreateEnvironment(_) => "install",
             Self::FetchArtifact(_) => "fetch",
             Self::VerifyArtifact(_) => "verify",
+            Self::PullModel(_) => "pull",
+            Self::LoadModel(_) => "load",
             Self::WriteFile(_) | Self::WriteUnit(_) => "write",
             Self::ReloadManager => "reload the systemd manager",
             Self::EnableUnit(_) => "enable",
@@ -112,7 +123,8 @@ impl Action {
             | Self::RemoveUnit(_)
             | Self::RemoveProcess(_)
             | Self::RemoveEnvironment(_)
-            | Self::RemoveArtifact(_) => "remove",
+            | Self::RemoveArtifact(_)
+            | Self::RemoveModel(_) => "remove",
         }
     }
 }

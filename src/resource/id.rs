@@ -20,11 +20,14 @@ pub enum Kind {
     Unit,
     /// A server run by llamero's own supervisor.
     Process,
+    /// A model on a server that is asked for it.
+    Model,
 }
 
 impl Kind {
     /// Every kind, in listing order.
-    pub const ALL: [Self; 6] = [Self::Secret, Self::Environment, Self::Artifact, Self::File, Self::Unit, Self::Process];
+    pub const ALL: [Self; 7] =
+        [Self::Secret, Self::Environment, Self::Artifact, Self::File, Self::Unit, Self::Process, Self::Model];
 
     /// Returns the kind as it is printed and stored.
     #[must_use]
@@ -36,6 +39,7 @@ impl Kind {
             Self::File => "file",
             Self::Unit => "unit",
             Self::Process => "process",
+            Self::Model => "model",
         }
     }
 

@@ -36,6 +36,11 @@ pub enum Probe {
         /// The master key.
         authorization: Authorization,
     },
+    /// Ollama: `/api/version` and `/api/tags` answer; no model is loaded for that.
+    Ollama {
+        /// The server's address without a path.
+        endpoint: String,
+    },
     /// Redis: `PING` answers `PONG`, and `maxmemory` is as asked.
     Redis {
         /// The port on the loopback address.

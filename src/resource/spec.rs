@@ -72,6 +72,39 @@ pub struct FileSpec {
     pub content: Content,
 }
 
+/// A model on a server that is asked for it, as Ollama is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServedModel {
+    /// The server's address without a path.
+    pub endpoint: String,
+    /// The name under which requests ask for it: that of its source, or one of llamero's own.
+    pub name: String,
+    /// The name that is pulled.
+    pub source: String,
+    /// Whether its registry is asked over plain HTTP.
+    pub insecure: bool,
+    /// Parameters that are other than published, such as `num_ctx`.
+    pub parameters: serde_json::Map<String, serde_json::Value>,
+    /// Another prompt template.
+    pub template: Option<String>,
+    /// Another system prompt.
+    pub system: Option<String>,
+    /// Whether it is to stay loaded.
+    pub pinned: bool,
+    /// Whether it turns texts into vectors.
+    pub embedding: bool,
+    /// The file by which the server's folder of models shows that the source is there, where that can be looked at.
+    pub manifest: Option<PathBuf>,
+}
+
+impl ServedModel {
+    /// Returns whether it is a model of llamero's own, made from its source.
+    #[must_use]
+    pub fn is_derived(&self) -> bool {
+        self.name != self.source
+    }
+}
+
 /// What a resource is asked to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -84,6 +117,8 @@ pub enum Spec {
     Artifact(Artifact),
     /// A rendered file.
     File(FileSpec),
+    /// A model on a server that is asked for it.
+    Model(ServedModel),
     /// A server; the id's kind is that of its runtime.
     Run(Box<Run>),
 }
@@ -124,6 +159,7 @@ impl Resource {
             Spec::File(file) => {
                 vec![("path", file.path.display().to_string()), ("content", file.content.digest().short().to_owned())]
             }
+            Spec::Model(model) => return model_fields(model),
             Spec::Run(run) => return run.fields(),
         };
         pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
@@ -134,4 +170,15 @@ impl Resource {
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.fields())
     }
+}
+
+fn model_fields(model: &ServedModel) -> Fields {
+    let mut fields = Fields::from([("source".to_owned(), model.source.clone())]);
+    fields.extend(model.parameters.iter().map(|(name, value)| (name.clone(), value.to_string())));
+    for (name, text) in [("template", &model.template), ("system", &model.system)] {
+        if let Some(text) = text {
+            fields.insert(name.to_owned(), Digest::of(text).short().to_owned());
+        }
+    }
+    fields
 }

@@ -2,7 +2,7 @@
 
 use super::http::{Answer, Client};
 use super::openai::not_ok;
-use super::{litellm, llama_cpp, redis};
+use super::{litellm, llama_cpp, ollama, redis};
 use crate::resource::{Health, Probe};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ pub async fn ask(client: &Client, probe: &Probe, token: Option<&str>) -> Health 
             Probe::Litellm { endpoint, models, authorization: _ } => {
                 litellm::ask(client, endpoint, models, token, DEADLINE).await
             }
+            Probe::Ollama { endpoint } => ollama::healthy(client, endpoint, DEADLINE).await,
             Probe::Redis { port, maxmemory } => redis::ask(*port, *maxmemory).await,
         }
     };

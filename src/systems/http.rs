@@ -96,6 +96,17 @@ pub enum Answer {
     Broken(String),
 }
 
+/// What is asked of an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// To read.
+    Get,
+    /// To do something, as the body says.
+    Post,
+    /// To remove something.
+    Delete,
+}
+
 /// Connections to HTTP servers, kept for further questions.
 #[derive(Debug)]
 pub struct Client {
@@ -126,13 +137,9 @@ impl Client {
         let headers = [("accept", "application/json")];
         let asked = async {
             let mut incoming = self.ask(&address(url)?, token, &headers).await?;
-            let mut body = Vec::new();
-            while let Some(bytes) = incoming.chunk().await? {
-                body.extend_from_slice(&bytes);
-                if body.len() > LARGEST_ANSWER {
-                    return Ok(Answer::Broken(format!("the answer is longer than {} MiB", LARGEST_ANSWER >> 20)));
-                }
-            }
+            let Some(body) = incoming.rest().await? else {
+                return Ok(Answer::Broken(format!("the answer is longer than {} MiB", LARGEST_ANSWER >> 20)));
+            };
             let body = String::from_utf8_lossy(&body).into_owned();
             let status = incoming.status();
             Ok(if (200..300).contains(&status) { Answer::Ok(body) } else { Answer::Status(status, body) })
@@ -175,6 +182,26 @@ impl Client {
         tokio::time::timeout(deadline, followed).await.map_err(late)?
     }
 
+    /// Sends a JSON body to `url` and returns when the head of the answer is there, within `deadline`. No redirect is
+    /// followed: what acts on a server acts on that one alone.
+    pub async fn send(
+        &self,
+        method: Method,
+        url: &str,
+        body: Option<&serde_json::Value>,
+        deadline: Duration,
+    ) -> Result<Incoming, Error> {
+        let sent = async {
+            let mut request = self.request(method, &address(url)?)?;
+            if let Some(body) = body {
+                request = request.json(body);
+            }
+            answered(shown(url), request).await
+        };
+        let late = |_| Error::Deadline { url: shown(url), deadline };
+        tokio::time::timeout(deadline, sent).await.map_err(late)?
+    }
+
     /// Returns how many bytes `url` would give, where its server tells within `deadline`.
     pub async fn size(&self, url: &str, token: Option<&str>, deadline: Duration) -> Option<u64> {
         // Not a HEAD request: hubs sign the addresses that they redirect to for GET alone.
@@ -192,22 +219,26 @@ impl Client {
         token: Option<&str>,
         headers: &[(&str, &str)],
     ) -> Result<Incoming, Error> {
-        let url = shown(address.as_str());
-        let client = match (is_loopback(address), address.scheme()) {
-            (true, "http") => self.loopback.clone(),
-            (on_loopback, _) => self.trusting(on_loopback)?,
-        };
-        let mut request = client.get(address.clone());
+        let mut request = self.request(Method::Get, address)?;
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        match request.send().await {
-            Ok(response) => Ok(Incoming { url, response }),
-            Err(source) => Err(Error::Broken { url, source: source.without_url() }),
-        }
+        answered(shown(address.as_str()), request).await
+    }
+
+    fn request(&self, method: Method, address: &reqwest::Url) -> Result<reqwest::RequestBuilder, Error> {
+        let client = match (is_loopback(address), address.scheme()) {
+            (true, "http") => self.loopback.clone(),
+            (on_loopback, _) => self.trusting(on_loopback)?,
+        };
+        Ok(match method {
+            Method::Get => client.get(address.clone()),
+            Method::Post => client.post(address.clone()),
+            Method::Delete => client.delete(address.clone()),
+        })
     }
 
     fn trusting(&self, on_loopback: bool) -> Result<reqwest::Client, Error> {
@@ -242,6 +273,18 @@ impl Incoming {
         self.response.headers().get(name)?.to_str().ok()
     }
 
+    /// Waits for all that is still to come, unless it is longer than an answer may be; the caller brings the deadline.
+    pub async fn rest(&mut self) -> Result<Option<Vec<u8>>, Error> {
+        let mut body = Vec::new();
+        while let Some(bytes) = self.chunk().await? {
+            body.extend_from_slice(&bytes);
+            if body.len() > LARGEST_ANSWER {
+                return Ok(None);
+            }
+        }
+        Ok(Some(body))
+    }
+
     /// Waits for the next bytes; the caller brings the deadline.
     pub async fn chunk(&mut self) -> Result<Option<impl std::ops::Deref<Target = [u8]> + use<>>, Error> {
         let chunk = self.response.chunk().await;
@@ -259,6 +302,13 @@ pub fn shown(url: &str) -> String {
     address.set_query(None);
     address.set_fragment(None);
     address.to_string()
+}
+
+async fn answered(url: String, request: reqwest::RequestBuilder) -> Result<Incoming, Error> {
+    match request.send().await {
+        Ok(response) => Ok(Incoming { url, response }),
+        Err(source) => Err(Error::Broken { url, source: source.without_url() }),
+    }
 }
 
 fn builder() -> reqwest::ClientBuilder {

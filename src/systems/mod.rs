@@ -11,11 +11,13 @@ pub mod health;
 pub mod http;
 mod litellm;
 mod llama_cpp;
+pub mod ollama;
 mod openai;
 pub mod ports;
 pub mod proc;
 pub mod process;
 pub mod program;
+pub mod pulled;
 pub mod python;
 mod redis;
 pub mod secrets;
@@ -63,14 +65,22 @@ pub struct Systems {
     pub units: PathBuf,
     /// The folder of what is known of model files.
     pub records: PathBuf,
+    /// The folder of what is known of models on servers.
+    pub pulled: PathBuf,
     systemd: tokio::sync::OnceCell<systemd::Systemd>,
 }
 
 impl Systems {
     /// Returns the world; nothing is connected yet.
     #[must_use]
-    pub fn new(client: http::Client, processes: process::Processes, units: PathBuf, records: PathBuf) -> Self {
-        Self { client, processes, units, records, systemd: tokio::sync::OnceCell::new() }
+    pub fn new(
+        client: http::Client,
+        processes: process::Processes,
+        units: PathBuf,
+        records: PathBuf,
+        pulled: PathBuf,
+    ) -> Self {
+        Self { client, processes, units, records, pulled, systemd: tokio::sync::OnceCell::new() }
     }
 
     /// Returns the connection to the systemd user manager, made at the first call.

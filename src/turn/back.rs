@@ -31,7 +31,7 @@ async fn attempt(stack: &Stack, tolerated: &BTreeSet<ResourceId>, report: &Repor
     // Whatever the policy says of drift and pruning, the way back is whole.
     desired.policy = Policy { drift: Drift::Correct, prune: true, ..desired.policy };
     let Memory { mut past, mut inventory } = stack.history.memory()?;
-    let kept = |resource: &&Resource| matches!(resource.id.kind, Kind::Artifact | Kind::Environment);
+    let kept = |resource: &&Resource| matches!(resource.id.kind, Kind::Artifact | Kind::Environment | Kind::Model);
     past.keep.extend(inventory.iter().filter(kept).map(|resource| resource.id.clone()));
     let observed = observe(&stack.systems, &desired, &inventory, Depth::State).await;
     let plan = plan(&desired, &observed, &past);

@@ -33,7 +33,13 @@ impl Stack {
     pub fn open(name: &str, places: &Places, program: PathBuf) -> Result<Self, http::Error> {
         let records = places.records(name);
         let processes = process::Processes::new(records.join("processes"), program);
-        let systems = Systems::new(http::Client::new()?, processes, places.units(), places.known_artifacts());
+        let systems = Systems::new(
+            http::Client::new()?,
+            processes,
+            places.units(),
+            places.known_artifacts(),
+            records.join("models"),
+        );
         Ok(Self { name: name.to_owned(), history: History::new(records), systems })
     }
 }
@@ -113,7 +119,8 @@ pub async fn prepare(stack: &Stack, wish: Wish, depth: Depth, choices: Choices) 
 impl Prepared {
     /// Returns the servers that have not proved themselves as they are wished for: those that the plan starts, and those
     /// that an apply which was cut off left running.
-    fn unproved(&self) -> BTreeSet<ResourceId> {
+    #[must_use]
+    pub fn unproved(&self) -> BTreeSet<ResourceId> {
         let good = |resource: &Resource| self.past.committed.get(&resource.id) == Some(&resource.fields());
         let others = self.wish.desired.runs().filter(|(resource, _)| !good(resource));
         started(&self.plan).into_iter().chain(others.map(|(resource, _)| resource.id.clone())).collect()

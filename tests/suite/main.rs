@@ -12,6 +12,7 @@ mod golden;
 mod health;
 mod laws;
 mod manifest_cases;
+mod ollama;
 mod planning;
 mod process;
 mod python;

@@ -113,7 +113,7 @@ pub(super) async fn carry_out(
         }
         return Ok(if unhealthy.is_empty() { Exit::Done } else { Exit::Changes });
     }
-    if plan.is_empty() && !manner.json {
+    if plan.is_empty() && !manner.json && !prepared.unproved().is_empty() {
         note("what runs has not proved itself yet as it is declared now");
     }
     if !plan.is_empty() {

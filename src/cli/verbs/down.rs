@@ -71,7 +71,10 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
             }
         }
         stack.history.forget()?;
-    } else if inventory.iter().any(|resource| matches!(resource.id.kind, Kind::Artifact | Kind::Environment)) {
+    } else if inventory
+        .iter()
+        .any(|resource| matches!(resource.id.kind, Kind::Artifact | Kind::Environment | Kind::Model))
+    {
         note("models, environments and the history are kept; `llamero down --purge` removes them too");
     }
     if !secrets.is_empty() {

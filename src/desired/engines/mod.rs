@@ -2,6 +2,7 @@
 
 pub(super) mod litellm;
 pub(super) mod llama_cpp;
+pub(super) mod ollama;
 pub(super) mod redis;
 pub(super) mod service;
 

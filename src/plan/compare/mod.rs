@@ -9,7 +9,9 @@ use super::Past;
 use super::change::{Cause, Change, Consequence, Disruption, Refusal, RefusalKind, Verb};
 use crate::desired::{Desired, Drift};
 use crate::observed::{Claim, Found, FoundFile, Observed, Ours, Seen};
-use crate::resource::{Artifact, ArtifactSource, Bytes, Digest, Fields, FileSpec, Kind, Resource, ResourceId, Spec};
+use crate::resource::{
+    Artifact, ArtifactSource, Bytes, Digest, Fields, FileSpec, Kind, Resource, ResourceId, ServedModel, Spec,
+};
 
 /// What must be done about one resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub(super) enum Work {
     Make,
     /// Compute an artifact's digest.
     Verify,
+    /// Have a model loaded.
+    Load,
     /// Write a file.
     Write,
     /// Bring a server to its wish.
@@ -128,6 +132,7 @@ fn one(desired: &Desired, observed: &Observed, past: &Past, resource: &Resource,
         ),
         (Spec::Artifact(spec), found) => artifact(desired, observed, past, resource, spec, found),
         (Spec::File(spec), found) => file(desired, past, resource, spec, found),
+        (Spec::Model(spec), found) => model(desired, observed, past, resource, spec, found),
         (Spec::Run(spec), found) => run::run(desired, past, resource, spec, found),
         (Spec::Secret(_) | Spec::Environment(_), Some(_)) => Verdict::Same,
     }
@@ -173,6 +178,7 @@ fn detail(resource: &Resource) -> Option<String> {
         Spec::Secret(secret) => Some(secret.path.display().to_string()),
         Spec::Environment(environment) => Some(environment.requirements.join(" ")),
         Spec::Artifact(artifact) => Some(artifact.origin.clone()),
+        Spec::Model(model) => Some(model.source.clone()),
         Spec::File(file) => Some(file.path.display().to_string()),
         Spec::Run(_) => None,
     }
@@ -239,6 +245,44 @@ fn fetch(desired: &Desired, observed: &Observed, resource: &Resource, causes: Ve
     let made_here = matches!(&resource.spec, Spec::Artifact(Artifact { source: ArtifactSource::Command { .. }, .. }));
     let download = (!made_here).then_some(size);
     made(desired, resource, causes, Consequence { download, ..Consequence::of(Disruption::None) })
+}
+
+fn model(
+    desired: &Desired,
+    observed: &Observed,
+    past: &Past,
+    resource: &Resource,
+    spec: &ServedModel,
+    found: Option<&Found>,
+) -> Verdict {
+    let size = observed.download_sizes.get(&resource.id).copied().map(Bytes);
+    let differs = |verb, causes, consequence, work| {
+        let change = change(resource, verb, causes, consequence);
+        settle(desired, Difference { change, work: Some(work) })
+    };
+    let nothing = Consequence::of(Disruption::None);
+    let Some(Found::Model { recorded, loaded }) = found else {
+        return made(desired, resource, vec![absent(past, resource)], Consequence { download: Some(size), ..nothing });
+    };
+    match recorded {
+        Some(recorded) if *recorded != resource.fingerprint() => {
+            let claim = Claim { stack: desired.stack.clone(), fingerprint: recorded.clone(), intact: true };
+            let (verb, causes) = asked_otherwise(past, resource, &claim);
+            differs(verb, causes, nothing, Work::Make)
+        }
+        // A model of that name which llamero did not make.
+        None if spec.is_derived() => differs(Verb::Change, vec![Cause::Unrecorded], nothing, Work::Make),
+        _ if spec.pinned && !loaded && server_is_up(observed, resource) => {
+            let cause = Cause::Drift("it is to stay loaded and is not".to_owned());
+            differs(Verb::Correct, vec![cause], nothing, Work::Load)
+        }
+        _ => Verdict::Same,
+    }
+}
+
+/// Returns whether the server of a model is up; one that somebody else runs answered, or the model was not seen.
+fn server_is_up(observed: &Observed, resource: &Resource) -> bool {
+    resource.needs.iter().all(|id| observed.run(id).is_some_and(crate::observed::FoundRun::is_up))
 }
 
 fn file(desired: &Desired, past: &Past, resource: &Resource, spec: &FileSpec, found: Option<&Found>) -> Verdict {

@@ -57,6 +57,14 @@ impl Default for Patience {
     }
 }
 
+impl Patience {
+    /// Returns the pause after `idle` tries in a row that brought nothing new, where the server may have asked for one.
+    pub(super) fn pause_after(&self, idle: u32, asked: Option<Duration>) -> Duration {
+        let doubled = self.pause.saturating_mul(1 << idle.saturating_sub(1).min(16));
+        asked.unwrap_or(doubled).min(self.longest_pause)
+    }
+}
+
 /// A file to download.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Download {
@@ -118,7 +126,8 @@ pub async fn fetch(
             if idle >= download.patience.tries {
                 return Err(error);
             }
-            sleep(pause(&error, idle, &download.patience)).await;
+            let asked = if let Error::Busy { after, .. } = error { after } else { None };
+            sleep(download.patience.pause_after(idle, asked)).await;
         }
     };
     tokio::select! {
@@ -138,12 +147,6 @@ pub fn discard(path: &Path) -> Result<(), files::Error> {
         files::remove_empty_folder(folder);
     }
     Ok(())
-}
-
-fn pause(error: &Error, idle: u32, patience: &Patience) -> Duration {
-    let asked = if let Error::Busy { after, .. } = error { *after } else { None };
-    let doubled = patience.pause.saturating_mul(1 << idle.saturating_sub(1).min(16));
-    asked.unwrap_or(doubled).min(patience.longest_pause)
 }
 
 /// Returns the digest and the size of a file.

@@ -1,5 +1,6 @@
 //! Tests on real parts: a systemd user manager, and the servers that people run.
 
 mod home;
+mod ollama;
 mod stack;
 mod systemd;

@@ -1,0 +1,113 @@
+//! Pulls: Ollama fetches a model, and is asked again when it breaks off. It keeps what it has and goes on from there.
+
+use super::lines::{Line, Lines};
+use super::{Error, Fault, Ollama, cancelled_or};
+use crate::resource::OllamaName;
+use crate::systems::downloads::{Patience, Progress, Tell};
+use crate::systems::http::{Method, shown};
+use crate::systems::openai::at;
+use crate::systems::{Hint as _, Retry};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+/// How many bytes a second even a slow disk lets Ollama hash, while it says nothing.
+const SLOWEST_HASHING: u64 = 20 << 20;
+
+/// A model for Ollama to pull.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pull {
+    /// Its name.
+    pub name: OllamaName,
+    /// Whether its registry is asked over plain HTTP.
+    pub insecure: bool,
+    /// How long to wait for something new, and how often to try.
+    pub patience: Patience,
+}
+
+/// What one try has told so far: for each layer what is there, and its size.
+#[derive(Default)]
+struct Layers(BTreeMap<String, (u64, u64)>);
+
+impl Layers {
+    fn note(&mut self, line: Line) {
+        self.0.insert(line.digest, (line.completed.min(line.total), line.total));
+    }
+
+    fn progress(&self) -> Progress {
+        let sum = |part: fn(&(u64, u64)) -> u64| self.0.values().map(part).fold(0, u64::saturating_add);
+        Progress { received: sum(|layer| layer.0), total: Some(sum(|layer| layer.1)).filter(|_| !self.0.is_empty()) }
+    }
+}
+
+impl Ollama<'_> {
+    /// Pulls a model. Progress is of the layers that Ollama has begun so far: the total grows with each of them.
+    ///
+    /// When it is called off the request is closed, and Ollama stops; what it has fetched stays for the next time.
+    pub async fn pull(self, pull: &Pull, progress: Tell<'_>, cancel: &CancellationToken) -> Result<(), Error> {
+        let work = async {
+            let (mut furthest, mut idle) = (0, 0);
+            loop {
+                let mut layers = Layers::default();
+                let error = match self.pull_once(pull, &mut layers, progress).await {
+                    Err(error) if error.retry() == Retry::Soon => error,
+                    result => return result,
+                };
+                let received = layers.progress().received;
+                idle = if received > furthest { 1 } else { idle + 1 };
+                furthest = furthest.max(received);
+                if idle >= pull.patience.tries {
+                    return Err(error);
+                }
+                let asked = if let Error::Busy { after, .. } = error { after } else { None };
+                sleep(pull.patience.pause_after(idle, asked)).await;
+            }
+        };
+        cancelled_or(cancel, work).await
+    }
+
+    async fn pull_once(self, pull: &Pull, layers: &mut Layers, progress: Tell<'_>) -> Result<(), Error> {
+        let Pull { name, insecure, patience } = pull;
+        let body = json!({"model": name.shortest(), "insecure": insecure});
+        let incoming = self.send(Method::Post, "/api/pull", Some(&body), Some(name), patience.stall).await?;
+        let mut lines = Lines::new(incoming);
+        let mut status = String::new();
+        let mut waited = patience.stall;
+        let mut last_news = Instant::now();
+        loop {
+            // Ollama repeats itself many times a second, also while nothing arrives: only what is new counts.
+            let line = timeout_at(last_news + waited, lines.next()).await;
+            let line = line.map_err(|_| Error::Stalled { name: name.clone(), waited })?;
+            let line = line.map_err(|source| Error::Network { url: shown(&at(self.endpoint, "/api/pull")), source })?;
+            let line = line.ok_or_else(|| Error::Cut { doing: "pull", name: name.clone() })?;
+            if let Some(message) = line.error {
+                let fault = Fault::of(&message);
+                return Err(Error::Failed { doing: "pull", name: name.clone(), message, fault });
+            }
+            if line.status == "success" {
+                return Ok(());
+            }
+            let before = layers.progress();
+            if line.status != status {
+                status.clone_from(&line.status);
+                last_news = Instant::now();
+                waited = patience.stall + quiet(&status, before.received);
+            }
+            if line.total > 0 {
+                layers.note(line);
+                let now = layers.progress();
+                if now != before {
+                    last_news = Instant::now();
+                    progress(now);
+                }
+            }
+        }
+    }
+}
+
+/// Returns how long Ollama may rightly say nothing new: it hashes all that it fetched without a word.
+fn quiet(status: &str, received: u64) -> Duration {
+    if status.starts_with("verifying") { Duration::from_secs(received / SLOWEST_HASHING) } else { Duration::ZERO }
+}

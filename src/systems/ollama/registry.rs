@@ -1,0 +1,73 @@
+//! The registry that Ollama pulls from: which manifest a tag leads to now. Nothing is fetched but that manifest.
+
+use super::{Error, judge, read_all};
+use crate::resource::{Bytes, Digest, OllamaName};
+use crate::systems::http::{Client, shown};
+use serde::Deserialize;
+use std::time::Duration;
+
+/// The manifests that Ollama itself asks for.
+const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+
+/// A layer of a model: its weights, template, parameters or licence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layer {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its size.
+    pub size: Bytes,
+}
+
+/// A model as its registry offers it now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteManifest {
+    /// The digest of the manifest: what Ollama says as the model's digest after it has pulled it.
+    pub digest: Digest,
+    /// All layers together, as Ollama counts them.
+    pub size: Bytes,
+    /// The layers, the model's configuration included.
+    pub layers: Vec<Layer>,
+}
+
+/// Asks the registry of `name` what its tag leads to. [`Error::NotFound`] says that there is no such model; after any
+/// other error nothing is known.
+pub async fn manifest(
+    client: &Client,
+    name: &OllamaName,
+    insecure: bool,
+    deadline: Duration,
+) -> Result<RemoteManifest, Error> {
+    let url = name.registry_url(insecure);
+    let answered = client.download(&url, None, &[("accept", MANIFEST)], deadline).await;
+    let incoming = answered.map_err(|source| Error::Network { url: shown(&url), source })?;
+    let mut incoming = judge(incoming, &url, Some(name)).await?;
+    let expected =
+        incoming.header("docker-content-digest").and_then(|text| Digest::parse(text.strip_prefix("sha256:")?));
+    let strange = || Error::Strange { url: url.clone(), expected: "a model's manifest" };
+    let body = read_all(&mut incoming, &url, deadline).await?.ok_or_else(strange)?;
+    let digest = Digest::of(&body);
+    if let Some(expected) = expected.filter(|expected| *expected != digest) {
+        return Err(Error::Checksum { url, expected, found: digest });
+    }
+    let layers = layers(&body).ok_or_else(strange)?;
+    let size = layers.iter().map(|layer| layer.size.0).try_fold(0_u64, u64::checked_add).ok_or_else(strange)?;
+    Ok(RemoteManifest { digest, size: Bytes(size), layers })
+}
+
+fn layers(body: &[u8]) -> Option<Vec<Layer>> {
+    #[derive(Deserialize)]
+    struct Manifest {
+        config: Option<Blob>,
+        layers: Vec<Blob>,
+    }
+    #[derive(Deserialize)]
+    struct Blob {
+        digest: String,
+        size: Bytes,
+    }
+    let manifest: Manifest = serde_json::from_slice(body).ok()?;
+    let blobs = manifest.layers.into_iter().chain(manifest.config);
+    blobs
+        .map(|blob| Some(Layer { digest: Digest::parse(blob.digest.strip_prefix("sha256:")?)?, size: blob.size }))
+        .collect()
+}

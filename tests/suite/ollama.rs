@@ -1,0 +1,418 @@
+//! What llamero says to Ollama and to its registry, on good and bad days.
+
+use crate::fakes::ollama::{Asked, End, FakeOllama, Says};
+use crate::fakes::registry::Registry;
+use llamero::resource::{Bytes, Digest, Health, OllamaName};
+use llamero::systems::downloads::{Patience, Progress};
+use llamero::systems::http::Client;
+use llamero::systems::ollama::{Derived, Error, Fault, KeepAlive, Loaded, Ollama, Pull, Tag, healthy, manifest};
+use llamero::systems::{Hint as _, Retry};
+use serde_json::{Value, json};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+const QUICK: Patience = Patience {
+    stall: Duration::from_millis(300),
+    tries: 3,
+    pause: Duration::from_millis(1),
+    longest_pause: Duration::from_millis(400),
+};
+const SOON: Duration = Duration::from_secs(2);
+const SEVEN: Duration = Duration::from_secs(7);
+const WEIGHTS: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const CONFIG: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+fn name(text: &str) -> OllamaName {
+    OllamaName::parse(text).expect("a name")
+}
+
+fn client() -> Client {
+    Client::new().expect("a client")
+}
+
+/// The layer of the weights at so many of a thousand bytes.
+fn at(completed: u64) -> Value {
+    json!({"status": "pulling aaaaaaaaaaaa", "digest": WEIGHTS, "total": 1000, "completed": completed})
+}
+
+fn status(text: &str) -> Value {
+    json!({"status": text})
+}
+
+/// A pull that goes well from so many bytes on.
+fn whole_from(completed: u64) -> Says {
+    let config = json!({"status": "pulling bbbbbbbbbbbb", "digest": CONFIG, "total": 20, "completed": 20});
+    let first = [status("pulling manifest"), at(completed), at(1000), config];
+    let last = ["verifying sha256 digest", "writing manifest", "success"].map(status);
+    Says::Lines(first.into_iter().chain(last).collect(), End::Whole)
+}
+
+fn broken_at(completed: u64, end: End) -> Says {
+    // What is zero is left out, as Ollama does.
+    let mut first = at(completed / 2);
+    if completed < 2 {
+        first.as_object_mut().expect("an object").remove("completed");
+    }
+    Says::Lines(vec![status("pulling manifest"), first, at(completed)], end)
+}
+
+async fn pull(server: &FakeOllama) -> (Result<(), Error>, Vec<Progress>) {
+    let told = Mutex::new(vec![]);
+    let pull = Pull { name: name("m"), insecure: true, patience: QUICK };
+    let tell = |progress: Progress| told.lock().expect("no panic").push(progress);
+    let client = client();
+    let result = Ollama::new(&client, &server.endpoint).pull(&pull, &tell, &CancellationToken::new()).await;
+    (result, told.into_inner().expect("no panic"))
+}
+
+#[tokio::test]
+async fn a_pull_that_breaks_off_goes_on() {
+    let server = FakeOllama::start(|_, before| match before {
+        0 => broken_at(100, End::Cut),
+        1 => broken_at(500, End::Whole),
+        2 => Says::Later(429, 3600),
+        3 => broken_at(900, End::Cut),
+        _ => whole_from(900),
+    })
+    .await;
+    let (result, told) = pull(&server).await;
+    result.expect("it arrives");
+    let asked = Asked { what: "POST /api/pull".to_owned(), body: json!({"model": "m:latest", "insecure": true}) };
+    assert_eq!(server.asked(), vec![asked; 5]);
+    assert_eq!(told.first(), Some(&Progress { received: 50, total: Some(1000) }));
+    assert_eq!(told.last(), Some(&Progress { received: 1020, total: Some(1020) }));
+}
+
+#[tokio::test]
+async fn only_success_is_success() {
+    let server = FakeOllama::start(|_, before| match before {
+        0 => Says::Json(200, json!({"status": "writing manifest"})),
+        1 => Says::Json(200, json!("success")),
+        // Without a line's end behind it, as whatever stands between may leave it.
+        _ => Says::Json(200, json!({"status": "success"})),
+    })
+    .await;
+    pull(&server).await.0.expect("it arrives");
+    assert_eq!(server.calls().len(), 3);
+}
+
+#[tokio::test]
+async fn pulls_that_bring_nothing_new_come_to_an_end() {
+    let server = FakeOllama::start(|_, _| broken_at(700, End::Whole)).await;
+    let (result, _) = pull(&server).await;
+    let error = result.expect_err("it never ends");
+    assert!(matches!(error, Error::Cut { .. }), "{error:?}");
+    assert_eq!((server.calls().len(), error.retry()), (3, Retry::Soon));
+}
+
+#[tokio::test]
+async fn an_ollama_that_repeats_itself_has_stalled_as_one_that_is_silent() {
+    for end in [End::Repeat, End::Stall] {
+        let server = FakeOllama::start(move |_, _| broken_at(700, end)).await;
+        let begun = Instant::now();
+        let (result, told) = pull(&server).await;
+        let error = result.expect_err("it stalls");
+        assert!(matches!(error, Error::Stalled { .. }), "{error:?}");
+        assert!(
+            begun.elapsed() >= QUICK.stall * 3 && begun.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            begun.elapsed()
+        );
+        assert_eq!((server.calls().len(), told.len()), (3, 6));
+    }
+}
+
+#[tokio::test]
+async fn an_error_inside_a_good_answer_is_an_error() {
+    for (words, fault, tries) in [
+        ("pull model manifest: file does not exist", Fault::Unknown, 1),
+        ("write /models/blobs/sha256-aa-partial: no space left on device", Fault::Full, 1),
+        ("digest mismatch, file must be downloaded again: want sha256:a, got sha256:b", Fault::Mismatch, 1),
+        ("something of tomorrow", Fault::Other, 1),
+        ("pull model manifest: 429: slow down", Fault::Passing, 3),
+        ("max retries exceeded: EOF", Fault::Passing, 3),
+    ] {
+        let lines = vec![status("pulling manifest"), json!({"error": words})];
+        let server = FakeOllama::start(move |_, _| Says::Lines(lines.clone(), End::Whole)).await;
+        let (result, _) = pull(&server).await;
+        let Err(Error::Failed { fault: found, message, .. }) = &result else { panic!("{words}: {result:?}") };
+        assert_eq!((*found, message.as_str(), server.calls().len()), (fault, words, tries));
+    }
+}
+
+#[tokio::test]
+async fn an_ollama_that_is_gone_is_asked_as_often_as_any_other() {
+    let pull = Pull { name: name("m"), insecure: false, patience: QUICK };
+    let client = client();
+    let ollama = Ollama::new(&client, "http://127.0.0.1:9");
+    let error = ollama.pull(&pull, &|_| {}, &CancellationToken::new()).await.expect_err("nobody is there");
+    assert!(matches!(error, Error::Network { .. }) && error.retry() == Retry::Soon, "{error:?}");
+}
+
+#[tokio::test]
+async fn what_is_called_off_closes_its_request() {
+    let server = FakeOllama::start(|_, _| broken_at(700, End::Repeat)).await;
+    let (client, cancel) = (client(), CancellationToken::new());
+    let pull = Pull { name: name("m"), insecure: false, patience: Patience::default() };
+    let tell = |progress: Progress| {
+        if progress.received == 700 {
+            assert_eq!(server.open_streams(), 1);
+            cancel.cancel();
+        }
+    };
+    let result = Ollama::new(&client, &server.endpoint).pull(&pull, &tell, &cancel).await;
+    assert!(matches!(result, Err(Error::Cancelled)), "{result:?}");
+    let begun = Instant::now();
+    while server.open_streams() > 0 {
+        assert!(begun.elapsed() < SOON, "the request is still open");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn listed(name: &str, more: &Value) -> Value {
+    let mut model = json!({"name": name, "model": name, "size": 7, "digest": &WEIGHTS[7..], "details": {}});
+    model.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+    model
+}
+
+#[tokio::test]
+async fn what_it_has_and_what_it_holds_is_read() {
+    let server = FakeOllama::start(|asked, before| match (asked.what.as_str(), before) {
+        ("GET /api/version", _) => Says::Json(200, json!({"version": "0.24.0"})),
+        ("GET /api/tags", 0) => Says::Json(200, json!({"models": null})),
+        ("GET /api/tags", 1) => {
+            let models = [("m:t", json!({})), ("gpt-oss:120b-cloud", json!({"remote_host": "https://ollama.com"}))];
+            Says::Json(200, json!({"models": models.map(|(name, more)| listed(name, &more))}))
+        }
+        ("GET /api/tags", _) => Says::Json(200, json!({"models": "many"})),
+        ("GET /api/ps", _) => {
+            let pinned = json!({"size_vram": 5, "context_length": 4096, "expires_at": "2318-03-05T12:00:00.5+01:00"});
+            let models = [listed("m:t", &pinned), listed("n:t", &json!({"expires_at": "2026-11-24T12:00:00Z"}))];
+            Says::Json(200, json!({"models": models}))
+        }
+        ("POST /api/show", 0) => Says::Json(
+            200,
+            json!({"parameters": "num_ctx 8192", "capabilities": ["embedding"],
+                   "model_info": {"bert.context_length": 512, "bert.block_count": 12}}),
+        ),
+        _ => Says::Json(404, json!({"error": "model 'm:t' not found"})),
+    })
+    .await;
+    let client = client();
+    let ollama = Ollama::new(&client, &server.endpoint);
+    assert_eq!(ollama.version().await.expect("a version"), "0.24.0");
+    assert_eq!(ollama.tags().await.expect("a list"), []);
+    let digest = Digest::parse(&WEIGHTS[7..]).expect("a digest");
+    let tag = Tag { name: name("m:t"), digest: digest.clone(), size: Bytes(7) };
+    assert_eq!(ollama.tags().await.expect("a list"), [tag], "what runs elsewhere is left out");
+    let error = ollama.tags().await.expect_err("no list");
+    assert!(matches!(error, Error::Strange { .. }), "{error:?}");
+
+    let loaded = |text: &str, size_vram, context_length, expires_at: Option<&str>| Loaded {
+        pinned: expires_at.is_none(),
+        name: name(text),
+        digest: digest.clone(),
+        size: Bytes(7),
+        size_vram: Bytes(size_vram),
+        context_length,
+        expires_at: expires_at.map(str::to_owned),
+    };
+    let expected = [loaded("m:t", 5, Some(4096), None), loaded("n:t", 0, None, Some("2026-11-24T12:00:00Z"))];
+    assert_eq!(ollama.ps().await.expect("a list"), expected);
+
+    let description = ollama.show(&name("m:t")).await.expect("a description");
+    assert!(description.is_embedding());
+    assert_eq!((description.parameters.as_str(), description.context_length()), ("num_ctx 8192", Some(512)));
+    let error = ollama.show(&name("m:t")).await.expect_err("no such model");
+    assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn refusals_are_told_apart() {
+    for (says, kind, retry) in [
+        ((403, json!({})), "denied", Retry::Never),
+        ((404, json!({})), "not found", Retry::Never),
+        (
+            (503, json!({"error": "server busy, please try again.  maximum pending requests exceeded"})),
+            "busy",
+            Retry::Soon,
+        ),
+        ((500, json!({"error": "model requires more system memory"})), "status", Retry::Never),
+        ((400, json!({"error": "\"m\" does not support generate"})), "status", Retry::Never),
+    ] {
+        let (status, body) = says;
+        let server = FakeOllama::start(move |_, _| Says::Json(status, body.clone())).await;
+        let client = client();
+        let ollama = Ollama::new(&client, &server.endpoint);
+        let cancel = CancellationToken::new();
+        let error = ollama.load(&name("m"), KeepAlive::Default, false, SOON, &cancel).await.expect_err("it is refused");
+        let told = match &error {
+            Error::Denied { .. } => "denied",
+            Error::NotFound { .. } => "not found",
+            Error::Busy { .. } => "busy",
+            Error::Status { .. } => "status",
+            _ => "other",
+        };
+        assert_eq!((told, error.retry()), (kind, retry), "{error}");
+        assert_eq!(error.hint().is_some_and(|hint| hint.contains("localhost")), status == 403);
+    }
+}
+
+#[tokio::test]
+async fn a_model_is_loaded_pinned_and_unloaded() {
+    let server = FakeOllama::start(|asked, before| match (asked.what.as_str(), before) {
+        ("GET /api/ps", 0 | 1) => Says::Json(200, json!({"models": [listed("M:latest", &json!({}))]})),
+        ("GET /api/ps", _) => Says::Json(200, json!({"models": []})),
+        _ => Says::Json(200, json!({"done": true})),
+    })
+    .await;
+    let client = client();
+    let (ollama, cancel) = (Ollama::new(&client, &server.endpoint), CancellationToken::new());
+    ollama.load(&name("m"), KeepAlive::Forever, false, SOON, &cancel).await.expect("loaded");
+    ollama.load(&name("e"), KeepAlive::Default, true, SOON, &cancel).await.expect("loaded");
+    ollama.unload(&name("m"), SOON, &cancel).await.expect("unloaded");
+    let asked: Vec<_> = server.asked().into_iter().map(|asked| (asked.what, asked.body)).collect();
+    let post = |path: &str, body: Value| (format!("POST /api/{path}"), body);
+    assert_eq!(asked[0], post("generate", json!({"model": "m:latest", "stream": false, "keep_alive": -1})));
+    assert_eq!(asked[1], post("embed", json!({"model": "e:latest", "stream": false})));
+    assert_eq!(asked[2], post("generate", json!({"model": "m:latest", "keep_alive": 0, "stream": false})));
+    assert_eq!(asked.len(), 6);
+}
+
+#[tokio::test]
+async fn a_model_that_stays_in_memory_is_not_waited_for_for_ever() {
+    let server = FakeOllama::start(|asked, _| match asked.what.as_str() {
+        "GET /api/ps" => Says::Json(200, json!({"models": [listed("m:latest", &json!({}))]})),
+        _ if asked.body["model"] == "gone:latest" => Says::Json(404, json!({"error": "not found"})),
+        _ => Says::Json(200, json!({"done": true})),
+    })
+    .await;
+    let client = client();
+    let (ollama, cancel) = (Ollama::new(&client, &server.endpoint), CancellationToken::new());
+    let error = ollama.unload(&name("m"), Duration::from_millis(250), &cancel).await.expect_err("it stays");
+    assert!(matches!(error, Error::StillLoaded { .. }), "{error:?}");
+    ollama.unload(&name("gone"), SOON, &cancel).await.expect("what is not there is not in memory");
+}
+
+#[tokio::test]
+async fn names_are_given_and_taken() {
+    let server = FakeOllama::start(|asked, before| match (asked.what.as_str(), before) {
+        ("DELETE /api/delete" | "POST /api/copy", 1) => Says::Json(404, json!({"error": "not found"})),
+        ("DELETE /api/delete", 2) => Says::Json(500, json!({"error": "permission denied"})),
+        _ => Says::Json(200, json!(null)),
+    })
+    .await;
+    let client = client();
+    let ollama = Ollama::new(&client, &server.endpoint);
+    ollama.copy(&name("m"), &name("backup")).await.expect("copied");
+    assert!(matches!(ollama.copy(&name("m"), &name("b")).await, Err(Error::NotFound { .. })));
+    ollama.delete(&name("m")).await.expect("deleted");
+    ollama.delete(&name("m")).await.expect("gone already");
+    assert!(matches!(ollama.delete(&name("m")).await, Err(Error::Status { status: 500, .. })));
+    assert_eq!(server.asked()[0].body, json!({"source": "m:latest", "destination": "backup:latest"}));
+    assert_eq!(server.asked()[2].body, json!({"model": "m:latest"}));
+}
+
+#[tokio::test]
+async fn a_model_is_made_from_one_that_is_there_and_from_no_other() {
+    let server = FakeOllama::start(|asked, before| match (asked.what.as_str(), before) {
+        ("POST /api/show", _) if asked.body["model"] == "m:latest" => Says::Json(200, json!({})),
+        ("POST /api/create", 0) => {
+            Says::Lines(["using existing layer", "writing manifest", "success"].map(status).to_vec(), End::Whole)
+        }
+        ("POST /api/create", 1) => Says::Lines(vec![status("writing manifest")], End::Whole),
+        ("POST /api/create", 2) => Says::Lines(vec![json!({"error": "unknown parameter 'nonsense'"})], End::Whole),
+        _ => Says::Json(404, json!({"error": "not found"})),
+    })
+    .await;
+    let parameters = json!({"num_ctx": 8192, "stop": ["<end>"]}).as_object().expect("an object").clone();
+    let mut derived = Derived {
+        name: name("m-8k"),
+        from: name("m"),
+        parameters,
+        template: None,
+        system: Some("Be brief.".to_owned()),
+    };
+    let client = client();
+    let (ollama, cancel) = (Ollama::new(&client, &server.endpoint), CancellationToken::new());
+    ollama.create(&derived, &cancel).await.expect("made");
+    let body = json!({"model": "m-8k:latest", "from": "m:latest", "system": "Be brief.",
+                      "parameters": {"num_ctx": 8192, "stop": ["<end>"]}});
+    assert_eq!(server.asked()[1].body, body);
+    assert!(matches!(ollama.create(&derived, &cancel).await, Err(Error::Cut { .. })));
+    let error = ollama.create(&derived, &cancel).await.expect_err("it is refused");
+    assert!(error.to_string().contains("unknown parameter"), "{error}");
+    derived.from = name("elsewhere");
+    let calls = server.calls().len();
+    assert!(matches!(ollama.create(&derived, &cancel).await, Err(Error::NotFound { .. })));
+    assert_eq!(server.calls()[calls..], ["POST /api/show"], "nothing is made, and so nothing is pulled");
+}
+
+#[tokio::test]
+async fn it_is_healthy_when_it_lists_its_models() {
+    let health = async |answers: fn(&str) -> (u16, Value)| {
+        let server = FakeOllama::start(move |asked, _| {
+            let (status, body) = answers(&asked.what);
+            Says::Json(status, body)
+        })
+        .await;
+        let health = healthy(&client(), &server.endpoint, SOON).await;
+        assert!(server.calls().iter().all(|call| ["GET /api/version", "GET /api/tags"].contains(&call.as_str())));
+        health
+    };
+    let good = health(|what| match what {
+        "GET /api/version" => (200, json!({"version": "0.24.0"})),
+        _ => (200, json!({"models": null})),
+    });
+    assert_eq!(good.await, Health::Healthy);
+    let other = health(|_| (200, json!({"hello": "world"}))).await;
+    assert!(matches!(&other, Health::Unhealthy { why } if why.contains("/api/version")), "{other}");
+    let host = health(|_| (403, json!({}))).await;
+    assert!(matches!(&host, Health::Unhealthy { why } if why.contains("host name")), "{host}");
+    let busy = health(|_| (503, json!({"error": "server busy"}))).await;
+    assert!(matches!(&busy, Health::Loading { why } if why.contains("server busy")), "{busy}");
+    let list = health(|what| match what {
+        "GET /api/version" => (200, json!({"version": "0.24.0"})),
+        _ => (500, json!({"error": "no such folder"})),
+    });
+    let list = list.await;
+    assert!(matches!(&list, Health::Unhealthy { why } if why.contains("no such folder")), "{list}");
+    let nobody = healthy(&client(), "http://127.0.0.1:9", SOON).await;
+    assert_eq!(nobody, Health::unreachable("connection refused"));
+}
+
+#[tokio::test]
+async fn the_registry_says_what_a_tag_leads_to() {
+    let registry = Registry::start().await;
+    let model = name(&format!("{}/team/model:latest", registry.host));
+    let client = client();
+    let ask = async || manifest(&client, &model, true, SOON).await;
+    assert!(matches!(ask().await, Err(Error::NotFound { .. })));
+    let first = registry.publish("team/model", "latest", &[1; 1000]);
+    let found = ask().await.expect("a manifest");
+    assert_eq!((&found.digest, found.layers.len()), (&first, 2));
+    assert_eq!(found.layers[0].digest, Digest::of([1; 1000]));
+    assert_eq!(found.size, Bytes(1000 + found.layers[1].size.0));
+    let second = registry.publish("team/model", "latest", &[2; 1000]);
+    assert_eq!(ask().await.expect("a manifest").digest, second);
+    assert_ne!(first, second);
+
+    registry.lie(first.clone());
+    let error = ask().await.expect_err("a wrong digest");
+    assert!(matches!(&error, Error::Checksum { expected, found, .. } if (expected, found) == (&first, &second)));
+    for (status, kind) in [(401, "denied"), (429, "busy"), (503, "busy"), (418, "status")] {
+        registry.refuse(status);
+        let told = match ask().await.expect_err("it is refused") {
+            Error::Denied { .. } => "denied",
+            Error::Busy { after: Some(SEVEN), .. } => "busy",
+            Error::Status { .. } => "status",
+            _ => "other",
+        };
+        assert_eq!(told, kind, "{status}");
+    }
+    let nobody = name("127.0.0.1:9/team/model");
+    assert!(matches!(manifest(&client, &nobody, true, SOON).await, Err(Error::Network { .. })));
+    let error = manifest(&client, &name(&format!("{}/team/model", registry.host)), false, SOON).await;
+    assert!(matches!(error, Err(Error::Network { .. })), "plain HTTP is asked for only where it is wanted");
+}
