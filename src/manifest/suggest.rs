@@ -24,10 +24,12 @@ pub(super) fn hint(word: &str, known: &[&str], what: &str) -> Option<String> {
 
 /// Returns whether a name is one that secrets have.
 pub(super) fn looks_secret(name: &str) -> bool {
-    let name = name.to_ascii_uppercase();
-    ["_KEY", "APIKEY", "TOKEN", "PASSWORD", "PASSWD", "SECRET", "CREDENTIALS"]
-        .iter()
-        .any(|ending| name.ends_with(ending))
+    let name = name.to_ascii_uppercase().replace('-', "_");
+    let public = name.ends_with("PUBLIC_KEY");
+    !public
+        && ["_KEY", "APIKEY", "TOKEN", "PASSWORD", "PASSWD", "SECRET", "CREDENTIALS"]
+            .iter()
+            .any(|ending| name.ends_with(ending))
 }
 
 /// Counts the letters to insert, drop, replace or swap with their neighbour, letters' case and `-`/`_` aside.

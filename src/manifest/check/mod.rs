@@ -8,6 +8,7 @@ mod cycles;
 mod parts;
 mod ports;
 mod references;
+mod secrets;
 mod servers;
 
 use super::suggest;
@@ -21,6 +22,7 @@ pub(super) fn check(text: &str, tree: &Node, manifest: &Manifest) -> Vec<Note> {
     let mut checker = Checker { text, tree, manifest, notes: Vec::new() };
     parts::check(&mut checker);
     servers::check(&mut checker);
+    secrets::check(&mut checker);
     references::check(&mut checker);
     cycles::check(&mut checker);
     ports::check(&mut checker);

@@ -1,0 +1,67 @@
+//! Secrets in clear where a value's type cannot know one: in settings that are passed through, and in commands.
+
+use super::Checker;
+use crate::manifest::suggest::looks_secret;
+use crate::manifest::yaml::{Node, Value};
+use crate::resource::Note;
+
+/// What `LiteLLM` replaces by a variable of its environment.
+const REFERENCE: &str = "os.environ/";
+
+pub(super) fn check(checker: &mut Checker<'_>) {
+    let tree = checker.tree;
+    if let Some(settings) = tree.field("gateway").and_then(|gateway| gateway.field("settings")) {
+        in_settings(checker, settings, "gateway.settings");
+    }
+    for section in ["cache", "gateway"] {
+        if let Some(node) = tree.field(section) {
+            in_commands(checker, node, section);
+        }
+    }
+    for section in ["providers", "models", "services"] {
+        for (key, node) in tree.field(section).map(Node::entries).unwrap_or_default() {
+            in_commands(checker, node, &format!("{section}.{}", key.text));
+        }
+    }
+}
+
+fn in_settings(checker: &mut Checker<'_>, node: &Node, path: &str) {
+    for (key, value) in node.entries() {
+        let path = format!("{path}.{}", key.text);
+        let in_clear = matches!(&value.value, Value::Text(text) if !text.is_empty() && !text.starts_with(REFERENCE));
+        if in_clear && looks_secret(&key.text) {
+            let note = Note::error("secret-in-clear", format!("`{}` looks like a secret in clear", key.text));
+            let hint =
+                "write `os.environ/NAME` here, and `NAME: {env: NAME}` or `{file: PATH}` under `gateway.secrets`";
+            checker.at(note.hint(hint), &path, &value.span);
+        }
+        in_settings(checker, value, &path);
+    }
+    if let Value::List(items) = &node.value {
+        for item in items {
+            in_settings(checker, item, path);
+        }
+    }
+}
+
+fn in_commands(checker: &mut Checker<'_>, node: &Node, path: &str) {
+    for field in ["command", "args"] {
+        let Some(Value::List(words)) = node.field(field).map(|node| &node.value) else { continue };
+        let mut flag = None;
+        for word in words {
+            let Value::Text(text) = &word.value else { continue };
+            let (name, value) = text.split_once('=').map_or((text.as_str(), None), |(name, value)| (name, Some(value)));
+            let named = |name: &str| name.starts_with('-') && looks_secret(name);
+            let secret =
+                value.map_or(flag.is_some() && !text.starts_with('-'), |value| named(name) && !value.is_empty());
+            if secret {
+                let shown = flag.unwrap_or(name);
+                let note = Note::error("secret-in-clear", format!("`{shown}` looks like a secret in clear"));
+                let hint = "a command can be seen by every user of the machine; write it under `secrets`";
+                checker.at(note.hint(hint), format!("{path}.{field}"), &word.span);
+            }
+            // A flag that names a file or a variable is followed by no secret.
+            flag = Some(name).filter(|name| value.is_none() && named(name));
+        }
+    }
+}
