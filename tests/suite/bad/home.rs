@@ -28,11 +28,13 @@ pub(super) struct Said {
 }
 
 impl Said {
-    /// Asserts that every word was said, on whichever stream.
+    /// Asserts that every word was said, on whichever stream and however the lines were broken.
     #[track_caller]
     pub(super) fn has(&self, words: &[&str]) -> &Self {
+        let unbroken = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let said = [unbroken(&self.out), unbroken(&self.err)];
         for word in words {
-            assert!(self.out.contains(word) || self.err.contains(word), "`{word}` is not said in\n{self}");
+            assert!(said.iter().any(|said| said.contains(&unbroken(word))), "`{word}` is not said in\n{self}");
         }
         self
     }
