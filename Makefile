@@ -5,7 +5,7 @@ export CARGO_TERM_COLOR ?= auto
 CACHE := $(or $(LLAMERO_CACHE),$(HOME)/.cache/llamero-tests)
 heading = @printf '\n== %s\n' '$(1)'
 
-.PHONY: quickstart test check pure real bench
+.PHONY: quickstart test check pure real lane bench
 
 quickstart:
 	@tools/need cargo cc python3 python3-venv
@@ -31,6 +31,9 @@ pure:
 	RUST_TEST_THREADS=8 cargo test
 
 real:
+	@if [ "$$(id -u)" != 0 ]; then printf '\n== tests on real parts are skipped: they need root\n'; else $(MAKE) --no-print-directory lane; fi
+
+lane:
 	$(call heading,what the tests on real parts need)
 	@tests/real/install "$(CACHE)"
 	$(call heading,tests on real parts)
