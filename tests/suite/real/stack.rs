@@ -2,6 +2,7 @@
 
 use super::home::{Home, files_below, post, property};
 use std::fs;
+use std::path::PathBuf;
 
 const PORTS: [u16; 4] = [18400, 18401, 18402, 18403];
 
@@ -146,12 +147,14 @@ fn a_stack_comes_up_changes_goes_back_and_goes_down() {
     for unit in ["lane-gateway", "lane-llama-cpp-large", "lane-llama-cpp-small", "lane-cache"] {
         assert_eq!(property(&format!("{unit}.service"), "LoadState"), "not-found");
     }
-    let left: Vec<_> = files_below(&home.under_home("."))
-        .into_iter()
-        .filter(|path| {
-            path.to_string_lossy().contains("lane") && !path.ends_with("lane-key") && !path.ends_with("lane/lock")
-        })
-        .collect();
+    // Other tests have the same home: what counts is what has this stack's name below it, or is nobody's by name.
+    let top = home.under_home(".");
+    let of_this_stack = |path: &PathBuf| {
+        let below = path.strip_prefix(&top).unwrap_or(path).to_string_lossy().into_owned();
+        let others = below.starts_with(".ollama") || below.contains("/pulls");
+        !others && !below.ends_with("lane-key") && !below.ends_with("lane/lock")
+    };
+    let left: Vec<_> = files_below(&top).into_iter().filter(of_this_stack).collect();
     assert!(left.is_empty(), "{left:?}");
     let (_, text) = home.llamero(&["history", "--stack", "lane"]);
     assert!(text.contains("there is no stack"), "{text}");
