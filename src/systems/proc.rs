@@ -4,6 +4,7 @@
 //! which that process started. Other users' processes show less, and what cannot be seen is `None`.
 
 use super::files;
+use crate::render::unit;
 use crate::resource::{Bytes, Fingerprint};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
@@ -13,9 +14,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// The variable in a server's environment that holds its fingerprint.
-pub const FINGERPRINT: &str = "LLAMERO_FINGERPRINT";
+pub const FINGERPRINT: &str = unit::FINGERPRINT_VARIABLE;
 /// The variable in a server's environment that holds its resource's id.
-pub const RESOURCE: &str = "LLAMERO_RESOURCE";
+pub const RESOURCE: &str = unit::RESOURCE_VARIABLE;
 
 const LIMIT: Bytes = Bytes(4 << 20);
 
