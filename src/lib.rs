@@ -9,6 +9,8 @@ pub mod manifest;
 
 pub mod render;
 
+pub mod lock;
+
 pub mod desired;
 
 pub mod observed;

@@ -4,20 +4,23 @@ use super::step::Failure;
 use super::{Event, Scene};
 use crate::observed::Ours;
 use crate::plan::Action;
-use crate::resource::{OllamaName, Resource, ResourceId, ServedModel};
-use crate::systems::downloads::{Patience, Progress};
-use crate::systems::ollama::{Derived, KeepAlive, Ollama, Pull};
+use crate::resource::{Digest, Fields, Fingerprint, OllamaName, Resource, ResourceId, ServedModel};
+use crate::systems::downloads::{self, Patience, Progress};
+use crate::systems::ollama::{self, Derived, KeepAlive, Ollama, Pull};
 use crate::systems::{Hint, pulled};
 use std::time::Duration;
 
 /// The longest that a model may take to load.
 const LOAD: Duration = Duration::from_secs(1800);
 
+/// The longest wait for a registry to tell what a name leads to.
+const REGISTRY: Duration = Duration::from_secs(15);
+
 fn name(id: &ResourceId, text: &str) -> Result<OllamaName, Failure> {
     OllamaName::parse(text).map_err(|why| Failure::new(id, format!("`{text}` is no name: {why}")))
 }
 
-/// Pulls what a model is made of, unless it is there, and makes the model of llamero's own if it is to be one.
+/// Brings what a model is made of, unless it is there, and makes the model of llamero's own if it is to be one.
 pub(super) async fn pull(
     scene: Scene<'_>,
     action: &Action,
@@ -29,18 +32,38 @@ pub(super) async fn pull(
     let ollama = Ollama::new(&scene.systems.client, &model.endpoint);
     let source = name(id, &model.source)?;
     let known = pulled::find(&scene.systems.pulled, id).map_err(|error| failed(&error))?;
-    let mut brought = known.and_then(|known| known.pulled).filter(|pulled| *pulled == model.source);
-    let tags = ollama.tags().await.map_err(|error| failed(&error))?;
-    if !tags.iter().any(|tag| tag.name == source) {
+    let brought = known.and_then(|known| known.pulled).filter(|pulled| *pulled == model.source);
+    let mut record = pulled::Pulled {
+        fingerprint: resource.fingerprint(),
+        endpoint: model.endpoint.clone(),
+        name: model.name.clone(),
+        pulled: brought,
+        sha256: None,
+    };
+    let keep = |record: &pulled::Pulled| pulled::record(&scene.systems.pulled, id, record);
+    let content = content(ollama, id, &source).await?;
+    let right = |content: &Digest| model.sha256.as_ref().is_none_or(|wanted| wanted == content);
+    if !content.as_ref().is_some_and(right) {
+        if let Some(content) = &content {
+            if record.pulled.is_none() {
+                let why = format!("`{source}` is there with the content {content} and was not pulled by llamero");
+                return Err(Failure::new(id, why));
+            }
+            keep_content(scene, id, model, content).await?;
+        }
         // On record before it is there: an interrupted pull leaves nothing that nobody knows of.
-        brought = Some(model.source.clone());
-        keep(scene, resource, model, brought.clone()).map_err(|error| failed(&error))?;
-        let step = action.to_string();
-        let progress = |Progress { received, total }: Progress| {
-            (scene.report)(Event::Progress { step: step.clone(), done: Some(received), total, note: None });
-        };
-        let pull = Pull { name: source.clone(), insecure: model.insecure, patience: Patience::default() };
-        ollama.pull(&pull, &progress, scene.cancel).await.map_err(|error| failed(&error))?;
+        record.pulled = Some(model.source.clone());
+        keep(&record).map_err(|error| failed(&error))?;
+        if !bring_back(scene, id, model, &source).await? {
+            fetch(scene, action, id, model, &source).await?;
+        }
+    }
+    record.sha256 = self::content(ollama, id, &source).await?;
+    if let Some(wanted) = &model.sha256
+        && record.sha256.as_ref() != Some(wanted)
+    {
+        let is = record.sha256.map_or_else(|| "nothing".to_owned(), |is| is.to_string());
+        return Err(Failure::new(id, format!("`{source}` has become {is}, not {wanted}")));
     }
     if model.is_derived() {
         let derived = Derived {
@@ -52,22 +75,76 @@ pub(super) async fn pull(
         };
         ollama.create(&derived, scene.cancel).await.map_err(|error| failed(&error))?;
     }
-    keep(scene, resource, model, brought).map_err(|error| failed(&error))
+    keep(&record).map_err(|error| failed(&error))
 }
 
-fn keep(
-    scene: Scene<'_>,
-    resource: &Resource,
-    model: &ServedModel,
-    brought: Option<String>,
-) -> Result<(), crate::systems::files::Error> {
+/// Returns the content that a name has on a server.
+async fn content(ollama: Ollama<'_>, id: &ResourceId, name: &OllamaName) -> Result<Option<Digest>, Failure> {
+    let tags = ollama.tags().await.map_err(|error| Failure::of(Some(id), &error))?;
+    Ok(tags.into_iter().find(|tag| tag.name == *name).map(|tag| tag.digest))
+}
+
+/// Gives the content that a source has now a name of its own, so that one can go back to it without its registry.
+async fn keep_content(scene: Scene<'_>, id: &ResourceId, model: &ServedModel, content: &Digest) -> Result<(), Failure> {
+    let failed = |error: &dyn Hint| Failure::of(Some(id), error);
+    let (kept, text) = model.kept(&scene.desired.stack, content);
     let record = pulled::Pulled {
-        fingerprint: resource.fingerprint(),
+        fingerprint: Fingerprint::of(&Fields::from([("content".to_owned(), content.to_string())])),
         endpoint: model.endpoint.clone(),
-        name: model.name.clone(),
-        pulled: brought,
+        name: text.clone(),
+        pulled: Some(text.clone()),
+        sha256: Some(content.clone()),
     };
-    pulled::record(&scene.systems.pulled, &resource.id, &record)
+    pulled::record(&scene.systems.pulled, &kept, &record).map_err(|error| failed(&error))?;
+    let ollama = Ollama::new(&scene.systems.client, &model.endpoint);
+    ollama.copy(&name(id, &model.source)?, &name(id, &text)?).await.map_err(|error| failed(&error))
+}
+
+/// Gives a source the content that it must have from what was kept of it; returns whether that was kept.
+async fn bring_back(
+    scene: Scene<'_>,
+    id: &ResourceId,
+    model: &ServedModel,
+    source: &OllamaName,
+) -> Result<bool, Failure> {
+    let Some(wanted) = &model.sha256 else { return Ok(false) };
+    let ollama = Ollama::new(&scene.systems.client, &model.endpoint);
+    let kept = name(id, &model.kept(&scene.desired.stack, wanted).1)?;
+    if content(ollama, id, &kept).await?.as_ref() != Some(wanted) {
+        return Ok(false);
+    }
+    ollama.copy(&kept, source).await.map_err(|error| Failure::of(Some(id), &error))?;
+    Ok(true)
+}
+
+/// Has the server pull a source, after its registry has told that it is the right one and that there is room for it.
+async fn fetch(
+    scene: Scene<'_>,
+    action: &Action,
+    id: &ResourceId,
+    model: &ServedModel,
+    source: &OllamaName,
+) -> Result<(), Failure> {
+    let failed = |error: &dyn Hint| Failure::of(Some(id), error);
+    let client = &scene.systems.client;
+    // Where its registry does not tell, the server may reach it all the same, and it says better what is wrong if not.
+    if let Ok(remote) = ollama::manifest(client, source, model.insecure, REGISTRY).await {
+        if let Some(wanted) = model.sha256.as_ref().filter(|wanted| **wanted != remote.digest) {
+            let mut failure = Failure::new(id, format!("`{source}` now leads to {}, not to {wanted}", remote.digest));
+            failure.hint = Some("`llamero outdated` shows what moved, and `llamero update` follows it".to_owned());
+            return Err(failure);
+        }
+        if let Some(store) = model.store() {
+            let needed = ollama::missing(Some(store), &remote);
+            downloads::check_room(store, needed, model.keep_free).map_err(|error| failed(&error))?;
+        }
+    }
+    let step = action.to_string();
+    let progress = |Progress { received, total }: Progress| {
+        (scene.report)(Event::Progress { step: step.clone(), done: Some(received), total, note: None });
+    };
+    let pull = Pull { name: source.clone(), insecure: model.insecure, patience: Patience::default() };
+    Ollama::new(client, &model.endpoint).pull(&pull, &progress, scene.cancel).await.map_err(|error| failed(&error))
 }
 
 /// Loads a model that is to stay loaded.

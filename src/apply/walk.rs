@@ -5,7 +5,7 @@ use super::{Event, Scene};
 use crate::history::{StepOutcome, StepResult};
 use crate::observed::FoundRun;
 use crate::plan::{Action, Phase, Plan, Step, StepId};
-use crate::resource::{ResourceId, Seconds};
+use crate::resource::{Digest, ResourceId, Seconds};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -28,6 +28,8 @@ pub struct Walk {
     pub start_times: BTreeMap<ResourceId, Seconds>,
     /// How servers that were started were found when they became healthy.
     pub proved: BTreeMap<ResourceId, FoundRun>,
+    /// The content that each model had when all was well.
+    pub contents: BTreeMap<ResourceId, Digest>,
 }
 
 impl Walk {
@@ -45,6 +47,7 @@ impl Walk {
         self.unhealthy_before.extend(later.unhealthy_before);
         self.start_times.extend(later.start_times);
         self.proved.extend(later.proved);
+        self.contents.extend(later.contents);
     }
 }
 

@@ -2,10 +2,11 @@
 
 use super::color;
 use super::exit::Exit;
-use super::problem::{Problem, say};
+use super::problem::{Problem, note, say};
 use super::{ManifestArgument, StackArgument};
-use crate::desired::{Places, desire, questions};
+use crate::desired::{Facts, Places, desire, questions};
 use crate::history::Wish;
+use crate::lock::{self, Lock};
 use crate::manifest::{self, Manifest};
 use crate::observe::{facts, places};
 use crate::resource::{Bytes, Digest, Note};
@@ -20,6 +21,9 @@ pub(super) struct Loaded {
     pub(super) text: String,
     pub(super) manifest: Manifest,
     pub(super) places: Places,
+    /// The lock file, and what it says if it is there.
+    pub(super) lock_path: PathBuf,
+    pub(super) lock: Option<Lock>,
 }
 
 /// Reads a manifest and tells every problem with it.
@@ -31,14 +35,48 @@ pub(super) fn manifest(argument: &ManifestArgument) -> Result<Loaded, Problem> {
     let Some(manifest) = manifest else { return Err(broken(&path, &notes)) };
     let absolute = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
     let places = places(absolute.parent().unwrap_or(Path::new("/")));
-    Ok(Loaded { path, text, manifest, places })
+    let lock_path = path.with_extension("lock");
+    let lock = lock_file(&lock_path)?;
+    Ok(Loaded { path, text, manifest, places, lock_path, lock })
+}
+
+fn lock_file(path: &Path) -> Result<Option<Lock>, Problem> {
+    let Some(text) = files::read_text(path, Bytes(lock::LIMIT as u64))? else { return Ok(None) };
+    let damaged = |why| {
+        Problem::new(Exit::Error, format!("{} is damaged: {why}; nothing was changed", path.display()))
+            .hint("bring it back from git, or move it away and make a new one with `llamero lock`")
+    };
+    Lock::parse(&text).map(Some).map_err(damaged)
+}
+
+/// Refuses a manifest that its lock file does not cover, if that is asked for, and says so otherwise.
+pub(super) fn check_lock(loaded: &Loaded, locked: bool) -> Result<(), Problem> {
+    let lock = loaded.lock.clone().unwrap_or_default();
+    let missing: Vec<String> = lock.missing(&loaded.manifest).into_iter().map(|source| source.key).collect();
+    let unused = lock.unused(&loaded.manifest);
+    let path = loaded.lock_path.display();
+    if locked && !(missing.is_empty() && unused.is_empty()) {
+        let said = |what: &str, keys: &[String]| (!keys.is_empty()).then(|| format!("{what} {}", keys.join(", ")));
+        let parts = [said("it does not say", &missing), said("the manifest no longer has", &unused)];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        let message = format!("{path} is out of date: {}; nothing was changed", parts.join("; "));
+        return Err(Problem::new(Exit::Error, message).hint("`llamero lock` brings it up to date"));
+    }
+    if loaded.lock.is_some() && !missing.is_empty() {
+        note(&format!("{path} does not say {}; `llamero lock` adds it", missing.join(", ")));
+    }
+    Ok(())
+}
+
+/// Finds out what must be known of this machine for a manifest.
+pub(super) async fn known(loaded: &Loaded) -> Facts {
+    facts(&questions(&loaded.manifest, &loaded.places), loaded.places.clone()).await
 }
 
 /// Finds out what a manifest means on this machine.
 pub(super) async fn wish(loaded: &Loaded) -> Result<Wish, Problem> {
-    let Loaded { path, text, manifest, places } = loaded;
-    let facts = facts(&questions(manifest, places), places.clone()).await;
-    let (desired, notes) = desire(manifest, &facts);
+    let Loaded { path, text, manifest, lock, .. } = loaded;
+    let (desired, notes) = desire(manifest, &lock.clone().unwrap_or_default(), &known(loaded).await);
     let notes: Vec<Note> =
         notes.into_iter().map(|(note, keys, span)| note.at(manifest::locate(text, &keys, span))).collect();
     tell(path, text, &notes);

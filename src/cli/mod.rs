@@ -34,6 +34,14 @@ struct ManifestArgument {
     manifest: Option<PathBuf>,
 }
 
+/// How strictly the lock file is meant.
+#[derive(Debug, Args)]
+struct LockArgument {
+    /// Refuse a manifest that its lock file does not cover
+    #[arg(long)]
+    locked: bool,
+}
+
 /// The stack that a verb is about.
 #[derive(Debug, Args)]
 struct StackArgument {
@@ -64,6 +72,12 @@ enum Verb {
     Rollback(verbs::rollback::Arguments),
     /// Stop and remove everything that the stack made
     Down(verbs::down::Arguments),
+    /// Hold every model to what its source leads to now
+    Lock(verbs::lock::Arguments),
+    /// Show which models have moved on at their sources; fetches nothing
+    Outdated(verbs::outdated::Arguments),
+    /// Move the lock file on to what models' sources lead to now
+    Update(verbs::update::Arguments),
     /// Print what is seen on the machine, for a report or for `plan --observed`
     Observe(verbs::observe::Arguments),
     /// Print the JSON Schema of the manifest
@@ -124,6 +138,9 @@ async fn perform(verb: Verb) -> Result<Exit, problem::Problem> {
         Verb::Show(arguments) => verbs::show::run(&arguments),
         Verb::Rollback(arguments) => verbs::rollback::run(&arguments).await,
         Verb::Down(arguments) => verbs::down::run(&arguments).await,
+        Verb::Lock(arguments) => verbs::lock::run(&arguments).await,
+        Verb::Outdated(arguments) => verbs::outdated::run(&arguments).await,
+        Verb::Update(arguments) => verbs::update::run(&arguments).await,
         Verb::Observe(arguments) => verbs::observe::run(&arguments).await,
         Verb::Schema => {
             let schema = serde_json::to_string_pretty(&crate::manifest::schema()).unwrap_or_default();

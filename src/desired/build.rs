@@ -1,9 +1,10 @@
 //! The builder that the engines write their resources with: names, environments, commands, secrets and common fields.
 
 use super::facts::{Facts, SecretFact, program_of, reference};
-use crate::manifest::{Common, HealthSettings, Install, Manifest, RuntimeName, SecretSource, Spanned};
+use crate::lock::{Lock, Pin};
+use crate::manifest::{Common, Entry, HealthSettings, Install, Manifest, Model, RuntimeName, SecretSource, Spanned};
 use crate::resource::{
-    Content, Digest, Environment, FileSpec, GeneratedSecret, Input, Kind, Limits, Note, Piece, Probe, Resource,
+    Bytes, Content, Digest, Environment, FileSpec, GeneratedSecret, Input, Kind, Limits, Note, Piece, Probe, Resource,
     ResourceId, Run, RunFile, Runtime, Seconds, SecretReference, Spec,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,11 +17,15 @@ const TIMEOUT: Seconds = Seconds::new(120);
 /// How long a server must stay healthy when nobody says otherwise.
 const STABLE_FOR: Seconds = Seconds::new(10);
 
+/// What downloads leave free on their disk when the manifest says nothing.
+const KEEP_FREE: Bytes = Bytes(1 << 30);
+
 /// How long a server may take to stop.
 const STOP_TIMEOUT: Seconds = Seconds::new(30);
 
 pub(super) struct Builder<'a> {
     pub(super) manifest: &'a Manifest,
+    pub(super) lock: &'a Lock,
     pub(super) facts: &'a Facts,
     pub(super) resources: BTreeMap<ResourceId, Resource>,
     pub(super) notes: Vec<(Note, String, Range<usize>)>,
@@ -58,6 +63,29 @@ pub(super) struct Server<'a> {
     pub(super) last: Vec<String>,
     /// The folder in which it runs.
     pub(super) working_directory: Option<PathBuf>,
+}
+
+impl<'a> Builder<'a> {
+    /// Returns what the lock file says of a model's source.
+    pub(super) fn pin(&mut self, key: &str, model: &Entry<Model>) -> Option<&'a Pin> {
+        let pin = self.lock.pins.get(key)?;
+        let declared = model.value.sha256.as_ref().and_then(|text| Some((text, Digest::parse(text)?)));
+        if let Some((text, declared)) = declared.filter(|(_, declared)| *declared != pin.sha256) {
+            let said = format!("`sha256` says {}…, and the lock file {}…", declared.short(), pin.sha256.short());
+            let hint = format!("correct one of them; `llamero update {}` moves the lock file on", model.name.value);
+            self.note(
+                Note::error("not-as-locked", said).hint(hint),
+                format!("models.{}.sha256", model.name.value),
+                &text.span,
+            );
+        }
+        Some(pin)
+    }
+
+    /// Returns what downloads must leave free on their disk.
+    pub(super) fn keep_free(&self) -> Bytes {
+        self.manifest.machine.models.keep_free.as_ref().map_or(KEEP_FREE, |size| size.value.0)
+    }
 }
 
 impl Builder<'_> {

@@ -4,6 +4,7 @@ use super::build::Builder;
 use super::engines::{Route, litellm, llama_cpp, ollama, redis, service};
 use super::facts::Facts;
 use super::{Desired, Drift, Policy};
+use crate::lock::Lock;
 use crate::manifest::{
     CacheEngine, DriftPolicy, Engine, Entry, Manifest, Mode, Provider, Rollback, RuntimeName, Source,
 };
@@ -14,11 +15,11 @@ use std::ops::Range;
 /// Host memory that is left to the rest of the machine when the manifest says nothing.
 const LEFT: u64 = 2 << 30;
 
-/// Returns the stack that a manifest means on a machine, and what stands in the way. A note carries the path and the
-/// bytes of the manifest that it is about.
+/// Returns the stack that a manifest, held to its lock, means on a machine, and what stands in the way. A note carries
+/// the path and the bytes of the manifest that it is about.
 #[must_use]
-pub fn desire(manifest: &Manifest, facts: &Facts) -> (Desired, Vec<(Note, String, Range<usize>)>) {
-    let mut builder = Builder { manifest, facts, resources: BTreeMap::new(), notes: Vec::new() };
+pub fn desire(manifest: &Manifest, lock: &Lock, facts: &Facts) -> (Desired, Vec<(Note, String, Range<usize>)>) {
+    let mut builder = Builder { manifest, lock, facts, resources: BTreeMap::new(), notes: Vec::new() };
     let mut routes: BTreeMap<String, Route> = BTreeMap::new();
     for provider in &manifest.providers {
         for route in provider_routes(&mut builder, provider) {

@@ -1,7 +1,7 @@
 //! One applied wish and how it ended, as plain data.
 
 use crate::desired::Desired;
-use crate::resource::{Digest, Resource, ResourceId, Seconds};
+use crate::resource::{Digest, Resource, ResourceId, Seconds, Spec};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -100,6 +100,9 @@ pub struct Outcome {
     /// How long servers took from start to healthy.
     #[serde(default)]
     pub start_times: BTreeMap<ResourceId, Seconds>,
+    /// The content that each model on a server had when all was well.
+    #[serde(default)]
+    pub contents: BTreeMap<ResourceId, Digest>,
 }
 
 /// One applied wish.
@@ -118,5 +121,18 @@ impl Generation {
     #[must_use]
     pub fn is_committed(&self) -> bool {
         self.outcome.as_ref().is_some_and(|outcome| outcome.ending == Ending::Committed)
+    }
+
+    /// Returns the wish as it was fulfilled: with the content that models had, also where nothing held them to it.
+    #[must_use]
+    pub fn fulfilled(self) -> Wish {
+        let mut wish = self.wish;
+        let contents = self.outcome.map(|outcome| outcome.contents).unwrap_or_default();
+        for (id, content) in contents {
+            if let Some(Spec::Model(model)) = wish.desired.resources.get_mut(&id).map(|resource| &mut resource.spec) {
+                model.sha256.get_or_insert(content);
+            }
+        }
+        wish
     }
 }

@@ -18,10 +18,11 @@ mod seal;
 pub use generation::{Ending, Generation, Outcome, StepOutcome, StepResult, Wish};
 pub use lock::{Lock, Occupant};
 
+use crate::desired::Desired;
 use crate::plan::Past;
-use crate::resource::{Kind, Resource, ResourceId};
+use crate::resource::{Digest, Kind, Resource, ResourceId, Spec};
 use crate::systems::{Hint, files};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The version of the files' layout. A file of a later version is refused, never guessed at.
@@ -210,26 +211,28 @@ impl History {
                     past.start_times.entry(id.clone()).or_insert(*time);
                 }
             }
-            let committed = outcome.is_some_and(|outcome| outcome.ending == Ending::Committed);
+            let committed = outcome.as_ref().is_some_and(|outcome| outcome.ending == Ending::Committed);
             let is_good = committed && good < KEPT;
             // The last one that has a wish carries on what its forerunners left.
             if read && !is_good && Some(*number) != current {
                 continue;
             }
             let Some(wish) = seal::read::<Wish>(&self.generation(*number).join("wish"))? else { continue };
+            let contents = outcome.map(|outcome| outcome.contents).unwrap_or_default();
             // What the last one asked for is kept too, good or not: it may be on its way.
             let keeps = is_good || !read;
             read = true;
             good += usize::from(is_good);
             if keeps {
-                let ids = wish.desired.resources.keys();
-                past.keep.extend(
-                    ids.filter(|id| matches!(id.kind, Kind::Artifact | Kind::Environment | Kind::Model)).cloned(),
-                );
+                let new = needed(&wish.desired, &contents).into_iter().filter(|id| !past.keep.contains(id));
+                let new: Vec<ResourceId> = new.collect();
+                past.oldest = if good == KEPT { new.iter().cloned().collect() } else { BTreeSet::new() };
+                past.keep.extend(new);
             }
             if Some(*number) == current {
                 let resources = wish.desired.resources.values();
                 past.committed = resources.map(|resource| (resource.id.clone(), resource.fields())).collect();
+                past.contents = contents;
             }
             // The newest word on a resource is the one that counts.
             for resource in wish.desired.resources.into_values().chain(wish.leftover) {
@@ -261,4 +264,16 @@ impl History {
     fn generation(&self, number: u64) -> PathBuf {
         self.folder.join("generations").join(number.to_string())
     }
+}
+
+/// Returns what must stay there for a generation to be gone back to without the network.
+fn needed(desired: &Desired, contents: &BTreeMap<ResourceId, Digest>) -> BTreeSet<ResourceId> {
+    let lasting = |id: &&ResourceId| matches!(id.kind, Kind::Artifact | Kind::Environment | Kind::Model);
+    let mut needed: BTreeSet<ResourceId> = desired.resources.keys().filter(lasting).cloned().collect();
+    for resource in desired.resources.values() {
+        let Spec::Model(model) = &resource.spec else { continue };
+        let content = model.sha256.as_ref().or_else(|| contents.get(&resource.id));
+        needed.extend(content.map(|content| model.kept(&desired.stack, content).0));
+    }
+    needed
 }

@@ -2,7 +2,7 @@
 
 use crate::desired::{Facts, Places, Questions, SecretFact};
 use crate::resource::{Bytes, SecretReference};
-use crate::systems::{Hint, files, program, python, secrets};
+use crate::systems::{Hint, artifacts, files, program, python, secrets};
 use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +36,7 @@ pub async fn facts(questions: &Questions, places: Places) -> Facts {
         hub: std::env::var("HF_ENDPOINT").ok().filter(|text| !text.is_empty()).unwrap_or_else(|| HUB.to_owned()),
         hub_token: std::env::var("HF_TOKEN").is_ok_and(|token| !token.is_empty()),
         memory: memory(),
+        fetched: artifacts::all(&places.known_artifacts()).unwrap_or_default(),
         places,
     }
 }

@@ -5,15 +5,19 @@
 mod facts;
 mod look;
 mod model;
+mod pins;
 
 pub use facts::{facts, places};
 pub use look::look;
+pub use model::contents;
+pub use pins::{Lead, lead, pin};
 
 use crate::desired::Desired;
 use crate::observed::{Claim, Found, FoundFile, FoundRun, Observed, Ours, PortHolder, Seen};
 use crate::render::marker;
 use crate::resource::{
-    Artifact, ArtifactSource, Bytes, FileSpec, Health, Kind, OllamaName, Resource, ResourceId, Run, Spec,
+    Artifact, ArtifactSource, Bytes, Digest, FileSpec, Health, Kind, OllamaName, Resource, ResourceId, Run,
+    ServedModel, Spec,
 };
 use crate::systems::python::{self, EnvironmentState};
 use crate::systems::secrets::{self, Secret};
@@ -52,11 +56,16 @@ pub async fn observe(systems: &Systems, desired: &Desired, inventory: &[Resource
             observed.things.insert(resource.id.clone(), seen);
         }
     }
-    observed.things.extend(model::look_at_models(systems, known.values().copied()).await);
+    observed.things.extend(model::look_at_models(systems, &desired.stack, known.values().copied()).await);
     let servers = servers(systems, desired, known.keys().copied());
     observed.things.extend(look::look_at_all(systems, &desired.stack, &servers).await);
     observed.ports = port_holders(desired, &observed);
-    observed.download_sizes = download_sizes(systems, desired, &observed).await;
+    for (id, offer) in offers(systems, desired, &observed).await {
+        match offer {
+            Offer::Size(size) => drop(observed.download_sizes.insert(id, size)),
+            Offer::Moved(content) => drop(observed.moved.insert(id, content)),
+        }
+    }
     if depth == Depth::Health {
         ask_all(systems, desired, &mut observed).await;
     }
@@ -164,23 +173,48 @@ fn port_holders(desired: &Desired, observed: &Observed) -> BTreeMap<u16, PortHol
         .collect()
 }
 
-async fn download_sizes(systems: &Systems, desired: &Desired, observed: &Observed) -> BTreeMap<ResourceId, u64> {
-    let absent = desired.resources.values().filter(|resource| observed.things.get(&resource.id) == Some(&Seen::Absent));
-    let questions = absent.map(|resource| async move {
-        let size = match &resource.spec {
-            Spec::Artifact(Artifact { source: ArtifactSource::Url { url, token }, .. }) => {
+/// What the far end has for something that would be downloaded.
+enum Offer {
+    /// What is asked for, and its size in bytes.
+    Size(u64),
+    /// Something else than what is asked for.
+    Moved(Digest),
+}
+
+/// Asks for whatever would be downloaded what there is of it now.
+async fn offers(systems: &Systems, desired: &Desired, observed: &Observed) -> Vec<(ResourceId, Offer)> {
+    let questions = desired.resources.values().map(|resource| async move {
+        let seen = observed.things.get(&resource.id);
+        let offer = match &resource.spec {
+            Spec::Artifact(artifact) if seen == Some(&Seen::Absent) => {
+                let ArtifactSource::Url { url, token } = &artifact.source else { return None };
                 let token = token.as_ref().and_then(|token| secrets::resolve(token).ok());
-                systems.client.size(url, token.as_ref().map(Secret::reveal), SIZE).await?
+                Offer::Size(systems.client.size(url, token.as_ref().map(Secret::reveal), SIZE).await?)
             }
-            Spec::Model(model) => {
+            Spec::Model(model) if is_to_be_pulled(model, seen) => {
                 let name = OllamaName::parse(&model.source).ok()?;
-                ollama::manifest(&systems.client, &name, model.insecure, SIZE).await.ok()?.size.0
+                let remote = ollama::manifest(&systems.client, &name, model.insecure, SIZE).await.ok()?;
+                if model.sha256.as_ref().is_some_and(|wanted| *wanted != remote.digest) {
+                    Offer::Moved(remote.digest)
+                } else {
+                    Offer::Size(ollama::missing(model.store(), &remote).0)
+                }
             }
             _ => return None,
         };
-        Some((resource.id.clone(), size))
+        Some((resource.id.clone(), offer))
     });
     join_all(questions).await.into_iter().flatten().collect()
+}
+
+fn is_to_be_pulled(model: &ServedModel, seen: Option<&Seen>) -> bool {
+    match seen {
+        Some(Seen::Absent) => true,
+        Some(Seen::Present(Found::Model { sha256, kept, .. })) => {
+            !kept && model.sha256.is_some() && sha256.is_some() && *sha256 != model.sha256
+        }
+        _ => false,
+    }
 }
 
 /// Asks a server its probe's question once.

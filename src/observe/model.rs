@@ -1,59 +1,118 @@
 //! Looks at models on servers that are asked for them, each server once.
 
+use crate::desired::Desired;
 use crate::observed::{Found, Seen};
-use crate::resource::{OllamaName, Resource, ResourceId, ServedModel, Spec};
+use crate::resource::{Bytes, Digest, Kind, OllamaName, Resource, ResourceId, ServedModel, Spec};
 use crate::systems::ollama::{Error, Loaded, Ollama, Tag};
+use crate::systems::pulled::Pulled;
 use crate::systems::{Systems, files, pulled};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
-/// Looks at every model of `resources`.
+/// The largest manifest of a model that is read, in bytes.
+const LIMIT: Bytes = Bytes(1 << 20);
+
+type Answer = Result<(Vec<Tag>, Vec<Loaded>), Error>;
+
+/// Looks at every model of `resources`, and at every one that is on record.
 pub(super) async fn look_at_models<'a>(
     systems: &Systems,
+    stack: &str,
     resources: impl Iterator<Item = &'a Resource>,
 ) -> BTreeMap<ResourceId, Seen> {
-    let models: Vec<(&ResourceId, &ServedModel)> = resources
+    let models: BTreeMap<&ResourceId, &ServedModel> = resources
         .filter_map(|resource| if let Spec::Model(model) = &resource.spec { Some((&resource.id, model)) } else { None })
         .collect();
-    let endpoints: BTreeSet<&str> = models.iter().map(|(_, model)| model.endpoint.as_str()).collect();
+    let records: BTreeMap<ResourceId, Pulled> = match pulled::all(&systems.pulled) {
+        Ok(records) => records.into_iter().collect(),
+        Err(error) => {
+            let unknown = |id: &ResourceId| (id.clone(), Seen::Unknown(error.to_string()));
+            return models.keys().map(|id| unknown(id)).collect();
+        }
+    };
+    let others = records.iter().filter(|(id, _)| !models.contains_key(id));
+    let endpoints: BTreeSet<&str> = models
+        .values()
+        .map(|model| model.endpoint.as_str())
+        .chain(others.clone().map(|(_, record)| record.endpoint.as_str()))
+        .collect();
     let answers = endpoints.into_iter().map(|endpoint| async move {
         let ollama = Ollama::new(&systems.client, endpoint);
         let (tags, loaded) = tokio::join!(ollama.tags(), ollama.ps());
         (endpoint, tags.and_then(|tags| Ok((tags, loaded?))))
     });
-    let answers: BTreeMap<&str, _> = futures_util::future::join_all(answers).await.into_iter().collect();
-    models
-        .into_iter()
-        .filter_map(|(id, model)| Some((id.clone(), seen(systems, id, model, answers.get(model.endpoint.as_str())?))))
-        .collect()
+    let answers: BTreeMap<&str, Answer> = futures_util::future::join_all(answers).await.into_iter().collect();
+    let mut things = BTreeMap::new();
+    for (id, model) in &models {
+        if let Some(answer) = answers.get(model.endpoint.as_str()) {
+            things.insert((*id).clone(), seen(stack, model, records.get(*id), answer));
+        }
+    }
+    // What is kept of earlier contents is known by its record alone. It is left alone while it cannot be seen.
+    for (id, record) in others {
+        let Some(Ok((tags, _))) = answers.get(record.endpoint.as_str()) else { continue };
+        let there = tags.iter().any(|tag| tag.name.shortest() == record.name);
+        let found = || Found::Model {
+            recorded: Some(record.fingerprint.clone()),
+            loaded: false,
+            sha256: record.sha256.clone(),
+            ours: record.pulled.is_some(),
+            kept: false,
+        };
+        things.insert(id.clone(), if there { Seen::Present(found()) } else { Seen::Absent });
+    }
+    debug_assert!(things.keys().all(|id| id.kind == Kind::Model));
+    things
 }
 
-fn seen(
-    systems: &Systems,
-    id: &ResourceId,
-    model: &ServedModel,
-    answer: &Result<(Vec<Tag>, Vec<Loaded>), Error>,
-) -> Seen {
-    let recorded = match pulled::find(&systems.pulled, id) {
-        Ok(record) => record.map(|record| record.fingerprint),
-        Err(error) => return Seen::Unknown(error.to_string()),
+/// Returns the content that each model of a wish has now, where that can be told.
+pub async fn contents(systems: &Systems, desired: &Desired) -> BTreeMap<ResourceId, Digest> {
+    let things = look_at_models(systems, &desired.stack, desired.resources.values()).await;
+    let content = |(id, seen)| match seen {
+        Seen::Present(Found::Model { sha256, .. }) if desired.resources.contains_key(&id) => Some((id, sha256?)),
+        _ => None,
+    };
+    things.into_iter().filter_map(content).collect()
+}
+
+fn seen(stack: &str, model: &ServedModel, record: Option<&Pulled>, answer: &Answer) -> Seen {
+    let (Ok(name), Ok(source)) = (OllamaName::parse(&model.name), OllamaName::parse(&model.source)) else {
+        return Seen::Absent;
+    };
+    let found = |loaded, content: Option<Digest>, kept| {
+        let made_from = record.and_then(|record| record.sha256.clone());
+        let sha256 = if model.is_derived() { made_from } else { content };
+        let ours = record.is_some_and(|record| record.pulled.is_some());
+        let recorded = record.map(|record| record.fingerprint.clone());
+        Seen::Present(Found::Model { recorded, loaded, sha256, ours, kept })
     };
     match answer {
         Ok((tags, loaded)) => {
-            let Ok(name) = OllamaName::parse(&model.name) else { return Seen::Absent };
             if !tags.iter().any(|tag| tag.name == name) {
                 return Seen::Absent;
             }
             let loaded = loaded.iter().any(|loaded| loaded.name == name && loaded.pinned);
-            Seen::Present(Found::Model { recorded, loaded })
+            let content = tags.iter().find(|tag| tag.name == source).map(|tag| tag.digest.clone());
+            found(loaded, content, is_kept(stack, model, tags))
         }
         // The server does not run; its folder of models tells what it will have when it does.
-        Err(error) => match model.manifest.as_ref().map(|path| files::stamp(path)) {
-            Some(Ok(Some(_))) if !model.is_derived() || recorded.is_some() => {
-                Seen::Present(Found::Model { recorded, loaded: false })
-            }
+        Err(error) => match model.manifest.as_ref().map(|path| content(path)) {
+            Some(Ok(Some(content))) if !model.is_derived() || record.is_some() => found(false, Some(content), false),
             Some(Ok(_)) => Seen::Absent,
             Some(Err(error)) => Seen::Unknown(error.to_string()),
             None => Seen::Unknown(error.to_string()),
         },
     }
+}
+
+/// Returns whether the content that a model must have is kept on its server.
+fn is_kept(stack: &str, model: &ServedModel, tags: &[Tag]) -> bool {
+    let Some(wanted) = &model.sha256 else { return false };
+    let (_, kept) = model.kept(stack, wanted);
+    tags.iter().any(|tag| tag.digest == *wanted && tag.name.shortest() == kept)
+}
+
+/// Returns the digest of a manifest in a server's folder; it is the one that Ollama tells.
+fn content(path: &Path) -> Result<Option<Digest>, files::Error> {
+    Ok(files::read(path, LIMIT)?.map(Digest::of))
 }

@@ -53,6 +53,15 @@ pub enum Found {
         recorded: Option<Fingerprint>,
         /// Whether it is loaded to stay.
         loaded: bool,
+        /// The content that it has, or is made from: the sha256 of a manifest, where that can be told.
+        #[serde(default)]
+        sha256: Option<Digest>,
+        /// Whether llamero pulled what it is made from.
+        #[serde(default)]
+        ours: bool,
+        /// Whether the content that is wanted is kept on the server under another name.
+        #[serde(default)]
+        kept: bool,
     },
     /// A server.
     Run(Box<FoundRun>),
@@ -100,6 +109,9 @@ pub struct Observed {
     /// The size in bytes of what would be downloaded, where its server told.
     #[serde(default)]
     pub download_sizes: BTreeMap<ResourceId, u64>,
+    /// What the registry has now for models that would be pulled, where that is not what is wanted.
+    #[serde(default)]
+    pub moved: BTreeMap<ResourceId, Digest>,
 }
 
 impl Observed {

@@ -4,8 +4,8 @@ use super::Past;
 use super::change::{Refusal, RefusalKind};
 use super::compare::{Difference, Go, Work};
 use crate::desired::Desired;
-use crate::observed::{FoundRun, Observed};
-use crate::resource::{Bytes, ResourceId};
+use crate::observed::{FoundRun, Observed, PortHolder};
+use crate::resource::{Bytes, Probe, ResourceId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Returns why the wish cannot be had: it is over its memory budget, or a stranger holds a port that it needs.
@@ -36,11 +36,26 @@ pub(super) fn refuse(desired: &Desired, observed: &Observed, past: &Past, change
                 on: on.clone(),
                 kind: RefusalKind::PortTaken,
                 message: format!("port {port} is taken by {}{pid}", holder.command),
-                hint: Some(format!("stop it, or give {} another `port`", difference.change.role)),
+                hint: Some(
+                    leave_it(desired, on, holder, *port)
+                        .unwrap_or_else(|| format!("stop it, or give {} another `port`", difference.change.role)),
+                ),
             });
         }
     }
     refusals
+}
+
+/// Returns how to use an Ollama that somebody else runs where one of ours is to be, such as that of a package.
+fn leave_it(desired: &Desired, id: &ResourceId, holder: &PortHolder, port: u16) -> Option<String> {
+    let run = desired.resources.get(id)?.run()?;
+    let is_ollama = matches!(run.probe, Probe::Ollama { .. }) && holder.command.contains("ollama");
+    is_ollama.then(|| {
+        format!(
+            "an Ollama runs already: route to it with `runtime: external, endpoint: http://127.0.0.1:{port}, manage: \
+             models`, or stop it (`sudo systemctl disable --now ollama` if a package brought it)"
+        )
+    })
 }
 
 /// Returns whether a server of this stack that is up listens on `port`, or will when it comes back by itself.

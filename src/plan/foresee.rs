@@ -23,7 +23,11 @@ pub fn foresee(desired: &Desired, mut observed: Observed, step: &Step) -> Observ
         Action::VerifyArtifact(id) => verified(&mut observed, id, resource),
         Action::PullModel(id) => {
             let recorded = resource.map(Resource::fingerprint);
-            present(&mut observed, id, Found::Model { recorded, loaded: false });
+            let sha256 = resource.and_then(|resource| match &resource.spec {
+                Spec::Model(model) => model.sha256.clone(),
+                _ => None,
+            });
+            present(&mut observed, id, Found::Model { recorded, loaded: false, sha256, ours: true, kept: false });
         }
         Action::LoadModel(id) => {
             if let Some(Seen::Present(Found::Model { loaded, .. })) = observed.things.get_mut(id) {

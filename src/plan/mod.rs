@@ -18,7 +18,7 @@ pub use step::{Action, Phase, Step, StepId};
 
 use crate::desired::Desired;
 use crate::observed::Observed;
-use crate::resource::{Fields, Resource, ResourceId, Seconds};
+use crate::resource::{Digest, Fields, Resource, ResourceId, Seconds};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,8 +35,14 @@ pub struct Past {
     pub memory: BTreeMap<ResourceId, u64>,
     /// How long servers took from start to healthy when they last did.
     pub start_times: BTreeMap<ResourceId, Seconds>,
-    /// Artifacts and environments that the generations to which one can go back still need.
+    /// Artifacts, environments and models that the generations to which one can go back still need.
     pub keep: BTreeSet<ResourceId>,
+    /// Of those, what only the oldest of them needs: a further generation takes its turn.
+    #[serde(default)]
+    pub oldest: BTreeSet<ResourceId>,
+    /// The content that each model of the committed generation had.
+    #[serde(default)]
+    pub contents: BTreeMap<ResourceId, Digest>,
 }
 
 impl Past {

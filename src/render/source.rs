@@ -2,6 +2,7 @@
 //!
 //! Only the address is made here. Which host may see a token is the download's affair.
 
+use crate::resource::Digest;
 use std::fmt::Write as _;
 
 /// The model hub that is meant when no other is named.
@@ -19,6 +20,22 @@ pub fn hub_url(endpoint: &str, organization: &str, repository: &str, file: &str,
         encode(revision.unwrap_or("main")),
         segments.join("/")
     )
+}
+
+/// Returns the name of a source's content: of whatever it leads to, or of the one content with this digest.
+#[must_use]
+pub fn content_name(source: &str, sha256: Option<&Digest>) -> Digest {
+    let pin = sha256.map(ToString::to_string).unwrap_or_default();
+    Digest::of(format!("{source}\n{pin}"))
+}
+
+/// Returns the address at which a hub tells what is in a repository at `revision` or `main`, with each file's size and
+/// digest.
+#[must_use]
+pub fn hub_api_url(endpoint: &str, repository: &str, revision: Option<&str>) -> String {
+    let repository: Vec<String> = repository.split('/').map(encode).collect();
+    let (endpoint, revision) = (endpoint.trim_end_matches('/'), encode(revision.unwrap_or("main")));
+    format!("{endpoint}/api/models/{}/revision/{revision}?blobs=true", repository.join("/"))
 }
 
 /// Writes one path segment; everything but RFC 3986's unreserved characters is percent-encoded, `/` too, because a

@@ -1,13 +1,14 @@
 //! What each kind of resource is asked to be.
 
 use super::fingerprint::{Digest, Fields, Fingerprint};
-use super::id::ResourceId;
+use super::id::{Kind, ResourceId};
+use super::ollama_name::OllamaName;
 use super::run::Run;
 use super::secret::{Content, SecretReference};
 use super::units::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where a model file comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +84,12 @@ pub struct ServedModel {
     pub source: String,
     /// Whether its registry is asked over plain HTTP.
     pub insecure: bool,
+    /// The sha256 of the manifest that the source must have: what Ollama says as a model's digest.
+    #[serde(default)]
+    pub sha256: Option<Digest>,
+    /// What must stay free on the disk of the server's models, where that is this machine's.
+    #[serde(default)]
+    pub keep_free: Bytes,
     /// Parameters that are other than published, such as `num_ctx`.
     pub parameters: serde_json::Map<String, serde_json::Value>,
     /// Another prompt template.
@@ -102,6 +109,23 @@ impl ServedModel {
     #[must_use]
     pub fn is_derived(&self) -> bool {
         self.name != self.source
+    }
+
+    /// Returns the server's folder of models, where that can be looked at.
+    #[must_use]
+    pub fn store(&self) -> Option<&Path> {
+        // `<store>/manifests/<host>/<namespace>/<model>/<tag>`
+        self.manifest.as_deref()?.ancestors().nth(5)
+    }
+
+    /// Returns the resource that keeps one content of the source, to go back to it without the network, and the name
+    /// that it has on the server.
+    #[must_use]
+    pub fn kept(&self, stack: &str, sha256: &Digest) -> (ResourceId, String) {
+        let name = OllamaName::parse(&self.source);
+        let model = name.as_ref().map_or("model", OllamaName::model);
+        let id = ResourceId::new(Kind::Model, format!("kept-{}-{}", model.to_lowercase(), sha256.short()));
+        (id, format!("llamero-{stack}/{model}:kept-{}", sha256.short()))
     }
 }
 

@@ -5,6 +5,7 @@ use super::downloads::Fetched;
 use super::files;
 use crate::resource::{Bytes, Digest};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The largest record that is read, in bytes.
@@ -41,6 +42,19 @@ pub fn find(records: &Path, path: &Path) -> Result<Option<(Bytes, Option<Known>)
     let known = text.and_then(|text| serde_json::from_str::<Known>(&text).ok());
     let same = |known: &Known| known.path == path && known.size == size && known.changed == changed.to_string();
     Ok(Some((size, known.filter(same))))
+}
+
+/// Returns the digest of every file that is on record and as it was then.
+pub fn all(records: &Path) -> Result<BTreeMap<PathBuf, Digest>, files::Error> {
+    let mut all = BTreeMap::new();
+    for name in files::names(records)? {
+        let Some(text) = files::read_text(&records.join(name), LIMIT)? else { continue };
+        let Ok(Known { path, sha256, .. }) = serde_json::from_str(&text) else { continue };
+        if find(records, &path)?.is_some_and(|(_, known)| known.is_some()) {
+            all.insert(path, sha256);
+        }
+    }
+    Ok(all)
 }
 
 /// Forgets what is known of a file that stays.

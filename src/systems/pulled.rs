@@ -2,7 +2,7 @@
 //! what llamero brought.
 
 use super::files;
-use crate::resource::{Bytes, Fingerprint, ResourceId};
+use crate::resource::{Bytes, Digest, Fingerprint, Kind, ResourceId};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -20,6 +20,9 @@ pub struct Pulled {
     pub name: String,
     /// The name that was pulled for it, if it was not there already.
     pub pulled: Option<String>,
+    /// The content that it was made from: the sha256 of a manifest.
+    #[serde(default)]
+    pub sha256: Option<Digest>,
 }
 
 /// Keeps what was done for a model.
@@ -34,14 +37,31 @@ pub fn find(folder: &Path, id: &ResourceId) -> Result<Option<Pulled>, files::Err
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
-/// Returns whether another record than that of `id` stands on the same name of the same server.
+/// Returns every record that can be read, by what it is of.
+pub fn all(folder: &Path) -> Result<Vec<(ResourceId, Pulled)>, files::Error> {
+    let mut all = Vec::new();
+    for file in files::names(folder)? {
+        let Some(name) = file.strip_suffix(".json") else { continue };
+        let id = ResourceId::new(Kind::Model, name);
+        if let Some(pulled) = find(folder, &id)? {
+            all.push((id, pulled));
+        }
+    }
+    Ok(all)
+}
+
+/// Returns whether another record than that of `id` stands on the same name of the same server, in this stack or in
+/// another of this user. `folder` is `<stack>/models` beside those of the other stacks.
 pub fn is_shared(folder: &Path, id: &ResourceId, name: &str, endpoint: &str) -> Result<bool, files::Error> {
-    for other in files::names(folder)? {
-        let Some(text) = files::read_text(&folder.join(&other), LIMIT)? else { continue };
-        let Ok(other_pulled) = serde_json::from_str::<Pulled>(&text) else { continue };
-        let same = other_pulled.name == name || other_pulled.pulled.as_deref() == Some(name);
-        if folder.join(&other) != place(folder, id) && same && other_pulled.endpoint == endpoint {
-            return Ok(true);
+    let stacks = folder.parent().and_then(Path::parent).unwrap_or(folder);
+    let own = place(folder, id);
+    for stack in files::names(stacks)? {
+        let folder = stacks.join(stack).join("models");
+        for (other, record) in all(&folder)? {
+            let same = record.name == name || record.pulled.as_deref() == Some(name);
+            if same && record.endpoint == endpoint && place(&folder, &other) != own {
+                return Ok(true);
+            }
         }
     }
     Ok(false)

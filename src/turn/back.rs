@@ -26,8 +26,10 @@ pub(super) async fn go_back(stack: &Stack, tolerated: &BTreeSet<ResourceId>, rep
 async fn attempt(stack: &Stack, tolerated: &BTreeSet<ResourceId>, report: &Report<'_>) -> Result<Walk, history::Error> {
     let good = stack.history.committed()?;
     report(Event::GoingBack { to: good.as_ref().map(|good| good.number) });
-    let mut desired = good
-        .map_or_else(|| Desired::nothing(stack.name.clone(), Policy::default()), |generation| generation.wish.desired);
+    let mut desired = good.map_or_else(
+        || Desired::nothing(stack.name.clone(), Policy::default()),
+        |generation| generation.fulfilled().desired,
+    );
     // Whatever the policy says of drift and pruning, the way back is whole.
     desired.policy = Policy { drift: Drift::Correct, prune: true, ..desired.policy };
     let Memory { mut past, mut inventory } = stack.history.memory()?;

@@ -8,7 +8,7 @@ mod back;
 use crate::apply::{Event, Failure, Report, Scene, Walk, gate, walk};
 use crate::desired::{Desired, Places};
 use crate::history::{self, Ending, History, Memory, Outcome, StepOutcome, Wish};
-use crate::observe::{Depth, observe};
+use crate::observe::{Depth, contents, observe};
 use crate::observed::{Observed, Phase as Running, Seen};
 use crate::plan::{Action, Past, Phase, Plan, plan};
 use crate::resource::{Fingerprint, Health, Kind, Resource, ResourceId, SecretReference, Spec};
@@ -186,6 +186,7 @@ pub async fn execute(
     }
     if walked.failures.is_empty() {
         walked.unhealthy_before.extend(still_unhealthy(scene, &tolerated).await);
+        walked.contents = contents(systems, &wish.desired).await;
         // A generation that cannot be put on record is not a good one: the next run would not know of it.
         match stack.history.end(number, &outcome(Ending::Committed, &walked, &Walk::default())) {
             Ok(()) => return Ok(clear(stack, number, scene, &plan, walked).await),
@@ -261,6 +262,7 @@ fn outcome(ending: Ending, walked: &Walk, back: &Walk) -> Outcome {
         way_back: back.steps.clone(),
         unhealthy_before: walked.unhealthy_before.iter().cloned().collect(),
         start_times: walked.start_times.clone(),
+        contents: walked.contents.clone(),
     }
 }
 

@@ -24,7 +24,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rustix", &["systems/"]),
     ("rustls", &["systems/http.rs", "systems/downloads.rs"]),
     ("schemars", &["manifest/"]),
-    ("serde_saphyr", &["manifest/yaml.rs", "render/yaml.rs"]),
+    ("serde_saphyr", &["manifest/yaml.rs", "render/yaml.rs", "lock/mod.rs"]),
     ("similar", &["cli/"]),
     ("tempfile", &["systems/"]),
     ("zbus", &["systems/systemd/"]),

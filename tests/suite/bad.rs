@@ -4,6 +4,7 @@ mod damaged;
 mod full;
 mod home;
 mod killed;
+mod pins;
 mod quiet;
 mod refused;
 mod sources;

@@ -8,6 +8,7 @@
 
 use crate::golden;
 use llamero::desired::{Desired, Facts, Places, SecretFact, desire, questions};
+use llamero::lock::Lock;
 use llamero::manifest;
 use llamero::observed::{Claim, Found, FoundFile, FoundRun, Observed, Phase, PortHolder, Seen};
 use llamero::plan::{Past, Plan, foresee_all, plan, text};
@@ -37,6 +38,10 @@ struct Since {
     missing_programs: BTreeSet<String>,
     /// The version of Python, when it is another now; empty when there is none.
     python: Option<String>,
+    /// The digests of model files that were fetched before.
+    fetched: BTreeMap<PathBuf, Digest>,
+    /// What registries have now of models that would be pulled.
+    moved: BTreeMap<String, Digest>,
     /// Whether the wish is that nothing is left.
     down: bool,
     /// Whether what was applied before is on no record.
@@ -117,8 +122,16 @@ fn facts(manifest: &manifest::Manifest, since: &Since) -> Facts {
         hub: "https://huggingface.co".to_owned(),
         hub_token: false,
         memory: Some(Bytes(64 << 30)),
+        fetched: since.fetched.clone(),
         places,
     }
+}
+
+/// Returns the lock file beside a manifest.
+fn lock(path: &Path) -> Lock {
+    let path = path.with_extension("lock");
+    let text = path.is_file().then(|| golden::read(&path));
+    text.map(|text| Lock::parse(&text).expect("a lock file")).unwrap_or_default()
 }
 
 /// Returns what a manifest means, and what is said of it.
@@ -128,7 +141,7 @@ fn wish(path: &Path, since: &Since) -> (Desired, Vec<Note>) {
     let Some(manifest) = manifest.filter(|_| notes.is_empty()) else {
         panic!("{}", manifest::report(&path.display().to_string(), &text, &notes, false));
     };
-    let (desired, notes) = desire(&manifest, &facts(&manifest, since));
+    let (desired, notes) = desire(&manifest, &lock(path), &facts(&manifest, since));
     (desired, notes.into_iter().map(|(note, keys, span)| note.at(manifest::locate(&text, &keys, span))).collect())
 }
 
@@ -152,6 +165,11 @@ fn past(applied: &Desired) -> Past {
     let mut past = Past::default();
     past.learn(applied.resources.values());
     past.committed = applied.resources.values().map(|resource| (resource.id.clone(), resource.fields())).collect();
+    let contents = applied.resources.values().filter_map(|resource| match &resource.spec {
+        Spec::Model(model) => Some((resource.id.clone(), model.sha256.clone()?)),
+        _ => None,
+    });
+    past.contents = contents.collect();
     let kept = applied.resources.keys().filter(|id| matches!(id.kind, Kind::Artifact | Kind::Environment));
     past.keep = kept.cloned().collect();
     past
@@ -181,7 +199,7 @@ fn happen(observed: &mut Observed, stack: &str, id: &ResourceId, happening: Happ
     let seen = match happening {
         Happening::Gone => Some(Seen::Absent),
         Happening::Unknown => Some(Seen::Unknown("the bus does not answer".to_owned())),
-        Happening::Stranger => Some(Seen::Present(claimed(None))),
+        Happening::Stranger if id.kind != Kind::Model => Some(Seen::Present(claimed(None))),
         Happening::OtherStack => Some(Seen::Present(claimed(Some(mark("other"))))),
         Happening::Otherwise if matches!(observed.things[id], Seen::Absent) => {
             Some(Seen::Present(claimed(Some(mark(stack)))))
@@ -202,6 +220,10 @@ fn happen(observed: &mut Observed, stack: &str, id: &ResourceId, happening: Happ
         (Found::File(FoundFile { marker: Some(claim), .. }), Happening::Otherwise) => claim.fingerprint = nobody,
         (Found::Artifact { sha256, .. }, Happening::Unverified) => *sha256 = None,
         (Found::Artifact { sha256, .. }, Happening::Damaged) => *sha256 = Some(Digest::of("damaged")),
+        (Found::Model { sha256, .. }, Happening::Damaged) => *sha256 = Some(Digest::of("damaged")),
+        (Found::Model { sha256, ours, recorded, .. }, Happening::Stranger) => {
+            (*sha256, *ours, *recorded) = (Some(Digest::of("damaged")), false, None);
+        }
         (Found::Environment { complete }, Happening::Damaged) => *complete = false,
         (Found::Run(run), happening) => happen_to_run(run, happening, nobody),
         (found, happening) => panic!("{happening:?} cannot happen to {found:?}"),
@@ -277,6 +299,9 @@ fn check(folder: &Path) -> Option<String> {
     for (name, size) in &since.sizes {
         observed.download_sizes.insert(find(&observed, name), *size);
     }
+    for (name, content) in &since.moved {
+        observed.moved.insert(find(&observed, name), content.clone());
+    }
     let mut past = if since.unrecorded { Past::default() } else { past(&applied) };
     for (name, time) in &since.start_times {
         past.start_times.insert(find(&observed, name), time.parse::<Seconds>().expect("a duration"));
@@ -349,7 +374,7 @@ proptest! {
         let (manifest, notes) = manifest::read(&text);
         prop_assert!(manifest.is_some() || !notes.is_empty());
         if let Some(manifest) = manifest {
-            let (desired, notes) = desire(&manifest, &facts(&manifest, &Since::default()));
+            let (desired, notes) = desire(&manifest, &Lock::default(), &facts(&manifest, &Since::default()));
             let notes: Vec<Note> = notes.into_iter().map(|(note, _, _)| note).collect();
             let planned = plan(&desired, &bare(desired.resources.values()), &past(&desired));
             shown(&notes, &planned);

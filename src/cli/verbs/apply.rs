@@ -4,7 +4,7 @@ use super::super::color::{self, color, styled};
 use super::super::exit::Exit;
 use super::super::problem::{Problem, error, note, print, say};
 use super::super::progress::Progress;
-use super::super::{ManifestArgument, consent, load};
+use super::super::{LockArgument, ManifestArgument, consent, load};
 use super::plan::{SavedPlan, digest, exit};
 use crate::apply::Failure;
 use crate::history::{Ending, StepResult};
@@ -31,6 +31,8 @@ pub(crate) struct Arguments {
     /// Stop at the first failure instead of going on with what does not depend on it
     #[arg(long)]
     fail_fast: bool,
+    #[command(flatten)]
+    lock: LockArgument,
     /// Print what happens as one JSON object a line
     #[arg(long)]
     json: bool,
@@ -43,6 +45,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         None => &arguments.manifest,
     };
     let loaded = load::manifest(argument)?;
+    load::check_lock(&loaded, arguments.lock.locked)?;
     let wish = load::wish(&loaded).await?;
     let stack = load::stack(&loaded.manifest.stack.value, &loaded.places)?;
     let _lock = stack.history.lock(&command())?;

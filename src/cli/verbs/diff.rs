@@ -27,6 +27,7 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let loaded = load::manifest(&arguments.manifest)?;
+    load::check_lock(&loaded, false)?;
     let wish = load::wish(&loaded).await?;
     let stack = load::stack(&loaded.manifest.stack.value, &loaded.places)?;
     let prepared = prepare(&stack, wish, Depth::State, Choices::default()).await?;

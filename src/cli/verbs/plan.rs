@@ -3,7 +3,7 @@
 use super::super::color;
 use super::super::exit::Exit;
 use super::super::problem::{Problem, note, print, print_json};
-use super::super::{ManifestArgument, load};
+use super::super::{LockArgument, ManifestArgument, load};
 use crate::observe::Depth;
 use crate::observed::Observed;
 use crate::plan::{Plan, RefusalKind, plan, text};
@@ -26,6 +26,8 @@ pub(crate) struct Arguments {
     /// Save the plan, to apply exactly this later
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    lock: LockArgument,
     /// Print it as JSON
     #[arg(long)]
     json: bool,
@@ -99,6 +101,7 @@ impl SavedPlan {
 
 pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let loaded = load::manifest(&arguments.manifest)?;
+    load::check_lock(&loaded, arguments.lock.locked)?;
     let wish = load::wish(&loaded).await?;
     let stack = load::stack(&loaded.manifest.stack.value, &loaded.places)?;
     tell_occupant(&stack);

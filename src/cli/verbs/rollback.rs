@@ -37,7 +37,8 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         return Err(problem.hint("`llamero history` says which were"));
     }
     let origin = Some(format!("rollback to generation {number}"));
-    let wish = Wish { begun: clock::now(), llamero: env!("CARGO_PKG_VERSION").to_owned(), origin, ..generation.wish };
+    let wish =
+        Wish { begun: clock::now(), llamero: env!("CARGO_PKG_VERSION").to_owned(), origin, ..generation.fulfilled() };
     let choices = Choices::default();
     let prepared = prepare(&stack, wish, Depth::Health, choices).await?;
     carry_out(&stack, prepared, choices, &Manner { yes: arguments.yes, json: arguments.json, down: false }).await

@@ -3,15 +3,12 @@
 use super::super::build::{Builder, Server};
 use super::Route;
 use crate::manifest::{Entry, Mode, Model, Provider, Source, Spanned};
-use crate::render::source::hub_url;
+use crate::render::source::{content_name, hub_url};
 use crate::resource::{
-    Artifact, ArtifactSource, Bytes, Digest, Input, Kind, Probe, Resource, ResourceId, SecretReference, Spec,
+    Artifact, ArtifactSource, Digest, Input, Kind, Probe, Resource, ResourceId, SecretReference, Spec,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
-
-/// What downloads leave free on their disk when the manifest says nothing.
-const KEEP_FREE: Bytes = Bytes(1 << 30);
+use std::path::{Path, PathBuf};
 
 /// Adds the servers of a provider's models.
 pub(in super::super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider>) -> Vec<Route> {
@@ -113,20 +110,22 @@ fn artifact(
 ) -> Option<(ResourceId, PathBuf, Digest)> {
     let role = format!("models.{}", model.name.value);
     let source = model.value.source.as_ref()?;
-    let sha256 = model.value.sha256.as_ref().and_then(|text| Digest::parse(text));
-    let pin = sha256.as_ref().map(ToString::to_string).unwrap_or_default();
     let places = &builder.facts.places;
     let own = builder.manifest.machine.models.path.as_ref();
     let folder = own.map_or_else(|| places.data.join("llamero").join("models"), |path| places.expand(path));
     let mut needs = BTreeSet::new();
-    let (origin, kind, path) = match &source.value {
+    let mut sha256 = model.value.sha256.as_ref().and_then(|text| Digest::parse(text));
+    let (origin, kind, (path, known)) = match &source.value {
         Source::Text(text) => {
             if let Some(path) = text.strip_prefix("file:") {
-                (text.clone(), ArtifactSource::File, places.expand(path.trim_start_matches("//")))
+                let path = places.expand(path.trim_start_matches("//"));
+                (text.clone(), ArtifactSource::File, (path, sha256.clone()))
             } else {
-                let (url, token) = address(builder, text)?;
+                let pin = builder.pin(text, model);
+                let (url, token) = address(builder, text, pin.and_then(|pin| pin.revision.as_deref()))?;
+                sha256 = sha256.or_else(|| pin.map(|pin| pin.sha256.clone()));
                 let file = url.rsplit('/').next().and_then(|name| name.split(['?', '#']).next()).unwrap_or("model");
-                let place = folder.join(Digest::of(format!("{text}\n{pin}")).short()).join(file);
+                let place = place(builder, &folder, text, sha256.as_ref(), file);
                 (text.clone(), ArtifactSource::Url { url, token }, place)
             }
         }
@@ -137,7 +136,7 @@ fn artifact(
             let argv = builder.command(words, environment, &role, &source.span)?;
             let file = format!("{}.gguf", Builder::name(&model.name.value));
             let origin = words.join(" ");
-            let place = folder.join(Digest::of(format!("{origin}\n{pin}")).short()).join(file);
+            let place = place(builder, &folder, &origin, sha256.as_ref(), &file);
             (origin, ArtifactSource::Command { argv }, place)
         }
     };
@@ -145,19 +144,36 @@ fn artifact(
     let unique = Digest::of(path.to_string_lossy().as_bytes());
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let id = ResourceId::new(Kind::Artifact, format!("{}-{}", Builder::plain(&stem), &unique.as_str()[..6]));
-    let keep_free = builder.manifest.machine.models.keep_free.as_ref().map_or(KEEP_FREE, |size| size.value.0);
-    let spec = Artifact { path: path.clone(), source: kind, sha256, keep_free, origin: origin.clone() };
-    let spec = Spec::Artifact(spec);
+    let keep_free = builder.keep_free();
+    let digest = content_name(&origin, known.as_ref());
+    let spec = Spec::Artifact(Artifact { path: path.clone(), source: kind, sha256, keep_free, origin });
     builder.add_artifact(Resource { id: id.clone(), role, spec, needs }, &model.name.span);
-    Some((id, path, Digest::of(format!("{origin}\n{pin}"))))
+    Some((id, path, digest))
+}
+
+/// Returns where a source's content belongs, and the digest that is part of the place. Each content has its own place,
+/// so that another never takes that of the one to go back to. What is there from before it was pinned stays where it is:
+/// to pin it restarts nothing.
+fn place(
+    builder: &Builder<'_>,
+    folder: &Path,
+    origin: &str,
+    sha256: Option<&Digest>,
+    file: &str,
+) -> (PathBuf, Option<Digest>) {
+    let open = folder.join(content_name(origin, None).short()).join(file);
+    match sha256.filter(|sha256| builder.facts.fetched.get(&open) != Some(*sha256)) {
+        Some(sha256) => (folder.join(content_name(origin, Some(sha256)).short()).join(file), Some(sha256.clone())),
+        None => (open, None),
+    }
 }
 
 /// Returns the address of a source, and the token that its server wants.
-fn address(builder: &Builder<'_>, text: &str) -> Option<(String, Option<SecretReference>)> {
+fn address(builder: &Builder<'_>, text: &str, pinned: Option<&str>) -> Option<(String, Option<SecretReference>)> {
     let Some(rest) = text.strip_prefix("hf:") else { return Some((text.to_owned(), None)) };
     let (path, revision) = rest.split_once('@').map_or((rest, None), |(path, revision)| (path, Some(revision)));
     let mut parts = path.splitn(3, '/');
     let (organisation, repository, file) = (parts.next()?, parts.next()?, parts.next()?);
     let token = builder.facts.hub_token.then(|| SecretReference::Env("HF_TOKEN".to_owned()));
-    Some((hub_url(&builder.facts.hub, organisation, repository, file, revision), token))
+    Some((hub_url(&builder.facts.hub, organisation, repository, file, pinned.or(revision)), token))
 }

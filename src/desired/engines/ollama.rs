@@ -6,7 +6,7 @@
 use super::super::build::{Builder, Server};
 use super::Route;
 use crate::manifest::{Entry, Load, Mode, Model, Provider, Source};
-use crate::resource::{Kind, Note, OllamaName, Probe, Resource, ResourceId, ServedModel, Spec};
+use crate::resource::{Digest, Kind, Note, OllamaName, Probe, Resource, ResourceId, ServedModel, Spec};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -115,9 +115,8 @@ fn served(
             return None;
         }
     };
-    if let Some(sha256) = &model.sha256 {
-        builder.not_yet("pinning an Ollama model", format!("{path}.sha256"), &sha256.span);
-    }
+    let pin = builder.pin(&format!("ollama:{}", source.shortest()), entry).map(|pin| pin.sha256.clone());
+    let sha256 = model.sha256.as_ref().and_then(|text| Digest::parse(text)).or(pin);
     let mut parameters = Map::new();
     if let Some(Value::Object(own)) = model.parameters.as_ref().map(|parameters| &parameters.value.0) {
         parameters.extend(own.clone());
@@ -134,6 +133,8 @@ fn served(
         name: if derived { own } else { source.shortest() },
         source: source.shortest(),
         insecure: model.insecure.value,
+        sha256,
+        keep_free: builder.keep_free(),
         parameters,
         template,
         system,

@@ -86,8 +86,15 @@ pub(super) fn compare(desired: &Desired, observed: &Observed, past: &Past) -> Co
             Verdict::Refused(refusal) => comparison.refusals.push(refusal),
         }
     }
+    let kept = |id: &ResourceId| past.keep.contains(id) && !past.oldest.contains(id);
+    // With nothing else to do there will be no further generation.
+    let stays = comparison.changes.is_empty()
+        && observed.things.iter().all(|(id, seen)| {
+            let wanted = desired.resources.contains_key(id) || past.keep.contains(id);
+            wanted || Ours::prove(&desired.stack, id, seen).is_none()
+        });
     for (id, seen) in &observed.things {
-        let declared = desired.resources.contains_key(id) || past.keep.contains(id);
+        let declared = desired.resources.contains_key(id) || kept(id) || (stays && past.keep.contains(id));
         if let (false, true, Seen::Unknown(why)) = (declared, desired.policy.prune, seen) {
             // What cannot be seen may still be there: it must not be taken for gone.
             comparison.refusals.push(blind(id, why));
@@ -261,9 +268,29 @@ fn model(
         settle(desired, Difference { change, work: Some(work) })
     };
     let nothing = Consequence::of(Disruption::None);
-    let Some(Found::Model { recorded, loaded }) = found else {
-        return made(desired, resource, vec![absent(past, resource)], Consequence { download: Some(size), ..nothing });
+    let download = size.is_none_or(|size| size.0 > 0).then_some(size);
+    let pulled = Consequence { download, ..nothing };
+    if let Some(moved) = observed.moved.get(&resource.id) {
+        return Verdict::Refused(moved_on(resource, spec, moved));
+    }
+    let Some(Found::Model { recorded, loaded, sha256, ours, kept }) = found else {
+        return made(desired, resource, vec![absent(past, resource)], pulled);
     };
+    if let (Some(is), Some(wanted)) = (sha256, &spec.sha256)
+        && is != wanted
+    {
+        if !ours {
+            return Verdict::Refused(other_content(resource, spec, is, wanted));
+        }
+        let (before, after) = (short(is), short(wanted));
+        let (verb, cause) = match past.contents.get(&resource.id) {
+            Some(committed) if committed == wanted => {
+                (Verb::Correct, Cause::Drift(format!("its content is {before}, not {after}")))
+            }
+            _ => (Verb::Change, Cause::Field { name: "sha256".to_owned(), before: Some(before), after: Some(after) }),
+        };
+        return differs(verb, vec![cause], if *kept { nothing } else { pulled }, Work::Make);
+    }
     match recorded {
         Some(recorded) if *recorded != resource.fingerprint() => {
             let claim = Claim { stack: desired.stack.clone(), fingerprint: recorded.clone(), intact: true };
@@ -278,6 +305,27 @@ fn model(
         }
         _ => Verdict::Same,
     }
+}
+
+fn moved_on(resource: &Resource, spec: &ServedModel, moved: &Digest) -> Refusal {
+    let wanted = spec.sha256.as_ref().map(short).unwrap_or_default();
+    let message =
+        format!("`{}` now leads to {}, not to {wanted}, which is not on this machine", spec.source, short(moved));
+    let model = resource.role.trim_start_matches("models.");
+    let hint = Some(format!("`llamero update {model}` takes what there is now; see it first with `llamero outdated`"));
+    Refusal { on: resource.id.clone(), kind: RefusalKind::Missing, message, hint }
+}
+
+fn other_content(resource: &Resource, spec: &ServedModel, is: &Digest, wanted: &Digest) -> Refusal {
+    let message = format!(
+        "`{}` on {} has the content {}, not {}, and was not pulled by llamero",
+        spec.source,
+        spec.endpoint,
+        short(is),
+        short(wanted)
+    );
+    let hint = Some(format!("`ollama rm {}` lets llamero pull the one that is locked", spec.source));
+    Refusal { on: resource.id.clone(), kind: RefusalKind::NotOurs, message, hint }
 }
 
 /// Returns whether the server of a model is up; one that somebody else runs answered, or the model was not seen.

@@ -46,6 +46,14 @@ pub enum Error {
         /// The status.
         status: u16,
     },
+    /// The server answers well, but not with what was asked for.
+    #[error("{url} answers with something else than {expected}")]
+    Strange {
+        /// The address.
+        url: String,
+        /// What was expected.
+        expected: &'static str,
+    },
     /// The file is not the one that was asked for.
     #[error("{what} has the sha256 {found}, not {expected}")]
     Checksum {
@@ -167,6 +175,19 @@ impl Hint for Error {
             Self::Network { source, .. } => source.retry(),
             _ => Retry::Never,
         }
+    }
+}
+
+/// Returns what a status that is no success means.
+pub(super) fn refusal(url: String, status: u16, incoming: &http::Incoming, with_token: bool) -> Error {
+    match status {
+        401 | 403 => Error::Denied { url, status, with_token },
+        404 | 410 => Error::NotFound { url, status },
+        408 | 429 | 500..=599 => {
+            let after = incoming.header("retry-after").and_then(|seconds| seconds.trim().parse().ok());
+            Error::Busy { url, status, after: after.map(Duration::from_secs) }
+        }
+        _ => Error::Status { url, status },
     }
 }
 

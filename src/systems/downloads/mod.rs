@@ -5,6 +5,7 @@
 
 mod error;
 mod make;
+mod offer;
 mod part;
 
 pub use error::Error;
@@ -15,6 +16,8 @@ use super::{Hint as _, Retry, files};
 use crate::resource::{Bytes, Digest};
 use error::file_error;
 use make::making;
+pub use offer::{Offer, hub_offer, offer, read};
+pub use part::check_room;
 use part::{Part, beside, hash};
 use std::fmt;
 use std::path::{Path, PathBuf};

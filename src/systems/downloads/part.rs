@@ -1,6 +1,6 @@
 //! The part of a file that is there already, and how it grows.
 
-use super::error::{Error, file_error};
+use super::error::{Error, file_error, refusal};
 use super::{Download, Fetched, Progress, Tell};
 use crate::resource::{Bytes, Digest, Hasher};
 use crate::systems::http::{Client, Incoming, shown};
@@ -94,17 +94,10 @@ impl Part {
                 return Ok(());
             }
             416 if version.is_some() => return self.start_afresh(url, 416).await,
-            status @ (401 | 403) => {
-                return Err(Error::Denied { url, status, with_token: download.token.is_some() });
-            }
-            status @ (404 | 410) => return Err(Error::NotFound { url, status }),
-            status @ (408 | 429 | 500..=599) => {
-                let after = incoming.header("retry-after").and_then(|seconds| seconds.trim().parse().ok());
-                return Err(Error::Busy { url, status, after: after.map(Duration::from_secs) });
-            }
-            status => return Err(Error::Status { url, status }),
+            status => return Err(refusal(url, status, &incoming, download.token.is_some())),
         };
-        check_room(download, total.unwrap_or(self.size).saturating_sub(self.size))?;
+        let needed = Bytes(total.unwrap_or(self.size).saturating_sub(self.size));
+        check_room(&download.path, needed, download.keep_free)?;
         progress(Progress { received: self.size, total });
         let waited = download.patience.stall;
         loop {
@@ -219,13 +212,14 @@ fn content_range(incoming: &Incoming) -> Option<(u64, Option<u64>)> {
     Some((range.split_once('-')?.0.parse().ok()?, total.parse().ok()))
 }
 
-/// Refuses a download that would not fit. A disk that does not tell its free space stops nothing.
-fn check_room(download: &Download, needed: u64) -> Result<(), Error> {
-    let folder = download.path.parent().unwrap_or(Path::new("/"));
-    let Ok(disk) = rustix::fs::statvfs(folder) else { return Ok(()) };
-    let free = disk.f_bavail.saturating_mul(disk.f_frsize).saturating_sub(download.keep_free.0);
+/// Refuses what would not fit at `path` if `keep_free` is to stay free on its disk. A disk that does not tell its free
+/// space stops nothing.
+pub fn check_room(path: &Path, needed: Bytes, keep_free: Bytes) -> Result<(), Error> {
+    let there = path.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
+    let Ok(disk) = rustix::fs::statvfs(there) else { return Ok(()) };
+    let free = Bytes(disk.f_bavail.saturating_mul(disk.f_frsize).saturating_sub(keep_free.0));
     if needed <= free {
         return Ok(());
     }
-    Err(Error::NoSpace { path: download.path.clone(), needed: Bytes(needed), free: Bytes(free) })
+    Err(Error::NoSpace { path: path.to_owned(), needed, free })
 }

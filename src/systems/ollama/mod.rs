@@ -12,7 +12,7 @@ mod registry;
 pub use error::{Error, Fault};
 pub use models::{Derived, Description, KeepAlive, Loaded, Tag};
 pub use pull::Pull;
-pub use registry::{Layer, RemoteManifest, manifest};
+pub use registry::{Layer, RemoteManifest, manifest, missing};
 
 use super::http::{Answer, Client, Incoming, Method, shown};
 use super::openai::{at, message, not_ok};

@@ -2,8 +2,10 @@
 
 use super::{Error, judge, read_all};
 use crate::resource::{Bytes, Digest, OllamaName};
+use crate::systems::files;
 use crate::systems::http::{Client, shown};
 use serde::Deserialize;
+use std::path::Path;
 use std::time::Duration;
 
 /// The manifests that Ollama itself asks for.
@@ -52,6 +54,17 @@ pub async fn manifest(
     let layers = layers(&body).ok_or_else(strange)?;
     let size = layers.iter().map(|layer| layer.size.0).try_fold(0_u64, u64::checked_add).ok_or_else(strange)?;
     Ok(RemoteManifest { digest, size: Bytes(size), layers })
+}
+
+/// Returns how much of a model is still to be fetched, where the server's folder of models can be looked at, and
+/// otherwise all of it. Ollama keeps a layer as `blobs/sha256-<digest>`, whichever model it came with.
+#[must_use]
+pub fn missing(store: Option<&Path>, remote: &RemoteManifest) -> Bytes {
+    let there = |layer: &&Layer| {
+        let blob = store.map(|store| store.join("blobs").join(format!("sha256-{}", layer.digest)));
+        blob.is_some_and(|blob| matches!(files::stamp(&blob), Ok(Some((size, _))) if size == layer.size))
+    };
+    Bytes(remote.layers.iter().filter(|layer| !there(layer)).map(|layer| layer.size.0).sum())
 }
 
 fn layers(body: &[u8]) -> Option<Vec<Layer>> {

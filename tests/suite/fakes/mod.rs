@@ -1,6 +1,7 @@
 //! The far sides of the wire, for faults that the real ones do not show on demand.
 
 pub(crate) mod files;
+pub(crate) mod hub;
 pub(crate) mod ollama;
 pub(crate) mod registry;
 pub(crate) mod systemd;

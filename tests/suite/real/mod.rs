@@ -2,5 +2,6 @@
 
 mod home;
 mod ollama;
+mod pins;
 mod stack;
 mod systemd;

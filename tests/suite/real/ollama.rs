@@ -22,12 +22,12 @@ const PATIENCE: Patience = Patience {
     longest_pause: Duration::from_secs(2),
 };
 
-fn part(name: &str) -> PathBuf {
+pub(super) fn part(name: &str) -> PathBuf {
     PathBuf::from(std::env::var_os("LLAMERO_CACHE").expect("LLAMERO_CACHE names the test environment")).join(name)
 }
 
 /// Returns the Ollama of the test environment, or says that there is none.
-fn program() -> Option<PathBuf> {
+pub(super) fn program() -> Option<PathBuf> {
     let program = part("ollama/ollama");
     if !program.exists() {
         skipped("tests/real/install-ollama has not been run");
@@ -36,13 +36,13 @@ fn program() -> Option<PathBuf> {
     Some(program)
 }
 
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address").port()
 }
 
 /// A server and all that it has started; it ends with the test.
-struct Server(Child);
+pub(super) struct Server(Child);
 
 impl Server {
     fn start(command: &mut Command, folder: &Path, name: &str) -> Self {
@@ -62,16 +62,16 @@ impl Drop for Server {
 }
 
 /// An Ollama with its own home and its own models.
-struct Private {
+pub(super) struct Private {
     program: PathBuf,
-    folder: TempDir,
+    pub(super) folder: TempDir,
     host: String,
-    endpoint: String,
+    pub(super) endpoint: String,
     server: Mutex<Option<Server>>,
 }
 
 impl Private {
-    async fn start(program: PathBuf) -> Self {
+    pub(super) async fn start(program: PathBuf) -> Self {
         let host = format!("127.0.0.1:{}", free_port());
         let endpoint = format!("http://{host}");
         let folder = tempfile::tempdir().expect("a folder");
@@ -104,18 +104,18 @@ impl Private {
         command
     }
 
-    fn run(&self, words: &[&str]) {
+    pub(super) fn run(&self, words: &[&str]) {
         let output = self.command().args(words).current_dir(self.folder.path()).output().expect("it runs");
         assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    fn ollama<'a>(&'a self, client: &'a Client) -> Ollama<'a> {
+    pub(super) fn ollama<'a>(&'a self, client: &'a Client) -> Ollama<'a> {
         Ollama::new(client, &self.endpoint)
     }
 }
 
 /// Starts the packaged registry, and returns its host and port.
-fn registry(folder: &Path) -> (String, Server) {
+pub(super) fn registry(folder: &Path) -> (String, Server) {
     let host = format!("127.0.0.1:{}", free_port());
     // Ollama asks every layer's answer for a location, also where it is no redirect.
     let text = format!(
@@ -254,7 +254,7 @@ async fn a_model_lives_its_whole_life() {
 
 /// A GGUF of no tensors, and bytes that differ by `seed` behind it. The header must be right: at its start Ollama reads
 /// that of every model, and dies of one that it cannot read.
-fn weights(seed: u8) -> Vec<u8> {
+pub(super) fn weights(seed: u8) -> Vec<u8> {
     let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
     let (version, string) = (3_u32.to_le_bytes(), 8_u32.to_le_bytes());
     let (tensors, values) = (0_u64.to_le_bytes(), 1_u64.to_le_bytes());

@@ -1,0 +1,54 @@
+//! `llamero update`: moves the lock file on to what models' sources lead to now. Nothing is fetched before an apply.
+
+use super::super::exit::Exit;
+use super::super::problem::{Problem, print};
+use super::super::{ManifestArgument, load};
+use super::lock::{line, pins, write};
+use crate::lock::{Source, sources};
+use std::path::PathBuf;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The models to move on [default: all]
+    #[arg(value_name = "MODEL")]
+    models: Vec<String>,
+    /// The manifest [default: llamero.yaml here, then ~/.config/llamero/llamero.yaml]
+    #[arg(short, long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
+}
+
+pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
+    let loaded = load::manifest(&ManifestArgument { manifest: arguments.manifest.clone() })?;
+    let all = sources(&loaded.manifest);
+    let unknown = arguments.models.iter().find(|model| !all.iter().any(|source| source.models.contains(model)));
+    if let Some(model) = unknown {
+        let known: Vec<&str> = all.iter().flat_map(|source| &source.models).map(String::as_str).collect();
+        let hint = match known.as_slice() {
+            [] => "no model of this manifest has a source that can be held to something".to_owned(),
+            known => format!("those that can be held to something are {}", known.join(", ")),
+        };
+        return Err(Problem::new(Exit::Error, format!("there is no model `{model}` to update")).hint(hint));
+    }
+    let named = |source: &Source| {
+        arguments.models.is_empty() || source.models.iter().any(|model| arguments.models.contains(model))
+    };
+    let chosen = all.into_iter().filter(named).collect();
+    let mut lock = loaded.lock.clone().unwrap_or_default();
+    let mut text = String::new();
+    for (source, pin) in pins(&loaded, chosen).await? {
+        match lock.pins.get(&source.key) {
+            // The repository may have gone on without this file: what is held stays.
+            Some(known) if known.sha256 == pin.sha256 => continue,
+            Some(known) => text.push_str(&format!("~ {} (was {})\n", line(&source.key, &pin), known.sha256.short())),
+            None => text.push_str(&format!("+ {}\n", line(&source.key, &pin))),
+        }
+        lock.pins.insert(source.key, pin);
+    }
+    if text.is_empty() {
+        print("nothing moved\n")?;
+        return Ok(Exit::Done);
+    }
+    write(&loaded, &lock)?;
+    print(&format!("{text}`llamero plan` shows what that means, and `llamero apply` makes it so\n"))?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,92 @@
+//! What of a manifest can be pinned, and where one asks for it.
+
+use crate::manifest::{self, Engine, Entry, Manifest, Model, Provider, RuntimeName};
+use crate::resource::{Digest, OllamaName};
+
+/// Where a source's content comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A registry of models, which Ollama asks.
+    Ollama {
+        /// The name that is pulled.
+        name: OllamaName,
+        /// Whether its registry is asked over plain HTTP.
+        insecure: bool,
+    },
+    /// A file in a repository of the model hub.
+    Hub {
+        /// `organization/repository`.
+        repository: String,
+        /// The file's path in it.
+        file: String,
+        /// The branch, tag or commit.
+        revision: Option<String>,
+    },
+    /// An address.
+    Url(String),
+}
+
+/// One source that can be pinned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// What the lock file calls it.
+    pub key: String,
+    /// Where its content comes from.
+    pub origin: Origin,
+    /// The models that are made of it.
+    pub models: Vec<String>,
+    /// What the manifest itself says that it must be.
+    pub declared: Option<Digest>,
+}
+
+/// Returns every source of a manifest that can be pinned, in the order of the manifest.
+#[must_use]
+pub fn sources(manifest: &Manifest) -> Vec<Source> {
+    let mut sources: Vec<Source> = Vec::new();
+    for model in &manifest.models {
+        let provider = manifest.providers.iter().find(|provider| provider.name.value == model.value.provider.value);
+        let Some(source) = provider.and_then(|provider| source(provider, model)) else { continue };
+        match sources.iter_mut().find(|known| known.key == source.key) {
+            Some(known) => {
+                known.models.extend(source.models);
+                known.declared = known.declared.take().or(source.declared);
+            }
+            None => sources.push(source),
+        }
+    }
+    sources
+}
+
+fn source(provider: &Entry<Provider>, model: &Entry<Model>) -> Option<Source> {
+    let external = provider.value.runtime.as_ref().is_none_or(|runtime| runtime.value == RuntimeName::External);
+    let text = match model.value.source.as_ref().map(|source| &source.value) {
+        Some(manifest::Source::Text(text)) => Some(text.as_str()),
+        // What a command makes is its own affair.
+        Some(manifest::Source::Command(_)) => return None,
+        None => None,
+    };
+    let (key, origin) = match provider.value.engine.value {
+        Engine::Ollama if !external || provider.value.manage.is_some() => {
+            let name = OllamaName::parse(text.unwrap_or(&model.name.value)).ok()?;
+            (format!("ollama:{}", name.shortest()), Origin::Ollama { name, insecure: model.value.insecure.value })
+        }
+        Engine::LlamaCpp if !external => (text?.to_owned(), file(text?)?),
+        _ => return None,
+    };
+    let declared = model.value.sha256.as_ref().and_then(|text| Digest::parse(text));
+    Some(Source { key, origin, models: vec![model.name.value.clone()], declared })
+}
+
+fn file(text: &str) -> Option<Origin> {
+    if let Some(rest) = text.strip_prefix("hf:") {
+        let (path, revision) = rest.split_once('@').map_or((rest, None), |(path, revision)| (path, Some(revision)));
+        let mut parts = path.splitn(3, '/');
+        let (organization, repository, file) = (parts.next()?, parts.next()?, parts.next()?);
+        return Some(Origin::Hub {
+            repository: format!("{organization}/{repository}"),
+            file: file.to_owned(),
+            revision: revision.map(str::to_owned),
+        });
+    }
+    text.starts_with("http").then(|| Origin::Url(text.to_owned()))
+}

@@ -1,0 +1,119 @@
+//! Looks at what the sources of a manifest lead to now, and at what a pin of them would be.
+
+use crate::desired::Facts;
+use crate::lock::{Origin, Pin, Source};
+use crate::render::source::content_name;
+use crate::resource::{Digest, SecretReference};
+use crate::systems::downloads::{self, Offer, Tell, Token};
+use crate::systems::http::Client;
+use crate::systems::{Hint, Retry, ollama, secrets};
+use std::path::Path;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// The longest wait for a registry or a hub to tell what a source leads to.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Why it is not known what a source leads to.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The registry did not tell.
+    #[error(transparent)]
+    Registry(#[from] ollama::Error),
+    /// The hub or the address did not tell.
+    #[error(transparent)]
+    Download(#[from] downloads::Error),
+}
+
+impl Hint for Error {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Registry(error) => error.hint(),
+            Self::Download(error) => error.hint(),
+        }
+    }
+
+    fn retry(&self) -> Retry {
+        match self {
+            Self::Registry(error) => error.retry(),
+            Self::Download(error) => error.retry(),
+        }
+    }
+}
+
+/// What a source leads to now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lead {
+    /// What its server tells of it.
+    pub offer: Offer,
+    /// How many bytes of it are not on this machine yet.
+    pub to_fetch: Option<u64>,
+}
+
+/// Asks what a source leads to now. Nothing is fetched.
+pub async fn lead(client: &Client, source: &Source, facts: &Facts) -> Result<Lead, Error> {
+    let token = token(facts);
+    let offer = match &source.origin {
+        Origin::Ollama { name, insecure } => {
+            let remote = ollama::manifest(client, name, *insecure, DEADLINE).await?;
+            let store = facts.places.home.join(".ollama").join("models");
+            let to_fetch = Some(ollama::missing(Some(store.as_path()), &remote).0);
+            let (sha256, size) = (Some(remote.digest), Some(remote.size.0));
+            return Ok(Lead { offer: Offer { sha256, size, ..Offer::default() }, to_fetch });
+        }
+        Origin::Hub { repository, file, revision } => {
+            let place = (repository.as_str(), file.as_str(), revision.as_deref());
+            downloads::hub_offer(client, &facts.hub, place, token.as_ref(), DEADLINE).await?
+        }
+        Origin::Url(url) => downloads::offer(client, url, None, DEADLINE).await?,
+    };
+    let here = offer.sha256.as_ref().is_some_and(|sha256| facts.fetched.values().any(|known| known == sha256));
+    let to_fetch = if here { Some(0) } else { offer.size };
+    Ok(Lead { offer, to_fetch })
+}
+
+/// Returns the pin that holds a source to what it leads to now. Where only its bytes tell its digest, they are read,
+/// unless llamero has fetched them before.
+pub async fn pin(
+    client: &Client,
+    source: &Source,
+    facts: &Facts,
+    progress: Tell<'_>,
+    cancel: &CancellationToken,
+) -> Result<Pin, Error> {
+    let Lead { offer, .. } = lead(client, source, facts).await?;
+    let Offer { sha256, mut size, revision, etag } = offer;
+    let sha256 = match (sha256, fetched(source, facts), &source.origin) {
+        (Some(sha256), _, _) | (None, Some(sha256), _) => sha256,
+        (None, None, origin) => {
+            let (url, token) = match origin {
+                Origin::Hub { repository, file, .. } => {
+                    let (organization, repository) = repository.split_once('/').unwrap_or((repository, ""));
+                    let url =
+                        crate::render::source::hub_url(&facts.hub, organization, repository, file, revision.as_deref());
+                    (url, token(facts))
+                }
+                Origin::Url(url) => (url.clone(), None),
+                Origin::Ollama { name, insecure } => (name.registry_url(*insecure), None),
+            };
+            let read = downloads::read(client, &url, token.as_ref(), progress, cancel).await?;
+            size = Some(read.size);
+            read.sha256
+        }
+    };
+    Ok(Pin { sha256, revision, size, etag })
+}
+
+/// Returns the digest of what llamero fetched from a source while nothing held it to one.
+fn fetched(source: &Source, facts: &Facts) -> Option<Digest> {
+    let name = content_name(&source.key, None);
+    let in_its_place =
+        |path: &Path| path.parent().and_then(Path::file_name).is_some_and(|folder| folder == name.short());
+    facts.fetched.iter().find(|(path, _)| in_its_place(path)).map(|(_, sha256)| sha256.clone())
+}
+
+fn token(facts: &Facts) -> Option<Token> {
+    let reference = SecretReference::Env("HF_TOKEN".to_owned());
+    let secret = facts.hub_token.then(|| secrets::resolve(&reference).ok()).flatten()?;
+    Some(Token(secret.reveal().to_owned()))
+}

@@ -1,0 +1,132 @@
+//! What the far end has now under an address, or in a repository of the model hub; nothing is written to disk.
+
+use super::error::{Error, refusal};
+use super::{Fetched, Patience, Progress, Tell, Token};
+use crate::render::source::{hub_api_url, hub_url};
+use crate::resource::{Digest, Hasher};
+use crate::systems::http::{Client, Incoming, shown};
+use serde::Deserialize;
+use std::time::Duration;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// What there is now, as far as it is told.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Offer {
+    /// The digest of the file.
+    pub sha256: Option<Digest>,
+    /// Its size in bytes.
+    pub size: Option<u64>,
+    /// The commit of the repository that it is in.
+    pub revision: Option<String>,
+    /// What the server says of the file's version, where two equal ones mean equal bytes.
+    pub etag: Option<String>,
+}
+
+/// Asks what an address leads to.
+pub async fn offer(client: &Client, url: &str, token: Option<&Token>, deadline: Duration) -> Result<Offer, Error> {
+    // Not a HEAD request: hubs sign the addresses that they redirect to for GET alone.
+    let headers = [("range", "bytes=0-0"), ("accept-encoding", "identity")];
+    let incoming = ask(client, url, token, &headers, deadline).await?;
+    let size = match incoming.status() {
+        206 => incoming.header("content-range").and_then(|range| range.rsplit_once('/')?.1.parse().ok()),
+        _ => incoming.header("content-length").and_then(|length| length.parse().ok()),
+    };
+    let etag = incoming.header("etag").filter(|etag| !etag.starts_with("W/")).map(str::to_owned);
+    Ok(Offer { size, etag, ..Offer::default() })
+}
+
+/// Asks a hub for the commit that a revision of a repository is at, and for the digest and size of one of its files.
+/// The hub tells the digest of files that it keeps as large ones (Git LFS), which models are.
+pub async fn hub_offer(
+    client: &Client,
+    hub: &str,
+    (repository, file, revision): (&str, &str, Option<&str>),
+    token: Option<&Token>,
+    deadline: Duration,
+) -> Result<Offer, Error> {
+    #[derive(Deserialize)]
+    struct Repository {
+        sha: String,
+        #[serde(default)]
+        siblings: Vec<Sibling>,
+    }
+    #[derive(Deserialize)]
+    struct Sibling {
+        rfilename: String,
+        size: Option<u64>,
+        lfs: Option<Large>,
+    }
+    #[derive(Deserialize)]
+    struct Large {
+        sha256: String,
+        size: Option<u64>,
+    }
+    let url = hub_api_url(hub, repository, revision);
+    let mut incoming = ask(client, &url, token, &[("accept", "application/json")], deadline).await?;
+    let body = timeout(deadline, incoming.rest()).await;
+    let body = body.map_err(|_| Error::Stalled { url: shown(&url), waited: deadline })?;
+    let body = body.map_err(|source| Error::Network { url: shown(&url), source })?;
+    let strange = || Error::Strange { url: shown(&url), expected: "the files of a repository" };
+    let known: Repository = body.and_then(|body| serde_json::from_slice(&body).ok()).ok_or_else(strange)?;
+    let Some(found) = known.siblings.into_iter().find(|sibling| sibling.rfilename == file) else {
+        let (organization, repository) = repository.split_once('/').unwrap_or((repository, ""));
+        let url = shown(&hub_url(hub, organization, repository, file, revision));
+        return Err(Error::NotFound { url, status: 404 });
+    };
+    let large = found.lfs;
+    Ok(Offer {
+        sha256: large.as_ref().and_then(|large| Digest::parse(&large.sha256)),
+        size: large.and_then(|large| large.size).or(found.size),
+        revision: Some(known.sha),
+        etag: None,
+    })
+}
+
+/// Reads all that an address gives, to learn its digest.
+pub async fn read(
+    client: &Client,
+    url: &str,
+    token: Option<&Token>,
+    progress: Tell<'_>,
+    cancel: &CancellationToken,
+) -> Result<Fetched, Error> {
+    let waited = Patience::default().stall;
+    let work = async {
+        let mut incoming = ask(client, url, token, &[("accept-encoding", "identity")], waited).await?;
+        let total = incoming.header("content-length").and_then(|length| length.parse().ok());
+        let (mut hasher, mut received) = (Hasher::default(), 0);
+        loop {
+            let next = timeout(waited, incoming.chunk()).await;
+            let next = next.map_err(|_| Error::Stalled { url: shown(url), waited })?;
+            let Some(bytes) = next.map_err(|source| Error::Network { url: shown(url), source })? else { break };
+            hasher.update(&bytes);
+            received += bytes.len() as u64;
+            progress(Progress { received, total });
+        }
+        match total {
+            Some(total) if total != received => Err(Error::Cut { url: shown(url), received, total }),
+            _ => Ok(Fetched { sha256: Digest::finish(hasher), size: received }),
+        }
+    };
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(Error::Cancelled),
+        result = work => result,
+    }
+}
+
+async fn ask(
+    client: &Client,
+    url: &str,
+    token: Option<&Token>,
+    headers: &[(&str, &str)],
+    deadline: Duration,
+) -> Result<Incoming, Error> {
+    let asked = client.download(url, token.map(|token| token.0.as_str()), headers, deadline).await;
+    let incoming = asked.map_err(|source| Error::Network { url: shown(url), source })?;
+    match incoming.status() {
+        200 | 206 => Ok(incoming),
+        status => Err(refusal(shown(url), status, &incoming, token.is_some())),
+    }
+}

@@ -1,0 +1,151 @@
+//! Sources that move, and lock files that do not fit.
+
+use super::home::{Home, Said, port, run};
+use crate::fakes::hub::Hub;
+use std::fs;
+
+/// A home whose model comes from a hub, and one whose model comes from an address.
+struct Pinned {
+    home: Home,
+    hub: Hub,
+}
+
+impl Pinned {
+    fn new() -> Self {
+        let pinned = Self { home: Home::new(), hub: Hub::start() };
+        pinned.hub.commit("tiny.gguf", "one");
+        pinned
+    }
+
+    fn manifest(&self, more: &str) {
+        // A server that is not there to answer: what is fetched for it is what counts.
+        self.home.manifest_with(
+            "health: {timeout: 3s, stable_for: 0s}",
+            &format!(
+                "providers:\n  llama: {{engine: llama-cpp, runtime: process, port: {}, command: [sleep, \"600\"]}}\n\
+                 models:\n  hub: {{provider: llama, source: 'hf:a/b/tiny.gguf'}}\n  plain: {{provider: llama, source: \
+                 '{}/plain/tiny.gguf', insecure: true}}\n{more}",
+                port(),
+                self.hub.url
+            ),
+        );
+    }
+
+    #[track_caller]
+    fn expect(&self, code: i32, words: &[&str]) -> Said {
+        let said = run(self.home.command(words).env("HF_ENDPOINT", &self.hub.url));
+        assert_eq!(said.code, code, "llamero {}: {said}", words.join(" "));
+        said
+    }
+
+    fn lock(&self) -> String {
+        fs::read_to_string(self.home.path("llamero.lock")).expect("a lock file")
+    }
+}
+
+#[test]
+fn a_lock_says_the_commit_the_digest_and_the_size_and_what_moved_is_shown() {
+    let pinned = Pinned::new();
+    pinned.manifest("");
+    pinned.expect(0, &["outdated"]).has(&["2 not locked", "llamero lock"]);
+    pinned.expect(0, &["lock"]).has(&["+ hf:a/b/tiny.gguf", "7692c3ad3540", "3 B", "holds 2 sources"]);
+    let first = pinned.lock();
+    assert!(first.contains("revision: ") && first.contains("size: 3") && first.contains("etag: "), "{first}");
+    pinned.expect(0, &["lock"]).has(&["up to date"]);
+    pinned.expect(0, &["outdated"]).has(&["2 as locked"]);
+
+    pinned.hub.commit("tiny.gguf", "two!");
+    let said = pinned.expect(2, &["outdated"]);
+    said.has(&["7692c3ad3540 -> ", "4 B to fetch", "2 moved", "llamero update hub plain"]);
+    let json = pinned.expect(2, &["outdated", "--json"]).out;
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(
+        (json["sources"][0]["state"].as_str(), json["sources"][0]["to_fetch"].as_u64()),
+        (Some("moved"), Some(4))
+    );
+    assert_eq!(pinned.lock(), first, "looking changes nothing");
+    pinned.expect(0, &["lock"]).has(&["up to date"]);
+
+    pinned.expect(0, &["update", "hub"]).has(&["~ hf:a/b/tiny.gguf", "was 7692c3ad3540", "llamero plan"]);
+    assert!(pinned.lock().contains("7692c3ad3540"), "the other one stays");
+    pinned.expect(0, &["update"]);
+    assert!(!pinned.lock().contains("7692c3ad3540"), "{}", pinned.lock());
+    pinned.expect(0, &["update"]).has(&["nothing moved"]);
+}
+
+#[test]
+fn what_is_fetched_is_what_was_locked_also_after_the_branch_has_moved() {
+    let pinned = Pinned::new();
+    pinned.manifest("");
+    pinned.expect(0, &["lock"]);
+    pinned.hub.commit("tiny.gguf", "two!");
+    pinned.hub.asked();
+    // The file of the hub comes from the commit; what the address gives now is not what was locked.
+    let said = pinned.expect(1, &["apply", "--yes"]);
+    said.has(&["plain/tiny.gguf", "has the sha256", "not 7692c3ad3540"]);
+    assert!(pinned.hub.asked().iter().all(|path| !path.contains("/resolve/main/")));
+    let fetched: Vec<_> = pinned.home.listing().into_keys().filter(|path| path.ends_with("tiny.gguf")).collect();
+    assert_eq!(fetched.len(), 1, "{fetched:?}");
+    assert_eq!(fs::read_to_string(&fetched[0]).expect("it is there"), "one");
+}
+
+#[test]
+fn a_lock_that_does_not_fit_is_said() {
+    let pinned = Pinned::new();
+    pinned.manifest("");
+    pinned.expect(1, &["plan", "--locked"]).has(&["llamero.lock is out of date", "hf:a/b/tiny.gguf", "llamero lock"]);
+    pinned.expect(0, &["lock"]);
+    pinned.expect(0, &["plan", "--locked"]);
+    let whole = pinned.lock();
+
+    let foreign = format!("{whole}  ollama:gone:1: {{sha256: {}}}\n", "a".repeat(64));
+    pinned.home.write("llamero.lock", &foreign);
+    pinned.expect(1, &["plan", "--locked"]).has(&["the manifest no longer has ollama:gone:1"]);
+    pinned.expect(0, &["plan"]);
+    pinned.expect(0, &["lock"]).has(&["- ollama:gone:1"]);
+    assert_eq!(pinned.lock(), whole);
+
+    for damaged in ["", "<<<<<<< ours\nversion: 1\n", "version: 7\n", "version: 1\nsources: {a: {sha256: xyz}}\n"] {
+        pinned.home.write("llamero.lock", damaged);
+        for verb in ["plan", "lock", "outdated", "update"] {
+            let said = pinned.expect(1, &[verb]);
+            said.has(&["llamero.lock is damaged", "nothing was changed"]);
+        }
+        assert_eq!(pinned.lock(), damaged);
+    }
+}
+
+#[test]
+fn a_source_that_cannot_be_asked_locks_nothing() {
+    let pinned = Pinned::new();
+    pinned.manifest("  other: {provider: llama, source: 'hf:a/b/other.gguf'}\n");
+    pinned.expect(1, &["lock"]).has(&["hf:a/b/other.gguf", "does not exist", "nothing was changed"]);
+    assert!(!pinned.home.path("llamero.lock").exists());
+    pinned.expect(1, &["outdated"]).has(&["1 unknown", "2 not locked", "other.gguf"]);
+    pinned.expect(1, &["update", "nobody"]).has(&["no model `nobody`", "hub, plain, other"]);
+}
+
+#[test]
+fn after_every_one_of_many_applies_there_is_nothing_left_to_do() {
+    let (home, port) = (Home::new(), port());
+    let program = std::env::current_exe().expect("this program");
+    let models = || home.listing().into_keys().filter(|path| path.extension().is_some_and(|end| end == "gguf")).count();
+    for number in 1..=6 {
+        home.manifest_with(
+            "health: {timeout: 5s, stable_for: 0s}",
+            &format!(
+                "providers:\n  llama: {{engine: llama-cpp, runtime: process, port: {port}, command: [sh, -c, 'exec {} \
+                 --exact bad::home::server --ignored'], env: {{PORT: '{port}', ANSWER: \
+                 '{{\"data\": [{{\"id\": \"made\"}}]}}'}}}}\nmodels:\n  made: {{provider: llama, source: {{command: \
+                 [sh, -c, 'printf {number} > \"$1\"', sh, '{{path}}']}}}}\n",
+                program.display()
+            ),
+        );
+        home.expect(0, &["apply", "--yes"]);
+        home.expect(0, &["plan", "--detailed-exitcode"]).has(&["Nothing to do"]);
+        assert_eq!(models(), number.min(3), "those of the generations to which one can go back, and no other");
+    }
+    home.expect(0, &["rollback", "4", "--yes"]);
+    home.expect(0, &["down", "--purge", "--yes"]);
+    assert_eq!(models(), 0);
+}
