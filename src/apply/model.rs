@@ -13,6 +13,9 @@ use std::time::Duration;
 /// The longest that a model may take to load.
 const LOAD: Duration = Duration::from_secs(1800);
 
+/// The longest wait for the requests that a model still answers before it is removed.
+const UNLOAD: Duration = Duration::from_secs(60);
+
 /// The longest wait for a registry to tell what a name leads to.
 const REGISTRY: Duration = Duration::from_secs(15);
 
@@ -164,12 +167,23 @@ pub(super) async fn remove(scene: Scene<'_>, ours: &Ours) -> Result<(), Failure>
     let ollama = Ollama::new(&scene.systems.client, &record.endpoint);
     let derived = record.pulled.as_ref() != Some(&record.name) && record.name.starts_with("llamero-");
     if derived {
-        ollama.delete(&name(id, &record.name)?).await.map_err(|error| failed(&error))?;
+        delete(scene, id, ollama, &record.name).await?;
     }
     if let Some(text) = &record.pulled
         && !pulled::is_shared(folder, id, text, &record.endpoint).map_err(|error| failed(&error))?
     {
-        ollama.delete(&name(id, text)?).await.map_err(|error| failed(&error))?;
+        delete(scene, id, ollama, text).await?;
     }
     pulled::forget(folder, id).map_err(|error| failed(&error))
+}
+
+/// Removes a name from a server. What is loaded under it would stay in memory, for ever where it was to stay loaded.
+async fn delete(scene: Scene<'_>, id: &ResourceId, ollama: Ollama<'_>, text: &str) -> Result<(), Failure> {
+    let failed = |error: &dyn Hint| Failure::of(Some(id), error);
+    let name = name(id, text)?;
+    let loaded = ollama.ps().await.map_err(|error| failed(&error))?;
+    if loaded.iter().any(|loaded| loaded.name == name) {
+        ollama.unload(&name, UNLOAD, scene.cancel).await.map_err(|error| failed(&error))?;
+    }
+    ollama.delete(&name).await.map_err(|error| failed(&error))
 }

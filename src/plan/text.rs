@@ -112,7 +112,7 @@ fn change_lines(change: &Change, width: usize) -> Vec<Line> {
         lines.push(Line { tone, text: head.trim_end().to_owned() });
         lines.extend(wrapped(Tone::Detail, "    ", "    ", &tail));
     }
-    if let Some(detail) = change.detail.as_ref().filter(|_| change.verb == Verb::Create) {
+    if let Some(detail) = change.detail.as_ref().filter(|_| matches!(change.verb, Verb::Create | Verb::Remove)) {
         lines.extend(wrapped(Tone::Detail, "    ", "    ", detail));
     }
     for cause in causes {

@@ -281,6 +281,21 @@ async fn a_model_is_loaded_pinned_and_unloaded() {
 }
 
 #[tokio::test]
+async fn a_model_that_only_makes_embeddings_is_unloaded_in_its_own_way() {
+    let server = FakeOllama::start(|asked, _| match asked.what.as_str() {
+        "POST /api/generate" => Says::Json(400, json!({"error": "\"e\" does not support generate"})),
+        "GET /api/ps" => Says::Json(200, json!({"models": []})),
+        _ => Says::Json(200, json!({"embeddings": []})),
+    })
+    .await;
+    let (client, cancel) = (client(), CancellationToken::new());
+    Ollama::new(&client, &server.endpoint).unload(&name("e"), SOON, &cancel).await.expect("unloaded");
+    let asked: Vec<_> = server.asked().into_iter().map(|asked| (asked.what, asked.body)).collect();
+    let body = json!({"model": "e:latest", "keep_alive": 0, "stream": false});
+    assert_eq!(asked[1], ("POST /api/embed".to_owned(), body));
+}
+
+#[tokio::test]
 async fn a_model_that_stays_in_memory_is_not_waited_for_for_ever() {
     let server = FakeOllama::start(|asked, _| match asked.what.as_str() {
         "GET /api/ps" => Says::Json(200, json!({"models": [listed("m:latest", &json!({}))]})),

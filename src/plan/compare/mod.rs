@@ -422,10 +422,11 @@ fn settle(desired: &Desired, mut difference: Difference) -> Verdict {
 fn undeclared(desired: &Desired, seen: &Seen, ours: Ours) -> Difference {
     let up = matches!(seen, Seen::Present(Found::Run(run)) if run.is_up());
     let disruption = if up { Disruption::Stop } else { Disruption::None };
+    let loaded = matches!(seen, Seen::Present(Found::Model { loaded: true, .. }));
     let change = Change {
         on: ours.id().clone(),
         role: role_of(ours.id()),
-        detail: None,
+        detail: loaded.then(|| "it is loaded now, and is unloaded".to_owned()),
         verb: Verb::Remove,
         causes: vec![Cause::Undeclared],
         consequence: Consequence::of(disruption),

@@ -171,7 +171,11 @@ impl<'a> Ollama<'a> {
         let body = json!({"model": name.shortest(), "keep_alive": 0, "stream": false});
         let begun = Instant::now();
         let work = async {
-            let asked = self.send(Method::Post, "/api/generate", Some(&body), Some(name), DEADLINE).await;
+            let mut asked = self.send(Method::Post, "/api/generate", Some(&body), Some(name), DEADLINE).await;
+            if matches!(asked, Err(Error::Status { status: 400, .. })) {
+                // A model that only makes embeddings is asked in its own way.
+                asked = self.send(Method::Post, "/api/embed", Some(&body), Some(name), DEADLINE).await;
+            }
             while self.ps().await?.iter().any(|loaded| loaded.name == *name) {
                 // A name that was deleted cannot be unloaded; it goes when its time is up.
                 if let Err(error) = asked {
