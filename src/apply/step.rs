@@ -219,6 +219,7 @@ async fn start(scene: Scene<'_>, id: &ResourceId, again: bool) -> Result<(), Fai
                 environment_file: run.environment_file.as_ref().map(|file| file.0.clone()),
                 working_directory: run.working_directory.clone(),
                 stop_timeout: run.stop_timeout,
+                restart: run.restart,
             };
             scene.systems.processes.start(&id.name, &launch).await.map_err(|error| failed(&error))
         }

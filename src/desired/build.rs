@@ -5,7 +5,7 @@ use crate::lock::{Lock, Pin};
 use crate::manifest::{Common, Entry, HealthSettings, Install, Manifest, Model, RuntimeName, SecretSource, Spanned};
 use crate::resource::{
     Bytes, Content, Digest, Environment, FileSpec, GeneratedSecret, Input, Kind, Limits, Note, Piece, Probe, Resource,
-    ResourceId, Run, RunFile, Runtime, Seconds, SecretReference, Spec,
+    ResourceId, Restart, Run, RunFile, Runtime, Seconds, SecretReference, Spec,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -301,6 +301,7 @@ impl Builder<'_> {
             timeout: self.health(common.health, |health| health.timeout.as_ref()).unwrap_or(TIMEOUT),
             stable_for: self.health(common.health, |health| health.stable_for.as_ref()).unwrap_or(STABLE_FOR),
             stop_timeout: STOP_TIMEOUT,
+            restart: Restart::default(),
         };
         let resource = Resource { id: id.clone(), role: role.clone(), spec: Spec::Run(Box::new(run)), needs };
         self.add(resource, span);

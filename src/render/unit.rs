@@ -5,7 +5,7 @@
 
 use super::marker;
 use super::quote::{self, Inexpressible};
-use crate::resource::{Kind, Resource, ResourceId, Run, Runtime};
+use crate::resource::{Kind, Resource, ResourceId, Restart, Run, Runtime};
 use std::fmt::Write;
 
 /// The variable in which a live process carries the fingerprint that it was started with.
@@ -66,7 +66,13 @@ fn body(resource: &Resource, run: &Run, own: &[(&str, String)]) -> Result<String
     if let Some(folder) = &run.working_directory {
         line("WorkingDirectory", &quote::path("the working directory", &folder.to_string_lossy())?);
     }
-    line("Restart", &"on-failure");
+    line(
+        "Restart",
+        &match run.restart {
+            Restart::OnFailure => "on-failure",
+            Restart::Always => "always",
+        },
+    );
     line("RestartSec", &2);
     // Zero would mean that the manager waits for ever.
     line("TimeoutStopSec", &format_args!("{}ms", run.stop_timeout.milliseconds.max(1)));
@@ -86,7 +92,9 @@ mod tests {
     use super::unit;
     use crate::render::marker;
     use crate::render::quote::Inexpressible;
-    use crate::resource::{Bytes, Kind, Limits, Probe, Resource, ResourceId, Run, RunFile, Runtime, Seconds, Spec};
+    use crate::resource::{
+        Bytes, Kind, Limits, Probe, Resource, ResourceId, Restart, Run, RunFile, Runtime, Seconds, Spec,
+    };
 
     fn resource(run: impl FnOnce(&mut Run)) -> Resource {
         let mut server = Run {
@@ -104,6 +112,7 @@ mod tests {
             timeout: Seconds::new(120),
             stable_for: Seconds::new(10),
             stop_timeout: Seconds::new(20),
+            restart: Restart::OnFailure,
         };
         run(&mut server);
         Resource {
@@ -160,6 +169,14 @@ mod tests {
         for key in ["EnvironmentFile", "WorkingDirectory", "MemoryMax", "CPUQuota"] {
             assert!(!text.contains(key), "{key}");
         }
+    }
+
+    #[test]
+    fn a_server_that_never_ends_well_is_always_started_again() {
+        let text = unit("home", &resource(|run| run.restart = Restart::Always)).expect("expressible");
+        assert!(text.contains("\nRestart=always\n"), "{text}");
+        let fingerprint = |run: fn(&mut Run)| resource(run).fingerprint();
+        assert_ne!(fingerprint(|run| run.restart = Restart::Always), fingerprint(|_| {}));
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub use id::{Kind, ResourceId};
 pub use note::{Note, Place, Severity};
 pub use ollama_name::OllamaName;
 pub use probe::{Authorization, Probe};
-pub use run::{Input, Limits, Run, RunFile, Runtime};
+pub use run::{Input, Limits, Restart, Run, RunFile, Runtime};
 pub use secret::{Content, Piece, SecretReference};
 pub use spec::{Artifact, ArtifactSource, Environment, FileSpec, GeneratedSecret, Resource, ServedModel, Spec};
 pub use units::{Bytes, Seconds};

@@ -19,6 +19,17 @@ pub enum Runtime {
     Process,
 }
 
+/// What a runtime does with a server that ended by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restart {
+    /// Starts it again, unless it said that all was well.
+    #[default]
+    OnFailure,
+    /// Starts it again, whatever it said.
+    Always,
+}
+
 /// Something that a server reads when it starts: when it changes, the server must start again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
@@ -73,6 +84,9 @@ pub struct Run {
     pub stable_for: Seconds,
     /// How long it may take to stop before it is killed.
     pub stop_timeout: Seconds,
+    /// What happens when it ends by itself.
+    #[serde(default)]
+    pub restart: Restart,
 }
 
 impl Run {
@@ -91,6 +105,7 @@ impl Run {
             ("working directory", self.working_directory.as_ref().map(|path| path.display().to_string())),
             ("limits.memory", self.limits.memory.map(|memory| memory.to_string())),
             ("limits.cpus", self.limits.cpu_percent.map(|percent| format!("{percent}%"))),
+            ("restart", (self.restart == Restart::Always).then(|| "always".to_owned())),
         ];
         fields.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
         fields.insert("stop timeout".to_owned(), self.stop_timeout.to_string());

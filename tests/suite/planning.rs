@@ -4,8 +4,8 @@ use llamero::desired::{Desired, Drift, Policy};
 use llamero::observed::{Claim, Found, FoundRun, Observed, Phase, PortHolder, Seen};
 use llamero::plan::{Cause, Past, Plan, RefusalKind, foresee_all, plan};
 use llamero::resource::{
-    Artifact, ArtifactSource, Bytes, Digest, Fingerprint, Kind, Limits, Probe, Resource, ResourceId, Run, Runtime,
-    Seconds, Spec,
+    Artifact, ArtifactSource, Bytes, Digest, Fingerprint, Kind, Limits, Probe, Resource, ResourceId, Restart, Run,
+    Runtime, Seconds, Spec,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,6 +26,7 @@ fn server(kind: Kind, name: &str, port: u16, memory: u64) -> Resource {
         timeout: Seconds::new(60),
         stable_for: Seconds::new(1),
         stop_timeout: Seconds::new(10),
+        restart: Restart::default(),
     };
     resource(ResourceId::new(kind, name), Spec::Run(Box::new(run)))
 }

@@ -1,6 +1,6 @@
 //! The process runtime with real servers, and with what kills supervisors, starters and servers in real life.
 
-use llamero::resource::{Fields, Fingerprint, Kind, ResourceId, Seconds};
+use llamero::resource::{Fields, Fingerprint, Kind, ResourceId, Restart, Seconds};
 use llamero::systems::process::{Error, Exit, Launch, Phase, ProcessState, Processes};
 use llamero::systems::{files, proc};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
@@ -103,6 +103,7 @@ fn launch(script: &str) -> Launch {
         environment_file: None,
         working_directory: None,
         stop_timeout: Seconds::new(5),
+        restart: Restart::OnFailure,
     }
 }
 
@@ -289,6 +290,17 @@ async fn a_good_end_is_final_and_a_wait_can_be_stopped() {
     assert_eq!((state.restarts, state.pid), (0, None));
     home.start("exit 1").await;
     home.until("waiting", |state| state.phase == Phase::BackingOff).await;
+    home.stop().await;
+    assert_eq!(home.state().phase, Phase::Stopped);
+}
+
+#[tokio::test]
+async fn a_good_end_of_a_server_that_never_ends_well_is_not_final() {
+    let home = Home::new();
+    let launch = Launch { restart: Restart::Always, ..launch("exit 0") };
+    home.processes.start("server", &launch).await.expect("started");
+    let state = home.until("again", |state| state.restarts > 0).await;
+    assert_eq!(state.exit, Some(Exit { code: Some(0), signal: None }));
     home.stop().await;
     assert_eq!(home.state().phase, Phase::Stopped);
 }

@@ -1,7 +1,7 @@
 //! What is kept in a server's folder: what to run, and what its supervisor last did.
 
 use super::Error;
-use crate::resource::{Bytes, Fingerprint, ResourceId, Seconds};
+use crate::resource::{Bytes, Fingerprint, ResourceId, Restart, Seconds};
 use crate::systems::files;
 use crate::systems::proc::{self, Identity};
 use rustix::process::WaitStatus;
@@ -34,6 +34,9 @@ pub struct Launch {
     pub working_directory: Option<PathBuf>,
     /// How long it may take to stop before it is killed.
     pub stop_timeout: Seconds,
+    /// What happens when it ends by itself.
+    #[serde(default)]
+    pub restart: Restart,
 }
 
 impl Launch {

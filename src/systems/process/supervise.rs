@@ -6,6 +6,7 @@
 use super::log;
 use super::record::{Exit, Launch, Phase, Record};
 use super::{KILL, environment};
+use crate::resource::Restart;
 use crate::systems::proc::{self, Identity};
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process_group, set_child_subreaper, setsid, wait};
 use std::collections::{BTreeSet, VecDeque};
@@ -102,7 +103,7 @@ impl Supervisor {
                 self.now(Phase::Stopped);
                 return 0;
             }
-            if ended.is_some_and(Exit::is_success) {
+            if ended.is_some_and(Exit::is_success) && self.launch.restart == Restart::OnFailure {
                 self.now(Phase::Exited);
                 return 0;
             }

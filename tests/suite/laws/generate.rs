@@ -9,7 +9,7 @@ use llamero::observed::{Claim, Found, FoundFile, FoundRun, Observed, Phase, Port
 use llamero::plan::Past;
 use llamero::resource::{
     Artifact, ArtifactSource, Bytes, Content, Digest, Environment, Fields, FileSpec, Fingerprint, GeneratedSecret,
-    Input, Kind, Limits, Piece, Probe, Resource, ResourceId, Run, Runtime, Seconds, SecretReference, Spec,
+    Input, Kind, Limits, Piece, Probe, Resource, ResourceId, Restart, Run, Runtime, Seconds, SecretReference, Spec,
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -210,6 +210,7 @@ impl Wish {
             timeout: Seconds::new(60),
             stable_for: Seconds::new(1),
             stop_timeout: Seconds::new(10),
+            restart: Restart::default(),
         }
     }
 }

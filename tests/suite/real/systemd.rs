@@ -2,7 +2,9 @@
 //! (statement A23).
 
 use llamero::render::{quote, unit};
-use llamero::resource::{Bytes, Kind, Limits, Probe, Resource, ResourceId, Run, RunFile, Runtime, Seconds, Spec};
+use llamero::resource::{
+    Bytes, Kind, Limits, Probe, Resource, ResourceId, Restart, Run, RunFile, Runtime, Seconds, Spec,
+};
 use llamero::systems::systemd::{ActiveState, Error, JobResult, LoadState, Systemd, Unit};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
@@ -61,6 +63,7 @@ fn server(name: &str, argv: &[&str]) -> Resource {
             timeout: Seconds::new(10),
             stable_for: Seconds::new(1),
             stop_timeout: Seconds::new(5),
+            restart: Restart::default(),
         })),
         needs: [].into(),
     }
