@@ -3,6 +3,7 @@
 //! Busy is not dead and loading is not failed: the clock of the wait starts again whenever the server visibly gets on,
 //! up to a hard cap. A process that died ends the wait at once.
 
+use super::excerpt::{SEARCHED, excerpt};
 use super::step::Failure;
 use super::{Event, Scene};
 use crate::observe::{ask, look};
@@ -21,9 +22,6 @@ const CAP: u32 = 10;
 
 /// How much a server's memory or log must have grown to count as getting on, in bytes.
 const GROWTH: u64 = 1 << 20;
-
-/// How many lines of a server's log are shown when it fails.
-const LOG_LINES: usize = 12;
 
 /// Looks at a server that must be there.
 pub(super) async fn examine(scene: Scene<'_>, id: &ResourceId) -> Result<FoundRun, Failure> {
@@ -118,18 +116,18 @@ fn log_size(systems: &Systems, id: &ResourceId) -> u64 {
     files::stamp(&systems.processes.log(&id.name)).ok().flatten().map_or(0, |(size, _)| size.0)
 }
 
-/// Adds the last lines that the server wrote, its secrets masked: what failed is kept and shown to others.
+/// Adds what the server wrote that tells why, its secrets masked: what failed is kept and shown to others.
 pub(super) async fn with_log(scene: Scene<'_>, failure: Failure) -> Failure {
     let Some(id) = failure.on.clone() else { return failure };
     let log = if id.kind == Kind::Process {
-        scene.systems.processes.last_lines(&id.name, LOG_LINES)
+        scene.systems.processes.last_lines(&id.name, SEARCHED)
     } else if let Ok(systemd) = scene.systems.systemd().await {
-        systemd.last_lines(&unit_name(&id), LOG_LINES).await
+        systemd.last_lines(&unit_name(&id), SEARCHED).await
     } else {
         Vec::new()
     };
     let secrets = scene.desired.secrets().filter_map(|reference| secrets::resolve(reference).ok());
     let secrets: Vec<_> = secrets.collect();
     let masked = |text: String| secrets.iter().fold(text, |text, secret| text.replace(secret.reveal(), "(secret)"));
-    Failure { log: log.into_iter().map(masked).collect(), why: masked(failure.why), ..failure }
+    Failure { log: excerpt(log).into_iter().map(masked).collect(), why: masked(failure.why), ..failure }
 }

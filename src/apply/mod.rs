@@ -4,6 +4,7 @@
 //! a call has succeeded and whether a server has proved itself.
 
 mod event;
+mod excerpt;
 mod gate;
 mod health;
 mod model;

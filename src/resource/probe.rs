@@ -41,6 +41,13 @@ pub enum Probe {
         /// The server's address without a path.
         endpoint: String,
     },
+    /// vLLM: `/health` answers 200 (it listens once its model is loaded), and `/v1/models` offers the model.
+    Vllm {
+        /// The server's address without a path.
+        endpoint: String,
+        /// The name that it must offer.
+        model: String,
+    },
     /// Redis: `PING` answers `PONG`, and `maxmemory` is as asked.
     Redis {
         /// The port on the loopback address.

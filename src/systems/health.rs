@@ -2,7 +2,7 @@
 
 use super::http::{Answer, Client};
 use super::openai::not_ok;
-use super::{litellm, llama_cpp, ollama, redis};
+use super::{litellm, llama_cpp, ollama, redis, vllm};
 use crate::resource::{Health, Probe};
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ pub async fn ask(client: &Client, probe: &Probe, token: Option<&str>) -> Health 
                 litellm::ask(client, endpoint, models, token, DEADLINE).await
             }
             Probe::Ollama { endpoint } => ollama::healthy(client, endpoint, DEADLINE).await,
+            Probe::Vllm { endpoint, model } => vllm::ask(client, endpoint, model, DEADLINE).await,
             Probe::Redis { port, maxmemory } => redis::ask(*port, *maxmemory).await,
         }
     };

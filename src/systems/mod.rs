@@ -22,6 +22,7 @@ pub mod python;
 mod redis;
 pub mod secrets;
 pub mod systemd;
+mod vllm;
 
 use crate::render::unit::unit_name;
 use crate::resource::ResourceId;

@@ -38,6 +38,10 @@ async fn litellm(answers: Answers) -> String {
     asked(&Probe::Litellm { endpoint: server(answers).await, models, authorization }, Some("sk-1")).await
 }
 
+async fn vllm(answers: Answers) -> String {
+    asked(&Probe::Vllm { endpoint: server(answers).await, model: "qwen3".to_owned() }, None).await
+}
+
 async fn llama_cpp(answers: Answers) -> String {
     asked(&Probe::LlamaCpp { endpoint: server(answers).await, model: "qwen3".to_owned() }, None).await
 }
@@ -88,6 +92,25 @@ async fn llama_cpp_loads_then_offers_its_model() {
     assert_eq!(broken.await, "unhealthy: /health answers 500: oh no");
     let page = llama_cpp(|_, _| (200, "<html>"));
     assert_eq!(page.await, "unhealthy: /v1/models answers with something else than models: <html>");
+}
+
+#[tokio::test]
+async fn vllm_listens_once_it_has_loaded_and_says_when_its_engine_is_dead() {
+    let nobody = Probe::Vllm { endpoint: "http://127.0.0.1:9".to_owned(), model: "qwen3".to_owned() };
+    assert_eq!(asked(&nobody, None).await, "loading: it does not listen before the model is there");
+    // Its health has no body.
+    let healthy = vllm(|path, _| match path {
+        "/health" => (200, ""),
+        "/v1/models" => (200, r#"{"object":"list","data":[{"id":"qwen3","root":"/models/qwen3"}]}"#),
+        _ => (404, "asked for something else"),
+    });
+    assert_eq!(healthy.await, "healthy");
+    let dead = vllm(|path, _| if path == "/health" { (503, "") } else { (200, r#"{"data":[{"id":"qwen3"}]}"#) });
+    assert_eq!(dead.await, "unhealthy: its engine is dead");
+    let other = vllm(|path, _| if path == "/health" { (200, "") } else { (200, r#"{"data":[{"id":"x"}]}"#) });
+    assert_eq!(other.await, "unhealthy: it offers `x` and not `qwen3`");
+    let guarded = vllm(|path, _| if path == "/health" { (200, "") } else { (401, r#"{"error":"Unauthorized"}"#) });
+    assert_eq!(guarded.await, "unhealthy: the key is not accepted (401 from /v1/models)");
 }
 
 #[tokio::test]

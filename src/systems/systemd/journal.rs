@@ -12,10 +12,11 @@ use zbus::proxy::CacheProperties;
 const READ: Duration = Duration::from_secs(3);
 
 impl Systemd {
-    /// Returns the last lines of a unit's journal, oldest first; none where the journal cannot be read.
+    /// Returns the last lines of a unit's journal since its last start, oldest first; none where the journal cannot be read.
     pub async fn last_lines(&self, unit: &str, count: usize) -> Vec<String> {
         let read = async {
-            let lines = journal(&["--user".to_owned(), format!("--unit={unit}")], count).await;
+            let since = self.since(unit).await;
+            let lines = journal(&since, &["--user".to_owned(), format!("--unit={unit}")], count).await;
             if !lines.is_empty() {
                 return lines;
             }
@@ -26,9 +27,18 @@ impl Systemd {
             if let Ok(group) = self.control_group().await {
                 which.extend(["+".to_owned(), format!("_SYSTEMD_CGROUP={group}/app.slice/{unit}")]);
             }
-            journal(&which, count).await
+            journal(&since, &which, count).await
         };
         tokio::time::timeout(READ, read).await.unwrap_or_default()
+    }
+
+    /// Returns the option that leaves out what a unit wrote before its last start: it tells of an earlier life.
+    async fn since(&self, unit: &str) -> Vec<String> {
+        let found = self.units(&[unit.to_owned()]).await.remove(unit).and_then(Result::ok);
+        let started = found.map(|unit| unit.exec_main_start).filter(|started| *started > 0);
+        // systemd.time(7): seconds since the epoch.
+        let option = |at: u64| format!("--since=@{}.{:06}", at / 1_000_000, at % 1_000_000);
+        started.map(option).into_iter().collect()
     }
 
     /// Returns the control group in which the manager keeps its units.
@@ -40,9 +50,9 @@ impl Systemd {
     }
 }
 
-async fn journal(which: &[String], count: usize) -> Vec<String> {
+async fn journal(since: &[String], which: &[String], count: usize) -> Vec<String> {
     let mut command = Command::new("journalctl");
-    command.args(["--quiet", "--no-pager", "--output=cat", &format!("--lines={count}")]).args(which);
+    command.args(["--quiet", "--no-pager", "--output=cat", &format!("--lines={count}")]).args(since).args(which);
     command.stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
     let Ok(output) = command.output().await else { return vec![] };
     String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()

@@ -1,0 +1,85 @@
+//! What of a server's log is shown when it failed: its last lines, and the line that names the cause where that stands
+//! further up.
+//!
+//! A server of several processes ends with the word that one of them failed; why stands above, where that one said it.
+
+/// How many lines are searched for the cause.
+pub(super) const SEARCHED: usize = 200;
+
+/// How many of the last lines are shown.
+const SHOWN: usize = 12;
+
+/// Returns the line that names the cause, unless it is among the last lines anyway, and the last lines.
+pub(super) fn excerpt(mut lines: Vec<String>) -> Vec<String> {
+    let last = lines.split_off(lines.len().saturating_sub(SHOWN));
+    if last.iter().any(|line| names_a_cause(line)) {
+        return last;
+    }
+    lines.into_iter().rfind(|line| names_a_cause(line)).into_iter().chain(last).collect()
+}
+
+/// Returns whether a line is where a Python program says what went wrong, and not merely that something did.
+fn names_a_cause(line: &str) -> bool {
+    // What vLLM's own process says of the one that runs the engine.
+    if line.contains("See root cause above") {
+        return false;
+    }
+    // Of pydantic, about a value that it was given.
+    line.contains("Value error, ") || line.split(' ').any(is_exception) && !line.trim_end().ends_with("Error:")
+}
+
+/// Returns whether a word is an exception's name with its colon, such as `ValueError:`.
+fn is_exception(word: &str) -> bool {
+    let is_name = |name: &str| name.split('.').all(|part| part.starts_with(|c: char| c.is_alphabetic() || c == '_'));
+    word.strip_suffix(':').is_some_and(|name| name.len() > "Error".len() && name.ends_with("Error") && is_name(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SHOWN, excerpt};
+
+    /// Returns what is shown of a cause that stands far above other lines.
+    fn first_shown(cause: &str, ending: &str) -> String {
+        let frames = (0..40).map(|number| format!("  File \"core.py\", line {number}, in raise_error"));
+        let mut lines = vec!["INFO starting".to_owned(), cause.to_owned()];
+        lines.extend(frames.chain([ending.to_owned()]));
+        excerpt(lines).swap_remove(0)
+    }
+
+    #[test]
+    fn the_cause_stands_first_where_it_is_far_above() {
+        let ending = "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}";
+        for cause in [
+            "(EngineCore pid=7) ERROR 11-24 15:01:02 [core.py:9] RuntimeError: Cannot find any model weights with `/m`",
+            "ERROR [core.py:9] ValueError: To serve at least one request with the models's max seq len (65536), more",
+            "  Value error, User-specified max_model_len (200000) is greater than the derived max_model_len",
+            "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB",
+            "OSError: [Errno 98] Address already in use",
+        ] {
+            assert_eq!(first_shown(cause, ending), cause);
+        }
+    }
+
+    #[test]
+    fn what_raises_an_error_or_only_tells_of_one_is_not_the_cause() {
+        for line in
+            ["    raise ValueError(", "    raise RuntimeError(f\"{x}: y\") from error", "Error: no", "ValueError:"]
+        {
+            assert!(first_shown(line, "the end").starts_with("  File"), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_among_the_last_lines_is_not_told_twice() {
+        let lines: Vec<String> = ["OSError: an earlier one"]
+            .into_iter()
+            .chain([" a frame"; 20])
+            .chain(["OSError: this"])
+            .map(str::to_owned)
+            .collect();
+        let shown = excerpt(lines.clone());
+        assert_eq!(shown, lines[lines.len() - SHOWN..]);
+        assert_eq!(excerpt(lines[..3].to_vec()), lines[..3]);
+        assert!(excerpt(Vec::new()).is_empty());
+    }
+}
