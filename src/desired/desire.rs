@@ -1,7 +1,7 @@
 //! The manifest, with the facts of the machine, to every resource.
 
 use super::build::Builder;
-use super::engines::{Route, litellm, llama_cpp, ollama, redis, service};
+use super::engines::{Route, litellm, llama_cpp, ollama, redis, service, vllm};
 use super::facts::Facts;
 use super::{Desired, Drift, Policy};
 use crate::lock::Lock;
@@ -78,17 +78,14 @@ fn provider_routes(builder: &mut Builder<'_>, provider: &Entry<Provider>) -> Vec
             let endpoint = provider.value.endpoint.as_ref().map(|endpoint| endpoint.value.clone()).unwrap_or_default();
             ollama::models(builder, provider, endpoint.trim_end_matches('/'), None, None)
         }
-        (_, RuntimeName::External) => external(builder, provider),
+        (_, RuntimeName::External) | (Engine::Openai, _) => external(builder, provider),
         (_, RuntimeName::Docker) => {
             builder.not_yet("the runtime `docker`", format!("{path}.runtime"), span);
             Vec::new()
         }
         (Engine::LlamaCpp, _) => llama_cpp::add(builder, provider),
         (Engine::Ollama, _) => ollama::add(builder, provider),
-        (engine, _) => {
-            builder.not_yet(&format!("running the engine `{}`", engine.as_str()), format!("{path}.engine"), span);
-            Vec::new()
-        }
+        (Engine::Vllm, _) => vllm::add(builder, provider),
     }
 }
 
@@ -106,8 +103,8 @@ fn external(builder: &Builder<'_>, provider: &Entry<Provider>) -> Vec<Route> {
             let (prefix, api_base) = match (provider.value.engine.value, model.value.mode) {
                 (Engine::Ollama, Mode::Chat) => ("ollama_chat", base),
                 (Engine::Ollama, _) => ("ollama", base),
-                (Engine::Vllm, Mode::Chat | Mode::Embedding) => ("hosted_vllm", with_version),
-                (Engine::LlamaCpp | Engine::Vllm, mode) => (llama_cpp::prefix(mode), with_version),
+                (Engine::Vllm, mode) => (vllm::prefix(mode), with_version),
+                (Engine::LlamaCpp, mode) => (llama_cpp::prefix(mode), with_version),
                 // An endpoint of OpenAI's protocol is taken as it is written: not all have a `/v1`.
                 (Engine::Openai, mode) => (llama_cpp::prefix(mode), base),
             };

@@ -137,7 +137,8 @@ pub fn questions(manifest: &Manifest, places: &Places) -> Questions {
         let default = match provider.value.engine.value {
             Engine::LlamaCpp => Some("llama-server"),
             Engine::Ollama => Some("ollama"),
-            Engine::Vllm | Engine::Openai => None,
+            Engine::Vllm => Some("vllm"),
+            Engine::Openai => None,
         };
         let external = provider.value.runtime.as_ref().is_none_or(|runtime| runtime.value == RuntimeName::External);
         if !external {

@@ -11,6 +11,7 @@ mod schema;
 mod suggest;
 mod types;
 mod values;
+mod vllm;
 mod yaml;
 
 pub use common::{Common, HealthSettings, Install, LimitSettings, RuntimeName};
@@ -21,6 +22,7 @@ pub use types::{
     Mode, Model, ModelFiles, Policy, Provider, Rollback, Service,
 };
 pub use values::{Entries, Entry, Free, Port, SecretSource, Size, Source, Spanned, Time, Words};
+pub use vllm::vllm_flags;
 
 use crate::resource::{Note, Place};
 

@@ -86,6 +86,12 @@ pub enum Engine {
 }
 
 impl Engine {
+    /// Returns whether it has a server for each model.
+    #[must_use]
+    pub const fn serves_one(self) -> bool {
+        matches!(self, Self::LlamaCpp | Self::Vllm)
+    }
+
     /// Returns the engine as it is written.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -103,7 +109,7 @@ runnable! {
     pub struct Provider {
         /// What runs.
         pub engine: Spanned<Engine>,
-        /// Its port; of llama.cpp the first port: its servers take the ports from here on, in the order of the models.
+        /// Its port; of llama.cpp and vLLM the first of the ports that their servers take in the order of the models.
         pub port: Option<Spanned<Port>>,
         /// The GPUs that it may use.
         #[serde(default)]

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 
 /// Adds the servers of a provider's models.
 pub(in super::super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider>) -> Vec<Route> {
-    let Some(first) = provider.value.port.as_ref().map(|port| port.value.0) else { return Vec::new() };
     let path = format!("providers.{}", provider.name.value);
     if let Some(memory) = &provider.value.memory {
         builder.not_yet("a budget of GPU memory", format!("{path}.memory"), &memory.span);
@@ -21,16 +20,8 @@ pub(in super::super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider
         builder.not_yet("placing models on GPUs", format!("{path}.gpus"), &gpu.span);
     }
     let manifest = builder.manifest;
-    let mut next = u32::from(first);
     let mut routes = Vec::new();
-    for model in manifest.models.iter().filter(|model| model.value.provider.value == provider.name.value) {
-        let port = model.value.port.as_ref().map_or_else(
-            || {
-                next += 1;
-                u16::try_from(next - 1).unwrap_or(u16::MAX)
-            },
-            |port| port.value.0,
-        );
+    for (model, port) in super::ports(manifest, provider) {
         server(builder, provider, model, port);
         routes.push(Route {
             name: model.name.value.clone(),

@@ -5,6 +5,9 @@ pub(super) mod llama_cpp;
 pub(super) mod ollama;
 pub(super) mod redis;
 pub(super) mod service;
+pub(super) mod vllm;
+
+use crate::manifest::{Entry, Manifest, Model, Provider};
 
 /// How the gateway reaches a model.
 pub(super) struct Route {
@@ -20,4 +23,16 @@ pub(super) struct Route {
     pub(super) mode: crate::manifest::Mode,
     /// The models that answer in its place when it cannot.
     pub(super) fallbacks: Vec<String>,
+}
+
+/// Returns the models of a provider that has a server for each of them, with the port of each server.
+fn ports<'a>(manifest: &'a Manifest, provider: &Entry<Provider>) -> Vec<(&'a Entry<Model>, u16)> {
+    let Some(first) = provider.value.port.as_ref().map(|port| port.value.0) else { return Vec::new() };
+    let mut next = u32::from(first);
+    let mut take = || {
+        next += 1;
+        u16::try_from(next - 1).unwrap_or(u16::MAX)
+    };
+    let models = manifest.models.iter().filter(|model| model.value.provider.value == provider.name.value);
+    models.map(|model| (model, model.value.port.as_ref().map_or_else(&mut take, |port| port.value.0))).collect()
 }

@@ -10,6 +10,7 @@ mod ports;
 mod references;
 mod secrets;
 mod servers;
+mod vllm;
 
 use super::suggest;
 use super::types::Manifest;
@@ -27,6 +28,7 @@ pub(super) fn check(text: &str, tree: &Node, manifest: &Manifest) -> Vec<Note> {
     cycles::check(&mut checker);
     ports::check(&mut checker);
     budgets::check(&mut checker);
+    vllm::check(&mut checker);
     checker.notes
 }
 

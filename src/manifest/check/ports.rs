@@ -2,7 +2,7 @@
 
 use super::Checker;
 use crate::manifest::common::RuntimeName;
-use crate::manifest::types::{CacheEngine, Engine};
+use crate::manifest::types::CacheEngine;
 use crate::resource::Note;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -32,7 +32,7 @@ fn claims(checker: &mut Checker<'_>) -> Vec<(u16, String, Range<usize>)> {
     for provider in &manifest.providers {
         let runtime = provider.value.runtime.as_ref().map(|runtime| runtime.value);
         let Some(first) = provider.value.port.as_ref().filter(|_| runs(runtime)) else { continue };
-        if !matches!(provider.value.engine.value, Engine::LlamaCpp) {
+        if !provider.value.engine.value.serves_one() {
             claims.push((first.0, format!("providers.{}", provider.name.value), first.span.clone()));
             continue;
         }

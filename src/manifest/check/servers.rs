@@ -23,7 +23,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
         }
         let models = manifest.models.iter().filter(|model| model.value.provider.value == entry.name.value).count();
         if let Some(unit) = entry.value.unit.as_ref().or(entry.value.container.as_ref())
-            && entry.value.engine.value == Engine::LlamaCpp
+            && entry.value.engine.value.serves_one()
             && models > 1
         {
             let message = format!("`{}` would be the name of {models} servers, one for each model", unit.value);

@@ -1,0 +1,195 @@
+//! vLLM: one server for each model, which brings the model itself when it is one of the hub.
+//!
+//! How much memory it takes is not decided here: without a word it takes its own share of the GPU.
+
+use super::super::build::{Builder, Server};
+use super::{Route, llama_cpp};
+use crate::manifest::{Entry, Mode, Model, Provider, Source, vllm_flags};
+use crate::resource::{Probe, Resource, ResourceId, Restart, Seconds, Spec};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How long it may load and compile without a sign of getting on, when nobody says otherwise; vLLM's own patience with
+/// its engine (`VLLM_ENGINE_READY_TIMEOUT_S`).
+const TIMEOUT: Seconds = Seconds::new(600);
+
+/// Adds the servers of a provider's models; returns the routes to them.
+pub(in super::super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider>) -> Vec<Route> {
+    let path = format!("providers.{}", provider.name.value);
+    if let Some(memory) = &provider.value.memory {
+        builder.not_yet("a budget of GPU memory", format!("{path}.memory"), &memory.span);
+    }
+    if let Some(gpu) = provider.value.gpus.first() {
+        builder.not_yet("placing models on GPUs", format!("{path}.gpus"), &gpu.span);
+    }
+    let manifest = builder.manifest;
+    let mut routes = Vec::new();
+    for (model, port) in super::ports(manifest, provider) {
+        if let Some(id) = server(builder, provider, model, port) {
+            endure(builder, provider, &id);
+        }
+        routes.push(Route {
+            name: model.name.value.clone(),
+            model: format!("{}/{}", prefix(model.value.mode), model.name.value),
+            api_base: format!("http://127.0.0.1:{port}/v1"),
+            api_key: None,
+            mode: model.value.mode,
+            fallbacks: model.value.fallbacks.iter().map(|name| name.value.clone()).collect(),
+        });
+    }
+    routes
+}
+
+/// Returns the word by which `LiteLLM` knows how to talk to vLLM.
+pub(in super::super) const fn prefix(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Chat | Mode::Embedding => "hosted_vllm",
+        Mode::Completion => llama_cpp::prefix(mode),
+    }
+}
+
+fn server(
+    builder: &mut Builder<'_>,
+    provider: &Entry<Provider>,
+    model: &Entry<Model>,
+    port: u16,
+) -> Option<ResourceId> {
+    let name = &model.name.value;
+    let settings = &model.value;
+    let Some(Source::Text(text)) = settings.source.as_ref().map(|source| &source.value) else { return None };
+    // Nobody is told what is served here, and a log is written as it happens.
+    let mut environment =
+        BTreeMap::from(["VLLM_NO_USAGE_STATS", "PYTHONUNBUFFERED"].map(|name| (name.to_owned(), "1".to_owned())));
+    let (source, revision) = match text.strip_prefix("hf:") {
+        Some(rest) => {
+            environment.insert("HF_ENDPOINT".to_owned(), builder.facts.hub.clone());
+            let (repository, revision) =
+                rest.split_once('@').map_or((rest, None), |(it, of)| (it, Some(of.to_owned())));
+            (repository.to_owned(), revision)
+        }
+        None => {
+            let folder = text.strip_prefix("file:").map_or(text.as_str(), |path| path.trim_start_matches("//"));
+            (builder.facts.places.expand(folder).to_string_lossy().into_owned(), None)
+        }
+    };
+    let own = if provider.value.command.is_none() { vec!["serve".to_owned()] } else { Vec::new() };
+    let mut arguments: Vec<String> = own.into_iter().chain([source]).collect();
+    let mut say = |flag: &str, value: Option<String>| {
+        if let Some(value) = value {
+            arguments.extend([flag.to_owned(), value]);
+        }
+    };
+    say("--served-model-name", Some(name.clone()));
+    say("--host", Some("127.0.0.1".to_owned()));
+    say("--port", Some(port.to_string()));
+    say("--revision", revision);
+    say("--max-model-len", settings.context.as_ref().map(|context| context.value.to_string()));
+    say("--max-num-seqs", settings.parallel.as_ref().map(|parallel| parallel.value.to_string()));
+    say("--kv-cache-dtype", settings.kv_cache_type.as_ref().map(|kind| kind.value.clone()));
+    say("--runner", (settings.mode == Mode::Embedding).then(|| "pooling".to_owned()));
+    arguments.extend(vllm_flags(&provider.value.settings.0).0);
+    let endpoint = format!("http://127.0.0.1:{port}");
+    let part = if *name == provider.name.value { name.clone() } else { format!("{}-{name}", provider.name.value) };
+    builder.server(&Server {
+        part,
+        role: format!("models.{name}"),
+        span: model.name.span.clone(),
+        description: format!("{name} on vLLM (llamero, stack {})", builder.manifest.stack.value),
+        common: provider.value.common(),
+        program: Some("vllm"),
+        arguments,
+        environment,
+        secrets: Vec::new(),
+        ports: vec![port],
+        probe: Probe::Vllm { endpoint, model: name.clone() },
+        inputs: Vec::new(),
+        needs: BTreeSet::new(),
+        last: settings.args.value.0.clone(),
+        working_directory: None,
+    })
+}
+
+/// Gives a server what it needs to stay: time to load, and a start whenever it ends.
+fn endure(builder: &mut Builder<'_>, provider: &Entry<Provider>, id: &ResourceId) {
+    let own = provider.value.health.timeout.is_some() || builder.manifest.policy.health.timeout.is_some();
+    if let Some(Resource { spec: Spec::Run(run), .. }) = builder.resources.get_mut(id) {
+        // It ends with success when its engine has died.
+        run.restart = Restart::Always;
+        if !own {
+            run.timeout = TIMEOUT;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::desired::{Desired, Facts, Places, desire, questions};
+    use crate::manifest;
+    use crate::resource::{Restart, Run, Seconds};
+
+    fn wish(text: &str) -> Desired {
+        let (manifest, notes) = manifest::read(text);
+        let manifest = manifest.unwrap_or_else(|| panic!("{notes:?}"));
+        let [home, config, state, data] = ["/home/ai", "/c", "/s", "/d"].map(std::path::PathBuf::from);
+        let places = Places { manifest: home.join("stack"), home, config, state, data };
+        let programs = questions(&manifest, &places).programs;
+        let facts = Facts {
+            secrets: [].into(),
+            programs: programs.into_iter().map(|name| (name.clone(), format!("/usr/bin/{name}").into())).collect(),
+            python: None,
+            hub: "https://hub.example".to_owned(),
+            hub_token: false,
+            memory: None,
+            places,
+        };
+        let (desired, notes) = desire(&manifest, &facts);
+        assert!(notes.is_empty(), "{notes:?}");
+        desired
+    }
+
+    fn run(provider: &str, model: &str) -> Run {
+        let text = format!(
+            "version: 1\nstack: home\nproviders:\n  vllm: {{engine: vllm, runtime: systemd, port: 8100{provider}}}\n\
+             models:\n  qwen3: {{provider: vllm, {model}}}\n"
+        );
+        let desired = wish(&text);
+        let (_, run) = desired.runs().next().expect("a server");
+        run.clone()
+    }
+
+    #[test]
+    fn everything_that_is_said_is_in_the_command() {
+        let settings = ", settings: {dtype: half, kv_cache_memory_bytes: 1GiB}, args: [--a]";
+        let model =
+            "source: \"hf:Qwen/Qwen3-8B@9c925d6\", context: 8192, parallel: 16, kv_cache_type: fp8, args: [--b]";
+        let run = run(settings, model);
+        let expected = "/usr/bin/vllm serve Qwen/Qwen3-8B --served-model-name qwen3 --host 127.0.0.1 --port 8100 \
+                        --revision 9c925d6 --max-model-len 8192 --max-num-seqs 16 --kv-cache-dtype fp8 --dtype half \
+                        --kv-cache-memory-bytes 1073741824 --a --b";
+        assert_eq!(run.argv.join(" "), expected);
+        assert_eq!(run.environment["HF_ENDPOINT"], "https://hub.example");
+        assert_eq!(run.restart, Restart::Always);
+    }
+
+    #[test]
+    fn a_folder_is_where_the_manifest_says() {
+        for (source, place) in [
+            ("file:models/a", "/home/ai/stack/models/a"),
+            ("file:///models/a", "/models/a"),
+            ("./a", "/home/ai/stack/a"),
+            ("~/a", "/home/ai/a"),
+        ] {
+            let run = run(", command: [vllm, serve]", &format!("source: \"{source}\", mode: embedding"));
+            let expected = format!(
+                "/usr/bin/vllm serve {place} --served-model-name qwen3 --host 127.0.0.1 --port 8100 --runner pooling"
+            );
+            assert_eq!(run.argv.join(" "), expected);
+            assert!(!run.environment.contains_key("HF_ENDPOINT"));
+        }
+    }
+
+    #[test]
+    fn it_has_long_to_load_unless_the_manifest_says_how_long() {
+        assert_eq!(run("", "source: ~/a").timeout, Seconds::new(600));
+        assert_eq!(run(", health: {timeout: 90s}", "source: ~/a").timeout, Seconds::new(90));
+    }
+}
