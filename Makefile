@@ -1,11 +1,12 @@
 # quickstart   builds llamero, brings up a real model behind a gateway and lets it write; can be run again at any time
 # test         installs what the tests need (Debian packages as root, the rest in a cache) and runs them all
+# vllm         installs a vLLM in the cache too (6 GB) and runs its tests, some minutes
 # bench        prints llamero and its peers side by side
 export CARGO_TERM_COLOR ?= auto
 CACHE := $(or $(LLAMERO_CACHE),$(HOME)/.cache/llamero-tests)
 heading = @printf '\n== %s\n' '$(1)'
 
-.PHONY: quickstart test check pure real lane bench
+.PHONY: quickstart test check pure real lane vllm bench
 
 quickstart:
 	@tools/need cargo cc python3 python3-venv
@@ -38,6 +39,12 @@ lane:
 	@tests/real/install "$(CACHE)"
 	$(call heading,tests on real parts)
 	LLAMERO_CACHE="$(CACHE)" tests/real/lane
+
+vllm:
+	$(call heading,what the tests with vLLM need)
+	@LLAMERO_VLLM=1 tests/real/install "$(CACHE)"
+	$(call heading,tests with vLLM)
+	LLAMERO_VLLM=1 LLAMERO_CACHE="$(CACHE)" tests/real/lane real::vllm
 
 bench:
 	@tools/need cargo cc python3 python3-venv

@@ -123,6 +123,7 @@ fn endure(builder: &mut Builder<'_>, provider: &Entry<Provider>, id: &ResourceId
 #[cfg(test)]
 mod tests {
     use crate::desired::{Desired, Facts, Places, desire, questions};
+    use crate::lock::Lock;
     use crate::manifest;
     use crate::resource::{Restart, Run, Seconds};
 
@@ -139,9 +140,10 @@ mod tests {
             hub: "https://hub.example".to_owned(),
             hub_token: false,
             memory: None,
+            fetched: [].into(),
             places,
         };
-        let (desired, notes) = desire(&manifest, &facts);
+        let (desired, notes) = desire(&manifest, &Lock::default(), &facts);
         assert!(notes.is_empty(), "{notes:?}");
         desired
     }

@@ -5,3 +5,4 @@ mod ollama;
 mod pins;
 mod stack;
 mod systemd;
+mod vllm;
