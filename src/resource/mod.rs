@@ -3,9 +3,11 @@
 //!
 //! Values only. Nothing here reads a file, a clock or the environment, and nothing here decides.
 
+mod container;
 mod fingerprint;
 mod health;
 mod id;
+mod image_name;
 mod note;
 mod ollama_name;
 mod probe;
@@ -14,9 +16,11 @@ mod secret;
 mod spec;
 mod units;
 
+pub use container::{Container, Gpus, Mount, MountSource, Protocol, Publish};
 pub use fingerprint::{Digest, Fields, Fingerprint, Hasher, SCHEME};
 pub use health::Health;
 pub use id::{Kind, ResourceId};
+pub use image_name::ImageName;
 pub use note::{Note, Place, Severity};
 pub use ollama_name::OllamaName;
 pub use probe::{Authorization, Probe};
