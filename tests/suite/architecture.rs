@@ -16,6 +16,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("annotate_snippets", &["manifest/report.rs"]),
     ("anstream", &["cli/"]),
     ("anstyle", &["cli/"]),
+    ("bollard", &["systems/docker/"]),
     ("clap", &["cli/"]),
     ("clap_complete", &["cli/"]),
     ("indicatif", &["cli/"]),

@@ -1,0 +1,155 @@
+//! The containers of one stack: seen, made, started, stopped, renamed and removed.
+//!
+//! Whatever changes one looks first whether it carries the stack's mark, and then names it by its id: a stranger that
+//! takes the name in between is not met.
+
+use super::create::create;
+use super::{Created, Docker, Error, Found, NewContainer, STACK_LABEL, checked};
+use bollard::query_parameters::{
+    KillContainerOptions, ListContainersOptions, LogsOptions, RemoveContainerOptions, RenameContainerOptions,
+    StopContainerOptions,
+};
+use futures_util::StreamExt as _;
+use futures_util::future::join_all;
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// The most of a log that is read, in bytes.
+const LARGEST_LOG: usize = 1 << 20;
+
+/// What belongs to one stack.
+#[derive(Debug, Clone, Copy)]
+pub struct Stack<'a> {
+    pub(super) docker: &'a Docker,
+    pub(super) name: &'a str,
+}
+
+impl Stack<'_> {
+    /// Returns all containers of the stack, by name.
+    pub async fn containers(self) -> Result<Vec<Found>, Error> {
+        let options = ListContainersOptions { all: true, filters: Some(self.filter()), ..Default::default() };
+        let call = self.docker.api.list_containers(Some(options));
+        let listed = self.docker.within("list the containers", self.docker.deadlines.call, call).await?;
+        let ids: Vec<String> = listed.into_iter().filter_map(|container| container.id).collect();
+        let asked = join_all(ids.iter().map(|id| self.docker.inspect(id))).await;
+        // One that has gone meanwhile is `None`, and is left out.
+        let mut found: Vec<Found> = asked.into_iter().filter_map(Result::transpose).collect::<Result<_, _>>()?;
+        found.retain(|found| self.owns(found));
+        found.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(found)
+    }
+
+    /// Returns the container of a name, whosever it is.
+    pub async fn find(self, name: &str) -> Result<Option<Found>, Error> {
+        let found = self.docker.inspect(checked("container", name)?).await?;
+        // The engine also takes the beginning of an id for a name.
+        Ok(found.filter(|found| found.name == name))
+    }
+
+    /// Returns whether a container carries the stack's mark.
+    #[must_use]
+    pub fn owns(self, found: &Found) -> bool {
+        found.labels.get(STACK_LABEL).is_some_and(|stack| stack == self.name)
+    }
+
+    /// Makes a container of an image that is there, with the stack's mark; it does not run yet.
+    pub async fn create(self, new: &NewContainer<'_>) -> Result<Created, Error> {
+        create(self.docker, self.name, new).await
+    }
+
+    /// Starts a container; one that runs stays as it is.
+    pub async fn start(self, name: &str) -> Result<(), Error> {
+        let what = format!("start the container `{name}`");
+        let id = self.ours(&what, name).await?.id;
+        self.docker.within(&what, self.docker.deadlines.change, self.docker.api.start_container(&id, None)).await
+    }
+
+    /// Stops a container, which is killed when it takes longer than `patience`; one that does not run stays as it is.
+    pub async fn stop(self, name: &str, patience: Duration) -> Result<(), Error> {
+        let what = format!("stop the container `{name}`");
+        let id = self.ours(&what, name).await?.id;
+        let seconds = patience.as_secs() + u64::from(patience.subsec_nanos() > 0);
+        let t = i32::try_from(seconds).unwrap_or(i32::MAX);
+        let call = self.docker.api.stop_container(&id, Some(StopContainerOptions { signal: None, t: Some(t) }));
+        self.docker.within(&what, patience + self.docker.deadlines.change, call).await
+    }
+
+    /// Kills a container; one that does not run is a conflict.
+    pub async fn kill(self, name: &str) -> Result<(), Error> {
+        let what = format!("kill the container `{name}`");
+        let id = self.ours(&what, name).await?.id;
+        let call = self.docker.api.kill_container(&id, None::<KillContainerOptions>);
+        self.docker.within(&what, self.docker.deadlines.change, call).await
+    }
+
+    /// Gives a container another name; a name that is taken is a conflict.
+    pub async fn rename(self, name: &str, to: &str) -> Result<(), Error> {
+        let what = format!("rename the container `{name}` to `{to}`");
+        let id = self.ours(&what, name).await?.id;
+        let options = RenameContainerOptions { name: checked("container", to)?.to_owned() };
+        self.docker.within(&what, self.docker.deadlines.change, self.docker.api.rename_container(&id, options)).await
+    }
+
+    /// Removes a container that does not run, with its nameless volumes; returns whether there was one.
+    pub async fn remove(self, name: &str) -> Result<bool, Error> {
+        let what = format!("remove the container `{name}`");
+        let id = match self.ours(&what, name).await {
+            Err(Error::NotFound { .. }) => return Ok(false),
+            found => found?.id,
+        };
+        let options = RemoveContainerOptions { v: true, ..Default::default() };
+        let call = self.docker.api.remove_container(&id, Some(options));
+        match self.docker.within(&what, self.docker.deadlines.change, call).await {
+            Err(Error::NotFound { .. }) => Ok(false),
+            removed => removed.map(|()| true),
+        }
+    }
+
+    /// Returns the last lines that a container wrote, to either stream.
+    pub async fn last_lines(self, name: &str, count: usize) -> Result<Vec<String>, Error> {
+        let what = format!("read the log of the container `{name}`");
+        let options = LogsOptions { stdout: true, stderr: true, tail: count.to_string(), ..Default::default() };
+        let mut stream = Box::pin(self.docker.api.logs(checked("container", name)?, Some(options)));
+        let read = async {
+            let mut bytes = Vec::new();
+            while let Some(part) = stream.next().await {
+                bytes.extend_from_slice(&part?.into_bytes());
+                if bytes.len() > LARGEST_LOG {
+                    break;
+                }
+            }
+            Ok(bytes)
+        };
+        let bytes = self.docker.within(&what, self.docker.deadlines.call, read).await?;
+        let text = String::from_utf8_lossy(&bytes);
+        let lines: Vec<String> = text.lines().map(|line| line.trim_end().to_owned()).collect();
+        Ok(lines[lines.len().saturating_sub(count)..].to_vec())
+    }
+
+    /// Returns a container if it carries the stack's mark.
+    async fn ours(self, what: &str, name: &str) -> Result<Found, Error> {
+        let what = what.to_owned();
+        match self.find(name).await? {
+            Some(found) if self.owns(&found) => Ok(found),
+            Some(_) => Err(Error::NotOurs { what, stack: self.name.to_owned() }),
+            None => Err(Error::NotFound { what, said: "no such container".to_owned() }),
+        }
+    }
+
+    /// Returns what picks out the things with the stack's mark.
+    pub(super) fn filter(self) -> HashMap<String, Vec<String>> {
+        HashMap::from([("label".to_owned(), vec![format!("{STACK_LABEL}={}", self.name)])])
+    }
+}
+
+impl Docker {
+    /// Asks about one container by its name or id.
+    async fn inspect(&self, name: &str) -> Result<Option<Found>, Error> {
+        let what = format!("read the container `{name}`");
+        match self.within(&what, self.deadlines.call, self.api.inspect_container(name, None)).await {
+            Ok(inspected) => Ok(Some(Found::read(inspected))),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}

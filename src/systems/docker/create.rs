@@ -1,0 +1,226 @@
+//! The request that makes a container, from plain data.
+
+use super::{Docker, Engine, Error, STACK_LABEL, checked};
+use crate::resource::{Container, Gpus, Mount, MountSource, Run};
+use crate::systems::secrets::Secret;
+use bollard::models::{
+    ContainerCreateBody, DeviceRequest, HostConfig, Mount as MountBody, MountType, MountVolumeOptions, PortBinding,
+    RestartPolicy, RestartPolicyNameEnum,
+};
+use bollard::query_parameters::CreateContainerOptions;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+/// Where a container sees the file with its secrets.
+const SECRETS: &str = "/run/secrets";
+/// A hundredth of a core, in the engine's billionths.
+const PERCENT: i64 = 10_000_000;
+
+/// A container to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct NewContainer<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What runs. An empty command is the image's own, and a file with secrets is seen below `/run/secrets` under its
+    /// own name, where none but its owner may read it: the container must run as that user.
+    pub run: &'a Run,
+    /// What it has beyond that.
+    pub container: &'a Container,
+    /// Its labels, beside that of the stack. They are shown to everyone who may ask the engine.
+    pub labels: &'a BTreeMap<String, String>,
+    /// Secrets for an image that reads nothing but its environment. The engine keeps them, and shows them to everyone
+    /// who may ask it (`docker inspect`), which is everyone who is root by that: prefer a file wherever it can be had.
+    pub secret_environment: &'a [(String, Secret)],
+}
+
+/// A container that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Created {
+    /// Its id.
+    pub id: String,
+    /// What the engine could not do as asked, such as a limit that it cannot enforce.
+    pub warnings: Vec<String>,
+}
+
+/// Makes a container; it does not run yet.
+pub(super) async fn create(docker: &Docker, stack: &str, new: &NewContainer<'_>) -> Result<Created, Error> {
+    let what = format!("make the container `{}`", new.name);
+    checked("container", new.name)?;
+    let options = CreateContainerOptions { name: Some(new.name.to_owned()), ..CreateContainerOptions::default() };
+    let call = docker.api.create_container(Some(options), body(docker.engine, stack, new));
+    let made = docker.within(&what, docker.deadlines.change, call).await?;
+    Ok(Created { id: made.id, warnings: made.warnings })
+}
+
+fn body(engine: Engine, stack: &str, new: &NewContainer<'_>) -> ContainerCreateBody {
+    let NewContainer { name: _, run, container, labels, secret_environment } = new;
+    let plain = run.environment.iter().map(|(name, value)| format!("{name}={value}"));
+    let secret = secret_environment.iter().map(|(name, value)| format!("{name}={}", value.reveal()));
+    let mut labels: HashMap<String, String> = labels.iter().map(|(name, text)| (name.clone(), text.clone())).collect();
+    labels.insert(STACK_LABEL.to_owned(), stack.to_owned());
+    let ports = || container.publish.iter().map(|port| (format!("{}/{}", port.container, port.protocol), port));
+    let mut bindings: HashMap<String, Option<Vec<PortBinding>>> = HashMap::new();
+    for (inner, port) in ports() {
+        let binding = PortBinding { host_ip: Some(port.address.to_string()), host_port: Some(port.host.to_string()) };
+        bindings.entry(inner).or_default().get_or_insert_default().push(binding);
+    }
+    let memory = run.limits.memory.map(|memory| i64::try_from(memory.0).unwrap_or(i64::MAX));
+    let secrets = run.environment_file.iter().map(|file| Mount {
+        source: MountSource::Path(file.0.clone()),
+        target: Path::new(SECRETS).join(file.0.file_name().unwrap_or_default()),
+        read_only: true,
+    });
+    let mounts = container.mounts.iter().cloned().chain(secrets).map(|it| mount(stack, it)).collect();
+    let hosts: Vec<String> = container.extra_hosts.iter().map(|(name, address)| format!("{name}:{address}")).collect();
+    ContainerCreateBody {
+        image: Some(container.image.clone()),
+        cmd: some(run.argv.clone()),
+        entrypoint: container.entrypoint.clone(),
+        env: some(plain.chain(secret).collect()),
+        working_dir: run.working_directory.as_ref().map(|path| path.display().to_string()),
+        user: container.user.clone(),
+        labels: Some(labels),
+        exposed_ports: some(ports().map(|(inner, _)| inner).collect()),
+        stop_timeout: Some(i64::try_from(run.stop_timeout.whole()).unwrap_or(i64::MAX)),
+        host_config: Some(HostConfig {
+            memory,
+            // Otherwise the engine allows as much again in swap.
+            memory_swap: memory,
+            nano_cpus: run.limits.cpu_percent.map(|percent| i64::from(percent) * PERCENT),
+            mounts: some(mounts),
+            port_bindings: Some(bindings).filter(|bindings| !bindings.is_empty()),
+            network_mode: container.network.clone(),
+            extra_hosts: some(hosts),
+            device_requests: some(gpus(engine, &container.gpus).into_iter().collect()),
+            ipc_mode: container.ipc_host.then(|| "host".to_owned()),
+            shm_size: container.shm_size.map(|size| i64::try_from(size.0).unwrap_or(i64::MAX)),
+            readonly_rootfs: container.read_only.then_some(true),
+            // Whoever starts it again must be one and the same.
+            restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
+            ..HostConfig::default()
+        }),
+        ..ContainerCreateBody::default()
+    }
+}
+
+fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+    Some(list).filter(|list| !list.is_empty())
+}
+
+fn mount(stack: &str, mount: Mount) -> MountBody {
+    let (typ, source, volume_options) = match mount.source {
+        MountSource::Path(path) => (MountType::BIND, path.display().to_string(), None),
+        // A volume that is made on the way carries the mark, too.
+        MountSource::Volume(name) => {
+            let labels = HashMap::from([(STACK_LABEL.to_owned(), stack.to_owned())]);
+            let options = MountVolumeOptions { labels: Some(labels), ..MountVolumeOptions::default() };
+            (MountType::VOLUME, name, Some(options))
+        }
+    };
+    MountBody {
+        typ: Some(typ),
+        source: Some(source),
+        target: Some(mount.target.display().to_string()),
+        read_only: Some(mount.read_only),
+        volume_options,
+        ..MountBody::default()
+    }
+}
+
+/// Returns how to ask for GPUs. Podman heeds none but CDI names, and silently so.
+fn gpus(engine: Engine, gpus: &Gpus) -> Option<DeviceRequest> {
+    let devices = match gpus {
+        Gpus::None => return None,
+        Gpus::All => None,
+        Gpus::Devices(devices) => Some(devices.clone()),
+    };
+    Some(match engine {
+        Engine::Docker => DeviceRequest {
+            driver: Some(String::new()),
+            // The engine takes a count or names, and not both.
+            count: devices.is_none().then_some(-1),
+            device_ids: devices,
+            capabilities: Some(vec![vec!["gpu".to_owned()]]),
+            options: None,
+        },
+        Engine::Podman => {
+            let names = devices.unwrap_or_else(|| vec!["all".to_owned()]);
+            let names = names.iter().map(|name| format!("nvidia.com/gpu={name}")).collect();
+            DeviceRequest { driver: Some("cdi".to_owned()), device_ids: Some(names), ..DeviceRequest::default() }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Engine, NewContainer, body, gpus};
+    use crate::resource::{Bytes, Container, Gpus, Limits, Mount, MountSource, Probe, Run, RunFile, Runtime, Seconds};
+    use serde_json::json;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn plain_data_becomes_the_engines_words() {
+        let run = Run {
+            runtime: Runtime::Process,
+            description: String::new(),
+            argv: vec!["/bin/serve".into(), "--x".into()],
+            environment: [("A".to_owned(), "b c".to_owned())].into(),
+            environment_file: Some(RunFile("/home/me/x/chat.env".into())),
+            working_directory: Some("/srv".into()),
+            inputs: vec![],
+            limits: Limits { memory: Some(Bytes(16 << 20)), cpu_percent: Some(150) },
+            ports: vec![],
+            memory: None,
+            probe: Probe::Running,
+            timeout: Seconds::new(1),
+            stable_for: Seconds::new(1),
+            stop_timeout: Seconds { milliseconds: 1500 },
+        };
+        let container: Container = serde_json::from_value(json!({
+            "image": "redis:7",
+            "publish": [{"host": 1, "container": 80}, {"address": "::", "host": 2, "container": 80}],
+            "extra_hosts": {"host.docker.internal": "host-gateway"},
+            "mounts": [{"source": {"volume": "cache"}, "target": "/cache"}],
+        }))
+        .expect("a container");
+        let labels = BTreeMap::from([("llamero.stack".to_owned(), "forged".to_owned())]);
+        let new =
+            NewContainer { name: "x", run: &run, container: &container, labels: &labels, secret_environment: &[] };
+        let said = serde_json::to_value(body(Engine::Docker, "home", &new)).expect("text");
+        let host = &said["HostConfig"];
+        assert_eq!((&said["Cmd"], &said["Env"]), (&json!(["/bin/serve", "--x"]), &json!(["A=b c"])));
+        assert_eq!((&said["StopTimeout"], &said["Labels"]), (&json!(2), &json!({"llamero.stack": "home"})));
+        assert_eq!(said["ExposedPorts"], json!({"80/tcp": {}}));
+        let bindings = json!({"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "1"}, {"HostIp": "::", "HostPort": "2"}]});
+        assert_eq!(host["PortBindings"], bindings);
+        assert_eq!((&host["Memory"], &host["MemorySwap"]), (&json!(16 << 20), &json!(16 << 20)));
+        assert_eq!((&host["NanoCpus"], &host["RestartPolicy"]["Name"]), (&json!(1_500_000_000), &json!("no")));
+        assert_eq!(host["ExtraHosts"], json!(["host.docker.internal:host-gateway"]));
+        let mounts = json!([
+            {"Target": "/cache", "Source": "cache", "Type": "volume", "ReadOnly": false,
+             "VolumeOptions": {"Labels": {"llamero.stack": "home"}}},
+            {"Target": "/run/secrets/chat.env", "Source": "/home/me/x/chat.env", "Type": "bind", "ReadOnly": true},
+        ]);
+        assert_eq!(host["Mounts"], mounts);
+        assert_eq!(host.get("DeviceRequests"), None);
+        // Two mounts of one place would hide each other.
+        assert_eq!(
+            container.mounts,
+            [Mount { source: MountSource::Volume("cache".into()), target: "/cache".into(), read_only: false }]
+        );
+    }
+
+    #[test]
+    fn each_engine_is_asked_for_gpus_in_its_own_way() {
+        let ask = |engine, wanted| serde_json::to_value(gpus(engine, &wanted)).expect("text");
+        let some = || Gpus::Devices(vec!["0".into(), "GPU-1".into()]);
+        let gpu = json!([["gpu"]]);
+        assert_eq!(ask(Engine::Docker, Gpus::All), json!({"Driver": "", "Count": -1, "Capabilities": gpu}));
+        let named = json!({"Driver": "", "DeviceIDs": ["0", "GPU-1"], "Capabilities": gpu});
+        assert_eq!(ask(Engine::Docker, some()), named);
+        let named = json!({"Driver": "cdi", "DeviceIDs": ["nvidia.com/gpu=0", "nvidia.com/gpu=GPU-1"]});
+        assert_eq!(ask(Engine::Podman, some()), named);
+        assert_eq!(ask(Engine::Podman, Gpus::All)["DeviceIDs"], json!(["nvidia.com/gpu=all"]));
+        assert_eq!(ask(Engine::Podman, Gpus::None), json!(null));
+    }
+}

@@ -1,0 +1,192 @@
+//! Passwords of registries, from where Docker keeps them: its own configuration, or a program that keeps them for it.
+//!
+//! They are read for each request and go to the engine alone.
+
+use super::Error;
+use super::connect::read;
+use bollard::auth::DockerCredentials;
+use serde::Deserialize;
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+/// How long a program may take to tell a password: it may ask its user to unlock a key ring.
+const TELL: Duration = Duration::from_secs(20);
+/// Under which name Docker keeps the password of Docker Hub.
+const HUB: &str = "https://index.docker.io/v1/";
+/// The user that stands for a token instead of a password.
+const TOKEN_USER: &str = "<token>";
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Configuration {
+    auths: HashMap<String, Entry>,
+    #[serde(rename = "credsStore")]
+    store: Option<String>,
+    #[serde(rename = "credHelpers")]
+    programs: HashMap<String, String>,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+struct Entry {
+    auth: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
+    identitytoken: Option<String>,
+    registrytoken: Option<String>,
+}
+
+/// Returns what Docker would say to a registry; `None` where nobody has logged in.
+pub(super) async fn of(configuration: &Path, registry: &str) -> Result<Option<DockerCredentials>, Error> {
+    let Some(found) = read::<Configuration>(&configuration.join("config.json"))? else { return Ok(None) };
+    let server = if registry == "docker.io" { HUB } else { registry };
+    let program = found.programs.get(registry).or_else(|| found.programs.get(server)).or(found.store.as_ref());
+    if let Some(program) = program.filter(|program| !program.is_empty()) {
+        return ask(program, server).await;
+    }
+    let entry = found
+        .auths
+        .get(server)
+        .or_else(|| found.auths.iter().find(|(key, _)| host_of(key) == host_of(server)).map(|(_, entry)| entry));
+    let Some(entry) = entry else { return Ok(None) };
+    let (username, password) = match entry.auth.as_deref().filter(|auth| !auth.is_empty()) {
+        None => (entry.username.clone(), entry.password.clone()),
+        Some(auth) => {
+            let path = configuration.join("config.json");
+            let bad = || Error::Configuration { path, why: format!("the password for {registry} is damaged") };
+            let text = decoded(auth).and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(bad)?;
+            // Docker itself has written passwords with a NUL at their end.
+            let (username, password) = text.split_once(':').unwrap_or((&text, ""));
+            (Some(username.to_owned()), Some(password.trim_end_matches('\0').to_owned()))
+        }
+    };
+    Ok(Some(DockerCredentials {
+        username: username.filter(|text| !text.is_empty()),
+        password: password.filter(|text| !text.is_empty()),
+        identitytoken: entry.identitytoken.clone(),
+        registrytoken: entry.registrytoken.clone(),
+        serveraddress: Some(server.to_owned()),
+        ..DockerCredentials::default()
+    }))
+}
+
+/// Returns the host in a key such as `https://registry.example/v1/`.
+fn host_of(key: &str) -> &str {
+    let key = key.split_once("://").map_or(key, |(_, rest)| rest);
+    key.split('/').next().unwrap_or(key)
+}
+
+/// Asks `docker-credential-NAME get`, as Docker does.
+async fn ask(name: &str, server: &str) -> Result<Option<DockerCredentials>, Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Told {
+        username: String,
+        secret: String,
+    }
+    let program = format!("docker-credential-{name}");
+    let failed = |why: String| Error::Credentials { program: program.clone(), registry: server.to_owned(), why };
+    if name.contains(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.')) {
+        return Err(failed("that is no program's name".to_owned()));
+    }
+    let mut command = Command::new(&program);
+    command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+    let run = async {
+        let mut child = command.spawn()?;
+        if let Some(mut input) = child.stdin.take() {
+            // One that does not want to be asked ends, and says so by its status.
+            let _ = input.write_all(server.as_bytes()).await;
+        }
+        child.wait_with_output().await
+    };
+    let late = |_| failed(format!("no answer within {} s", TELL.as_secs()));
+    let output = tokio::time::timeout(TELL, run).await.map_err(late)?.map_err(|error| failed(error.to_string()))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        // The words of the protocol for a server that nobody has logged in to.
+        if said.contains("credentials not found") {
+            return Ok(None);
+        }
+        return Err(failed(format!("it ends with {}", output.status)));
+    }
+    let told: Told = serde_json::from_slice(&output.stdout).map_err(|_| failed("its answer is no JSON".to_owned()))?;
+    let mut credentials = DockerCredentials { serveraddress: Some(server.to_owned()), ..DockerCredentials::default() };
+    if told.username == TOKEN_USER {
+        credentials.identitytoken = Some(told.secret);
+    } else {
+        (credentials.username, credentials.password) = (Some(told.username), Some(told.secret));
+    }
+    Ok(Some(credentials))
+}
+
+/// Reads base64, with or without its padding; anything else is `None`.
+fn decoded(text: &str) -> Option<Vec<u8>> {
+    let (mut bytes, mut bits, mut count) = (Vec::new(), 0_u32, 0_u32);
+    for byte in text.trim().trim_end_matches('=').bytes() {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            _ => return None,
+        };
+        bits = (bits << 6) | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push(u8::try_from(bits >> count).ok()?);
+            bits &= (1 << count) - 1;
+        }
+    }
+    (count < 6).then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DockerCredentials, Error, ask, decoded, of};
+
+    async fn told(text: &str, registry: &str) -> Result<Option<DockerCredentials>, Error> {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("config.json"), text).expect("written");
+        of(folder.path(), registry).await
+    }
+
+    #[test]
+    fn base64_reads() {
+        for (text, bytes) in [("", ""), ("YQ==", "a"), ("YWI", "ab"), ("YWJj", "abc"), ("Pz8/Pj4+", "???>>>")] {
+            assert_eq!(decoded(text).as_deref(), Some(bytes.as_bytes()), "{text}");
+        }
+        assert_eq!((decoded("Y"), decoded("YW J")), (None, None));
+    }
+
+    #[tokio::test]
+    async fn passwords_are_found_as_docker_keeps_them() {
+        let text = r#"{"auths": {
+            "https://index.docker.io/v1/": {"auth": "bWU6YTpi"},
+            "https://r.example:5/v2/": {"auth": "bWU6eA=="},
+            "t.example": {"identitytoken": "t", "auth": ""},
+            "bad.example": {"auth": "!"}}}"#;
+        let pair = |found: DockerCredentials| (found.username.unwrap_or_default(), found.password.unwrap_or_default());
+        let found = told(text, "docker.io").await.expect("read").expect("some");
+        assert_eq!(found.serveraddress.as_deref(), Some("https://index.docker.io/v1/"));
+        assert_eq!(pair(found), ("me".to_owned(), "a:b".to_owned()));
+        let found = told(text, "r.example:5").await.expect("read").expect("some");
+        assert_eq!(pair(found), ("me".to_owned(), "x".to_owned()));
+        let found = told(text, "t.example").await.expect("read").expect("some");
+        assert_eq!((found.identitytoken.as_deref(), found.username), (Some("t"), None));
+        assert_eq!(told(text, "other.example").await.expect("read"), None);
+        assert!(matches!(told(text, "bad.example").await, Err(Error::Configuration { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_not_there_or_is_none_is_an_error() {
+        let error = told(r#"{"credsStore": "llamero-none"}"#, "r.example").await.expect_err("no program");
+        assert!(error.to_string().starts_with("`docker-credential-llamero-none` does not tell"), "{error}");
+        assert!(matches!(ask("../x", "r").await, Err(Error::Credentials { .. })));
+    }
+}
