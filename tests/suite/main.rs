@@ -5,6 +5,7 @@ mod architecture;
 mod bad;
 mod cases;
 mod cli;
+mod docker;
 mod downloads;
 mod fakes;
 mod files;

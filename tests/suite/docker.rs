@@ -1,0 +1,380 @@
+//! What llamero says to Docker and to Podman, on good and bad days.
+
+use crate::fakes::docker::{Asked, End, FakeDocker, Says};
+use llamero::resource::{Container, Digest, Health, ImageName, Limits, Probe, Run, Runtime, Seconds, SecretReference};
+use llamero::systems::docker::{
+    Deadlines, Docker, Engine, Error, Fault, NewContainer, PullProgress, STACK_LABEL, Status, Surroundings,
+};
+use llamero::systems::{Hint as _, Retry, secrets};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+const QUICK: Duration = Duration::from_millis(300);
+const DEADLINES: Deadlines = Deadlines { connect: QUICK, call: QUICK, change: QUICK, registry: QUICK, stall: QUICK };
+const SOON: Duration = Duration::from_secs(3);
+
+fn surroundings(socket: PathBuf) -> Surroundings {
+    Surroundings { host: Some(format!("unix://{}", socket.display())), ..Surroundings::default() }
+}
+
+async fn connect(server: &FakeDocker) -> Docker {
+    let surroundings = Surroundings { configuration: Some(server.configuration()), ..surroundings(server.socket()) };
+    Docker::connect_from(&surroundings, DEADLINES).await.expect("connected")
+}
+
+/// A container as the engine tells of it.
+fn container(name: &str, stack: &str) -> Value {
+    json!({"Id": format!("id-of-{name}"), "Name": format!("/{name}"), "Image": "sha256:1", "RestartCount": 0,
+        "State": {"Status": "running", "Running": true, "Pid": 7, "StartedAt": "2026-01-01T00:00:00Z"},
+        "Config": {"Image": "redis:7", "Labels": {STACK_LABEL: stack}}, "HostConfig": {"Memory": 0, "NanoCpus": 0}})
+}
+
+fn message(status: u16, text: &str) -> Option<Says> {
+    Some(Says::Json(status, json!({"message": text})))
+}
+
+fn run() -> Run {
+    Run {
+        runtime: Runtime::Process,
+        description: String::new(),
+        argv: vec![],
+        environment: BTreeMap::new(),
+        environment_file: None,
+        working_directory: None,
+        inputs: vec![],
+        limits: Limits::default(),
+        ports: vec![],
+        memory: None,
+        probe: Probe::Running,
+        timeout: Seconds::new(1),
+        stable_for: Seconds::new(1),
+        stop_timeout: Seconds::new(1),
+    }
+}
+
+fn redis() -> ImageName {
+    ImageName::parse("r.example/redis:7").expect("a name")
+}
+
+async fn pull(server: &FakeDocker) -> (Result<(), Error>, Vec<PullProgress>) {
+    let told = Mutex::new(vec![]);
+    let tell = |progress| told.lock().expect("no panic").push(progress);
+    let result = connect(server).await.pull(&redis(), &tell, &CancellationToken::new()).await.map(drop);
+    (result, told.into_inner().expect("no panic"))
+}
+
+/// Answers a pull with these lines; the image is there afterwards.
+fn pulling(lines: Vec<Value>, end: End) -> impl Fn(&Asked) -> Option<Says> + Send + Sync {
+    move |asked| match asked.what.as_str() {
+        "POST /images/create" => Some(Says::Lines(lines.clone(), end)),
+        "GET /images/r.example/redis:7/json" => Some(Says::Json(200, json!({"Id": "sha256:1"}))),
+        _ => None,
+    }
+}
+
+fn layer(status: &str, current: u64) -> Value {
+    json!({"status": status, "id": "a", "progressDetail": {"current": current, "total": 100}})
+}
+
+#[tokio::test]
+async fn the_version_is_agreed_on_and_said_in_every_path() {
+    let server = FakeDocker::start(|_| None);
+    let docker = connect(&server).await;
+    assert_eq!((docker.engine(), docker.is_rootless(), docker.version()), (Engine::Docker, false, "4.3.1"));
+    assert!(docker.stack("home").containers().await.expect("a list").is_empty());
+    let list = server.asked().pop().expect("asked");
+    assert_eq!((list.what.as_str(), list.version.as_deref()), ("GET /containers/json", Some("1.41")));
+    assert!(list.query.contains("all=true") && list.query.contains("llamero.stack%3Dhome"), "{}", list.query);
+
+    let newer = FakeDocker::speaking("1.99");
+    drop(connect(&newer).await);
+    assert_eq!(newer.asked().pop().expect("asked").version.as_deref(), Some("1.53"));
+    let older = FakeDocker::speaking("1.24");
+    let error = Docker::connect_from(&surroundings(older.socket()), DEADLINES).await.expect_err("too old");
+    assert!(error.to_string().contains("speaks API 1.24"), "{error}");
+}
+
+#[tokio::test]
+async fn an_engine_that_is_not_there_is_told_by_its_socket() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("docker.sock");
+    let at = surroundings(socket.clone());
+    let error = Docker::connect_from(&at, DEADLINES).await.expect_err("nobody");
+    assert!(matches!(&error, Error::NoSocket { tried } if *tried == [socket.clone()]), "{error:?}");
+    assert_eq!(error.retry(), Retry::Soon);
+    // A daemon that was killed leaves its socket behind.
+    drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket"));
+    let error = Docker::connect_from(&at, DEADLINES).await.expect_err("nobody");
+    assert!(matches!(error, Error::Unreachable { .. }) && error.retry() == Retry::Soon, "{error:?}");
+    assert!(error.to_string().contains(&socket.display().to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn a_socket_that_takes_connections_and_says_nothing_is_given_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("docker.sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    let begun = Instant::now();
+    let error = Docker::connect_from(&surroundings(socket), DEADLINES).await.expect_err("silence");
+    assert!(matches!(error, Error::Deadline { .. }) && error.retry() == Retry::Soon, "{error:?}");
+    assert!(begun.elapsed() < SOON);
+}
+
+#[tokio::test]
+async fn no_call_waits_for_ever() {
+    let server = FakeDocker::start(|asked| match asked.what.as_str() {
+        "GET /version" | "GET /info" => None,
+        "GET /containers/ours/json" => Some(Says::Json(200, container("ours", "home"))),
+        _ => Some(Says::Silence),
+    });
+    let docker = connect(&server).await;
+    let (stack, run, plain, labels) = (docker.stack("home"), run(), Container::default(), BTreeMap::new());
+    let new = NewContainer { name: "ours", run: &run, container: &plain, labels: &labels, secret_environment: &[] };
+    let cancel = CancellationToken::new();
+    let begun = Instant::now();
+    let errors = [
+        stack.containers().await.map(drop),
+        stack.find("other").await.map(drop),
+        stack.create(&new).await.map(drop),
+        stack.start("ours").await,
+        stack.stop("ours", QUICK).await,
+        stack.kill("ours").await,
+        stack.rename("ours", "another").await,
+        stack.remove("ours").await.map(drop),
+        stack.last_lines("ours", 3).await.map(drop),
+        stack.ensure_network("net").await.map(drop),
+        stack.remove_network("net").await.map(drop),
+        stack.volumes().await.map(drop),
+        stack.remove_volume("volume").await.map(drop),
+        docker.image("redis:7").await.map(drop),
+        docker.images().await.map(drop),
+        docker.remove_image("redis:7").await.map(drop),
+        docker.remote_digest(&redis()).await.map(drop),
+        docker.pull(&redis(), &|_| {}, &cancel).await.map(drop),
+    ];
+    for (number, result) in errors.into_iter().enumerate() {
+        let error = result.expect_err("silence");
+        assert!(matches!(error, Error::Deadline { .. }), "call {number}: {error:?}");
+    }
+    assert!(begun.elapsed() < QUICK * 30, "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn an_engine_that_is_not_well_is_an_error_and_nothing_is_taken_for_absent() {
+    let server = FakeDocker::start(|asked| match asked.what.as_str() {
+        "GET /version" | "GET /info" => None,
+        "GET /containers/half/json" => Some(Says::Text(200, "{\"Id\": ")),
+        "GET /containers/words/json" => Some(Says::Text(500, "a proxy's page")),
+        _ => message(500, "layer store is sick"),
+    });
+    let docker = connect(&server).await;
+    let stack = docker.stack("home");
+    let error = stack.containers().await.expect_err("sick");
+    assert_eq!(error.to_string(), "list the containers: layer store is sick");
+    assert!(matches!(stack.find("some").await, Err(Error::Refused { .. })));
+    assert!(matches!(stack.remove("some").await, Err(Error::Refused { .. })));
+    assert!(matches!(docker.image("redis:7").await, Err(Error::Refused { .. })));
+    let error = stack.find("half").await.expect_err("half an answer");
+    assert!(matches!(error, Error::Connection { .. }) && error.retry() == Retry::Soon, "{error:?}");
+    assert!(stack.find("words").await.expect_err("words").to_string().ends_with("a proxy's page"));
+}
+
+#[tokio::test]
+async fn a_strangers_container_is_seen_and_never_touched() {
+    let server = FakeDocker::start(|asked| match asked.what.as_str() {
+        "GET /containers/theirs/json" => Some(Says::Json(200, container("theirs", "other"))),
+        // The engine takes the beginning of an id for a name, too.
+        "GET /containers/ab/json" => Some(Says::Json(200, container("long", "home"))),
+        "GET /networks/theirs" | "GET /volumes/theirs" => Some(Says::Json(
+            200,
+            json!({"Name": "theirs", "Id": "1", "Driver": "local", "Mountpoint": "/", "Labels": null, "Options": null,
+                "Scope": "local"}),
+        )),
+        _ => None,
+    });
+    let docker = connect(&server).await;
+    let stack = docker.stack("home");
+    let found = stack.find("theirs").await.expect("asked").expect("there");
+    assert!(!stack.owns(&found) && found.status == Status::Running && found.health(&[]) == Health::Healthy);
+    assert_eq!(stack.find("ab").await.expect("asked"), None);
+    let errors = [
+        stack.start("theirs").await,
+        stack.stop("theirs", QUICK).await,
+        stack.kill("theirs").await,
+        stack.rename("theirs", "ours").await,
+        stack.remove("theirs").await.map(drop),
+        stack.ensure_network("theirs").await.map(drop),
+        stack.remove_network("theirs").await.map(drop),
+        stack.remove_volume("theirs").await.map(drop),
+    ];
+    for (number, result) in errors.into_iter().enumerate() {
+        let error = result.expect_err("a stranger's");
+        assert!(matches!(error, Error::NotOurs { .. }) && error.hint().is_some(), "call {number}: {error:?}");
+    }
+    assert!(!stack.remove("ab").await.expect("asked"));
+    assert!(server.calls().iter().all(|call| call.starts_with("GET ")), "{:?}", server.calls());
+}
+
+#[tokio::test]
+async fn what_is_ours_is_changed_by_its_id() {
+    let server = FakeDocker::start(|asked| match asked.what.as_str() {
+        "GET /containers/ours/json" => Some(Says::Json(200, container("ours", "home"))),
+        "POST /containers/id-of-ours/start" => Some(Says::Nothing(304)),
+        "POST /containers/id-of-ours/rename" => message(409, "Conflict. The container name \"/b1\" is already in use"),
+        // It went in between.
+        "DELETE /containers/id-of-ours" => message(404, "No such container: id-of-ours"),
+        _ => Some(Says::Nothing(204)).filter(|_| asked.what.starts_with("POST ")),
+    });
+    let docker = connect(&server).await;
+    let stack = docker.stack("home");
+    stack.start("ours").await.expect("it runs already");
+    stack.stop("ours", Duration::from_millis(1500)).await.expect("stopped");
+    assert_eq!(server.asked().pop().expect("asked").query, "t=2");
+    stack.kill("ours").await.expect("killed");
+    assert!(matches!(stack.rename("ours", "b1").await, Err(Error::Conflict { .. })));
+    assert!(matches!(stack.rename("ours", "../b1").await, Err(Error::Name { .. })));
+    assert!(!stack.remove("ours").await.expect("gone"));
+    assert_eq!(server.asked().pop().expect("asked").query, "v=true&force=false&link=false");
+}
+
+#[tokio::test]
+async fn a_name_that_is_taken_is_a_conflict_with_both_engines() {
+    let labels = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
+    let docker = FakeDocker::start(|asked| {
+        message(409, "Conflict. The container name \"/x1\" is already in use").filter(|_| asked.what.contains("create"))
+    });
+    let podman = FakeDocker::podman(|asked| {
+        let body = json!({"cause": "that name is already in use", "message": "creating container storage: the container name \"x1\" is already in use by 1. You have to remove that container: that name is already in use", "response": 500});
+        Some(Says::Json(500, body)).filter(|_| asked.what.contains("create"))
+    });
+    for server in [docker, podman] {
+        let (run, plain) = (run(), Container { image: "redis:7".into(), ..Container::default() });
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("key"), "hunter2").expect("written");
+        let secret = secrets::resolve(&SecretReference::File(folder.path().join("key"))).expect("a secret");
+        let secret = [("KEY".to_owned(), secret)];
+        let new =
+            NewContainer { name: "x1", run: &run, container: &plain, labels: &labels, secret_environment: &secret };
+        let error = connect(&server).await.stack("home").create(&new).await.expect_err("taken");
+        assert!(matches!(error, Error::Conflict { .. }), "{error:?}");
+        let asked = server.asked().pop().expect("asked");
+        assert_eq!(asked.body["Labels"], json!({"a": "b", STACK_LABEL: "home"}));
+        assert_eq!(asked.body["Env"], json!(["KEY=hunter2"]));
+        assert_eq!(asked.body.to_string().matches("hunter2").count(), 1);
+        assert!(!format!("{error:?} {new:?}").contains("hunter2"));
+    }
+}
+
+#[tokio::test]
+async fn podman_is_known_and_its_forms_are_read() {
+    let server = FakeDocker::podman(|asked| match asked.what.as_str() {
+        "GET /containers/ours/json" => Some(Says::Json(200, container("ours", "home"))),
+        // One that does not run is no news to it.
+        "POST /containers/id-of-ours/stop" => Some(Says::Nothing(204)),
+        "GET /distribution/r.example/redis:7/json" => Some(Says::Text(404, "Not Found\n")),
+        _ => None,
+    });
+    let docker = connect(&server).await;
+    assert_eq!(docker.engine(), Engine::Podman);
+    docker.stack("home").stop("ours", QUICK).await.expect("stopped");
+    assert!(matches!(docker.remote_digest(&redis()).await, Err(Error::Unsupported { .. })));
+    let lines = vec![json!({"status": "Download complete", "progressDetail": {}, "id": "1"})];
+    pull(&FakeDocker::podman(pulling(lines, End::Whole))).await.0.expect("it arrives");
+}
+
+#[tokio::test]
+async fn a_pull_tells_how_far_it_is() {
+    let lines = vec![
+        json!({"status": "Pulling from redis", "id": "7"}),
+        layer("Downloading", 40),
+        layer("Downloading", 100),
+        layer("Extracting", 10),
+        json!({"status": "Status: Downloaded newer image for redis:7"}),
+    ];
+    let server = FakeDocker::start(pulling(lines, End::Whole));
+    let (result, told) = pull(&server).await;
+    result.expect("it arrives");
+    let numbers: Vec<_> = told.iter().map(|it| (it.received, it.total)).collect();
+    let whole = (100, Some(100));
+    assert_eq!(numbers, [(0, None), (40, Some(100)), whole, whole, whole]);
+    assert_eq!(told[1].status, "Downloading");
+    let asked = server.asked();
+    let asked = asked.iter().find(|asked| asked.what == "POST /images/create").expect("asked");
+    assert!(asked.query.contains("fromImage=r.example%2Fredis%3A7"), "{}", asked.query);
+    assert_eq!(asked.credentials, None);
+}
+
+#[tokio::test]
+async fn a_pull_that_fails_says_why_in_whatever_form() {
+    let failed = |text: &str| json!({"errorDetail": {"message": text}, "error": text, "progressDetail": {}});
+    for (lines, fault) in [
+        (vec![failed("manifest unknown: manifest unknown")], Fault::Image),
+        (vec![layer("Downloading", 1), failed("unauthorized: authentication required")], Fault::Denied),
+        (vec![failed("write /x: no space left on device")], Fault::Full),
+        // A form of which bollard keeps nothing.
+        (vec![json!({"error": "nobody knows"})], Fault::Other),
+    ] {
+        for server in [
+            FakeDocker::start(pulling(lines.clone(), End::Whole)),
+            FakeDocker::podman(pulling(lines.clone(), End::Whole)),
+        ] {
+            let error = pull(&server).await.0.expect_err("it fails");
+            assert!(matches!(&error, Error::Refused { fault: found, .. } if *found == fault), "{error:?}");
+        }
+    }
+    let text = "pull access denied for redis, repository does not exist or may require 'docker login'";
+    let server = FakeDocker::start(move |asked| message(404, text).filter(|_| asked.what == "POST /images/create"));
+    let error = pull(&server).await.0.expect_err("denied");
+    assert!(error.to_string().contains("pull access denied"), "{error}");
+}
+
+#[tokio::test]
+async fn a_pull_that_breaks_off_is_not_taken_for_done() {
+    for (end, retry) in [(End::Cut, Retry::Soon), (End::Whole, Retry::Soon), (End::Stall, Retry::Soon)] {
+        let server = FakeDocker::start(pulling(vec![layer("Downloading", 40)], end));
+        let begun = Instant::now();
+        let error = pull(&server).await.0.expect_err("it never ends well");
+        assert_eq!(error.retry(), retry, "{error:?}");
+        assert_eq!(matches!(error, Error::Deadline { .. }), end == End::Stall, "{error:?}");
+        assert!(begun.elapsed() < SOON);
+    }
+}
+
+#[tokio::test]
+async fn a_pull_is_called_off_at_once() {
+    let server = FakeDocker::start(pulling(vec![layer("Downloading", 40)], End::Stall));
+    let docker = connect(&server).await;
+    let cancel = CancellationToken::new();
+    let tell = |progress: PullProgress| {
+        if progress.received == 40 {
+            cancel.cancel();
+        }
+    };
+    let error = docker.pull(&redis(), &tell, &cancel).await.expect_err("called off");
+    assert!(matches!(error, Error::Cancelled) && error.interrupted());
+}
+
+#[tokio::test]
+async fn credentials_go_to_the_registry_that_they_are_for() {
+    let server = FakeDocker::start(|asked| match asked.what.as_str() {
+        "GET /distribution/r.example/redis:7/json" | "GET /distribution/other.example/x:1/json" => Some(Says::Json(
+            200,
+            json!({"Descriptor": {"mediaType": "m", "digest": format!("sha256:{}", Digest::of("x")), "size": 1}, "Platforms": []}),
+        )),
+        _ => None,
+    });
+    // In plain base64 this password has both `+` and `/`, which the engine would not read.
+    let config = r#"{"auths": {"r.example": {"username": "me", "password": "~~~???>>>~~~???>>>"}}}"#;
+    std::fs::write(server.configuration().join("config.json"), config).expect("written");
+    let docker = connect(&server).await;
+    assert_eq!(docker.remote_digest(&redis()).await.expect("a digest"), Digest::of("x"));
+    let credentials = server.asked().pop().expect("asked").credentials.expect("some");
+    assert!(!credentials.contains(['+', '/']) && credentials.contains(['-', '_']), "{credentials}");
+    let other = ImageName::parse("other.example/x:1").expect("a name");
+    docker.remote_digest(&other).await.expect("a digest");
+    assert_eq!(server.asked().pop().expect("asked").credentials, None);
+}
