@@ -8,7 +8,7 @@ use llamero::systems::docker::{
 use llamero::systems::{Hint as _, Retry, secrets};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -17,12 +17,12 @@ const QUICK: Duration = Duration::from_millis(300);
 const DEADLINES: Deadlines = Deadlines { connect: QUICK, call: QUICK, change: QUICK, registry: QUICK, stall: QUICK };
 const SOON: Duration = Duration::from_secs(3);
 
-fn surroundings(socket: PathBuf) -> Surroundings {
+fn surroundings(socket: &Path) -> Surroundings {
     Surroundings { host: Some(format!("unix://{}", socket.display())), ..Surroundings::default() }
 }
 
 async fn connect(server: &FakeDocker) -> Docker {
-    let surroundings = Surroundings { configuration: Some(server.configuration()), ..surroundings(server.socket()) };
+    let surroundings = Surroundings { configuration: Some(server.configuration()), ..surroundings(&server.socket()) };
     Docker::connect_from(&surroundings, DEADLINES).await.expect("connected")
 }
 
@@ -33,8 +33,8 @@ fn container(name: &str, stack: &str) -> Value {
         "Config": {"Image": "redis:7", "Labels": {STACK_LABEL: stack}}, "HostConfig": {"Memory": 0, "NanoCpus": 0}})
 }
 
-fn message(status: u16, text: &str) -> Option<Says> {
-    Some(Says::Json(status, json!({"message": text})))
+fn message(status: u16, text: &str) -> Says {
+    Says::Json(status, json!({"message": text}))
 }
 
 fn run() -> Run {
@@ -94,7 +94,7 @@ async fn the_version_is_agreed_on_and_said_in_every_path() {
     drop(connect(&newer).await);
     assert_eq!(newer.asked().pop().expect("asked").version.as_deref(), Some("1.53"));
     let older = FakeDocker::speaking("1.24");
-    let error = Docker::connect_from(&surroundings(older.socket()), DEADLINES).await.expect_err("too old");
+    let error = Docker::connect_from(&surroundings(&older.socket()), DEADLINES).await.expect_err("too old");
     assert!(error.to_string().contains("speaks API 1.24"), "{error}");
 }
 
@@ -102,7 +102,7 @@ async fn the_version_is_agreed_on_and_said_in_every_path() {
 async fn an_engine_that_is_not_there_is_told_by_its_socket() {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("docker.sock");
-    let at = surroundings(socket.clone());
+    let at = surroundings(&socket);
     let error = Docker::connect_from(&at, DEADLINES).await.expect_err("nobody");
     assert!(matches!(&error, Error::NoSocket { tried } if *tried == [socket.clone()]), "{error:?}");
     assert_eq!(error.retry(), Retry::Soon);
@@ -119,7 +119,7 @@ async fn a_socket_that_takes_connections_and_says_nothing_is_given_up() {
     let socket = folder.path().join("docker.sock");
     let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
     let begun = Instant::now();
-    let error = Docker::connect_from(&surroundings(socket), DEADLINES).await.expect_err("silence");
+    let error = Docker::connect_from(&surroundings(&socket), DEADLINES).await.expect_err("silence");
     assert!(matches!(error, Error::Deadline { .. }) && error.retry() == Retry::Soon, "{error:?}");
     assert!(begun.elapsed() < SOON);
 }
@@ -169,7 +169,7 @@ async fn an_engine_that_is_not_well_is_an_error_and_nothing_is_taken_for_absent(
         "GET /version" | "GET /info" => None,
         "GET /containers/half/json" => Some(Says::Text(200, "{\"Id\": ")),
         "GET /containers/words/json" => Some(Says::Text(500, "a proxy's page")),
-        _ => message(500, "layer store is sick"),
+        _ => Some(message(500, "layer store is sick")),
     });
     let docker = connect(&server).await;
     let stack = docker.stack("home");
@@ -224,9 +224,11 @@ async fn what_is_ours_is_changed_by_its_id() {
     let server = FakeDocker::start(|asked| match asked.what.as_str() {
         "GET /containers/ours/json" => Some(Says::Json(200, container("ours", "home"))),
         "POST /containers/id-of-ours/start" => Some(Says::Nothing(304)),
-        "POST /containers/id-of-ours/rename" => message(409, "Conflict. The container name \"/b1\" is already in use"),
+        "POST /containers/id-of-ours/rename" => {
+            Some(message(409, "Conflict. The container name \"/b1\" is already in use"))
+        }
         // It went in between.
-        "DELETE /containers/id-of-ours" => message(404, "No such container: id-of-ours"),
+        "DELETE /containers/id-of-ours" => Some(message(404, "No such container: id-of-ours")),
         _ => Some(Says::Nothing(204)).filter(|_| asked.what.starts_with("POST ")),
     });
     let docker = connect(&server).await;
@@ -245,7 +247,8 @@ async fn what_is_ours_is_changed_by_its_id() {
 async fn a_name_that_is_taken_is_a_conflict_with_both_engines() {
     let labels = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
     let docker = FakeDocker::start(|asked| {
-        message(409, "Conflict. The container name \"/x1\" is already in use").filter(|_| asked.what.contains("create"))
+        Some(message(409, "Conflict. The container name \"/x1\" is already in use"))
+            .filter(|_| asked.what.contains("create"))
     });
     let podman = FakeDocker::podman(|asked| {
         let body = json!({"cause": "that name is already in use", "message": "creating container storage: the container name \"x1\" is already in use by 1. You have to remove that container: that name is already in use", "response": 500});
@@ -327,7 +330,8 @@ async fn a_pull_that_fails_says_why_in_whatever_form() {
         }
     }
     let text = "pull access denied for redis, repository does not exist or may require 'docker login'";
-    let server = FakeDocker::start(move |asked| message(404, text).filter(|_| asked.what == "POST /images/create"));
+    let server =
+        FakeDocker::start(move |asked| Some(message(404, text)).filter(|_| asked.what == "POST /images/create"));
     let error = pull(&server).await.0.expect_err("denied");
     assert!(error.to_string().contains("pull access denied"), "{error}");
 }

@@ -1,5 +1,6 @@
 //! Tests on real parts: a systemd user manager, and the servers that people run.
 
+mod docker;
 mod home;
 mod ollama;
 mod pins;

@@ -1,0 +1,484 @@
+//! A real Docker of its own, beside real registries: one that is open and one that asks for a password.
+
+use crate::skipped;
+use llamero::resource::{
+    Bytes, Container, Health, ImageName, Limits, Mount, MountSource, Probe, Publish, Run, RunFile, Runtime, Seconds,
+};
+use llamero::systems::docker::{
+    Deadlines, Docker, Engine, Error, Fault, Found, NewContainer, PullProgress, Stack, Status, Surroundings,
+};
+use llamero::systems::program::find;
+use llamero::systems::{Hint as _, Retry};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+const SOON: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(2);
+const BUSYBOX: &str = "/bin/busybox";
+
+/// What runs in namespaces of its own: their network has the registries and the published ports, their mounts the
+/// containers' file systems, and with their first process ends everything. `held` takes the daemon away.
+const INSIDE: &str = r#"
+ip link set lo up
+cd "$1"
+docker-registry serve open.yml >open.log 2>&1 &
+docker-registry serve closed.yml >closed.log 2>&1 &
+while [ ! -e ended ]; do
+  if [ -e held ]; then sleep 0.05; continue; fi
+  rm -f pid
+  dockerd --config-file daemon.json --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" -H "unix://$1/docker.sock" \
+    --cgroup-parent "/$2" --exec-opt native.cgroupdriver=cgroupfs >>docker.log 2>&1 & daemon=$!
+  while [ ! -e held ] && [ ! -e ended ] && kill -0 $daemon 2>/dev/null; do sleep 0.05; done
+  kill -KILL $daemon 2>/dev/null || true
+  wait $daemon 2>/dev/null || true
+done
+"#;
+
+/// `me` with the password `a?b>c~d`, which is read wrongly unless it is written right.
+const PASSWORDS: &str = "me:$2y$05$abcdefghijklmnopqrstuurWmhMYHg5YmUql4VVJGOQIBZr2sWl5q\n";
+const LOGIN: &str = r#"{"auths": {"127.0.0.1:5001": {"username": "me", "password": "a?b>c~d"}}}"#;
+
+/// A daemon and all that it has started; it ends with the test, also when that is killed.
+struct Private {
+    folder: TempDir,
+    group: String,
+    outermost: Child,
+}
+
+impl Private {
+    /// Starts it, or says why that cannot be done here.
+    async fn start() -> Option<(Self, Docker)> {
+        let programs = ["dockerd", "docker", "docker-registry", "setpriv", "unshare", "ip", BUSYBOX];
+        if let Some(missing) = programs.iter().find(|program| find(program).is_none()) {
+            skipped(&format!("{missing} is missing: tests/real/install has not been run"));
+            return None;
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, port, auth) in
+            [("open", 5000, ""), ("closed", 5001, "\nauth: {htpasswd: {realm: closed, path: passwords}}")]
+        {
+            let text = format!(
+                "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {name}}}}}\n\
+                 http: {{addr: \"127.0.0.1:{port}\"}}{auth}\n"
+            );
+            std::fs::write(folder.path().join(format!("{name}.yml")), text).expect("written");
+        }
+        std::fs::write(folder.path().join("passwords"), PASSWORDS).expect("written");
+        std::fs::write(folder.path().join("daemon.json"), "{}").expect("written");
+        let group = format!("llamero-docker-{}", folder.path().file_name().expect("a name").display());
+        let group = group.replace('.', "");
+        let log = std::fs::File::create(folder.path().join("outermost.log")).expect("a log");
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"]);
+        command.args(["--mount-proc", "bash", "-c", INSIDE, "bash"]).arg(folder.path()).arg(&group);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).process_group(0);
+        let private = Self { outermost: command.spawn().expect("it starts"), folder, group };
+        let docker = private.connect().await;
+        Some((private, docker))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        Surroundings {
+            host: Some(format!("unix://{}", self.path("docker.sock").display())),
+            configuration: Some(self.path("client")),
+            ..Surroundings::default()
+        }
+    }
+
+    async fn connect(&self) -> Docker {
+        let begun = Instant::now();
+        loop {
+            match Docker::connect_from(&self.surroundings(), Deadlines::default()).await {
+                Ok(docker) => return docker,
+                Err(error) => {
+                    let log = std::fs::read_to_string(self.path("docker.log")).unwrap_or_default();
+                    assert!(begun.elapsed() < SOON, "{error:?}: dockerd never answered:\n{log}");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+
+    /// Runs Docker's own client.
+    fn client(&self, words: &[&str]) -> String {
+        let mut command = Command::new("docker");
+        command.arg("-H").arg(format!("unix://{}", self.path("docker.sock").display())).args(words);
+        command.env("DOCKER_CONFIG", self.path("login")).env_remove("DOCKER_HOST").env_remove("DOCKER_CONTEXT");
+        let output = command.stdin(Stdio::null()).output().expect("docker runs");
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Makes an image with busybox, and with what `note` says in it.
+    fn image(&self, name: &str, note: &str, changes: &[&str]) {
+        let root = self.path("image");
+        std::fs::create_dir_all(root.join("bin")).expect("made");
+        std::fs::create_dir_all(root.join("www")).expect("made");
+        std::fs::write(root.join("www/index.html"), note).expect("written");
+        std::fs::copy(BUSYBOX, root.join("bin/busybox")).expect("copied");
+        for program in ["sh", "httpd", "sleep", "wget", "cat", "nc"] {
+            let _ = std::os::unix::fs::symlink("busybox", root.join("bin").join(program));
+        }
+        let archive = self.path("image.tar");
+        let packed = Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&archive).arg(".").status();
+        assert!(packed.expect("tar runs").success());
+        let archive = archive.display().to_string();
+        let mut words = vec!["import"];
+        words.extend(changes.iter().flat_map(|change| ["--change", change]));
+        words.extend([archive.as_str(), name]);
+        self.client(&words);
+    }
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        // Its first process ends with this, and everything with it, before the outermost does.
+        let _ = std::fs::write(self.path("ended"), "");
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(5) && self.outermost.try_wait().is_ok_and(|it| it.is_none()) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = rustix::process::kill_process_group(
+            rustix::process::Pid::from_child(&self.outermost),
+            rustix::process::Signal::KILL,
+        );
+        let _ = self.outermost.wait();
+        // Control groups outlive their processes; where there are several hierarchies, each has them.
+        let hierarchies = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+        for hierarchy in hierarchies.map(|entry| entry.path()).chain([PathBuf::from("/sys/fs/cgroup")]) {
+            let group = hierarchy.join(&self.group);
+            for entry in std::fs::read_dir(&group).into_iter().flatten().flatten() {
+                let _ = std::fs::remove_dir(entry.path());
+            }
+            let _ = std::fs::remove_dir(group);
+        }
+    }
+}
+
+fn run(words: &[&str]) -> Run {
+    Run {
+        runtime: Runtime::Process,
+        description: String::new(),
+        argv: words.iter().map(|word| (*word).to_owned()).collect(),
+        environment: BTreeMap::new(),
+        environment_file: None,
+        working_directory: None,
+        inputs: vec![],
+        limits: Limits::default(),
+        ports: vec![],
+        memory: None,
+        probe: Probe::Running,
+        timeout: Seconds::new(10),
+        stable_for: Seconds::new(1),
+        stop_timeout: Seconds::new(1),
+    }
+}
+
+fn of(image: &str) -> Container {
+    Container { image: image.to_owned(), ..Container::default() }
+}
+
+fn publish(host: u16) -> Publish {
+    serde_json::from_value(json!({"host": host, "container": 80})).expect("a port")
+}
+
+async fn create(stack: Stack<'_>, name: &str, run: &Run, container: &Container) -> Result<(), Error> {
+    let labels = BTreeMap::from([("llamero.resource".to_owned(), format!("container/{name}"))]);
+    let made = stack.create(&NewContainer { name, run, container, labels: &labels, secret_environment: &[] }).await?;
+    assert_eq!(made.warnings, Vec::<String>::new());
+    Ok(())
+}
+
+/// Looks at a container until it is as wanted.
+async fn until(stack: Stack<'_>, name: &str, wanted: impl Fn(&Found) -> bool) -> Found {
+    let begun = Instant::now();
+    loop {
+        let found = stack.find(name).await.expect("asked").expect("it is there");
+        if wanted(&found) {
+            return found;
+        }
+        assert!(begun.elapsed() < SOON, "{found:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs root and a real dockerd"]
+async fn a_container_lives_and_goes() {
+    let Some((private, docker)) = Private::start().await else { return };
+    assert_eq!((docker.engine(), docker.is_rootless()), (Engine::Docker, false));
+    let check = "HEALTHCHECK --interval=1s --retries=2 CMD [\"/bin/wget\", \"-qO-\", \"http://127.0.0.1:80/\"]";
+    private.image("web:1", "hello", &[check, "CMD [\"/bin/sleep\", \"1000\"]"]);
+    let secret = private.path("web.env");
+    std::fs::write(&secret, "KEY=\"hunter2\"\n").expect("written");
+    let stack = docker.stack("lane");
+    assert!(stack.containers().await.expect("a list").is_empty());
+    assert!(
+        stack.ensure_network("lane-net").await.expect("made")
+            && !stack.ensure_network("lane-net").await.expect("there")
+    );
+
+    // It is made, and it starts when it is told to.
+    let mut run =
+        run(&["/bin/sh", "-c", "echo starting >&2; cat /run/secrets/web.env; exec /bin/httpd -f -vv -h /www"]);
+    run.environment = [("A".to_owned(), "b c".to_owned())].into();
+    run.environment_file = Some(RunFile(secret));
+    run.limits = Limits { memory: Some(Bytes(64 << 20)), cpu_percent: Some(50) };
+    let volume = Mount { source: MountSource::Volume("lane-data".into()), target: "/data".into(), read_only: false };
+    let container = Container {
+        mounts: vec![volume],
+        publish: vec![publish(8080)],
+        network: Some("lane-net".into()),
+        extra_hosts: [("there".to_owned(), "host-gateway".to_owned())].into(),
+        shm_size: Some(Bytes(16 << 20)),
+        user: Some("0:0".into()),
+        read_only: true,
+        ..of("web:1")
+    };
+    create(stack, "lane-web", &run, &container).await.expect("made");
+    let made = stack.find("lane-web").await.expect("asked").expect("there");
+    assert_eq!(
+        (made.status, made.pid, made.exit_code, made.started_at.as_deref()),
+        (Status::Created, None, None, None)
+    );
+    assert!(matches!(create(stack, "lane-web", &run, &container).await, Err(Error::Conflict { .. })));
+    stack.start("lane-web").await.expect("started");
+    stack.start("lane-web").await.expect("it runs already");
+    let found = until(stack, "lane-web", |found| found.health(&[]) == Health::Healthy).await;
+    assert_eq!((found.status, &found.limits, found.image.as_str()), (Status::Running, &run.limits, "web:1"));
+    assert_eq!(found.image_id, docker.image("web:1").await.expect("asked").expect("there").id);
+    assert!(
+        found.pid.is_some() && found.started_at.is_some() && found.labels["llamero.resource"] == "container/lane-web"
+    );
+    assert_eq!(stack.containers().await.expect("a list"), std::slice::from_ref(&found));
+    assert!(docker.stack("other").containers().await.expect("a list").is_empty());
+
+    // What it writes is read from both streams, and its secret is in no place that the engine shows.
+    let lines = stack.last_lines("lane-web", 50).await.expect("lines");
+    assert!(lines.contains(&"starting".to_owned()) && lines.contains(&"KEY=\"hunter2\"".to_owned()), "{lines:?}");
+    assert_eq!(stack.last_lines("lane-web", 1).await.expect("lines").len(), 1);
+    assert!(!private.client(&["inspect", "lane-web"]).contains("hunter2"));
+
+    // It answers at the host's port, and sees what it was given.
+    let asked = ["run", "--rm", "--network", "host", "web:1", "/bin/wget", "-qO-", "http://127.0.0.1:8080/"];
+    assert_eq!(private.client(&asked), "hello");
+    let inside = |words: &[&str]| private.client(&[&["exec", "lane-web", "/bin/busybox"], words].concat());
+    assert!(inside(&["cat", "/etc/hosts"]).contains("\tthere"));
+    assert!(inside(&["env"]).lines().any(|line| line == "A=b c"));
+    assert!(inside(&["df", "-k", "/dev/shm"]).contains("16384"));
+    inside(&["touch", "/data/written"]);
+    inside(&["sh", "-c", "! touch /unwritten"]);
+
+    // It goes, and not before it is told to.
+    assert!(matches!(stack.remove("lane-web").await, Err(Error::Conflict { .. })), "it runs");
+    assert!(matches!(stack.remove_volume("lane-data").await, Err(Error::Conflict { .. })), "it is in use");
+    stack.rename("lane-web", "lane-web-old").await.expect("renamed");
+    assert_eq!(stack.find("lane-web").await.expect("asked"), None);
+    assert_eq!(stack.find(&found.id[..12]).await.expect("asked"), None, "an id is no name");
+    stack.stop("lane-web-old", Duration::from_secs(1)).await.expect("stopped");
+    stack.stop("lane-web-old", Duration::from_secs(1)).await.expect("it is stopped already");
+    let ended = stack.find("lane-web-old").await.expect("asked").expect("there");
+    assert_eq!((ended.status, ended.pid, &ended.id), (Status::Exited, None, &found.id));
+    assert!(ended.exit_code.is_some(), "{ended:?}");
+    assert!(stack.remove("lane-web-old").await.expect("removed") && !stack.remove("lane-web-old").await.expect("gone"));
+    assert_eq!(stack.volumes().await.expect("a list"), ["lane-data"]);
+    assert!(stack.remove_volume("lane-data").await.expect("removed"));
+    assert!(stack.remove_network("lane-net").await.expect("removed"));
+    assert!(!stack.remove_network("lane-net").await.expect("gone"));
+}
+
+#[tokio::test]
+#[ignore = "needs root and a real dockerd"]
+async fn what_goes_wrong_is_told_and_strangers_are_left_alone() {
+    let Some((private, docker)) = Private::start().await else { return };
+    let check = "HEALTHCHECK --interval=1s --retries=1 CMD [\"/bin/cat\", \"/none\"]";
+    private.image("sick:1", "", &[check]);
+    private.image("plain:1", "", &[]);
+    let stack = docker.stack("lane");
+
+    // A stranger's is seen, and stays as it is; so do its network and its volume.
+    private.client(&["run", "-d", "--name", "theirs", "-p", "127.0.0.1:8080:80", "plain:1", "/bin/sleep", "1000"]);
+    private.client(&["network", "create", "their-net"]);
+    private.client(&["volume", "create", "their-data"]);
+    let before = stack.find("theirs").await.expect("asked").expect("there");
+    assert!(!stack.owns(&before));
+    for result in [
+        stack.stop("theirs", PATIENCE).await,
+        stack.kill("theirs").await,
+        stack.rename("theirs", "mine").await,
+        stack.remove("theirs").await.map(drop),
+        stack.ensure_network("their-net").await.map(drop),
+        stack.remove_network("their-net").await.map(drop),
+        stack.remove_volume("their-data").await.map(drop),
+    ] {
+        assert!(matches!(result, Err(Error::NotOurs { .. })), "{result:?}");
+    }
+    assert_eq!(stack.find("theirs").await.expect("asked"), Some(before));
+    assert!(stack.volumes().await.expect("a list").is_empty());
+
+    // A port that is taken; the container stays, and says why it does not run.
+    let container = Container { publish: vec![publish(8080)], ..of("plain:1") };
+    create(stack, "taken", &run(&["/bin/sleep", "1000"]), &container).await.expect("made");
+    let error = stack.start("taken").await.expect_err("the port is taken");
+    assert!(matches!(error, Error::Refused { fault: Fault::Port, .. }) && error.hint().is_some(), "{error:?}");
+    let found = stack.find("taken").await.expect("asked").expect("there");
+    assert!(matches!(found.health(&[]), Health::Unhealthy { why } if why.contains("already allocated")));
+    assert!(stack.remove("taken").await.expect("removed"));
+
+    // No such program, no such image, and GPUs where there is nothing that gives them.
+    create(stack, "none", &run(&["/bin/none"]), &of("plain:1")).await.expect("made");
+    let error = stack.start("none").await.expect_err("no program");
+    assert!(matches!(error, Error::Refused { fault: Fault::Program, .. }), "{error:?}");
+    let error = create(stack, "no-image", &run(&[]), &of("none:1")).await.expect_err("no image");
+    assert!(matches!(error, Error::Refused { fault: Fault::Image, .. }), "{error:?}");
+    assert_eq!(stack.find("no-image").await.expect("asked"), None);
+    let container = Container { gpus: llamero::resource::Gpus::All, ..of("plain:1") };
+    create(stack, "no-gpu", &run(&["/bin/sleep", "1000"]), &container).await.expect("made");
+    let started = stack.start("no-gpu").await;
+    if !Path::new("/usr/bin/nvidia-container-runtime-hook").exists() {
+        assert!(matches!(started, Err(Error::Refused { fault: Fault::Gpu, .. })), "{started:?}");
+    }
+
+    // One that ends by itself, one that takes too much, and one whose check fails.
+    create(stack, "short", &run(&["/bin/sh", "-c", "echo no luck; exit 3"]), &of("plain:1")).await.expect("made");
+    stack.start("short").await.expect("started");
+    let found = until(stack, "short", |found| found.status == Status::Exited).await;
+    assert_eq!((found.exit_code, found.oom_killed, found.restarts), (Some(3), false, 0));
+    let lines = stack.last_lines("short", 5).await.expect("lines");
+    assert_eq!(found.health(&lines), Health::unhealthy("it ended with exit code 3: no luck"));
+    let mut greedy = run(&["/bin/sh", "-c", "a=x; while :; do a=$a$a; done"]);
+    greedy.limits.memory = Some(Bytes(16 << 20));
+    create(stack, "greedy", &greedy, &of("plain:1")).await.expect("made");
+    stack.start("greedy").await.expect("started");
+    let found = until(stack, "greedy", |found| found.status == Status::Exited).await;
+    assert!(found.oom_killed && found.limits.memory == Some(Bytes(16 << 20)), "{found:?}");
+    assert_eq!(found.ended(), "it was killed because it took more than 16 MiB");
+    create(stack, "sick", &run(&["/bin/sleep", "1000"]), &of("sick:1")).await.expect("made");
+    stack.start("sick").await.expect("started");
+    let found = until(stack, "sick", |found| matches!(found.health(&[]), Health::Unhealthy { .. })).await;
+    assert!(found.health(&[]).to_string().contains("No such file"), "{found:?}");
+    stack.kill("sick").await.expect("killed");
+    let found = until(stack, "sick", |found| found.status == Status::Exited).await;
+    assert_eq!((found.exit_code, found.oom_killed), (Some(137), false));
+    assert!(matches!(stack.kill("sick").await, Err(Error::Conflict { .. })));
+}
+
+#[tokio::test]
+#[ignore = "needs root and a real dockerd"]
+async fn images_come_from_registries() {
+    let Some((private, docker)) = Private::start().await else { return };
+    let name = |text: &str| ImageName::parse(text).expect("a name");
+    let (tagged, cancel) = (name("127.0.0.1:5000/app:1"), CancellationToken::new());
+    let push = |image: &str, note: &str| {
+        private.image(image, note, &[]);
+        private.client(&["push", image]);
+        private.client(&["rmi", image]);
+    };
+    push("127.0.0.1:5000/app:1", "first");
+    assert_eq!(docker.image("127.0.0.1:5000/app:1").await.expect("asked"), None);
+
+    // By its tag, with progress.
+    let told = Mutex::new(Vec::<PullProgress>::new());
+    let tell = |progress| told.lock().expect("no panic").push(progress);
+    let first = docker.pull(&tagged, &tell, &cancel).await.expect("it arrives");
+    let last = told.into_inner().expect("no panic").pop().expect("told");
+    assert!(last.total.is_some_and(|total| total > 500_000 && last.received == total), "{last:?}");
+    assert_eq!(docker.images().await.expect("a list"), std::slice::from_ref(&first));
+    let digest = docker.remote_digest(&tagged).await.expect("a digest");
+    assert_eq!(first.digest_at(&tagged), Some(digest.clone()));
+    assert_eq!(docker.pull(&tagged, &|_| {}, &cancel).await.expect("it is there"), first);
+
+    // The tag moves: the registry tells, and what is here stays until it is pulled.
+    push("127.0.0.1:5000/app:1", "second");
+    assert!(docker.remote_digest(&tagged).await.expect("a digest") != digest);
+    let pinned = tagged.at(digest);
+    let old = docker.pull(&pinned, &|_| {}, &cancel).await.expect("it arrives");
+    assert_eq!(old.id, first.id);
+    let new = docker.pull(&tagged, &|_| {}, &cancel).await.expect("it arrives");
+    assert!(new.id != old.id && new.tags == ["127.0.0.1:5000/app:1"], "{new:?}");
+    let stack = docker.stack("lane");
+    create(stack, "pinned", &run(&["/bin/cat", "/www/index.html"]), &of(&pinned.to_string())).await.expect("made");
+    stack.start("pinned").await.expect("started");
+    until(stack, "pinned", |found| found.status == Status::Exited).await;
+    assert_eq!(stack.last_lines("pinned", 5).await.expect("lines"), ["first"]);
+    assert!(matches!(docker.remove_image(&old.id).await, Err(Error::Conflict { .. })), "it is in use");
+    assert!(stack.remove("pinned").await.expect("removed") && docker.remove_image(&old.id).await.expect("removed"));
+    assert!(!docker.remove_image(&old.id).await.expect("gone"));
+
+    // What is not there, and where nobody is.
+    for (text, fault) in [
+        ("127.0.0.1:5000/app:2", Fault::Image),
+        ("127.0.0.1:5000/none:1", Fault::Image),
+        ("127.0.0.1:5999/app:1", Fault::Passing),
+    ] {
+        let error = docker.pull(&name(text), &|_| {}, &cancel).await.expect_err(text);
+        assert!(matches!(&error, Error::Refused { fault: found, .. } if *found == fault), "{error:?}");
+        assert!(docker.remote_digest(&name(text)).await.is_err(), "{text}");
+    }
+
+    // A registry that wants a password gets the one that Docker's own configuration has, with both calls.
+    std::fs::create_dir_all(private.path("login")).expect("made");
+    std::fs::write(
+        private.path("login/config.json"),
+        LOGIN.replace(r#""username": "me", "password": "a?b>c~d""#, r#""auth": "bWU6YT9iPmN+ZA==""#),
+    )
+    .expect("written");
+    push("127.0.0.1:5001/app:1", "closed");
+    let closed = name("127.0.0.1:5001/app:1");
+    let error = docker.pull(&closed, &|_| {}, &cancel).await.expect_err("nobody has logged in");
+    assert!(matches!(error, Error::Refused { fault: Fault::Denied, .. }) && error.hint().is_some(), "{error:?}");
+    assert!(docker.remote_digest(&closed).await.is_err());
+    std::fs::create_dir_all(private.path("client")).expect("made");
+    std::fs::write(private.path("client/config.json"), LOGIN).expect("written");
+    let digest = docker.remote_digest(&closed).await.expect("a digest");
+    let image = docker.pull(&closed, &|_| {}, &cancel).await.expect("it arrives");
+    assert_eq!(image.digest_at(&closed), Some(digest));
+}
+
+#[tokio::test]
+#[ignore = "needs root and a real dockerd"]
+async fn a_daemon_that_goes_and_comes_back_is_met_again() {
+    let Some((private, docker)) = Private::start().await else { return };
+    private.image("plain:1", "", &[]);
+    let stack = docker.stack("lane");
+    create(stack, "long", &run(&["/bin/sleep", "1000"]), &of("plain:1")).await.expect("made");
+    stack.start("long").await.expect("started");
+
+    // It goes in the middle of a call: `sleep` as a container's first process heeds no signal but the last.
+    let stopping = stack.stop("long", SOON);
+    let going = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        std::fs::write(private.path("held"), "").expect("written");
+    };
+    let (stopped, ()) = futures_util::future::join(stopping, going).await;
+    let error = stopped.expect_err("the daemon went");
+    assert!(matches!(error, Error::Connection { .. }) && error.retry() == Retry::Soon, "{error:?}");
+    let error = stack.find("long").await.expect_err("nobody is there");
+    assert_eq!(error.retry(), Retry::Soon, "{error:?}");
+    let error = Docker::connect_from(&private.surroundings(), Deadlines::default()).await.expect_err("nobody");
+    assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+
+    // The connection that there was serves again, and nothing is lost.
+    std::fs::remove_file(private.path("held")).expect("removed");
+    drop(private.connect().await);
+    let found = stack.find("long").await.expect("asked").expect("there");
+    assert!(stack.owns(&found), "{found:?}");
+    if found.status != Status::Running {
+        stack.start("long").await.expect("started");
+    }
+    until(stack, "long", |found| found.status == Status::Running).await;
+    stack.kill("long").await.expect("killed");
+    until(stack, "long", |found| found.status == Status::Exited).await;
+    assert!(stack.remove("long").await.expect("removed"));
+}
