@@ -52,9 +52,10 @@ impl Stack<'_> {
         found.labels.get(STACK_LABEL).is_some_and(|stack| stack == self.name)
     }
 
-    /// Makes a container of an image that is there, with the stack's mark; it does not run yet.
+    /// Makes a container of an image that is there, with the stack's mark, and the volumes that it lacks; it does not
+    /// run yet. Its folders and its network must be there.
     pub async fn create(self, new: &NewContainer<'_>) -> Result<Created, Error> {
-        create(self.docker, self.name, new).await
+        create(self, new).await
     }
 
     /// Starts a container; one that runs stays as it is.

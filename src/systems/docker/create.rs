@@ -1,11 +1,11 @@
 //! The request that makes a container, from plain data.
 
-use super::{Docker, Engine, Error, STACK_LABEL, checked};
+use super::{Engine, Error, STACK_LABEL, Stack, checked};
 use crate::resource::{Container, Gpus, Mount, MountSource, Run};
 use crate::systems::secrets::Secret;
 use bollard::models::{
-    ContainerCreateBody, DeviceRequest, HostConfig, Mount as MountBody, MountType, MountVolumeOptions, PortBinding,
-    RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, DeviceRequest, HostConfig, Mount as MountBody, MountType, PortBinding, RestartPolicy,
+    RestartPolicyNameEnum,
 };
 use bollard::query_parameters::CreateContainerOptions;
 use std::collections::{BTreeMap, HashMap};
@@ -42,12 +42,18 @@ pub struct Created {
     pub warnings: Vec<String>,
 }
 
-/// Makes a container; it does not run yet.
-pub(super) async fn create(docker: &Docker, stack: &str, new: &NewContainer<'_>) -> Result<Created, Error> {
+/// Makes a container, and the volumes that it lacks; it does not run yet.
+pub(super) async fn create(stack: Stack<'_>, new: &NewContainer<'_>) -> Result<Created, Error> {
+    let docker = stack.docker;
     let what = format!("make the container `{}`", new.name);
     checked("container", new.name)?;
+    for mount in &new.container.mounts {
+        if let MountSource::Volume(name) = &mount.source {
+            stack.ensure_volume(name).await?;
+        }
+    }
     let options = CreateContainerOptions { name: Some(new.name.to_owned()), ..CreateContainerOptions::default() };
-    let call = docker.api.create_container(Some(options), body(docker.engine, stack, new));
+    let call = docker.api.create_container(Some(options), body(docker.engine, stack.name, new));
     let made = docker.within(&what, docker.deadlines.change, call).await?;
     Ok(Created { id: made.id, warnings: made.warnings })
 }
@@ -70,7 +76,7 @@ fn body(engine: Engine, stack: &str, new: &NewContainer<'_>) -> ContainerCreateB
         target: Path::new(SECRETS).join(file.0.file_name().unwrap_or_default()),
         read_only: true,
     });
-    let mounts = container.mounts.iter().cloned().chain(secrets).map(|it| mount(stack, it)).collect();
+    let mounts = container.mounts.iter().cloned().chain(secrets).map(mount).collect();
     let hosts: Vec<String> = container.extra_hosts.iter().map(|(name, address)| format!("{name}:{address}")).collect();
     ContainerCreateBody {
         image: Some(container.image.clone()),
@@ -107,22 +113,16 @@ fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
     Some(list).filter(|list| !list.is_empty())
 }
 
-fn mount(stack: &str, mount: Mount) -> MountBody {
-    let (typ, source, volume_options) = match mount.source {
-        MountSource::Path(path) => (MountType::BIND, path.display().to_string(), None),
-        // A volume that is made on the way carries the mark, too.
-        MountSource::Volume(name) => {
-            let labels = HashMap::from([(STACK_LABEL.to_owned(), stack.to_owned())]);
-            let options = MountVolumeOptions { labels: Some(labels), ..MountVolumeOptions::default() };
-            (MountType::VOLUME, name, Some(options))
-        }
+fn mount(mount: Mount) -> MountBody {
+    let (typ, source) = match mount.source {
+        MountSource::Path(path) => (MountType::BIND, path.display().to_string()),
+        MountSource::Volume(name) => (MountType::VOLUME, name),
     };
     MountBody {
         typ: Some(typ),
         source: Some(source),
         target: Some(mount.target.display().to_string()),
         read_only: Some(mount.read_only),
-        volume_options,
         ..MountBody::default()
     }
 }
@@ -154,7 +154,7 @@ fn gpus(engine: Engine, gpus: &Gpus) -> Option<DeviceRequest> {
 #[cfg(test)]
 mod tests {
     use super::{Engine, NewContainer, body, gpus};
-    use crate::resource::{Bytes, Container, Gpus, Limits, Mount, MountSource, Probe, Run, RunFile, Runtime, Seconds};
+    use crate::resource::{Bytes, Container, Gpus, Limits, Probe, Run, RunFile, Runtime, Seconds};
     use serde_json::json;
     use std::collections::BTreeMap;
 
@@ -197,17 +197,11 @@ mod tests {
         assert_eq!((&host["NanoCpus"], &host["RestartPolicy"]["Name"]), (&json!(1_500_000_000), &json!("no")));
         assert_eq!(host["ExtraHosts"], json!(["host.docker.internal:host-gateway"]));
         let mounts = json!([
-            {"Target": "/cache", "Source": "cache", "Type": "volume", "ReadOnly": false,
-             "VolumeOptions": {"Labels": {"llamero.stack": "home"}}},
+            {"Target": "/cache", "Source": "cache", "Type": "volume", "ReadOnly": false},
             {"Target": "/run/secrets/chat.env", "Source": "/home/me/x/chat.env", "Type": "bind", "ReadOnly": true},
         ]);
         assert_eq!(host["Mounts"], mounts);
         assert_eq!(host.get("DeviceRequests"), None);
-        // Two mounts of one place would hide each other.
-        assert_eq!(
-            container.mounts,
-            [Mount { source: MountSource::Volume("cache".into()), target: "/cache".into(), read_only: false }]
-        );
     }
 
     #[test]

@@ -82,18 +82,24 @@ fn host_of(key: &str) -> &str {
 
 /// Asks `docker-credential-NAME get`, as Docker does.
 async fn ask(name: &str, server: &str) -> Result<Option<DockerCredentials>, Error> {
+    let program = format!("docker-credential-{name}");
+    if name.contains(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.')) {
+        let why = "that is no program's name".to_owned();
+        return Err(Error::Credentials { program, registry: server.to_owned(), why });
+    }
+    tell(&program, server).await
+}
+
+/// Runs a program that keeps passwords, and hears what it tells of a server.
+async fn tell(program: &str, server: &str) -> Result<Option<DockerCredentials>, Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Told {
         username: String,
         secret: String,
     }
-    let program = format!("docker-credential-{name}");
-    let failed = |why: String| Error::Credentials { program: program.clone(), registry: server.to_owned(), why };
-    if name.contains(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.')) {
-        return Err(failed("that is no program's name".to_owned()));
-    }
-    let mut command = Command::new(&program);
+    let failed = |why: String| Error::Credentials { program: program.to_owned(), registry: server.to_owned(), why };
+    let mut command = Command::new(program);
     command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
     let run = async {
         let mut child = command.spawn()?;
@@ -148,7 +154,8 @@ fn decoded(text: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{DockerCredentials, Error, ask, decoded, of};
+    use super::{DockerCredentials, Error, ask, decoded, of, tell};
+    use std::os::unix::fs::PermissionsExt as _;
 
     async fn told(text: &str, registry: &str) -> Result<Option<DockerCredentials>, Error> {
         let folder = tempfile::tempdir().expect("a folder");
@@ -188,5 +195,32 @@ mod tests {
         let error = told(r#"{"credsStore": "llamero-none"}"#, "r.example").await.expect_err("no program");
         assert!(error.to_string().starts_with("`docker-credential-llamero-none` does not tell"), "{error}");
         assert!(matches!(ask("../x", "r").await, Err(Error::Credentials { .. })));
+    }
+    #[tokio::test]
+    async fn a_program_is_asked_as_docker_does() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("docker-credential-x");
+        let script = r#"#!/bin/sh
+[ "$1" = get ] || exit 9
+case $(cat) in
+  r.example) echo '{"ServerURL": "r.example", "Username": "me", "Secret": "hunter2"}' ;;
+  t.example) echo '{"ServerURL": "t.example", "Username": "<token>", "Secret": "t"}' ;;
+  odd.example) echo 'hunter2 is not JSON' ;;
+  none.example) echo 'credentials not found in native keychain'; exit 1 ;;
+  *) echo 'hunter2 is locked'; exit 1 ;;
+esac
+"#;
+        std::fs::write(&path, script).expect("written");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).expect("set");
+        let program = path.display().to_string();
+        let found = tell(&program, "r.example").await.expect("told").expect("some");
+        assert_eq!((found.username.as_deref(), found.password.as_deref()), (Some("me"), Some("hunter2")));
+        let found = tell(&program, "t.example").await.expect("told").expect("some");
+        assert_eq!((found.identitytoken.as_deref(), found.username), (Some("t"), None));
+        assert_eq!(tell(&program, "none.example").await.expect("told"), None);
+        for server in ["odd.example", "locked.example"] {
+            let error = tell(&program, server).await.expect_err(server);
+            assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+        }
     }
 }

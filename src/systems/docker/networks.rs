@@ -1,7 +1,7 @@
 //! Networks and volumes of one stack.
 
 use super::{Error, STACK_LABEL, Stack, checked};
-use bollard::models::{NetworkCreateRequest, NetworkInspect};
+use bollard::models::{NetworkCreateRequest, NetworkInspect, VolumeCreateRequest};
 use bollard::query_parameters::{InspectNetworkOptions, ListVolumesOptions, RemoveVolumeOptions};
 use std::collections::HashMap;
 
@@ -44,6 +44,24 @@ impl Stack<'_> {
         }
         self.must_own(what, found.labels.as_ref())?;
         Ok(Some(found))
+    }
+
+    /// Makes a volume with the stack's mark where it is missing; returns whether it was made. One without the mark is
+    /// used as it is, and stays its owner's.
+    ///
+    /// Both engines would make it on the way to a container, but Podman then leaves out the mark.
+    pub async fn ensure_volume(self, name: &str) -> Result<bool, Error> {
+        let what = format!("make the volume `{name}`");
+        let call = self.docker.api.inspect_volume(checked("volume", name)?);
+        match self.docker.within(&what, self.docker.deadlines.call, call).await {
+            Err(Error::NotFound { .. }) => {}
+            found => return found.map(|_| false),
+        }
+        let labels = HashMap::from([(STACK_LABEL.to_owned(), self.name.to_owned())]);
+        let request =
+            VolumeCreateRequest { name: Some(name.to_owned()), labels: Some(labels), ..VolumeCreateRequest::default() };
+        let call = self.docker.api.create_volume(request);
+        self.docker.within(&what, self.docker.deadlines.change, call).await.map(|_| true)
     }
 
     /// Returns the names of the volumes with the stack's mark.

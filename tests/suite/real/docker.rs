@@ -32,9 +32,13 @@ docker-registry serve open.yml >open.log 2>&1 &
 docker-registry serve closed.yml >closed.log 2>&1 &
 while [ ! -e ended ]; do
   if [ -e held ]; then sleep 0.05; continue; fi
-  rm -f pid
-  dockerd --config-file daemon.json --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" -H "unix://$1/docker.sock" \
+  rm -f pid docker.sock
+  if [ -n "${3:-}" ]; then
+    CONTAINERS_REGISTRIES_CONF=$1/registries.conf podman --root "$1/data" --runroot "$1/exec" --tmpdir "$1/tmp" \
+      --storage-driver vfs --cgroup-manager cgroupfs system service --time 0 "unix://$1/docker.sock" >>docker.log 2>&1 & daemon=$!
+  else dockerd --config-file daemon.json --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" -H "unix://$1/docker.sock" \
     --cgroup-parent "/$2" --exec-opt native.cgroupdriver=cgroupfs >>docker.log 2>&1 & daemon=$!
+  fi
   while [ ! -e held ] && [ ! -e ended ] && kill -0 $daemon 2>/dev/null; do sleep 0.05; done
   kill -KILL $daemon 2>/dev/null || true
   wait $daemon 2>/dev/null || true
@@ -55,9 +59,18 @@ struct Private {
 impl Private {
     /// Starts it, or says why that cannot be done here.
     async fn start() -> Option<(Self, Docker)> {
-        let programs = ["dockerd", "docker", "docker-registry", "setpriv", "unshare", "ip", BUSYBOX];
+        Self::start_engine("dockerd", "").await
+    }
+
+    /// Starts Podman in its place.
+    async fn start_podman() -> Option<(Self, Docker)> {
+        Self::start_engine("podman", "podman").await
+    }
+
+    async fn start_engine(engine: &str, choice: &str) -> Option<(Self, Docker)> {
+        let programs = [engine, "docker", "docker-registry", "setpriv", "unshare", "ip", BUSYBOX];
         if let Some(missing) = programs.iter().find(|program| find(program).is_none()) {
-            skipped(&format!("{missing} is missing: tests/real/install has not been run"));
+            skipped(&format!("{missing} is not installed"));
             return None;
         }
         let folder = tempfile::tempdir().expect("a folder");
@@ -72,12 +85,14 @@ impl Private {
         }
         std::fs::write(folder.path().join("passwords"), PASSWORDS).expect("written");
         std::fs::write(folder.path().join("daemon.json"), "{}").expect("written");
+        let insecure = "[[registry]]\nlocation = \"127.0.0.1:5000\"\ninsecure = true\n";
+        std::fs::write(folder.path().join("registries.conf"), insecure).expect("written");
         let group = format!("llamero-docker-{}", folder.path().file_name().expect("a name").display());
         let group = group.replace('.', "");
         let log = std::fs::File::create(folder.path().join("outermost.log")).expect("a log");
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"]);
-        command.args(["--mount-proc", "bash", "-c", INSIDE, "bash"]).arg(folder.path()).arg(&group);
+        command.args(["--mount-proc", "bash", "-c", INSIDE, "bash"]).arg(folder.path()).arg(&group).arg(choice);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).process_group(0);
         let private = Self { outermost: command.spawn().expect("it starts"), folder, group };
         let docker = private.connect().await;
@@ -481,4 +496,51 @@ async fn a_daemon_that_goes_and_comes_back_is_met_again() {
     stack.kill("long").await.expect("killed");
     until(stack, "long", |found| found.status == Status::Exited).await;
     assert!(stack.remove("long").await.expect("removed"));
+}
+
+#[tokio::test]
+#[ignore = "needs root and a real podman"]
+async fn podman_is_spoken_to_as_docker_is() {
+    let Some((private, docker)) = Private::start_podman().await else { return };
+    assert_eq!(docker.engine(), Engine::Podman);
+    let (stack, cancel) = (docker.stack("lane"), CancellationToken::new());
+    // Podman heeds no tag of what it imports.
+    private.image("localhost/plain", "hello", &[]);
+    private.client(&["tag", "localhost/plain:latest", "127.0.0.1:5000/app:1"]);
+    private.client(&["push", "127.0.0.1:5000/app:1"]);
+    for name in ["127.0.0.1:5000/app:1", "localhost/plain:latest"] {
+        assert!(docker.remove_image(name).await.expect("removed") && !docker.remove_image(name).await.expect("gone"));
+    }
+    let name = |text: &str| ImageName::parse(text).expect("a name");
+    let app = name("127.0.0.1:5000/app:1");
+    let image = docker.pull(&app, &|_| {}, &cancel).await.expect("it arrives");
+    let pinned = app.at(image.digest_at(&app).expect("a digest"));
+    assert_eq!(docker.pull(&pinned, &|_| {}, &cancel).await.expect("it is there").id, image.id);
+    let error = docker.pull(&name("127.0.0.1:5000/app:2"), &|_| {}, &cancel).await.expect_err("no such tag");
+    assert!(matches!(error, Error::Refused { fault: Fault::Image, .. }), "{error:?}");
+    assert!(matches!(docker.remote_digest(&app).await, Err(Error::Unsupported { .. })));
+
+    let mut run = run(&["/bin/sh", "-c", "echo hello; exec /bin/sleep 1000"]);
+    run.limits = Limits { memory: Some(Bytes(64 << 20)), cpu_percent: Some(50) };
+    let volume = Mount { source: MountSource::Volume("lane-data".into()), target: "/data".into(), read_only: false };
+    let container = Container { mounts: vec![volume], network: Some("host".into()), ..of(&app.to_string()) };
+    create(stack, "lane-app", &run, &container).await.expect("made");
+    assert!(matches!(create(stack, "lane-app", &run, &container).await, Err(Error::Conflict { .. })));
+    assert!(matches!(create(stack, "none", &run, &of("localhost/none:1")).await, Err(Error::Refused { .. })));
+    assert_eq!(stack.find("lane-app").await.expect("asked").expect("there").status, Status::Created);
+    stack.start("lane-app").await.expect("started");
+    stack.start("lane-app").await.expect("it runs already");
+    let found = until(stack, "lane-app", |found| found.status == Status::Running).await;
+    assert_eq!((found.health(&[]), &found.limits), (Health::Healthy, &run.limits));
+    assert_eq!(stack.containers().await.expect("a list"), std::slice::from_ref(&found));
+    assert_eq!(stack.last_lines("lane-app", 5).await.expect("lines"), ["hello"]);
+    assert!(matches!(docker.stack("other").remove("lane-app").await, Err(Error::NotOurs { .. })));
+    stack.rename("lane-app", "lane-old").await.expect("renamed");
+    stack.stop("lane-old", Duration::from_secs(1)).await.expect("stopped");
+    stack.stop("lane-old", Duration::from_secs(1)).await.expect("it is stopped already");
+    let found = until(stack, "lane-old", |found| found.status == Status::Exited).await;
+    assert_eq!(found.exit_code, Some(137));
+    assert!(stack.remove("lane-old").await.expect("removed") && !stack.remove("lane-old").await.expect("gone"));
+    assert_eq!(stack.volumes().await.expect("a list"), ["lane-data"]);
+    assert!(stack.remove_volume("lane-data").await.expect("removed"));
 }
