@@ -2,6 +2,7 @@
 //!
 //! Everything here is a function from values to text. Nothing is parsed back except the marker.
 
+pub mod launcher;
 pub mod marker;
 pub mod quote;
 pub mod source;
