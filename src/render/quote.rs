@@ -117,6 +117,14 @@ pub fn path(place: &str, path: &str) -> Result<String, Inexpressible> {
     Ok(path.replace('%', "%%"))
 }
 
+/// Returns the word of a command that names a file of llamero's in the folder for what lives until the next boot.
+///
+/// `%t` is `$XDG_RUNTIME_DIR` of the manager that reads the unit.
+pub fn runtime_path(name: &str) -> Result<String, Inexpressible> {
+    let word = quoted("the name of a file", name)?;
+    Ok(word.replacen('"', "\"%t/llamero/", 1))
+}
+
 fn quoted(place: &str, text: &str) -> Result<String, Inexpressible> {
     check_characters(place, text)?;
     let mut word = String::with_capacity(text.len() + 2);
@@ -157,7 +165,7 @@ fn is_refused(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Inexpressible, assignment, command, environment_line, path, prose};
+    use super::{Inexpressible, assignment, command, environment_line, path, prose, runtime_path};
     use proptest::prelude::*;
 
     /// Reads words as systemd does: double quotes, C escapes, then `%` specifiers.
@@ -230,6 +238,11 @@ mod tests {
             prop_assert!(!line.contains(|c: char| c.is_control()) && !line.ends_with('\\'));
             prop_assert!(line.replace("%%", "").find('%').is_none());
         }
+    }
+
+    #[test]
+    fn only_the_folder_is_a_specifier() {
+        assert_eq!(runtime_path("a%t\".sock").as_deref(), Ok(r#""%t/llamero/a%%t\".sock""#));
     }
 
     #[test]

@@ -2,10 +2,14 @@
 //!
 //! The whole file is ours: its first line is the marker. What systemd does beyond running the command (ordering across
 //! the stack, waiting for health) is left to llamero; only the order of a boot is told to systemd.
+//!
+//! A server that hands its port on has numbered instances beside one socket unit. Which of them clients reach, and which
+//! starts with the machine, is said by links, which are not made here.
 
+use super::launcher::DRAIN_VARIABLE;
 use super::marker;
 use super::quote::{self, Inexpressible};
-use crate::resource::{Kind, Resource, ResourceId, Restart, Run, Runtime};
+use crate::resource::{Fields, Fingerprint, Kind, Resource, ResourceId, Restart, Run, Runtime, Seconds};
 use std::fmt::Write;
 
 /// The variable in which a live process carries the fingerprint that it was started with.
@@ -13,6 +17,9 @@ pub const FINGERPRINT_VARIABLE: &str = "LLAMERO_FINGERPRINT";
 
 /// The variable in which a live process carries whose it is, as `stack/kind/name`.
 pub const RESOURCE_VARIABLE: &str = "LLAMERO_RESOURCE";
+
+/// What an instance gets to end after its last connection, before it is killed.
+const AFTER_DRAIN: Seconds = Seconds::new(60);
 
 /// Returns the name under which the manager knows a unit resource.
 #[must_use]
@@ -22,18 +29,77 @@ pub fn unit_name(id: &ResourceId) -> String {
 
 /// Returns the whole unit file of a server that the systemd user manager runs.
 pub fn unit(stack: &str, resource: &Resource) -> Result<String, Inexpressible> {
+    whole(stack, resource, None)
+}
+
+/// Returns the name under which the manager knows instance `number` of a server that hands its port on.
+#[must_use]
+pub fn instance_name(id: &ResourceId, number: u64) -> String {
+    format!("{}-{number}.service", id.name)
+}
+
+/// Returns the name of the socket on which an instance starts, in llamero's folder for what lives until the next boot.
+#[must_use]
+pub fn private_name(id: &ResourceId, number: u64) -> String {
+    format!("{}-{number}.sock", id.name)
+}
+
+/// Returns the name of the file that holds an instance back from clients, in the same folder.
+#[must_use]
+pub fn hold_name(id: &ResourceId, number: u64) -> String {
+    format!("{}-{number}.hold", id.name)
+}
+
+/// Returns the whole unit file of instance `number` of a server that hands its port on.
+///
+/// The number is no part of the fingerprint: it says which run it is, and nothing of what is run. The command is the
+/// launcher's, to which the paths of this instance are added.
+pub fn instance(stack: &str, resource: &Resource, number: u64) -> Result<String, Inexpressible> {
+    whole(stack, resource, Some(number))
+}
+
+/// Returns the name of the socket unit of a server that hands its port on.
+#[must_use]
+pub fn socket_name(id: &ResourceId) -> String {
+    format!("{}.socket", id.name)
+}
+
+/// Returns the whole unit file of the socket that listens on the loopback port of a server, for all its instances.
+///
+/// It names no service, so that traffic starts the one that has the socket's own name: the link to the current instance.
+#[must_use]
+pub fn socket(stack: &str, id: &ResourceId, port: u16) -> String {
+    let fingerprint = Fingerprint::of(&Fields::from([("port".to_owned(), port.to_string())]));
+    let description = quote::prose(&format!("port {port} of {} (llamero, stack {stack})", id.name));
+    // An instance that dies at once would use up the trigger limit, and fail the socket with it.
+    let body = format!(
+        "[Unit]\nDescription={description}\n\n[Socket]\nListenStream=127.0.0.1:{port}\nBacklog=4096\n\
+         TriggerLimitIntervalSec=0\n\n[Install]\nWantedBy=sockets.target\n"
+    );
+    marker::mark(stack, id, &fingerprint, &body)
+}
+
+fn whole(stack: &str, resource: &Resource, instance: Option<u64>) -> Result<String, Inexpressible> {
     let run = resource
         .run()
         .filter(|run| run.runtime == Runtime::Systemd)
         .ok_or_else(|| Inexpressible::NotAUnit { resource: resource.id.clone() })?;
     let fingerprint = resource.fingerprint();
-    let own =
-        [(FINGERPRINT_VARIABLE, fingerprint.to_string()), (RESOURCE_VARIABLE, format!("{stack}/{}", resource.id))];
-    let body = body(resource, run, &own)?;
+    let mut own =
+        vec![(FINGERPRINT_VARIABLE, fingerprint.to_string()), (RESOURCE_VARIABLE, format!("{stack}/{}", resource.id))];
+    if instance.is_some() {
+        own.push((DRAIN_VARIABLE, run.stop_timeout.whole().to_string()));
+    }
+    let body = body(resource, run, &own, instance)?;
     Ok(marker::mark(stack, &resource.id, &fingerprint, &body))
 }
 
-fn body(resource: &Resource, run: &Run, own: &[(&str, String)]) -> Result<String, Inexpressible> {
+fn body(
+    resource: &Resource,
+    run: &Run,
+    own: &[(&str, String)],
+    instance: Option<u64>,
+) -> Result<String, Inexpressible> {
     let mut text = String::new();
     let mut line = |key: &str, value: &dyn std::fmt::Display| {
         writeln!(text, "{key}={value}").expect("a string takes every write");
@@ -43,16 +109,34 @@ fn body(resource: &Resource, run: &Run, own: &[(&str, String)]) -> Result<String
     if !after.is_empty() {
         line("After", &after.join(" "));
     }
-    line("StartLimitIntervalSec", &60);
-    line("StartLimitBurst", &5);
+    if instance.is_some() {
+        // A service that reaches its limit fails the socket that it inherits from, and with it the healthy instance.
+        line("StartLimitIntervalSec", &0);
+    } else {
+        line("StartLimitIntervalSec", &60);
+        line("StartLimitBurst", &5);
+    }
     let head = std::mem::take(&mut text);
 
     let mut line = |key: &str, value: &dyn std::fmt::Display| {
         writeln!(text, "{key}={value}").expect("a string takes every write");
     };
-    // `simple` reports success before the program is even found.
-    line("Type", &"exec");
-    line("ExecStart", &quote::command(&run.argv)?);
+    let command = quote::command(&run.argv)?;
+    let mut stop_timeout = run.stop_timeout;
+    if let Some(number) = instance {
+        line("Type", &"notify");
+        line("Sockets", &socket_name(&resource.id));
+        let private = quote::runtime_path(&private_name(&resource.id, number))?;
+        let hold = quote::runtime_path(&hold_name(&resource.id, number))?;
+        let own = format!("--private {private} --generation {number} --hold {hold}");
+        line("ExecStart", &format_args!("{command} {own}"));
+        line("TimeoutStartSec", &format_args!("{}ms", run.timeout.milliseconds.max(1)));
+        stop_timeout.milliseconds = stop_timeout.milliseconds.saturating_add(AFTER_DRAIN.milliseconds);
+    } else {
+        // `simple` reports success before the program is even found.
+        line("Type", &"exec");
+        line("ExecStart", &command);
+    }
     for (name, value) in &run.environment {
         line("Environment", &quote::assignment(name, value)?);
     }
@@ -75,7 +159,7 @@ fn body(resource: &Resource, run: &Run, own: &[(&str, String)]) -> Result<String
     );
     line("RestartSec", &2);
     // Zero would mean that the manager waits for ever.
-    line("TimeoutStopSec", &format_args!("{}ms", run.stop_timeout.milliseconds.max(1)));
+    line("TimeoutStopSec", &format_args!("{}ms", stop_timeout.milliseconds.max(1)));
     line("KillMode", &"mixed");
     line("UMask", &"0077");
     if let Some(memory) = run.limits.memory {
@@ -84,12 +168,14 @@ fn body(resource: &Resource, run: &Run, own: &[(&str, String)]) -> Result<String
     if let Some(percent) = run.limits.cpu_percent {
         line("CPUQuota", &format_args!("{percent}%"));
     }
-    Ok(format!("[Unit]\n{head}\n[Service]\n{text}\n[Install]\nWantedBy=default.target\n"))
+    // To enable an instance would start it beside the current one at the next boot.
+    let install = if instance.is_some() { "" } else { "\n[Install]\nWantedBy=default.target\n" };
+    Ok(format!("[Unit]\n{head}\n[Service]\n{text}{install}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::unit;
+    use super::{instance, socket, unit};
     use crate::render::marker;
     use crate::render::quote::Inexpressible;
     use crate::resource::{
@@ -155,6 +241,58 @@ mod tests {
         [Install]
         WantedBy=default.target
         "#);
+    }
+
+    #[test]
+    fn a_whole_instance_beside_its_socket() {
+        let plain = resource(|run| {
+            run.argv = ["/opt/bin/python", "/opt/launcher.py"].map(str::to_owned).to_vec();
+            run.environment.clear();
+            run.environment_file = None;
+            run.working_directory = None;
+            run.limits = Limits::default();
+            run.stop_timeout = Seconds::new(600);
+        });
+        let text = instance("home", &plain, 7).expect("expressible");
+        let mark = marker::read(&text).expect("a marker");
+        assert!(mark.intact && mark.resource == plain.id && mark.fingerprint == plain.fingerprint());
+        let body = text.split_once('\n').expect("a body").1.replace(&mark.fingerprint.to_string(), "FINGERPRINT");
+        insta::assert_snapshot!(body, @r#"
+        [Unit]
+        Description=qwen3 at 100%% on llama.cpp
+        After=home-cache.service
+        StartLimitIntervalSec=0
+
+        [Service]
+        Type=notify
+        Sockets=home-qwen3.socket
+        ExecStart=:"/opt/bin/python" "/opt/launcher.py" --private "%t/llamero/home-qwen3-7.sock" --generation 7 --hold "%t/llamero/home-qwen3-7.hold"
+        TimeoutStartSec=120000ms
+        Environment="LLAMERO_FINGERPRINT=FINGERPRINT"
+        Environment="LLAMERO_RESOURCE=home/unit/home-qwen3"
+        Environment="LLAMERO_DRAIN_SECONDS=600"
+        Restart=on-failure
+        RestartSec=2
+        TimeoutStopSec=660000ms
+        KillMode=mixed
+        UMask=0077
+        "#);
+
+        let text = socket("home", &plain.id, 4000);
+        let mark = marker::read(&text).expect("a marker");
+        assert!(mark.intact && mark.resource == plain.id);
+        insta::assert_snapshot!(text.split_once('\n').expect("a body").1, @"
+        [Unit]
+        Description=port 4000 of home-qwen3 (llamero, stack home)
+
+        [Socket]
+        ListenStream=127.0.0.1:4000
+        Backlog=4096
+        TriggerLimitIntervalSec=0
+
+        [Install]
+        WantedBy=sockets.target
+        ");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::resource::Bytes;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::{Builder, NamedTempFile};
@@ -97,6 +97,27 @@ pub fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     let file = prepare(path, bytes, mode)?;
     file.persist_noclobber(path).map_err(|error| Error::refused("create", path)(error.error))?;
     sync_folder(folder_of(path))
+}
+
+/// Makes `path` a symbolic link to `target`, durably; a link or file that is there already is replaced in one step.
+pub fn link(path: &Path, target: &Path) -> Result<(), Error> {
+    let folder = folder_of(path);
+    create_folder(folder)?;
+    let prefix = temporary(path);
+    sweep(folder, &prefix);
+    let made = Builder::new().prefix(&prefix).make_in(folder, |new| symlink(target, new));
+    let link = made.map_err(Error::refused("write into", folder))?;
+    link.persist(path).map_err(|error| Error::refused("replace", path)(error.error))?;
+    sync_folder(folder)
+}
+
+/// Returns what the symbolic link at `path` says, or `None` where there is no link.
+pub fn link_target(path: &Path) -> Result<Option<PathBuf>, Error> {
+    match fs::read_link(path) {
+        // EINVAL says that it is no link: readlink(2).
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => Ok(None),
+        target => target.map(Some).map_err(Error::refused("follow", path)),
+    }
 }
 
 /// Returns the bytes of a regular file, or `None` where there is none.
@@ -248,15 +269,21 @@ fn folder_of(path: &Path) -> &Path {
 fn prepare(path: &Path, bytes: &[u8], mode: u32) -> Result<NamedTempFile, Error> {
     let folder = folder_of(path);
     create_folder(folder)?;
-    let mut prefix = OsString::from(TEMPORARY);
-    prefix.push(path.file_name().unwrap_or_default());
-    prefix.push("-");
+    let prefix = temporary(path);
     sweep(folder, &prefix);
     let mut file = Builder::new().prefix(&prefix).tempfile_in(folder).map_err(Error::refused("write into", folder))?;
     let permissions = fs::Permissions::from_mode(mode);
     file.as_file().set_permissions(permissions).map_err(Error::refused("set the mode of", path))?;
     file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(Error::refused("write", path))?;
     Ok(file)
+}
+
+/// Returns how the names of files begin that are to replace `path`.
+fn temporary(path: &Path) -> OsString {
+    let mut prefix = OsString::from(TEMPORARY);
+    prefix.push(path.file_name().unwrap_or_default());
+    prefix.push("-");
+    prefix
 }
 
 /// Removes what a writer of the same file has left that was killed. Nothing depends on it, so it may fail.
@@ -277,7 +304,9 @@ fn sync_folder(folder: &Path) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Error, Hint, PRIVATE, create, free, mode, names, read, read_text, remove, target, write};
+    use super::{
+        Error, Hint, PRIVATE, create, free, link, link_target, mode, names, read, read_text, remove, target, write,
+    };
     use crate::resource::Bytes;
     use std::fs::{self, File, FileTimes};
     use std::io;
@@ -303,6 +332,23 @@ mod tests {
         assert_eq!(names(&at("dotfiles")).expect("names"), ["config"]);
         symlink("loop", at("loop")).expect("a link");
         assert!(matches!(target(&at("loop")), Err(Error::Refused { operation: "follow", .. })));
+    }
+
+    #[test]
+    fn a_link_is_turned_in_one_step() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("file"), b"x").expect("written");
+        for target in ["one", "two"] {
+            link(&at("new/link"), Path::new(target)).expect("linked");
+            assert_eq!(link_target(&at("new/link")).expect("read").as_deref(), Some(Path::new(target)));
+        }
+        assert_eq!(names(&at("new")).expect("names"), ["link"]);
+        assert_eq!(link_target(&at("file")).expect("no link"), None);
+        assert_eq!(link_target(&at("nothing")).expect("no link"), None);
+        link(&at("file"), Path::new("three")).expect("linked");
+        assert!(at("file").is_symlink());
+        assert!(link(&at("new"), Path::new("four")).is_err(), "a folder stays");
     }
 
     #[test]

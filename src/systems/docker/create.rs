@@ -154,7 +154,7 @@ fn gpus(engine: Engine, gpus: &Gpus) -> Option<DeviceRequest> {
 #[cfg(test)]
 mod tests {
     use super::{Engine, NewContainer, body, gpus};
-    use crate::resource::{Bytes, Container, Gpus, Limits, Probe, Run, RunFile, Runtime, Seconds};
+    use crate::resource::{Bytes, Container, Gpus, Limits, Probe, Restart, Run, RunFile, Runtime, Seconds};
     use serde_json::json;
     use std::collections::BTreeMap;
 
@@ -167,6 +167,7 @@ mod tests {
             environment: [("A".to_owned(), "b c".to_owned())].into(),
             environment_file: Some(RunFile("/home/me/x/chat.env".into())),
             working_directory: Some("/srv".into()),
+            restart: Restart::OnFailure,
             inputs: vec![],
             limits: Limits { memory: Some(Bytes(16 << 20)), cpu_percent: Some(150) },
             ports: vec![],

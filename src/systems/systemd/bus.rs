@@ -10,6 +10,9 @@ pub(super) const UNIT: &str = "org.freedesktop.systemd1.Unit";
 /// The interface of units that run a program.
 pub(super) const SERVICE: &str = "org.freedesktop.systemd1.Service";
 
+/// The interface of units that listen for others.
+pub(super) const SOCKET: &str = "org.freedesktop.systemd1.Socket";
+
 /// What enabling or disabling changed: kind, link, target.
 pub(super) type Change = (String, String, String);
 
@@ -37,7 +40,7 @@ pub(super) trait Properties {
     #[zbus(name = "GetAll")]
     fn unit(&self, interface: &str) -> zbus::Result<UnitProperties>;
     #[zbus(name = "GetAll")]
-    fn service(&self, interface: &str) -> zbus::Result<ServiceProperties>;
+    fn own(&self, interface: &str) -> zbus::Result<ServiceProperties>;
     #[zbus(name = "Get")]
     fn one(&self, interface: &str, name: &str) -> zbus::Result<OwnedVariant>;
 }
@@ -58,7 +61,7 @@ pub(super) struct UnitProperties {
     pub(super) invocation_id: Option<Vec<u8>>,
 }
 
-/// What is read of a service.
+/// What is read of a service, or of a socket, which has some of the same.
 #[derive(Debug, Default, DeserializeDict, Type)]
 #[zbus(signature = "a{sv}", rename_all = "PascalCase")]
 pub(super) struct ServiceProperties {
@@ -74,6 +77,8 @@ pub(super) struct ServiceProperties {
     pub(super) memory_max: Option<u64>,
     #[zbus(rename = "CPUQuotaPerSecUSec")]
     pub(super) cpu_quota: Option<u64>,
+    pub(super) status_text: Option<String>,
+    pub(super) listen: Option<Vec<(String, String)>>,
 }
 
 /// Returns the path of the object that stands for a unit.

@@ -1,9 +1,11 @@
-//! The systemd user manager over D-Bus: units seen, started, stopped, enabled, and their last lines of journal.
+//! The systemd user manager over D-Bus: services and sockets seen, started, stopped, enabled, and their last lines of
+//! journal.
 //!
 //! It does not say what a state means for a server's health, does not write unit files, and starts nothing by itself.
 
 mod bus;
 mod error;
+mod handover;
 mod job;
 mod journal;
 mod unit;
@@ -12,7 +14,7 @@ pub use error::Error;
 pub use job::{Job, JobResult};
 pub use unit::{ActiveState, LoadState, Unit};
 
-use bus::{ManagerProxy, PropertiesProxy, SERVICE, UNIT};
+use bus::{ManagerProxy, PropertiesProxy, SERVICE, SOCKET, UNIT};
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -70,9 +72,10 @@ impl Systemd {
     pub async fn unit(&self, name: &str) -> Result<Unit, Error> {
         within(CALL, &format!("read `{name}`"), async {
             let properties = self.properties(name).await?;
-            let (unit, service) =
-                futures_util::future::try_join(properties.unit(UNIT), properties.service(SERVICE)).await?;
-            Ok(Unit::read(unit, service))
+            // To ask for the interface of another kind of unit is an error.
+            let kind = if name.ends_with(".socket") { SOCKET } else { SERVICE };
+            let (unit, own) = futures_util::future::try_join(properties.unit(UNIT), properties.own(kind)).await?;
+            Ok(Unit::read(unit, own))
         })
         .await
     }

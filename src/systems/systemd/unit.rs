@@ -89,6 +89,10 @@ pub struct Unit {
     pub sub_state: String,
     /// How its last run ended: `success`, `exit-code`, `signal`, `oom-kill`, `timeout`, `start-limit-hit`, ...
     pub result: String,
+    /// What a service of `Type=notify` says of itself.
+    pub status_text: String,
+    /// Where a socket listens, such as `127.0.0.1:4000`.
+    pub listens: Vec<String>,
     /// How often the manager started it again by itself.
     pub restarts: u32,
     /// The process that it runs.
@@ -128,6 +132,8 @@ impl Unit {
             active_state: ActiveState::read(&unit.active_state.unwrap_or_default()),
             sub_state: unit.sub_state.unwrap_or_default(),
             result: service.result.unwrap_or_default(),
+            status_text: service.status_text.unwrap_or_default(),
+            listens: service.listen.unwrap_or_default().into_iter().map(|(_, address)| address).collect(),
             restarts: service.restarts.unwrap_or_default(),
             main_pid: service.main_pid.filter(|pid| *pid != 0),
             invocation_id: unit.invocation_id.and_then(|id| hexadecimal(&id)),
