@@ -6,3 +6,4 @@ pub(crate) mod hub;
 pub(crate) mod ollama;
 pub(crate) mod registry;
 pub(crate) mod systemd;
+pub(crate) mod upstream;

@@ -2,8 +2,12 @@
 
 mod docker;
 mod home;
+mod instances;
+mod launcher;
+mod load;
 mod ollama;
 mod pins;
 mod stack;
+mod swap;
 mod systemd;
 mod vllm;

@@ -1,0 +1,140 @@
+//! The launcher on a small app, by its whole life: held, accepting, draining, ended, and every way out.
+
+use super::instances::{Instances, LONG};
+use super::load::{Lost, ask_on, request};
+use llamero::resource::{RunFile, Seconds};
+use llamero::systems::systemd::{ActiveState, JobResult};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// An app that answers a path `/SECONDS` in two pieces, so many seconds apart.
+const APP: &str = r#"
+import asyncio, os
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        if os.environ.get("BROKEN"):
+            raise RuntimeError("broken on purpose")
+        scope["state"]["key"] = os.environ["KEY"]
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": scope["state"]["key"].encode(), "more_body": True})
+    await asyncio.sleep(float(scope["path"][1:]))
+    await send({"type": "http.response.body", "body": b" whole"})
+"#;
+
+async fn instances(name: &str, port: u16) -> Instances {
+    let mut instances = Instances::new(name, port, &["--app", "stub:app"]).await;
+    instances.home.write("stub.py", APP);
+    let secret = instances.home.write("secret.env", "KEY=\"a key\"\n");
+    let folder = instances.home.path("");
+    let run = instances.run();
+    run.environment.insert("PYTHONPATH".to_owned(), folder.display().to_string());
+    run.environment_file = Some(RunFile(secret));
+    instances
+}
+
+fn wait(seconds: &str) -> String {
+    request(&format!("GET /{seconds}"), "", "")
+}
+
+#[tokio::test]
+#[ignore = "needs a systemd user manager and the test environment"]
+async fn an_instance_takes_over_from_another() {
+    let instances = instances("stub-swap", 18420).await;
+    // Held: it answers us and nobody else; a client waits, and is not refused.
+    assert_eq!(instances.start(1).await, JobResult::Done);
+    let socket = instances.systemd.unit(&instances.socket()).await.expect("a unit");
+    assert_eq!((&socket.active_state, socket.sub_state.as_str()), (&ActiveState::Active, "running"));
+    assert_eq!((&socket.listens, socket.file_state.as_str()), (&vec!["127.0.0.1:18420".to_owned()], "enabled"));
+    let file = instances.file(1);
+    let check = Command::new("systemd-analyze").args(["--user", "verify"]).arg(&file).output().expect("it runs");
+    assert!(check.status.success() && check.stderr.is_empty(), "{}", String::from_utf8_lossy(&check.stderr));
+    assert_eq!(instances.unit(1).await.status_text, "held");
+    let answer = instances.ask_private(1, &wait("0")).await;
+    assert_eq!((answer.header("x-llamero-generation"), answer.body.as_str()), ("1", "a key whole"));
+    let (immediate, mut kept) = (wait("0"), None);
+    let answer = {
+        let early = ask_on(&mut kept, instances.port, &immediate, true);
+        tokio::pin!(early);
+        assert!(tokio::time::timeout(Duration::from_millis(500), &mut early).await.is_err(), "it is held back");
+        instances.release(1).await;
+        early.await.expect("an answer")
+    };
+    assert_eq!((answer.header("connection"), answer.body.as_str()), ("", "a key whole"));
+
+    // The next one is held beside it, then both accept, then the old one sends its clients away.
+    assert_eq!(instances.start(2).await, JobResult::Done);
+    for _ in 0..10 {
+        let answer = instances.ask(&wait("0")).await.expect("an answer");
+        assert_eq!(answer.header("x-llamero-generation"), "1");
+    }
+    instances.release(2).await;
+    let slow = wait("3");
+    let streams = futures_util::future::join_all((0..8).map(|_| instances.ask(&slow)));
+    let (answers, ()) = tokio::join!(streams, async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        instances.retire(1).await;
+        for _ in 0..10 {
+            let answer = instances.ask(&wait("0")).await.expect("an answer");
+            assert_eq!((answer.header("x-llamero-generation"), answer.header("connection")), ("2", ""));
+        }
+        assert!(kept.is_some(), "the old one still has a connection");
+        let answer = ask_on(&mut kept, instances.port, &wait("0"), true).await.expect("an answer");
+        assert_eq!((answer.header("x-llamero-generation"), answer.header("connection")), ("1", "close"));
+        assert!(kept.is_none());
+    });
+    assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|answer| answer.body == "a key whole")));
+    instances.ended(1).await;
+
+    // Nobody runs: a client starts the current one by asking, and does not notice more than a wait.
+    instances.systemd.stop(&instances.instance(2), LONG).await.expect("a job");
+    let answer = instances.ask(&wait("0")).await.expect("an answer");
+    assert_eq!(answer.header("x-llamero-generation"), "2");
+    instances.down(&[1, 2]).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a systemd user manager and the test environment"]
+async fn an_instance_ends_in_time_whatever_it_is_at() {
+    let mut instances = instances("stub-ends", 18421).await;
+
+    // Sent away while it is held.
+    assert_eq!(instances.start(1).await, JobResult::Done);
+    let begin = Instant::now();
+    instances.systemd.stop(&instances.instance(1), LONG).await.expect("a job");
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    instances.ended(1).await;
+
+    // An answer that takes longer than the end may take is cut, and nothing waits for it.
+    instances.run().stop_timeout = Seconds::new(2);
+    assert_eq!(instances.start(2).await, JobResult::Done);
+    instances.release(2).await;
+    let slow = wait("50");
+    let (answer, took) = tokio::join!(instances.ask(&slow), async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let begin = Instant::now();
+        instances.systemd.stop(&instances.instance(2), LONG).await.expect("a job");
+        begin.elapsed()
+    });
+    assert!(matches!(answer, Err(Lost::Cut(_))), "{answer:?}");
+    assert!((Duration::from_secs(2)..Duration::from_secs(10)).contains(&took), "{took:?}");
+    instances.ended(2).await;
+
+    // A start that fails says so, again and again, and leaves the socket as it is.
+    instances.run().environment.insert("BROKEN".to_owned(), "1".to_owned());
+    assert_eq!(instances.start(3).await, JobResult::Failed);
+    let begin = Instant::now();
+    while instances.unit(3).await.restarts < 3 {
+        assert!(begin.elapsed() < LONG, "it is not started again");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let found = instances.systemd.until_it_says(&instances.instance(3), "accepting", LONG).await.expect("an answer");
+    assert_eq!((found.result.as_str(), found.exec_main_status), ("exit-code", 3));
+    let socket = instances.systemd.unit(&instances.socket()).await.expect("a unit");
+    assert_eq!((&socket.active_state, socket.result.as_str()), (&ActiveState::Active, "success"));
+    instances.down(&[1, 2, 3]).await;
+}
