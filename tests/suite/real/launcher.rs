@@ -1,13 +1,16 @@
 //! The launcher on a small app, by its whole life: held, accepting, draining, ended, and every way out.
 
 use super::instances::{Instances, LONG};
-use super::load::{Lost, ask_on, request};
+use super::load::{Clients, Load, Lost, Target, ask_on, request};
 use llamero::resource::{RunFile, Seconds};
 use llamero::systems::systemd::{ActiveState, JobResult};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// An app that answers a path `/SECONDS` in two pieces, so many seconds apart.
+/// How many instances follow each other under load.
+const INSTANCES: u64 = 9;
+
+/// An app that answers a path `/SECONDS` in two pieces, so many seconds apart, and every chat with the same two words.
 const APP: &str = r#"
 import asyncio, os
 async def app(scope, receive, send):
@@ -21,6 +24,10 @@ async def app(scope, receive, send):
         await send({"type": "lifespan.shutdown.complete"})
         return
     await send({"type": "http.response.start", "status": 200, "headers": []})
+    if scope["path"].startswith("/v1"):
+        body = b'{"choices": [{"message": {"content": "word0 word1 "}}]}'
+        await send({"type": "http.response.body", "body": body})
+        return
     await send({"type": "http.response.body", "body": scope["state"]["key"].encode(), "more_body": True})
     await asyncio.sleep(float(scope["path"][1:]))
     await send({"type": "http.response.body", "body": b" whole"})
@@ -95,6 +102,29 @@ async fn an_instance_takes_over_from_another() {
     let answer = instances.ask(&wait("0")).await.expect("an answer");
     assert_eq!(answer.header("x-llamero-generation"), "2");
     instances.down(&[1, 2]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a systemd user manager and the test environment"]
+#[expect(clippy::print_stderr, reason = "what was measured is worth seeing")]
+async fn busy_clients_do_not_notice_who_answers() {
+    let instances = instances("stub-busy", 18422).await;
+    assert_eq!(instances.start(1).await, JobResult::Done);
+    instances.release(1).await;
+    let target = Target { port: instances.port, key: String::new(), model: String::new() };
+    let clients = Clients { fresh: 16, kept: 8, streaming: 0, thinks: Duration::from_millis(1) };
+    let load = Load::start(&target, clients);
+    for number in 2..=INSTANCES {
+        assert_eq!(instances.start(number).await, JobResult::Done);
+        instances.release(number).await;
+        instances.retire(number - 1).await;
+        instances.ended(number - 1).await;
+    }
+    let tally = load.end().await;
+    eprintln!("| {} swaps, 24 busy clients {tally}", INSTANCES - 1);
+    assert_eq!((&tally.failures, &tally.cut), (&vec![], &vec![]));
+    assert!(tally.requests > 1000, "too few to tell: {}", tally.requests);
+    instances.down(&(1..=INSTANCES).collect::<Vec<_>>()).await;
 }
 
 #[tokio::test]

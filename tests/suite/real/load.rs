@@ -17,9 +17,6 @@ use tokio::task::JoinSet;
 /// The longest wait for the whole of an answer.
 const DEADLINE: Duration = Duration::from_secs(40);
 
-/// What a client waits between two requests.
-const THINKS: Duration = Duration::from_millis(150);
-
 /// Who asks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clients {
@@ -29,6 +26,8 @@ pub(super) struct Clients {
     pub(super) kept: u64,
     /// Those that listen to long streams, and keep their connection too.
     pub(super) streaming: u64,
+    /// What each waits between two requests.
+    pub(super) thinks: Duration,
 }
 
 /// Who is asked.
@@ -138,7 +137,7 @@ impl Load {
     pub(super) fn start(target: &Target, clients: Clients) -> Self {
         let mut load =
             Self { clients: JoinSet::new(), ends: Arc::default(), tally: Arc::new(Mutex::new(Tally::new())) };
-        let Clients { fresh, kept, streaming } = clients;
+        let Clients { fresh, kept, streaming, thinks } = clients;
         for number in 0..fresh + kept + streaming {
             let (keeps, streams) = (number >= fresh, number >= fresh + kept);
             let (target, ends, tally) = (target.clone(), Arc::clone(&load.ends), Arc::clone(&load.tally));
@@ -154,7 +153,7 @@ impl Load {
                     let outcome = ask_on(&mut connection, target.port, &request, keeps).await;
                     let wrong = |answer: &Answer| wrong(answer, words, streams);
                     tally.lock().expect("no panic").count(begin, &outcome, wrong);
-                    tokio::time::sleep(THINKS).await;
+                    tokio::time::sleep(thinks).await;
                 }
             });
         }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 const PORTS: [u16; 2] = [18410, 18411];
 const KEY: &str = "sk-only-for-this-test";
-const CLIENTS: Clients = Clients { fresh: 8, kept: 4, streaming: 4 };
+const CLIENTS: Clients = Clients { fresh: 8, kept: 4, streaming: 4, thinks: Duration::from_millis(200) };
 
 fn config(upstream: &FakeUpstream, models: &[&str]) -> String {
     let deployment = |name: &&str| {
@@ -106,21 +106,21 @@ async fn three_swaps_lose_no_request() {
     let text = unit::unit("swap", &plain).expect("expressible");
     files::write(&file, text.as_bytes(), files::PRIVATE).expect("written");
 
-    bring_up(&mut instances, &upstream, 1).await;
+    let name = unit::unit_name(&plain.id);
+    let systemd = instances.systemd.clone();
+    let both = tokio::join!(systemd.start(&name, LONG), bring_up(&mut instances, &upstream, 1));
+    assert_eq!(both.0.expect("a job").result, JobResult::Done);
     let swaps = swap_under_load(&mut instances, &upstream).await;
+    answers(PORTS[1]).await;
+    let restart = restart_under_load(&instances, &plain).await;
     for number in 1..=3 {
         instances.ended(number).await;
     }
     let memory = instances.unit(4).await.memory_current.unwrap_or_default() >> 20;
     instances.down(&[1, 2, 3, 4]).await;
-
-    let name = unit::unit_name(&plain.id);
-    assert_eq!(instances.systemd.start(&name, LONG).await.expect("a job").result, JobResult::Done);
-    answers(PORTS[1]).await;
-    let restart = restart_under_load(&instances, &plain).await;
-    instances.systemd.stop(&name, LONG).await.expect("a job");
+    systemd.stop(&name, LONG).await.expect("a job");
     files::remove(&file).expect("removed");
-    instances.systemd.reload().await.expect("a reload");
+    systemd.reload().await.expect("a reload");
 
     eprintln!("| what | requests | failed | cut | slowest first byte | longest pause |");
     eprintln!("|---|---|---|---|---|---|");
