@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::io::BufStream;
 use tokio::net::UnixStream;
 
-pub(super) const LONG: Duration = Duration::from_secs(60);
+pub(super) const LONG: Duration = Duration::from_secs(180);
 
 pub(super) struct Instances {
     pub(super) home: Home,
@@ -173,7 +173,7 @@ pub(super) fn server(name: &str, argv: Vec<String>, port: u16) -> Resource {
             ports: vec![port],
             memory: None,
             probe: Probe::Running,
-            timeout: Seconds::new(60),
+            timeout: Seconds::new(170),
             stable_for: Seconds::new(1),
             stop_timeout: Seconds::new(30),
         })),

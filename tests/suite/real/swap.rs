@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 const PORTS: [u16; 2] = [18410, 18411];
 const KEY: &str = "sk-only-for-this-test";
-const CLIENTS: Clients = Clients { fresh: 8, kept: 4, streaming: 4, thinks: Duration::from_millis(200) };
+const CLIENTS: Clients = Clients { fresh: 8, kept: 4, streaming: 4, thinks: Duration::from_millis(400) };
 
 fn config(upstream: &FakeUpstream, models: &[&str]) -> String {
     let deployment = |name: &&str| {
