@@ -45,6 +45,7 @@ fn run() -> Run {
         environment: BTreeMap::new(),
         environment_file: None,
         working_directory: None,
+        restart: llamero::resource::Restart::OnFailure,
         inputs: vec![],
         limits: Limits::default(),
         ports: vec![],

@@ -189,6 +189,7 @@ fn run(words: &[&str]) -> Run {
         environment: BTreeMap::new(),
         environment_file: None,
         working_directory: None,
+        restart: llamero::resource::Restart::OnFailure,
         inputs: vec![],
         limits: Limits::default(),
         ports: vec![],

@@ -168,6 +168,7 @@ pub(super) fn server(name: &str, argv: Vec<String>, port: u16) -> Resource {
             environment: BTreeMap::new(),
             environment_file: None,
             working_directory: None,
+            restart: llamero::resource::Restart::OnFailure,
             inputs: vec![],
             limits: Limits { memory: Some(Bytes(2 << 30)), cpu_percent: None },
             ports: vec![port],
