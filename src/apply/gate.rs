@@ -4,7 +4,7 @@
 use super::health::{examine, with_log};
 use super::step::Failure;
 use super::{Event, Scene};
-use crate::observe::ask;
+use crate::observe::fares;
 use crate::observed::{FoundRun, Phase};
 use crate::resource::{Health, Resource, ResourceId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,7 +81,10 @@ async fn answers(scene: Scene<'_>, resource: &Resource) -> Option<Failure> {
     let run = resource.run()?;
     let begun = Instant::now();
     loop {
-        let health = ask(scene.systems, run).await;
+        let health = match examine(scene, &resource.id).await {
+            Ok(found) => fares(scene.systems, run, &found).await,
+            Err(failure) => return Some(failure),
+        };
         if health == Health::Healthy {
             return None;
         }

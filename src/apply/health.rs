@@ -6,7 +6,7 @@
 use super::excerpt::{SEARCHED, excerpt};
 use super::step::Failure;
 use super::{Event, Scene};
-use crate::observe::{ask, look};
+use crate::observe::{fares, look};
 use crate::observed::{Found, FoundRun, Phase, Seen};
 use crate::plan::Action;
 use crate::render::unit::unit_name;
@@ -52,7 +52,7 @@ pub(super) async fn await_healthy(
             return Err(with_log(scene, Failure::new(id, why)).await);
         }
         let health = if found.phase == Phase::Running {
-            ask(scene.systems, run).await
+            fares(scene.systems, run, &found).await
         } else {
             Health::Unreachable { why: "it is starting".to_owned() }
         };
@@ -102,7 +102,7 @@ fn died(restarts: u32, now: &FoundRun) -> Option<String> {
 }
 
 fn limits_hold(id: &ResourceId, run: &Run, found: &FoundRun) -> Result<(), Failure> {
-    let Some(wanted) = run.limits.memory.filter(|_| id.kind == Kind::Unit) else { return Ok(()) };
+    let Some(wanted) = run.limits.memory.filter(|_| id.kind != Kind::Process) else { return Ok(()) };
     // The kernel counts memory in pages, so a limit is rounded down to one.
     let in_force = found.memory_limit.map_or(u64::MAX, |limit| limit.0);
     if in_force.abs_diff(wanted.0) < 1 << 16 {
@@ -121,6 +121,8 @@ pub(super) async fn with_log(scene: Scene<'_>, failure: Failure) -> Failure {
     let Some(id) = failure.on.clone() else { return failure };
     let log = if id.kind == Kind::Process {
         scene.systems.processes.last_lines(&id.name, SEARCHED)
+    } else if id.kind == Kind::Container {
+        super::container::last_lines(scene, &id, SEARCHED).await
     } else if let Ok(systemd) = scene.systems.systemd().await {
         systemd.last_lines(&unit_name(&id), SEARCHED).await
     } else {

@@ -1,6 +1,6 @@
 //! One step, one call: what each action means in a system's language.
 
-use super::{Event, Scene, health, model};
+use super::{Event, Scene, container, health, model};
 use crate::observed::{FoundRun, Ours};
 use crate::plan::Action;
 use crate::render::{marker, unit};
@@ -16,7 +16,7 @@ use std::time::Duration;
 const JOB: Duration = Duration::from_secs(30);
 
 /// The longest that a server without a record of its own may take to stop.
-const LONGEST_STOP: Duration = Duration::from_secs(300);
+pub(super) const LONGEST_STOP: Duration = Duration::from_secs(300);
 
 /// The longest that a command may take to make a model file.
 const COMMAND: Duration = Duration::from_secs(4 * 3600);
@@ -81,6 +81,13 @@ pub(super) async fn perform(scene: Scene<'_>, action: &Action) -> Result<(), Fai
             _ => Err(mismatch(id)),
         },
         Action::RemoveModel(ours) => model::remove(scene, ours).await,
+        Action::PullImage(id) => match &wanted(scene, id)?.spec {
+            Spec::Image(image) => container::pull(scene, action, wanted(scene, id)?, image).await,
+            _ => Err(mismatch(id)),
+        },
+        Action::RemoveImage(ours) => container::remove_image(scene, ours).await,
+        Action::RemoveContainer(ours) => container::remove(scene, ours.id(), &ours.id().name).await,
+        Action::RemoveFormer(ours) => container::remove(scene, ours.id(), &container::former(ours.id())).await,
         Action::WriteFile(id) => match &wanted(scene, id)?.spec {
             Spec::File(file) => write_file(scene, wanted(scene, id)?, file),
             _ => Err(mismatch(id)),
@@ -197,6 +204,7 @@ async fn start(scene: Scene<'_>, id: &ResourceId, again: bool) -> Result<(), Fai
     let (resource, run) = server(scene, id)?;
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
     match run.runtime {
+        Runtime::Docker => container::start(scene, resource, run).await,
         Runtime::Systemd => {
             let systemd = scene.systems.systemd().await.map_err(|error| failed(&error))?;
             let name = unit::unit_name(id);
@@ -229,6 +237,9 @@ async fn start(scene: Scene<'_>, id: &ResourceId, again: bool) -> Result<(), Fai
 async fn stop(scene: Scene<'_>, ours: &Ours) -> Result<(), Failure> {
     let id = ours.id();
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
+    if id.kind == Kind::Container {
+        return container::stop(scene, id).await;
+    }
     if id.kind == Kind::Process {
         let deadline = JOB + LONGEST_STOP;
         return scene.systems.processes.stop(&id.name, deadline).await.map_err(|error| failed(&error));

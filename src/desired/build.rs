@@ -1,5 +1,6 @@
 //! The builder that the engines write their resources with: names, environments, commands, secrets and common fields.
 
+use super::container::{Contained, is_apart};
 use super::facts::{Facts, SecretFact, program_of, reference};
 use crate::lock::{Lock, Pin};
 use crate::manifest::{Common, Entry, HealthSettings, Install, Manifest, Model, RuntimeName, SecretSource, Spanned};
@@ -63,6 +64,8 @@ pub(super) struct Server<'a> {
     pub(super) last: Vec<String>,
     /// The folder in which it runs.
     pub(super) working_directory: Option<PathBuf>,
+    /// What it wants of its container, if it runs in one.
+    pub(super) contained: Contained,
 }
 
 impl<'a> Builder<'a> {
@@ -149,7 +152,8 @@ impl Builder<'_> {
                 ))
             }
             RuntimeName::Process => Some(ResourceId::new(Kind::Process, name)),
-            RuntimeName::Docker | RuntimeName::External => None,
+            RuntimeName::Docker => Some(ResourceId::new(Kind::Container, self.container_name(part, common))),
+            RuntimeName::External => None,
         }
     }
 
@@ -248,35 +252,40 @@ impl Builder<'_> {
     pub(super) fn server(&mut self, server: &Server<'_>) -> Option<ResourceId> {
         let Server { part, role, span, common, .. } = server;
         let id = self.server_id(part, *common)?;
-        let runtime = if id.kind == Kind::Unit { Runtime::Systemd } else { Runtime::Process };
+        let runtime = match id.kind {
+            Kind::Unit => Runtime::Systemd,
+            Kind::Container => Runtime::Docker,
+            _ => Runtime::Process,
+        };
         if common.adopt.value {
             self.not_yet("adopting what is there", format!("{role}.adopt"), &common.adopt.span);
         }
-        let installed = self.install(common.install, role);
         let mut needs = server.needs.clone();
-        needs.extend(installed.iter().map(|(id, _)| id.clone()));
-        let default: Vec<String> = server.program.map(str::to_owned).into_iter().collect();
-        let words = common.command.map_or(default, |command| command.value.0.clone());
-        let wants_environment = !common.install.python.0.is_empty();
-        if wants_environment && installed.is_none() {
-            return None;
-        }
-        let environment = installed.as_ref().map(|(_, path)| path.as_path());
-        let command_span = common.command.map_or(span, |command| &command.span).clone();
-        let mut argv = self.command(&words, environment, role, &command_span)?;
+        let mut inputs = server.inputs.clone();
+        let mut image = None;
+        let mut argv = if runtime == Runtime::Docker {
+            let (id, name) = self.image(server)?;
+            needs.insert(id);
+            image = Some(name);
+            Vec::new()
+        } else {
+            self.program(server, &mut needs, &mut inputs)?
+        };
         argv.extend(server.arguments.iter().cloned());
         argv.extend(common.args.value.0.iter().chain(&server.last).cloned());
 
         let mut variables = server.environment.clone();
-        variables.extend(common.env.iter().map(|entry| (entry.name.value.clone(), entry.value.value.clone())));
-        let mut inputs = server.inputs.clone();
+        let apart = is_apart(*common, server.contained.network);
+        for entry in common.env {
+            match self.spelled_out(&entry.value.value, apart) {
+                Ok(value) => drop(variables.insert(entry.name.value.clone(), value)),
+                Err(note) => self.note(note, format!("{role}.env.{}", entry.name.value), &entry.value.span),
+            }
+        }
         let file = self.environment_file(server, &mut needs);
         if let Some((id, _, digest)) = &file {
             needs.insert(id.clone());
             inputs.push(Input { resource: id.clone(), digest: digest.clone() });
-        }
-        if let Some((id, _)) = &installed {
-            inputs.push(Input { resource: id.clone(), digest: Digest::of(&id.name) });
         }
         if common.limits != &crate::manifest::LimitSettings::default() && runtime == Runtime::Process {
             let note = Note::warning("no-limits", "the runtime `process` cannot enforce limits");
@@ -286,8 +295,10 @@ impl Builder<'_> {
             memory: common.limits.memory.as_ref().map(|memory| memory.value.0),
             cpu_percent: common.limits.cpus.as_ref().map(|cpus| percent(cpus.value)),
         };
+        let container = image.map(|image| Box::new(self.contained(server, &image, &inputs)));
         let run = Run {
             runtime,
+            container,
             description: server.description.clone(),
             argv,
             environment: variables,
@@ -306,6 +317,30 @@ impl Builder<'_> {
         let resource = Resource { id: id.clone(), role: role.clone(), spec: Spec::Run(Box::new(run)), needs };
         self.add(resource, span);
         Some(id)
+    }
+
+    /// Returns a server's command without its arguments, and adds what is installed for it.
+    fn program(
+        &mut self,
+        server: &Server<'_>,
+        needs: &mut BTreeSet<ResourceId>,
+        inputs: &mut Vec<Input>,
+    ) -> Option<Vec<String>> {
+        let Server { role, span, common, .. } = server;
+        let installed = self.install(common.install, role);
+        let default: Vec<String> = server.program.map(str::to_owned).into_iter().collect();
+        let words = common.command.map_or(default, |command| command.value.0.clone());
+        let wants_environment = !common.install.python.0.is_empty();
+        if wants_environment && installed.is_none() {
+            return None;
+        }
+        if let Some((id, _)) = &installed {
+            needs.insert(id.clone());
+            inputs.push(Input { resource: id.clone(), digest: Digest::of(&id.name) });
+        }
+        let environment = installed.as_ref().map(|(_, path)| path.as_path());
+        let command_span = common.command.map_or(span, |command| &command.span).clone();
+        self.command(&words, environment, role, &command_span)
     }
 
     /// Adds the file with the secret part of a server's environment.

@@ -1,12 +1,13 @@
 //! The manifest, with the facts of the machine, to every resource.
 
 use super::build::Builder;
+use super::container::is_apart;
 use super::engines::{Route, litellm, llama_cpp, ollama, redis, service, vllm};
 use super::facts::Facts;
 use super::{Desired, Drift, Policy};
 use crate::lock::Lock;
 use crate::manifest::{
-    CacheEngine, DriftPolicy, Engine, Entry, Manifest, Mode, Provider, Rollback, RuntimeName, Source,
+    CacheEngine, DriftPolicy, Engine, Entry, Manifest, Mode, Network, Provider, Rollback, RuntimeName, Source,
 };
 use crate::resource::{Bytes, Kind, Note, ResourceId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,15 +31,14 @@ pub fn desire(manifest: &Manifest, lock: &Lock, facts: &Facts) -> (Desired, Vec<
     let order: Vec<Route> = manifest.models.iter().filter_map(|model| routes.remove(&model.name.value)).collect();
     let cache = manifest.cache.as_ref().and_then(|cache| {
         let runtime = cache.runtime.as_ref().map(|runtime| runtime.value);
-        if runtime == Some(RuntimeName::Docker) {
-            builder.not_yet("the runtime `docker`", "cache.runtime", &cache.span);
-        }
         let runs = cache.engine.value == CacheEngine::Redis && runtime != Some(RuntimeName::External);
         if runs { redis::add(&mut builder, cache) } else { None }
     });
     let gateway = manifest.gateway.as_ref().and_then(|gateway| {
-        if gateway.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::Docker) {
-            builder.not_yet("the runtime `docker`", "gateway.runtime", &gateway.span);
+        if is_apart(gateway.common(), Network::Host) {
+            let note =
+                Note::error("not-reachable", "the gateway must reach servers that listen on the host's loopback");
+            builder.note(note.hint("leave `network` out, or write `network: host`"), "gateway.network", &gateway.span);
         }
         litellm::add(&mut builder, gateway, &order, cache.as_ref())
     });
@@ -67,7 +67,6 @@ pub fn desire(manifest: &Manifest, lock: &Lock, facts: &Facts) -> (Desired, Vec<
 
 fn provider_routes(builder: &mut Builder<'_>, provider: &Entry<Provider>) -> Vec<Route> {
     let path = format!("providers.{}", provider.name.value);
-    let span = &provider.name.span;
     let engine = provider.value.engine.value;
     let runtime = provider.value.runtime.as_ref().map_or(RuntimeName::External, |runtime| runtime.value);
     if let (Some(manage), true) = (&provider.value.manage, engine != Engine::Ollama) {
@@ -79,10 +78,6 @@ fn provider_routes(builder: &mut Builder<'_>, provider: &Entry<Provider>) -> Vec
             ollama::models(builder, provider, endpoint.trim_end_matches('/'), None, None)
         }
         (_, RuntimeName::External) | (Engine::Openai, _) => external(builder, provider),
-        (_, RuntimeName::Docker) => {
-            builder.not_yet("the runtime `docker`", format!("{path}.runtime"), span);
-            Vec::new()
-        }
         (Engine::LlamaCpp, _) => llama_cpp::add(builder, provider),
         (Engine::Ollama, _) => ollama::add(builder, provider),
         (Engine::Vllm, _) => vllm::add(builder, provider),
@@ -143,10 +138,6 @@ fn services(builder: &mut Builder<'_>, cache: Option<ResourceId>, gateway: Optio
         }
     }
     for entry in &manifest.services {
-        if entry.value.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::Docker) {
-            builder.not_yet("the runtime `docker`", format!("services.{}", entry.name.value), &entry.name.span);
-            continue;
-        }
         service::add(builder, entry, &parts);
     }
     debug_assert!(builder.resources.keys().all(|id| id.kind != Kind::Unit || !id.name.is_empty()));

@@ -2,7 +2,7 @@
 //!
 //! Facts are asked for by [`questions`] and brought by whoever may look; here they are only values.
 
-use crate::manifest::{Engine, Install, Manifest, RuntimeName, SecretSource, Source};
+use crate::manifest::{Engine, Install, Manifest, RuntimeName, SecretSource, Source, Spanned};
 use crate::resource::{Bytes, Digest, SecretReference};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -119,6 +119,8 @@ pub struct Questions {
 #[must_use]
 pub fn questions(manifest: &Manifest, places: &Places) -> Questions {
     let mut questions = Questions::default();
+    let in_container =
+        |runtime: Option<&Spanned<RuntimeName>>| runtime.is_some_and(|runtime| runtime.value == RuntimeName::Docker);
     let mut ask = |install: &Install, command: Option<&[String]>, default: Option<&str>| {
         questions.python |= !install.python.0.is_empty();
         let program = command.and_then(|command| command.first()).map(String::as_str).or(default);
@@ -141,7 +143,7 @@ pub fn questions(manifest: &Manifest, places: &Places) -> Questions {
             Engine::Openai => None,
         };
         let external = provider.value.runtime.as_ref().is_none_or(|runtime| runtime.value == RuntimeName::External);
-        if !external {
+        if !external && !in_container(provider.value.runtime.as_ref()) {
             let command = provider.value.command.as_ref().map(|words| words.0.as_slice());
             ask(&provider.value.install, command, default);
         }
@@ -151,13 +153,14 @@ pub fn questions(manifest: &Manifest, places: &Places) -> Questions {
             }
         }
     }
-    if let Some(gateway) = &manifest.gateway {
+    if let Some(gateway) = manifest.gateway.as_ref().filter(|gateway| !in_container(gateway.runtime.as_ref())) {
         ask(&gateway.install, gateway.command.as_ref().map(|words| words.0.as_slice()), Some("litellm"));
     }
-    if let Some(cache) = manifest.cache.as_ref().filter(|cache| cache.runtime.is_some()) {
+    let runs = |runtime: Option<&Spanned<RuntimeName>>| runtime.is_some() && !in_container(runtime);
+    if let Some(cache) = manifest.cache.as_ref().filter(|cache| runs(cache.runtime.as_ref())) {
         ask(&cache.install, cache.command.as_ref().map(|words| words.0.as_slice()), Some("redis-server"));
     }
-    for service in &manifest.services {
+    for service in manifest.services.iter().filter(|service| !in_container(service.value.runtime.as_ref())) {
         ask(&service.value.install, service.value.command.as_ref().map(|words| words.0.as_slice()), None);
     }
     let sources = manifest

@@ -4,9 +4,11 @@
 //! keeps, and what a rollback goes back to.
 
 mod build;
+mod container;
 mod desire;
 mod engines;
 mod facts;
+mod references;
 
 pub use desire::desire;
 pub use facts::{Facts, Places, Questions, SecretFact, questions};

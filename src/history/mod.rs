@@ -20,7 +20,7 @@ pub use lock::{Lock, Occupant};
 
 use crate::desired::Desired;
 use crate::plan::Past;
-use crate::resource::{Digest, Kind, Resource, ResourceId, Spec};
+use crate::resource::{Digest, Resource, ResourceId, Spec};
 use crate::systems::{Hint, files};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -268,7 +268,7 @@ impl History {
 
 /// Returns what must stay there for a generation to be gone back to without the network.
 fn needed(desired: &Desired, contents: &BTreeMap<ResourceId, Digest>) -> BTreeSet<ResourceId> {
-    let lasting = |id: &&ResourceId| matches!(id.kind, Kind::Artifact | Kind::Environment | Kind::Model);
+    let lasting = |id: &&ResourceId| id.kind.lasts();
     let mut needed: BTreeSet<ResourceId> = desired.resources.keys().filter(lasting).cloned().collect();
     for resource in desired.resources.values() {
         let Spec::Model(model) = &resource.spec else { continue };

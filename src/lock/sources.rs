@@ -1,7 +1,7 @@
 //! What of a manifest can be pinned, and where one asks for it.
 
-use crate::manifest::{self, Engine, Entry, Manifest, Model, Provider, RuntimeName};
-use crate::resource::{Digest, OllamaName};
+use crate::manifest::{self, Common, Engine, Entry, Manifest, Model, Provider, RuntimeName};
+use crate::resource::{Digest, ImageName, OllamaName};
 
 /// Where a source's content comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub enum Origin {
     },
     /// An address.
     Url(String),
+    /// A registry of container images.
+    Image(ImageName),
 }
 
 /// One source that can be pinned.
@@ -33,28 +35,42 @@ pub struct Source {
     pub key: String,
     /// Where its content comes from.
     pub origin: Origin,
-    /// The models that are made of it.
-    pub models: Vec<String>,
+    /// The models and other parts of the stack that are made of it.
+    pub parts: Vec<String>,
     /// What the manifest itself says that it must be.
     pub declared: Option<Digest>,
 }
 
-/// Returns every source of a manifest that can be pinned, in the order of the manifest.
+/// Returns every source of a manifest that can be pinned, in the order of the manifest: models, then images.
 #[must_use]
 pub fn sources(manifest: &Manifest) -> Vec<Source> {
+    let models = manifest.models.iter().filter_map(|model| {
+        let provider = manifest.providers.iter().find(|provider| provider.name.value == model.value.provider.value)?;
+        source(provider, model)
+    });
+    let providers = manifest.providers.iter().map(|entry| (entry.name.value.as_str(), entry.value.common()));
+    let services = manifest.services.iter().map(|entry| (entry.name.value.as_str(), entry.value.common()));
+    let gateway = manifest.gateway.iter().map(|gateway| ("gateway", gateway.common()));
+    let cache = manifest.cache.iter().map(|cache| ("cache", cache.common()));
+    let images = providers.chain(cache).chain(gateway).chain(services).filter_map(|(part, common)| image(part, common));
     let mut sources: Vec<Source> = Vec::new();
-    for model in &manifest.models {
-        let provider = manifest.providers.iter().find(|provider| provider.name.value == model.value.provider.value);
-        let Some(source) = provider.and_then(|provider| source(provider, model)) else { continue };
+    for source in models.chain(images) {
         match sources.iter_mut().find(|known| known.key == source.key) {
             Some(known) => {
-                known.models.extend(source.models);
+                known.parts.extend(source.parts);
                 known.declared = known.declared.take().or(source.declared);
             }
             None => sources.push(source),
         }
     }
     sources
+}
+
+fn image(part: &str, common: Common<'_>) -> Option<Source> {
+    common.runtime.filter(|runtime| runtime.value == RuntimeName::Docker)?;
+    let name = ImageName::parse(&common.image?.value).ok().filter(|name| name.digest().is_none())?;
+    let key = format!("image:{name}");
+    Some(Source { key, origin: Origin::Image(name), parts: vec![part.to_owned()], declared: None })
 }
 
 fn source(provider: &Entry<Provider>, model: &Entry<Model>) -> Option<Source> {
@@ -74,7 +90,7 @@ fn source(provider: &Entry<Provider>, model: &Entry<Model>) -> Option<Source> {
         _ => return None,
     };
     let declared = model.value.sha256.as_ref().and_then(|text| Digest::parse(text));
-    Some(Source { key, origin, models: vec![model.name.value.clone()], declared })
+    Some(Source { key, origin, parts: vec![model.name.value.clone()], declared })
 }
 
 fn file(text: &str) -> Option<Origin> {

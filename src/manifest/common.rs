@@ -31,6 +31,16 @@ impl RuntimeName {
     }
 }
 
+/// The network of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Network {
+    /// The machine's own: it listens where it is told to, and reaches what listens on loopback.
+    Host,
+    /// One of the stack's own: it is reached through published ports, and reaches its neighbours by their names.
+    Bridge,
+}
+
 /// What is installed for a server, apart from everything else on the machine.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -87,6 +97,16 @@ pub struct Common<'a> {
     pub unit: Option<&'a Spanned<String>>,
     /// Its container's name.
     pub container: Option<&'a Spanned<String>>,
+    /// What its container sees of the host.
+    pub volumes: &'a [Spanned<String>],
+    /// The network of its container.
+    pub network: Option<&'a Spanned<Network>>,
+    /// The user that its container runs as.
+    pub user: Option<&'a Spanned<String>>,
+    /// Whether its container cannot write to its own file system.
+    pub read_only: &'a Spanned<bool>,
+    /// The size of its container's `/dev/shm`.
+    pub shm_size: Option<&'a Spanned<Size>>,
     /// Whether to take over what is there under that name.
     pub adopt: &'a Spanned<bool>,
 }
@@ -128,6 +148,18 @@ macro_rules! runnable {
             pub unit: Option<Spanned<String>>,
             /// The name of its container, when it is not to be made from the stack's name.
             pub container: Option<Spanned<String>>,
+            /// What its container sees of the host: `PATH:TARGET` or `VOLUME:TARGET`, with `:ro` if it must not change it.
+            #[serde(default)]
+            pub volumes: Vec<Spanned<String>>,
+            /// The network of its container: that of the host, where engines are at home, or one of the stack's own.
+            pub network: Option<Spanned<Network>>,
+            /// The user that its container runs as, when it is not the image's own.
+            pub user: Option<Spanned<String>>,
+            /// Whether its container cannot write to its own file system.
+            #[serde(default)]
+            pub read_only: Spanned<bool>,
+            /// The size of its container's `/dev/shm`.
+            pub shm_size: Option<Spanned<Size>>,
             /// Take over what is there under that name.
             #[serde(default)]
             pub adopt: Spanned<bool>,
@@ -149,6 +181,11 @@ macro_rules! runnable {
                     health: &self.health,
                     unit: self.unit.as_ref(),
                     container: self.container.as_ref(),
+                    volumes: self.volumes.as_slice(),
+                    network: self.network.as_ref(),
+                    user: self.user.as_ref(),
+                    read_only: &self.read_only,
+                    shm_size: self.shm_size.as_ref(),
                     adopt: &self.adopt,
                 }
             }

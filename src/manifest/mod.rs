@@ -14,7 +14,7 @@ mod values;
 mod vllm;
 mod yaml;
 
-pub use common::{Common, HealthSettings, Install, LimitSettings, RuntimeName};
+pub use common::{Common, HealthSettings, Install, LimitSettings, Network, RuntimeName};
 pub use report::report;
 pub use schema::schema;
 pub use types::{

@@ -1,6 +1,6 @@
 //! The manifest, version 1, as types. Their doc comments are the descriptions in the JSON Schema.
 
-use super::common::{Common, HealthSettings, Install, LimitSettings, RuntimeName, runnable};
+use super::common::{Common, HealthSettings, Install, LimitSettings, Network, RuntimeName, runnable};
 use super::values::{Entries, Free, Port, SecretSource, Size, Source, Spanned, Time, Words, positive};
 use schemars::JsonSchema;
 use serde::Deserialize;

@@ -24,9 +24,13 @@ pub(super) async fn look_at_all(
     stack: &str,
     ids: &BTreeSet<ResourceId>,
 ) -> BTreeMap<ResourceId, Seen> {
-    let (units, processes): (Vec<&ResourceId>, Vec<&ResourceId>) = ids.iter().partition(|id| id.kind == Kind::Unit);
+    let of = |kind: Kind| ids.iter().filter(move |id| id.kind == kind).collect::<Vec<&ResourceId>>();
+    let (units, containers) = (of(Kind::Unit), of(Kind::Container));
     let mut seen: BTreeMap<ResourceId, Seen> = BTreeMap::new();
-    for id in processes {
+    if !containers.is_empty() {
+        seen.extend(super::container::look_at_containers(systems, stack, containers).await);
+    }
+    for id in of(Kind::Process) {
         seen.insert(
             id.clone(),
             match systems.processes.state(&id.name) {
@@ -125,6 +129,7 @@ fn found_unit(unit: &Unit) -> FoundRun {
         why: if phase == Phase::Running { None } else { why(unit) },
         memory: unit.memory_current.map(Bytes),
         memory_limit: unit.memory_max.map(Bytes),
+        reported: None,
         health: None,
     }
 }

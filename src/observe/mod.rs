@@ -2,6 +2,7 @@
 //!
 //! Changes nothing, anywhere. What a finding means is not decided here.
 
+mod container;
 mod facts;
 mod look;
 mod model;
@@ -57,9 +58,13 @@ pub async fn observe(systems: &Systems, desired: &Desired, inventory: &[Resource
         }
     }
     observed.things.extend(model::look_at_models(systems, &desired.stack, known.values().copied()).await);
-    let servers = servers(systems, desired, known.keys().copied());
+    observed.things.extend(container::look_at_images(systems, known.values().copied()).await);
+    let mut servers = servers(systems, desired, known.keys().copied());
+    if known.keys().any(|id| id.kind == Kind::Container) {
+        servers.extend(container::marked(systems, &desired.stack).await);
+    }
     observed.things.extend(look::look_at_all(systems, &desired.stack, &servers).await);
-    observed.ports = port_holders(desired, &observed);
+    observed.ports = port_holders(desired, &known, &observed);
     for (id, offer) in offers(systems, desired, &observed).await {
         match offer {
             Offer::Size(size) => drop(observed.download_sizes.insert(id, size)),
@@ -108,7 +113,7 @@ fn plain(systems: &Systems, resource: &Resource) -> Option<Seen> {
         },
         Spec::Artifact(artifact) => found_artifact(systems, artifact),
         Spec::File(file) => found_file(&resource.id, file),
-        Spec::Run(_) | Spec::Model(_) => return None,
+        Spec::Run(_) | Spec::Model(_) | Spec::Image(_) => return None,
     })
 }
 
@@ -143,7 +148,11 @@ fn claim(marker: marker::Marker) -> Claim {
 }
 
 /// Finds out who listens on the ports that the stack wants, unless all its servers are up as they should be.
-fn port_holders(desired: &Desired, observed: &Observed) -> BTreeMap<u16, PortHolder> {
+fn port_holders(
+    desired: &Desired,
+    known: &BTreeMap<&ResourceId, &Resource>,
+    observed: &Observed,
+) -> BTreeMap<u16, PortHolder> {
     let as_wanted = |resource: &Resource| {
         let found = observed.run(&resource.id);
         found.is_some_and(|found| found.is_up() && found.running == Some(resource.fingerprint()))
@@ -163,10 +172,17 @@ fn port_holders(desired: &Desired, observed: &Observed) -> BTreeMap<u16, PortHol
         let process = || observed.things.keys().find(|id| observed.run(id).is_some_and(numbered)).cloned();
         marked.or_else(unit).or_else(process)
     };
+    // Of a published port it is the engine that listens, and of one on the host's network the engine's own child.
+    let published = |port: u16| {
+        let containers = known.values().filter(|resource| resource.id.kind == Kind::Container);
+        let up = |id: &ResourceId| ours(id) && observed.run(id).is_some_and(FoundRun::is_up);
+        let mut up = containers.filter(|resource| up(&resource.id));
+        up.find(|resource| resource.run().is_some_and(|run| run.ports.contains(&port))).map(|it| it.id.clone())
+    };
     ports::holders(&wanted)
         .into_iter()
         .map(|(port, holder)| {
-            let resource = holder.pid.and_then(owner);
+            let resource = holder.pid.and_then(owner).or_else(|| published(port));
             let command = holder.command.unwrap_or_else(|| format!("a process of the user {}", holder.user));
             (port, PortHolder { pid: holder.pid, command: command.chars().take(80).collect(), resource })
         })
@@ -217,8 +233,16 @@ fn is_to_be_pulled(model: &ServedModel, seen: Option<&Seen>) -> bool {
     }
 }
 
+/// Returns how a server that runs fares: what its runtime has against it, or else what it answers.
+pub async fn fares(systems: &Systems, run: &Run, found: &FoundRun) -> Health {
+    match &found.reported {
+        Some(reported) => reported.clone(),
+        None => ask(systems, run).await,
+    }
+}
+
 /// Asks a server its probe's question once.
-pub async fn ask(systems: &Systems, run: &Run) -> Health {
+async fn ask(systems: &Systems, run: &Run) -> Health {
     let token = run.probe.authorization().map(|authorization| secrets::resolve(&authorization.0)).transpose();
     match token {
         Ok(token) => health::ask(&systems.client, &run.probe, token.as_ref().map(Secret::reveal)).await,
@@ -227,10 +251,13 @@ pub async fn ask(systems: &Systems, run: &Run) -> Health {
 }
 
 async fn ask_all(systems: &Systems, desired: &Desired, observed: &mut Observed) {
-    let up = desired.runs().filter(|(resource, _)| observed.run(&resource.id).is_some_and(FoundRun::is_up));
-    let questions = up.map(|(resource, run)| async { (&resource.id, ask(systems, run).await) });
+    let up = desired.runs().filter_map(|(resource, run)| {
+        let found = observed.run(&resource.id).filter(|found| found.is_up())?;
+        Some((&resource.id, run, found))
+    });
+    let questions = up.map(|(id, run, found)| async move { (id.clone(), fares(systems, run, found).await) });
     for (id, health) in join_all(questions).await {
-        if let Some(Seen::Present(Found::Run(run))) = observed.things.get_mut(id) {
+        if let Some(Seen::Present(Found::Run(run))) = observed.things.get_mut(&id) {
             run.health = Some(health);
         }
     }

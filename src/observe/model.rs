@@ -23,7 +23,7 @@ pub(super) async fn look_at_models<'a>(
     let models: BTreeMap<&ResourceId, &ServedModel> = resources
         .filter_map(|resource| if let Spec::Model(model) = &resource.spec { Some((&resource.id, model)) } else { None })
         .collect();
-    let records: BTreeMap<ResourceId, Pulled> = match pulled::all(&systems.pulled) {
+    let records: BTreeMap<ResourceId, Pulled> = match pulled::all(&systems.pulled, Kind::Model) {
         Ok(records) => records.into_iter().collect(),
         Err(error) => {
             let unknown = |id: &ResourceId| (id.clone(), Seen::Unknown(error.to_string()));

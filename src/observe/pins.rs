@@ -4,6 +4,7 @@ use crate::desired::Facts;
 use crate::lock::{Origin, Pin, Source};
 use crate::render::source::content_name;
 use crate::resource::{Digest, SecretReference};
+use crate::systems::docker::{self, Docker};
 use crate::systems::downloads::{self, Offer, Tell, Token};
 use crate::systems::http::Client;
 use crate::systems::{Hint, Retry, ollama, secrets};
@@ -20,6 +21,9 @@ pub enum Error {
     /// The registry did not tell.
     #[error(transparent)]
     Registry(#[from] ollama::Error),
+    /// The container engine, or the registry that it asked, did not tell.
+    #[error(transparent)]
+    Image(#[from] docker::Error),
     /// The hub or the address did not tell.
     #[error(transparent)]
     Download(#[from] downloads::Error),
@@ -29,6 +33,7 @@ impl Hint for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Registry(error) => error.hint(),
+            Self::Image(error) => error.hint(),
             Self::Download(error) => error.hint(),
         }
     }
@@ -36,6 +41,7 @@ impl Hint for Error {
     fn retry(&self) -> Retry {
         match self {
             Self::Registry(error) => error.retry(),
+            Self::Image(error) => error.retry(),
             Self::Download(error) => error.retry(),
         }
     }
@@ -66,6 +72,13 @@ pub async fn lead(client: &Client, source: &Source, facts: &Facts) -> Result<Lea
             downloads::hub_offer(client, &facts.hub, place, token.as_ref(), DEADLINE).await?
         }
         Origin::Url(url) => downloads::offer(client, url, None, DEADLINE).await?,
+        Origin::Image(name) => {
+            let docker = Docker::connect().await?;
+            let sha256 = docker.remote_digest(name).await?;
+            let here = docker.image(&name.at(sha256.clone()).to_string()).await?.is_some();
+            let offer = Offer { sha256: Some(sha256), ..Offer::default() };
+            return Ok(Lead { offer, to_fetch: here.then_some(0) });
+        }
     };
     let here = offer.sha256.as_ref().is_some_and(|sha256| facts.fetched.values().any(|known| known == sha256));
     let to_fetch = if here { Some(0) } else { offer.size };
@@ -95,6 +108,8 @@ pub async fn pin(
                 }
                 Origin::Url(url) => (url.clone(), None),
                 Origin::Ollama { name, insecure } => (name.registry_url(*insecure), None),
+                // A registry always tells the digest of an image, or is an error.
+                Origin::Image(name) => (name.to_string(), None),
             };
             let read = downloads::read(client, &url, token.as_ref(), progress, cancel).await?;
             size = Some(read.size);

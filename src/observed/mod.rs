@@ -45,6 +45,11 @@ pub enum Found {
         /// Whether llamero put it there.
         ours: bool,
     },
+    /// A container image.
+    Image {
+        /// Whether llamero pulled it.
+        ours: bool,
+    },
     /// A rendered file.
     File(FoundFile),
     /// A model on a server that is asked for it.

@@ -18,7 +18,7 @@ impl Ours {
         let ours = match found {
             Found::File(file) => file.marker.as_ref().is_some_and(|claim| claim.stack == stack),
             Found::Run(run) => run.definition.as_ref().is_some_and(|claim| claim.stack == stack),
-            Found::Artifact { ours, .. } => *ours,
+            Found::Artifact { ours, .. } | Found::Image { ours } => *ours,
             Found::Model { recorded, .. } => recorded.is_some(),
             // Environments lie in a folder of llamero's own, under names made of digests.
             Found::Environment { .. } => id.kind == Kind::Environment,

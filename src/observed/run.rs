@@ -48,6 +48,9 @@ pub struct FoundRun {
     /// The memory limit that the runtime says is in force.
     #[serde(default)]
     pub memory_limit: Option<Bytes>,
+    /// What its runtime itself says of its health, where it says that it is not well.
+    #[serde(default)]
+    pub reported: Option<crate::resource::Health>,
     /// What it answered when it was asked, if it was.
     #[serde(default)]
     pub health: Option<crate::resource::Health>,
@@ -68,6 +71,7 @@ impl FoundRun {
             why: None,
             memory: None,
             memory_limit: None,
+            reported: None,
             health: None,
         }
     }

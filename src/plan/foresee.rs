@@ -21,6 +21,7 @@ pub fn foresee(desired: &Desired, mut observed: Observed, step: &Step) -> Observ
         Action::CreateEnvironment(id) => present(&mut observed, id, Found::Environment { complete: true }),
         Action::FetchArtifact(id) => fetched(&mut observed, id, resource),
         Action::VerifyArtifact(id) => verified(&mut observed, id, resource),
+        Action::PullImage(id) => present(&mut observed, id, Found::Image { ours: true }),
         Action::PullModel(id) => {
             let recorded = resource.map(Resource::fingerprint);
             let sha256 = resource.and_then(|resource| match &resource.spec {
@@ -48,10 +49,12 @@ pub fn foresee(desired: &Desired, mut observed: Observed, step: &Step) -> Observ
         Action::Start(id) => start(desired, &mut observed, id, resource),
         Action::Restart(ours) => start(desired, &mut observed, ours.id(), resource),
         Action::Stop(ours) => stop(&mut observed, ours),
-        Action::AwaitHealthy(_) => {}
+        Action::AwaitHealthy(_) | Action::RemoveFormer(_) => {}
         Action::RemoveFile(ours)
         | Action::RemoveUnit(ours)
         | Action::RemoveProcess(ours)
+        | Action::RemoveContainer(ours)
+        | Action::RemoveImage(ours)
         | Action::RemoveEnvironment(ours)
         | Action::RemoveArtifact(ours)
         | Action::RemoveModel(ours) => {
@@ -107,14 +110,14 @@ fn define(desired: &Desired, observed: &mut Observed, id: &ResourceId, resource:
         });
         return;
     }
-    let enabled = resource.run().is_some_and(|run| run.runtime == Runtime::Process);
+    let enabled = resource.run().is_some_and(|run| run.runtime != Runtime::Systemd);
     let run = FoundRun { definition, loaded: false, enabled, ..FoundRun::stopped() };
     present(observed, id, Found::Run(Box::new(run)));
 }
 
 fn start(desired: &Desired, observed: &mut Observed, id: &ResourceId, resource: Option<&Resource>) {
     let Some((resource, spec)) = resource.and_then(|resource| Some((resource, resource.run()?))) else { return };
-    if spec.runtime == Runtime::Process {
+    if spec.runtime != Runtime::Systemd {
         define(desired, observed, id, resource);
     }
     let mut loaded = false;
@@ -122,9 +125,9 @@ fn start(desired: &Desired, observed: &mut Observed, id: &ResourceId, resource: 
         run.phase = Phase::Running;
         run.why = None;
         // A manager that has not read the new definition starts the old one.
-        loaded = run.loaded || spec.runtime == Runtime::Process;
+        loaded = run.loaded || spec.runtime != Runtime::Systemd;
         // A process gets a supervisor of its own with each start.
-        run.enabled |= spec.runtime == Runtime::Process;
+        run.enabled |= spec.runtime != Runtime::Systemd;
         if loaded {
             run.loaded = true;
             run.running = run.definition.as_ref().map(|claim| claim.fingerprint.clone());

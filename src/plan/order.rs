@@ -9,7 +9,7 @@ use super::contention::{Handover, handover};
 use super::step::{Action, Phase, Step, StepId};
 use crate::desired::Desired;
 use crate::observed::{Observed, Ours};
-use crate::resource::{Kind, Resource, ResourceId, Spec};
+use crate::resource::{Gpus, Kind, Probe, Resource, ResourceId, Spec};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn order(desired: &Desired, observed: &Observed, past: &Past, changes: &[Difference]) -> Vec<Step> {
@@ -54,6 +54,7 @@ fn stage(desired: &Desired, work: &[(&ResourceId, &Work)], steps: &mut Steps) {
             (Kind::Secret, Work::Make) => Action::GenerateSecret((*id).clone()),
             (Kind::Environment, Work::Make) => Action::CreateEnvironment((*id).clone()),
             (Kind::Artifact, Work::Make) => Action::FetchArtifact((*id).clone()),
+            (Kind::Image, Work::Make) => Action::PullImage((*id).clone()),
             (Kind::Artifact, Work::Verify) => Action::VerifyArtifact((*id).clone()),
             _ => continue,
         };
@@ -92,10 +93,11 @@ fn switch(desired: &Desired, past: &Past, work: &[(&ResourceId, &Work)], handove
             Work::Remove { ours, up: true } | Work::Run(RunWork { go: Go::Restart(ours), .. }) => Some(ours),
             _ => None,
         })
-        // A process has no restart call: it is stopped and started.
+        // A process and a container have no restart call: they are stopped and started.
         .filter(|ours| {
             handover.stop.contains(ours.id())
-                || (ours.id().kind == Kind::Process && desired.resources.contains_key(ours.id()))
+                || (matches!(ours.id().kind, Kind::Process | Kind::Container)
+                    && desired.resources.contains_key(ours.id()))
         })
         .collect();
     let stopped = stop(past, Phase::Switch, &first, &[], steps);
@@ -117,7 +119,8 @@ fn switch(desired: &Desired, past: &Past, work: &[(&ResourceId, &Work)], handove
     let reloaded =
         units.iter().any(|(_, work)| work.reload).then(|| steps.add(Phase::Switch, Action::ReloadManager, written));
 
-    let order = by_need(desired, runs.iter().map(|(id, _)| *id));
+    let first_on_gpu = first_on_gpu(desired, &runs);
+    let order = by_need(desired, &first_on_gpu, runs.iter().map(|(id, _)| *id));
     let runs: BTreeMap<&ResourceId, &RunWork> = runs.into_iter().collect();
     for id in order {
         let (Some(work), Some(resource)) = (runs.get(id), desired.resources.get(id)) else { continue };
@@ -128,6 +131,7 @@ fn switch(desired: &Desired, past: &Past, work: &[(&ResourceId, &Work)], handove
         let mut after = steps.needed(resource, Phase::Switch);
         after.extend(reload);
         after.extend(handover.waits.get(id).into_iter().flatten().filter_map(|id| stopped.get(id).copied()));
+        after.extend(first_on_gpu.get(id).into_iter().flatten().filter_map(|id| steps.ready.get(*id).copied()));
         let own_stop = stopped.get(id).copied();
         after.extend(own_stop);
         let action = match (&work.go, own_stop) {
@@ -170,7 +174,7 @@ fn stop(
 }
 
 fn prune(past: &Past, work: &[(&ResourceId, &Work)], handover: &Handover, steps: &mut Steps) {
-    let gone: Vec<(&Ours, bool)> = work
+    let mut gone: Vec<(&Ours, bool)> = work
         .iter()
         .filter_map(|(_, work)| if let Work::Remove { ours, up } = work { Some((ours, *up)) } else { None })
         .collect();
@@ -184,11 +188,20 @@ fn prune(past: &Past, work: &[(&ResourceId, &Work)], handover: &Handover, steps:
     // A file, an environment or a model may be in use by any of the servers that stop.
     let quiet: Vec<StepId> = stopped.values().copied().collect();
     let mut removed_units = Vec::new();
+    let mut containers: Vec<StepId> = work
+        .iter()
+        .filter_map(|(_, work)| if let Work::Run(RunWork { former, .. }) = work { former.as_ref() } else { None })
+        .map(|ours| steps.add(Phase::Prune, Action::RemoveFormer(ours.clone()), Vec::new()))
+        .collect();
+    // An image can go when no container is made of it any more.
+    gone.sort_by_key(|(ours, _)| ours.id().kind == Kind::Image);
     for (ours, _) in gone {
         let own = stopped.get(ours.id()).copied().into_iter().collect();
         let (action, after) = match ours.id().kind {
             Kind::Unit => (Action::RemoveUnit(ours.clone()), own),
             Kind::Process => (Action::RemoveProcess(ours.clone()), own),
+            Kind::Container => (Action::RemoveContainer(ours.clone()), own),
+            Kind::Image => (Action::RemoveImage(ours.clone()), containers.clone()),
             Kind::File => (Action::RemoveFile(ours.clone()), quiet.clone()),
             Kind::Environment => (Action::RemoveEnvironment(ours.clone()), quiet.clone()),
             Kind::Artifact => (Action::RemoveArtifact(ours.clone()), quiet.clone()),
@@ -197,18 +210,44 @@ fn prune(past: &Past, work: &[(&ResourceId, &Work)], handover: &Handover, steps:
         let unit = ours.id().kind == Kind::Unit;
         let step = steps.add(Phase::Prune, action, after);
         removed_units.extend(unit.then_some(step));
+        containers.extend((ours.id().kind == Kind::Container).then_some(step));
     }
     if !removed_units.is_empty() {
         steps.add(Phase::Prune, Action::ReloadManager, removed_units);
     }
 }
 
-/// Sorts servers so that each comes after those that it needs.
-fn by_need<'a>(desired: &'a Desired, ids: impl Iterator<Item = &'a ResourceId>) -> Vec<&'a ResourceId> {
+/// Returns for each server that starts the ones that start before it on a GPU of its own: one after another, because
+/// each looks how much memory is free while it starts, and vLLM first, because it takes a share of all there is.
+fn first_on_gpu<'a>(
+    desired: &'a Desired,
+    runs: &[(&'a ResourceId, &RunWork)],
+) -> BTreeMap<&'a ResourceId, Vec<&'a ResourceId>> {
+    let starting = runs.iter().filter(|(_, work)| work.go != Go::Leave).filter_map(|(id, _)| {
+        let run = desired.resources.get(*id)?.run()?;
+        let gpus = &run.container.as_ref()?.gpus;
+        (*gpus != Gpus::None).then_some((!matches!(run.probe, Probe::Vllm { .. }), *id, gpus))
+    });
+    let mut starting: Vec<(bool, &ResourceId, &Gpus)> = starting.collect();
+    starting.sort_by_key(|(later, id, _)| (*later, *id));
+    let earlier = |index: usize| {
+        let shares = |other: &&(bool, &'a ResourceId, &Gpus)| other.2.shares_one(starting[index].2);
+        starting[..index].iter().filter(shares).map(|(_, id, _)| *id).collect()
+    };
+    (0..starting.len()).map(|index| (starting[index].1, earlier(index))).collect()
+}
+
+/// Sorts servers so that each comes after those that it needs, and those that start first on its GPU.
+fn by_need<'a>(
+    desired: &'a Desired,
+    first_on_gpu: &BTreeMap<&'a ResourceId, Vec<&'a ResourceId>>,
+    ids: impl Iterator<Item = &'a ResourceId>,
+) -> Vec<&'a ResourceId> {
     let ids: BTreeSet<&ResourceId> = ids.collect();
     sorted(ids.iter().copied(), |id| {
-        let needs = desired.resources.get(id).map(|resource| &resource.needs);
-        needs.into_iter().flatten().filter(|need| ids.contains(need)).collect()
+        let needs = desired.resources.get(id).map(|resource| &resource.needs).into_iter().flatten();
+        let first = first_on_gpu.get(id).into_iter().flatten().copied();
+        needs.filter(|need| ids.contains(need)).chain(first).collect()
     })
 }
 

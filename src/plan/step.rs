@@ -40,6 +40,8 @@ pub enum Action {
     FetchArtifact(ResourceId),
     /// Computes the digest of a model file that is there, and compares it with the one declared.
     VerifyArtifact(ResourceId),
+    /// Pulls a container image.
+    PullImage(ResourceId),
     /// Has a server fetch a model, and makes the model of llamero's own from it.
     PullModel(ResourceId),
     /// Has a server load a model, to stay.
@@ -66,6 +68,12 @@ pub enum Action {
     RemoveUnit(Ours),
     /// Removes the record of a process.
     RemoveProcess(Ours),
+    /// Removes a container.
+    RemoveContainer(Ours),
+    /// Removes the container whose place a new one has taken.
+    RemoveFormer(Ours),
+    /// Removes a container image that llamero pulled.
+    RemoveImage(Ours),
     /// Removes a Python environment.
     RemoveEnvironment(Ours),
     /// Removes a model file that llamero fetched.
@@ -84,6 +92,7 @@ impl Action {
             | Self::CreateEnvironment(id)
             | Self::FetchArtifact(id)
             | Self::VerifyArtifact(id)
+            | Self::PullImage(id)
             | Self::PullModel(id)
             | Self::LoadModel(id)
             | Self::WriteFile(id)
@@ -96,6 +105,9 @@ impl Action {
             | Self::RemoveFile(ours)
             | Self::RemoveUnit(ours)
             | Self::RemoveProcess(ours)
+            | Self::RemoveContainer(ours)
+            | Self::RemoveFormer(ours)
+            | Self::RemoveImage(ours)
             | Self::RemoveEnvironment(ours)
             | Self::RemoveArtifact(ours)
             | Self::RemoveModel(ours) => Some(ours.id()),
@@ -110,7 +122,7 @@ impl Action {
             Self::CreateEnvironment(_) => "install",
             Self::FetchArtifact(_) => "fetch",
             Self::VerifyArtifact(_) => "verify",
-            Self::PullModel(_) => "pull",
+            Self::PullModel(_) | Self::PullImage(_) => "pull",
             Self::LoadModel(_) => "load",
             Self::WriteFile(_) | Self::WriteUnit(_) => "write",
             Self::ReloadManager => "reload the systemd manager",
@@ -122,9 +134,12 @@ impl Action {
             Self::RemoveFile(_)
             | Self::RemoveUnit(_)
             | Self::RemoveProcess(_)
+            | Self::RemoveContainer(_)
+            | Self::RemoveImage(_)
             | Self::RemoveEnvironment(_)
             | Self::RemoveArtifact(_)
             | Self::RemoveModel(_) => "remove",
+            Self::RemoveFormer(_) => "remove the former",
         }
     }
 }

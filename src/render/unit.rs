@@ -199,6 +199,7 @@ mod tests {
             stable_for: Seconds::new(10),
             stop_timeout: Seconds::new(20),
             restart: Restart::OnFailure,
+            container: None,
         };
         run(&mut server);
         Resource {

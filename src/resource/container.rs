@@ -93,6 +93,19 @@ pub enum Gpus {
     Devices(Vec<String>),
 }
 
+impl Gpus {
+    /// Returns whether there is a GPU in both. One that is named by its index and by its UUID is not known to be the
+    /// same.
+    #[must_use]
+    pub fn shares_one(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::None, _) | (_, Self::None) => false,
+            (Self::All, _) | (_, Self::All) => true,
+            (Self::Devices(one), Self::Devices(other)) => one.iter().any(|device| other.contains(device)),
+        }
+    }
+}
+
 /// What a container has beyond what is said of every server that runs.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]

@@ -14,20 +14,33 @@ pub enum Kind {
     Environment,
     /// A model file on disk.
     Artifact,
+    /// A container image.
+    Image,
     /// A rendered file: a gateway config, an environment file.
     File,
     /// A server run by the systemd user manager.
     Unit,
     /// A server run by llamero's own supervisor.
     Process,
+    /// A server run by a container engine.
+    Container,
     /// A model on a server that is asked for it.
     Model,
 }
 
 impl Kind {
     /// Every kind, in listing order.
-    pub const ALL: [Self; 7] =
-        [Self::Secret, Self::Environment, Self::Artifact, Self::File, Self::Unit, Self::Process, Self::Model];
+    pub const ALL: [Self; 9] = [
+        Self::Secret,
+        Self::Environment,
+        Self::Artifact,
+        Self::Image,
+        Self::File,
+        Self::Unit,
+        Self::Process,
+        Self::Container,
+        Self::Model,
+    ];
 
     /// Returns the kind as it is printed and stored.
     #[must_use]
@@ -36,17 +49,25 @@ impl Kind {
             Self::Secret => "secret",
             Self::Environment => "environment",
             Self::Artifact => "artifact",
+            Self::Image => "image",
             Self::File => "file",
             Self::Unit => "unit",
             Self::Process => "process",
+            Self::Container => "container",
             Self::Model => "model",
         }
+    }
+
+    /// Returns whether resources of this kind are kept for the generations to which one can go back.
+    #[must_use]
+    pub const fn lasts(self) -> bool {
+        matches!(self, Self::Artifact | Self::Environment | Self::Image | Self::Model)
     }
 
     /// Returns whether resources of this kind are servers that run.
     #[must_use]
     pub const fn runs(self) -> bool {
-        matches!(self, Self::Unit | Self::Process)
+        matches!(self, Self::Unit | Self::Process | Self::Container)
     }
 }
 

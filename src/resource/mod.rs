@@ -26,5 +26,7 @@ pub use ollama_name::OllamaName;
 pub use probe::{Authorization, Probe};
 pub use run::{Input, Limits, Restart, Run, RunFile, Runtime};
 pub use secret::{Content, Piece, SecretReference};
-pub use spec::{Artifact, ArtifactSource, Environment, FileSpec, GeneratedSecret, Resource, ServedModel, Spec};
+pub use spec::{
+    Artifact, ArtifactSource, Environment, FileSpec, GeneratedSecret, ImageSpec, Resource, ServedModel, Spec,
+};
 pub use units::{Bytes, Seconds};

@@ -1,6 +1,7 @@
 //! A server that runs: what to run, with what, and how to tell that it is healthy. The runtimes turn it into a unit or
 //! a process.
 
+use super::container::Container;
 use super::fingerprint::{Digest, Fields};
 use super::id::ResourceId;
 use super::probe::Probe;
@@ -17,6 +18,8 @@ pub enum Runtime {
     Systemd,
     /// llamero's own supervisor.
     Process,
+    /// A container engine: Docker, or Podman in its place.
+    Docker,
 }
 
 /// What a runtime does with a server that ended by itself.
@@ -60,7 +63,7 @@ pub struct Run {
     pub runtime: Runtime,
     /// One line that says what it is, for people who meet it in `systemctl`.
     pub description: String,
-    /// The command; the first word is an absolute path.
+    /// The command; outside of a container the first word is an absolute path.
     pub argv: Vec<String>,
     /// Environment variables, none of them secret.
     pub environment: BTreeMap<String, String>,
@@ -76,6 +79,10 @@ pub struct Run {
     pub ports: Vec<u16>,
     /// Host memory that it is allowed to take, against the machine's budget.
     pub memory: Option<Bytes>,
+    /// What its container has beyond the rest, on the runtime that has containers. Its `argv` are then the words that go
+    /// to the image's program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<Box<Container>>,
     /// How it shows that it is healthy.
     pub probe: Probe,
     /// The longest wait until it is healthy.
@@ -109,6 +116,7 @@ impl Run {
         ];
         fields.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
         fields.insert("stop timeout".to_owned(), self.stop_timeout.to_string());
+        fields.extend(self.container.iter().flat_map(|container| container.fields()));
         fields
     }
 }

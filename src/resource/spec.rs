@@ -2,6 +2,7 @@
 
 use super::fingerprint::{Digest, Fields, Fingerprint};
 use super::id::{Kind, ResourceId};
+use super::image_name::ImageName;
 use super::ollama_name::OllamaName;
 use super::run::Run;
 use super::secret::{Content, SecretReference};
@@ -43,6 +44,13 @@ pub struct Artifact {
     pub keep_free: Bytes,
     /// How the manifest names the source, for people.
     pub origin: String,
+}
+
+/// A container image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageSpec {
+    /// Its name, with the digest that holds it where there is one.
+    pub name: ImageName,
 }
 
 /// An isolated Python environment. Its path is named by its requirements: it is made whole or not at all, and never
@@ -139,6 +147,8 @@ pub enum Spec {
     Environment(Environment),
     /// A model file.
     Artifact(Artifact),
+    /// A container image.
+    Image(ImageSpec),
     /// A rendered file.
     File(FileSpec),
     /// A model on a server that is asked for it.
@@ -180,6 +190,7 @@ impl Resource {
                 ("source", artifact.origin.clone()),
                 ("sha256", artifact.sha256.as_ref().map(ToString::to_string).unwrap_or_default()),
             ],
+            Spec::Image(image) => vec![("name", image.name.to_string())],
             Spec::File(file) => {
                 vec![("path", file.path.display().to_string()), ("content", file.content.digest().short().to_owned())]
             }

@@ -69,7 +69,10 @@ pub struct Systems {
     pub records: PathBuf,
     /// The folder of what is known of models on servers.
     pub pulled: PathBuf,
+    /// The folder of what is known of images.
+    pub images: PathBuf,
     systemd: tokio::sync::OnceCell<systemd::Systemd>,
+    docker: tokio::sync::OnceCell<docker::Docker>,
 }
 
 impl Systems {
@@ -81,13 +84,20 @@ impl Systems {
         units: PathBuf,
         records: PathBuf,
         pulled: PathBuf,
+        images: PathBuf,
     ) -> Self {
-        Self { client, processes, units, records, pulled, systemd: tokio::sync::OnceCell::new() }
+        let (systemd, docker) = (tokio::sync::OnceCell::new(), tokio::sync::OnceCell::new());
+        Self { client, processes, units, records, pulled, images, systemd, docker }
     }
 
     /// Returns the connection to the systemd user manager, made at the first call.
     pub async fn systemd(&self) -> Result<&systemd::Systemd, systemd::Error> {
         self.systemd.get_or_try_init(systemd::Systemd::connect).await
+    }
+
+    /// Returns the way to the container engine, found at the first call.
+    pub async fn docker(&self) -> Result<&docker::Docker, docker::Error> {
+        self.docker.get_or_try_init(docker::Docker::connect).await
     }
 
     /// Returns the file of a unit.

@@ -1,5 +1,5 @@
-//! What is known of models on a server that was asked for them: a record for each, so that nothing is ever removed but
-//! what llamero brought.
+//! What is known of models on a server that was asked for them, and of images that were pulled: a record for each, so
+//! that nothing is ever removed but what llamero brought.
 
 use super::files;
 use crate::resource::{Bytes, Digest, Fingerprint, Kind, ResourceId};
@@ -38,11 +38,11 @@ pub fn find(folder: &Path, id: &ResourceId) -> Result<Option<Pulled>, files::Err
 }
 
 /// Returns every record that can be read, by what it is of.
-pub fn all(folder: &Path) -> Result<Vec<(ResourceId, Pulled)>, files::Error> {
+pub fn all(folder: &Path, kind: Kind) -> Result<Vec<(ResourceId, Pulled)>, files::Error> {
     let mut all = Vec::new();
     for file in files::names(folder)? {
         let Some(name) = file.strip_suffix(".json") else { continue };
-        let id = ResourceId::new(Kind::Model, name);
+        let id = ResourceId::new(kind, name);
         if let Some(pulled) = find(folder, &id)? {
             all.push((id, pulled));
         }
@@ -51,13 +51,13 @@ pub fn all(folder: &Path) -> Result<Vec<(ResourceId, Pulled)>, files::Error> {
 }
 
 /// Returns whether another record than that of `id` stands on the same name of the same server, in this stack or in
-/// another of this user. `folder` is `<stack>/models` beside those of the other stacks.
+/// another of this user. `folder` is one of a stack's, beside those of the other stacks.
 pub fn is_shared(folder: &Path, id: &ResourceId, name: &str, endpoint: &str) -> Result<bool, files::Error> {
     let stacks = folder.parent().and_then(Path::parent).unwrap_or(folder);
     let own = place(folder, id);
     for stack in files::names(stacks)? {
-        let folder = stacks.join(stack).join("models");
-        for (other, record) in all(&folder)? {
+        let folder = stacks.join(stack).join(folder.file_name().unwrap_or_default());
+        for (other, record) in all(&folder, id.kind)? {
             let same = record.name == name || record.pulled.as_deref() == Some(name);
             if same && record.endpoint == endpoint && place(&folder, &other) != own {
                 return Ok(true);

@@ -9,7 +9,7 @@ use crate::desired::{Desired, Drift, Policy};
 use crate::history::{self, Memory};
 use crate::observe::{Depth, observe};
 use crate::plan::{Phase, plan};
-use crate::resource::{Kind, Resource, ResourceId};
+use crate::resource::{Resource, ResourceId};
 use crate::systems::Retry;
 use std::collections::BTreeSet;
 use tokio_util::sync::CancellationToken;
@@ -33,7 +33,7 @@ async fn attempt(stack: &Stack, tolerated: &BTreeSet<ResourceId>, report: &Repor
     // Whatever the policy says of drift and pruning, the way back is whole.
     desired.policy = Policy { drift: Drift::Correct, prune: true, ..desired.policy };
     let Memory { mut past, mut inventory } = stack.history.memory()?;
-    let kept = |resource: &&Resource| matches!(resource.id.kind, Kind::Artifact | Kind::Environment | Kind::Model);
+    let kept = |resource: &&Resource| resource.id.kind.lasts();
     past.keep.extend(inventory.iter().filter(kept).map(|resource| resource.id.clone()));
     let observed = observe(&stack.systems, &desired, &inventory, Depth::State).await;
     let plan = plan(&desired, &observed, &past);

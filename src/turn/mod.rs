@@ -39,6 +39,7 @@ impl Stack {
             places.units(),
             places.known_artifacts(),
             records.join("models"),
+            records.join("images"),
         );
         Ok(Self { name: name.to_owned(), history: History::new(records), systems })
     }
@@ -48,7 +49,7 @@ impl Stack {
     /// Returns the environments and model files that other stacks of this user need. Where the records of one cannot be
     /// read, everything may be needed.
     fn needed_by_others(&self, inventory: &[Resource]) -> BTreeSet<ResourceId> {
-        let shared = |id: &ResourceId| matches!(id.kind, Kind::Artifact | Kind::Environment);
+        let shared = |id: &ResourceId| matches!(id.kind, Kind::Artifact | Kind::Environment | Kind::Image);
         let mut needed = BTreeSet::new();
         let Some(all) = self.history.folder().parent() else { return needed };
         for name in files::names(all).unwrap_or_default() {

@@ -182,7 +182,7 @@ proptest! {
             prop_assert!(!(foreign && touches(&step.action)), "{} touches what is not ours", step);
         }
         for id in now.resources.keys() {
-            let occupied = matches!(id.kind, Kind::File | Kind::Unit | Kind::Process)
+            let occupied = matches!(id.kind, Kind::File | Kind::Unit | Kind::Process | Kind::Container)
                 && observed.things.get(id).is_some_and(|seen| is_foreign(id, seen));
             if occupied {
                 prop_assert!(plan.refusals.iter().any(|refusal| refusal.on == *id), "{} is not refused", id);
@@ -191,7 +191,9 @@ proptest! {
         }
         if !now.policy.prune {
             for step in &plan.steps {
-                prop_assert!(step.phase != Phase::Prune, "{} removes though nothing is pruned", step);
+                // A container whose place another has taken is part of that one's making.
+                let former = matches!(step.action, Action::RemoveFormer(_));
+                prop_assert!(former || step.phase != Phase::Prune, "{} removes though nothing is pruned", step);
             }
         }
     }
@@ -306,7 +308,7 @@ proptest! {
             let Some(id) = step.action.on().filter(|id| starts(step, id)) else { continue };
             for need in &now.resources[id].needs {
                 let late = order[at..].iter().any(|step| {
-                    step.action.on() == Some(need) && !matches!(step.action, Action::EnableUnit(_))
+                    step.action.on() == Some(need) && !matches!(step.action, Action::EnableUnit(_) | Action::RemoveFormer(_))
                 });
                 prop_assert!(!late, "{} comes before what makes {}", step, need);
             }

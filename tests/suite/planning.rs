@@ -18,6 +18,7 @@ fn server(kind: Kind, name: &str, port: u16, memory: u64) -> Resource {
         environment: BTreeMap::new(),
         environment_file: None,
         working_directory: None,
+        container: None,
         inputs: Vec::new(),
         limits: Limits { memory, cpu_percent: None },
         ports: vec![port],

@@ -244,6 +244,7 @@ fn tell_commands(stack: &Stack, finished: &Finished) {
     for id in failed {
         match id.kind {
             Kind::Unit => say(&format!("  systemctl --user status {}.service", id.name)),
+            Kind::Container => say(&format!("  docker logs {}", id.name)),
             Kind::Process => say(&format!("  less {}", stack.systems.processes.log(&id.name).display())),
             _ => {}
         }

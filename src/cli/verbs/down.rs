@@ -7,7 +7,7 @@ use super::apply::{Manner, carry_out, command};
 use crate::desired::{Desired, Drift, Policy};
 use crate::history::Wish;
 use crate::observe::Depth;
-use crate::resource::{ArtifactSource, Digest, Kind, Spec};
+use crate::resource::{ArtifactSource, Digest, Spec};
 use crate::systems::{artifacts, clock, downloads, files};
 use crate::turn::{Choices, prepare};
 use std::path::PathBuf;
@@ -71,10 +71,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
             }
         }
         stack.history.forget()?;
-    } else if inventory
-        .iter()
-        .any(|resource| matches!(resource.id.kind, Kind::Artifact | Kind::Environment | Kind::Model))
-    {
+    } else if inventory.iter().any(|resource| resource.id.kind.lasts()) {
         note("models, environments and the history are kept; `llamero down --purge` removes them too");
     }
     if !secrets.is_empty() {

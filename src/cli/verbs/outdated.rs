@@ -31,7 +31,7 @@ struct Document {
 #[derive(Serialize)]
 struct Entry {
     source: String,
-    models: Vec<String>,
+    parts: Vec<String>,
     state: State,
     locked: Option<Digest>,
     now: Option<Digest>,
@@ -69,7 +69,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         error(&format!("{}: {}", entry.source, entry.why.as_deref().unwrap_or("it cannot be told")), None);
     }
     let of = |state| entries.iter().filter(move |entry| entry.state == state);
-    let moved: Vec<&str> = of(State::Moved).filter_map(|entry| entry.models.first()).map(String::as_str).collect();
+    let moved: Vec<&str> = of(State::Moved).filter_map(|entry| entry.parts.first()).map(String::as_str).collect();
     if !moved.is_empty() {
         note(&format!("`llamero update {}` follows", moved.join(" ")));
     }
@@ -104,7 +104,7 @@ fn entry(source: Source, pin: Option<&Pin>, lead: Result<Lead, String>) -> Entry
         }
     };
     let locked = pin.map(|pin| pin.sha256.clone());
-    Entry { source: source.key, models: source.models, state, locked, now, to_fetch, why }
+    Entry { source: source.key, parts: source.parts, state, locked, now, to_fetch, why }
 }
 
 fn text(entries: &[Entry]) -> String {
@@ -132,7 +132,7 @@ fn text(entries: &[Entry]) -> String {
         .map(|(count, what)| format!("{count} {what}"))
         .collect();
     if parts.is_empty() {
-        return "no model here has a source that can be held to something\n".to_owned();
+        return "nothing here has a source that can be held to something\n".to_owned();
     }
     text.push_str(&format!("{}\n", parts.join(", ")));
     text

@@ -9,9 +9,9 @@ use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The models to move on [default: all]
-    #[arg(value_name = "MODEL")]
-    models: Vec<String>,
+    /// The models, and the parts that run in containers, to move on [default: all]
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
     /// The manifest [default: llamero.yaml here, then ~/.config/llamero/llamero.yaml]
     #[arg(short, long, value_name = "FILE")]
     manifest: Option<PathBuf>,
@@ -20,17 +20,17 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let loaded = load::manifest(&ManifestArgument { manifest: arguments.manifest.clone() })?;
     let all = sources(&loaded.manifest);
-    let unknown = arguments.models.iter().find(|model| !all.iter().any(|source| source.models.contains(model)));
+    let unknown = arguments.names.iter().find(|model| !all.iter().any(|source| source.parts.contains(model)));
     if let Some(model) = unknown {
-        let known: Vec<&str> = all.iter().flat_map(|source| &source.models).map(String::as_str).collect();
+        let known: Vec<&str> = all.iter().flat_map(|source| &source.parts).map(String::as_str).collect();
         let hint = match known.as_slice() {
-            [] => "no model of this manifest has a source that can be held to something".to_owned(),
+            [] => "nothing in this manifest has a source that can be held to something".to_owned(),
             known => format!("those that can be held to something are {}", known.join(", ")),
         };
-        return Err(Problem::new(Exit::Error, format!("there is no model `{model}` to update")).hint(hint));
+        return Err(Problem::new(Exit::Error, format!("there is nothing called `{model}` to update")).hint(hint));
     }
     let named = |source: &Source| {
-        arguments.models.is_empty() || source.models.iter().any(|model| arguments.models.contains(model))
+        arguments.names.is_empty() || source.parts.iter().any(|model| arguments.names.contains(model))
     };
     let chosen = all.into_iter().filter(named).collect();
     let mut lock = loaded.lock.clone().unwrap_or_default();

@@ -5,6 +5,8 @@
 //! price list.
 
 use super::super::build::{Builder, Server};
+use super::super::container::{Contained, listen};
+use super::super::references::{GATEWAY, REDIS};
 use super::Route;
 use crate::manifest::{CacheEngine, Gateway, Mode, RuntimeName, SecretSource, Spanned};
 use crate::render::yaml::yaml;
@@ -12,12 +14,6 @@ use crate::resource::{Authorization, Content, Digest, FileSpec, Input, Kind, Pro
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-
-/// The port when the manifest says none; `LiteLLM`'s own.
-const PORT: u16 = 4000;
-
-/// The port of a Redis when the manifest says none.
-const REDIS: u16 = 6379;
 
 /// `LiteLLM` looks up no request with more messages than this; its own limit of 4 misses every longer conversation.
 const MAX_MESSAGES: u32 = 1000;
@@ -30,7 +26,7 @@ pub(in super::super) fn add(
     cache: Option<&ResourceId>,
 ) -> Option<ResourceId> {
     let master_key = gateway.master_key.as_ref()?;
-    let port = gateway.port.as_ref().map_or(PORT, |port| port.value.0);
+    let port = gateway.port.as_ref().map_or(GATEWAY, |port| port.value.0);
     let places = &builder.facts.places;
     let stack = builder.manifest.stack.value.clone();
     let own = places.config.join("llamero").join(&stack).join("litellm.yaml");
@@ -70,9 +66,16 @@ pub(in super::super) fn add(
         description: format!("LiteLLM gateway (llamero, stack {stack})"),
         common: gateway.common(),
         program: Some("litellm"),
-        arguments: ["--config", &path.to_string_lossy(), "--host", "127.0.0.1", "--port", &port.to_string()]
-            .map(str::to_owned)
-            .to_vec(),
+        arguments: [
+            "--config",
+            &path.to_string_lossy(),
+            "--host",
+            listen(gateway.common()),
+            "--port",
+            &port.to_string(),
+        ]
+        .map(str::to_owned)
+        .to_vec(),
         environment: fixed
             .iter()
             .filter_map(|pair| pair.split_once('='))
@@ -89,6 +92,7 @@ pub(in super::super) fn add(
         needs,
         last: Vec::new(),
         working_directory: None,
+        contained: Contained::default(),
     })
 }
 

@@ -1,7 +1,8 @@
 //! llama.cpp's server: one for each model, with every setting that matters said, so that nothing is guessed at start.
 
 use super::super::build::{Builder, Server};
-use super::Route;
+use super::super::container::{Contained, listen};
+use super::{Route, gpus, gpus_not_yet};
 use crate::manifest::{Entry, Mode, Model, Provider, Source, Spanned};
 use crate::render::source::{content_name, hub_url};
 use crate::resource::{
@@ -16,9 +17,7 @@ pub(in super::super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider
     if let Some(memory) = &provider.value.memory {
         builder.not_yet("a budget of GPU memory", format!("{path}.memory"), &memory.span);
     }
-    if let Some(gpu) = provider.value.gpus.first() {
-        builder.not_yet("placing models on GPUs", format!("{path}.gpus"), &gpu.span);
-    }
+    gpus_not_yet(builder, provider);
     let manifest = builder.manifest;
     let mut routes = Vec::new();
     for (model, port) in super::ports(manifest, provider) {
@@ -55,7 +54,7 @@ fn server(builder: &mut Builder<'_>, provider: &Entry<Provider>, model: &Entry<M
     };
     say("--model", Some(file.to_string_lossy().into_owned()));
     say("--alias", Some(name.clone()));
-    say("--host", Some("127.0.0.1".to_owned()));
+    say("--host", Some(listen(provider.value.common()).to_owned()));
     say("--port", Some(port.to_string()));
     say("--ctx-size", number(settings.context.as_ref()));
     say("--parallel", number(settings.parallel.as_ref()));
@@ -86,6 +85,7 @@ fn server(builder: &mut Builder<'_>, provider: &Entry<Provider>, model: &Entry<M
         needs: BTreeSet::from([artifact]),
         last: settings.args.value.0.clone(),
         working_directory: None,
+        contained: Contained { gpus: gpus(provider), ..Contained::default() },
     });
 }
 

@@ -7,7 +7,9 @@ pub(super) mod redis;
 pub(super) mod service;
 pub(super) mod vllm;
 
-use crate::manifest::{Entry, Manifest, Model, Provider};
+use super::build::Builder;
+use crate::manifest::{Entry, Manifest, Model, Provider, RuntimeName};
+use crate::resource::Gpus;
 
 /// How the gateway reaches a model.
 pub(super) struct Route {
@@ -26,7 +28,7 @@ pub(super) struct Route {
 }
 
 /// Returns the models of a provider that has a server for each of them, with the port of each server.
-fn ports<'a>(manifest: &'a Manifest, provider: &Entry<Provider>) -> Vec<(&'a Entry<Model>, u16)> {
+pub(super) fn ports<'a>(manifest: &'a Manifest, provider: &Entry<Provider>) -> Vec<(&'a Entry<Model>, u16)> {
     let Some(first) = provider.value.port.as_ref().map(|port| port.value.0) else { return Vec::new() };
     let mut next = u32::from(first);
     let mut take = || {
@@ -35,4 +37,19 @@ fn ports<'a>(manifest: &'a Manifest, provider: &Entry<Provider>) -> Vec<(&'a Ent
     };
     let models = manifest.models.iter().filter(|model| model.value.provider.value == provider.name.value);
     models.map(|model| (model, model.value.port.as_ref().map_or_else(&mut take, |port| port.value.0))).collect()
+}
+
+/// Returns the GPUs that a provider's containers see.
+fn gpus(provider: &Entry<Provider>) -> Gpus {
+    let chosen: Vec<String> = provider.value.gpus.iter().map(|gpu| gpu.value.0.clone()).collect();
+    if chosen.is_empty() { Gpus::None } else { Gpus::Devices(chosen) }
+}
+
+/// Says that GPUs cannot be chosen outside of containers yet.
+fn gpus_not_yet(builder: &mut Builder<'_>, provider: &Entry<Provider>) {
+    let in_container = provider.value.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::Docker);
+    if let Some(gpu) = provider.value.gpus.first().filter(|_| !in_container) {
+        let path = format!("providers.{}.gpus", provider.name.value);
+        builder.not_yet("choosing GPUs outside of a container", path, &gpu.span);
+    }
 }

@@ -4,12 +4,18 @@
 //! is made from it: a request that asks for other options than those loaded would load the model anew.
 
 use super::super::build::{Builder, Server};
-use super::Route;
-use crate::manifest::{Entry, Load, Mode, Model, Provider, Source};
-use crate::resource::{Digest, Kind, Note, OllamaName, Probe, Resource, ResourceId, ServedModel, Spec};
+use super::super::container::{Contained, listen};
+use super::{Route, gpus, gpus_not_yet};
+use crate::manifest::{Entry, Load, Mode, Model, Provider, RuntimeName, Source};
+use crate::resource::{
+    Digest, Kind, Mount, MountSource, Note, OllamaName, Probe, Resource, ResourceId, ServedModel, Spec,
+};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+
+/// Where the image of Ollama keeps what it has.
+const INSIDE: &str = "/root/.ollama";
 
 /// What may stand under `settings`, and the variable that Ollama reads it from.
 const SETTINGS: [(&str, &str); 9] = [
@@ -31,14 +37,20 @@ pub(in super::super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider
     if let Some(memory) = &provider.value.memory {
         builder.not_yet("a budget of GPU memory", format!("{path}.memory"), &memory.span);
     }
-    if let Some(gpu) = provider.value.gpus.first() {
-        builder.not_yet("placing models on GPUs", format!("{path}.gpus"), &gpu.span);
-    }
-    let store = builder.facts.places.home.join(".ollama").join("models");
+    gpus_not_yet(builder, provider);
+    // A container keeps its models in a volume: what it writes as root is nothing for the user's home.
+    let in_container = provider.value.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::Docker);
+    let store = if in_container {
+        PathBuf::from(INSIDE).join("models")
+    } else {
+        builder.facts.places.home.join(".ollama").join("models")
+    };
     let endpoint = format!("http://127.0.0.1:{port}");
     let mut environment = settings(builder, provider);
-    environment.insert("OLLAMA_HOST".to_owned(), format!("127.0.0.1:{port}"));
+    environment.insert("OLLAMA_HOST".to_owned(), format!("{}:{port}", listen(provider.value.common())));
     environment.insert("OLLAMA_MODELS".to_owned(), store.to_string_lossy().into_owned());
+    let volume = format!("{}-{}", builder.manifest.stack.value, provider.name.value);
+    let volume = Mount { source: MountSource::Volume(volume), target: INSIDE.into(), read_only: false };
     let server = builder.server(&Server {
         part: provider.name.value.clone(),
         role: path,
@@ -55,8 +67,9 @@ pub(in super::super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider
         needs: BTreeSet::new(),
         last: Vec::new(),
         working_directory: None,
+        contained: Contained { mounts: vec![volume], gpus: gpus(provider), ..Contained::default() },
     });
-    models(builder, provider, &endpoint, server.as_ref(), Some(&store))
+    models(builder, provider, &endpoint, server.as_ref(), Some(&store).filter(|_| !in_container))
 }
 
 /// Adds the models of a provider, on a server of the stack's or of somebody else's; returns the routes to them.

@@ -1,20 +1,20 @@
 //! Redis as a cache: bounded, nothing kept on disk, the oldest answers go first.
 
 use super::super::build::{Builder, Server};
-use crate::manifest::{Cache, Spanned};
+use super::super::container::{Contained, is_apart, listen};
+use super::super::references::REDIS;
+use crate::manifest::{Cache, Network, Spanned};
 use crate::resource::{Bytes, Probe, ResourceId};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The port when the manifest says none; Redis's own.
-const PORT: u16 = 6379;
 
 /// The memory when the manifest says none: without a limit a cache grows until the machine is full.
 const MEMORY: Bytes = Bytes(256 << 20);
 
 /// Adds a Redis that the stack runs; returns its name.
 pub(in super::super) fn add(builder: &mut Builder<'_>, cache: &Spanned<Cache>) -> Option<ResourceId> {
-    let port = cache.port.as_ref().map_or(PORT, |port| port.value.0);
+    let port = cache.port.as_ref().map_or(REDIS, |port| port.value.0);
     let memory = cache.memory.as_ref().map_or(MEMORY, |memory| memory.value.0);
+    let apart = is_apart(cache.common(), Network::Host);
     let port_text = port.to_string();
     let memory_text = memory.0.to_string();
     builder.server(&Server {
@@ -28,7 +28,7 @@ pub(in super::super) fn add(builder: &mut Builder<'_>, cache: &Spanned<Cache>) -
             "--port",
             &port_text,
             "--bind",
-            "127.0.0.1",
+            listen(cache.common()),
             "--save",
             "",
             "--appendonly",
@@ -38,8 +38,11 @@ pub(in super::super) fn add(builder: &mut Builder<'_>, cache: &Spanned<Cache>) -
             "--maxmemory-policy",
             "allkeys-lru",
         ]
+        .into_iter()
+        // From a network of its own everyone is a stranger to it; only the host's loopback leads there.
+        .chain(apart.then_some(["--protected-mode", "no"]).into_iter().flatten())
         .map(str::to_owned)
-        .to_vec(),
+        .collect(),
         environment: BTreeMap::new(),
         secrets: Vec::new(),
         ports: vec![port],
@@ -48,5 +51,6 @@ pub(in super::super) fn add(builder: &mut Builder<'_>, cache: &Spanned<Cache>) -
         needs: BTreeSet::new(),
         last: Vec::new(),
         working_directory: None,
+        contained: Contained::default(),
     })
 }

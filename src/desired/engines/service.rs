@@ -1,9 +1,11 @@
-//! Anything else that belongs to the stack: a command of the user's own.
+//! Anything else that belongs to the stack: a command or an image of the user's own.
 
 use super::super::build::{Builder, Server};
-use crate::manifest::{Entry, Service};
-use crate::resource::{Probe, ResourceId};
+use super::super::container::{Contained, is_apart};
+use crate::manifest::{Entry, Network, RuntimeName, Service};
+use crate::resource::{Note, Probe, Protocol, Publish, ResourceId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 /// Adds a service; `parts` says which servers each part of the stack is.
 pub(in super::super) fn add(
@@ -12,12 +14,19 @@ pub(in super::super) fn add(
     parts: &BTreeMap<String, BTreeSet<ResourceId>>,
 ) -> Option<ResourceId> {
     let name = &service.name.value;
-    let ports: Vec<u16> = service
-        .value
-        .ports
-        .iter()
-        .filter_map(|port| port.value.split(':').rev().nth(1).unwrap_or(&port.value).parse().ok())
-        .collect();
+    let publish: Vec<Publish> = service.value.ports.iter().filter_map(|port| publish_of(&port.value)).collect();
+    let ports: Vec<u16> = publish.iter().map(|port| port.host).collect();
+    let apart = is_apart(service.value.common(), Network::Bridge);
+    let in_container = service.value.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::Docker);
+    let moved =
+        service.value.ports.iter().find(|port| {
+            !apart && publish_of(&port.value).is_some_and(|published| published.host != published.container)
+        });
+    if let Some(port) = moved {
+        let message = format!("`{}` moves a port, which needs a network of its own", port.value);
+        let hint = if in_container { "write `network: bridge`, or one number" } else { "write one number" };
+        builder.note(Note::error("port", message).hint(hint), format!("services.{name}.ports"), &port.span);
+    }
     let probe = match (&service.value.health.path, ports.first()) {
         (Some(path), Some(port)) => Probe::Http { url: format!("http://127.0.0.1:{port}{}", path.value) },
         _ => Probe::Running,
@@ -40,5 +49,15 @@ pub(in super::super) fn add(
         needs: after,
         last: Vec::new(),
         working_directory: folder,
+        contained: Contained { network: Network::Bridge, publish, ..Contained::default() },
     })
+}
+
+/// Reads `[ADDRESS:]HOST:INSIDE`, or one port that is the same inside.
+fn publish_of(text: &str) -> Option<Publish> {
+    let mut parts = text.rsplitn(3, ':');
+    let container = parts.next()?.parse().ok()?;
+    let host = parts.next().map_or(Some(container), |port| port.parse().ok())?;
+    let address = parts.next().map_or(Some(Ipv4Addr::LOCALHOST), |address| address.parse().ok())?;
+    Some(Publish { address: address.into(), host, container, protocol: Protocol::Tcp })
 }

@@ -3,10 +3,12 @@
 //! How much memory it takes is not decided here: without a word it takes its own share of the GPU.
 
 use super::super::build::{Builder, Server};
-use super::{Route, llama_cpp};
-use crate::manifest::{Entry, Mode, Model, Provider, Source, vllm_flags};
-use crate::resource::{Probe, Resource, ResourceId, Restart, Seconds, Spec};
+use super::super::container::{Contained, listen};
+use super::{Route, gpus, gpus_not_yet, llama_cpp};
+use crate::manifest::{Entry, Mode, Model, Provider, RuntimeName, Source, vllm_flags};
+use crate::resource::{Mount, MountSource, Probe, Resource, ResourceId, Restart, Seconds, Spec};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 /// How long it may load and compile without a sign of getting on, when nobody says otherwise; vLLM's own patience with
 /// its engine (`VLLM_ENGINE_READY_TIMEOUT_S`).
@@ -18,9 +20,7 @@ pub(in super::super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider
     if let Some(memory) = &provider.value.memory {
         builder.not_yet("a budget of GPU memory", format!("{path}.memory"), &memory.span);
     }
-    if let Some(gpu) = provider.value.gpus.first() {
-        builder.not_yet("placing models on GPUs", format!("{path}.gpus"), &gpu.span);
-    }
+    gpus_not_yet(builder, provider);
     let manifest = builder.manifest;
     let mut routes = Vec::new();
     for (model, port) in super::ports(manifest, provider) {
@@ -71,7 +71,10 @@ fn server(
             (builder.facts.places.expand(folder).to_string_lossy().into_owned(), None)
         }
     };
-    let own = if provider.value.command.is_none() { vec!["serve".to_owned()] } else { Vec::new() };
+    let in_container = provider.value.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::Docker);
+    let mounts = if in_container { seen_inside(builder, text, &source) } else { Vec::new() };
+    // The image's own program is `vllm serve`.
+    let own = if provider.value.command.is_none() && !in_container { vec!["serve".to_owned()] } else { Vec::new() };
     let mut arguments: Vec<String> = own.into_iter().chain([source]).collect();
     let mut say = |flag: &str, value: Option<String>| {
         if let Some(value) = value {
@@ -79,7 +82,7 @@ fn server(
         }
     };
     say("--served-model-name", Some(name.clone()));
-    say("--host", Some("127.0.0.1".to_owned()));
+    say("--host", Some(listen(provider.value.common()).to_owned()));
     say("--port", Some(port.to_string()));
     say("--revision", revision);
     say("--max-model-len", settings.context.as_ref().map(|context| context.value.to_string()));
@@ -105,7 +108,23 @@ fn server(
         needs: BTreeSet::new(),
         last: settings.args.value.0.clone(),
         working_directory: None,
+        contained: Contained { mounts, gpus: gpus(provider), ipc_host: true, ..Contained::default() },
     })
+}
+
+/// Returns what a container sees of the host: the folder of the model, and what is kept of hub and compiler.
+fn seen_inside(builder: &Builder<'_>, text: &str, source: &str) -> Vec<Mount> {
+    let cache = builder.facts.places.home.join(".cache");
+    let kept = |name: &str| Mount {
+        source: MountSource::Path(cache.join(name)),
+        target: PathBuf::from("/root/.cache").join(name),
+        read_only: false,
+    };
+    let mut mounts = vec![kept("huggingface"), kept("vllm")];
+    if !text.starts_with("hf:") {
+        mounts.push(Mount { source: MountSource::Path(source.into()), target: source.into(), read_only: true });
+    }
+    mounts
 }
 
 /// Gives a server what it needs to stay: time to load, and a start whenever it ends.

@@ -272,11 +272,27 @@ fn runnable(checker: &mut Checker<'_>, path: &str, common: Common<'_>, span: &Ra
                 &image.span,
             );
         }
-        None if takes_image && path != "cache" && !path.starts_with("providers") => {
+        None if takes_image => {
             let note = Note::error("missing-field", "`image` is missing");
             checker.at(note.hint("`runtime: docker` runs an image"), path, span);
         }
         _ => {}
+    }
+    let first = common.volumes.first().map(|volume| ("volumes", &volume.span));
+    let of_a_container = [
+        first,
+        common.network.map(|network| ("network", &network.span)),
+        common.user.map(|user| ("user", &user.span)),
+        common.shm_size.map(|size| ("shm_size", &size.span)),
+        common.read_only.value.then_some(("read_only", &common.read_only.span)),
+    ];
+    for (name, span) in of_a_container.into_iter().flatten().filter(|_| !takes_image && runtime.is_some()) {
+        let note = Note::error("container-only", format!("`{name}` is of a container"));
+        checker.at(note.hint("write `runtime: docker`, or leave it out"), format!("{path}.{name}"), span);
+    }
+    if takes_image && !common.install.python.0.is_empty() {
+        let note = Note::error("install", "a container has its image, and nothing is installed for it");
+        checker.at(note.hint("leave `install` out"), format!("{path}.install.python"), &common.install.python.span);
     }
     for variable in common.env {
         let path = format!("{path}.env.{}", variable.name.value);

@@ -44,6 +44,8 @@ pub(super) struct RunWork {
     pub(super) reload: bool,
     /// Have it start with the machine.
     pub(super) enable: bool,
+    /// What gives up its place and goes when the new one has proved itself.
+    pub(super) former: Option<Ours>,
     /// What to do to its process.
     pub(super) go: Go,
 }
@@ -125,7 +127,7 @@ fn one(desired: &Desired, observed: &Observed, past: &Past, resource: &Resource,
         (Spec::Secret(_), None) => {
             made(desired, resource, vec![absent(past, resource)], Consequence::of(Disruption::None))
         }
-        (Spec::Environment(_), None) => made(
+        (Spec::Environment(_) | Spec::Image(_), None) => made(
             desired,
             resource,
             vec![absent(past, resource)],
@@ -141,7 +143,7 @@ fn one(desired: &Desired, observed: &Observed, past: &Past, resource: &Resource,
         (Spec::File(spec), found) => file(desired, past, resource, spec, found),
         (Spec::Model(spec), found) => model(desired, observed, past, resource, spec, found),
         (Spec::Run(spec), found) => run::run(desired, past, resource, spec, found),
-        (Spec::Secret(_) | Spec::Environment(_), Some(_)) => Verdict::Same,
+        (Spec::Secret(_) | Spec::Environment(_) | Spec::Image(_), Some(_)) => Verdict::Same,
     }
 }
 
@@ -150,11 +152,18 @@ fn unseen(resource: &Resource, why: &str) -> Verdict {
 }
 
 fn blind(id: &ResourceId, why: &str) -> Refusal {
-    let hint = (id.kind == Kind::Unit && why.contains("user manager")).then(|| {
-        "log in as the user whose manager it is (`loginctl enable-linger USER` keeps it), or say `runtime: process` in \
-         the manifest"
-            .to_owned()
-    });
+    let hint = match id.kind {
+        Kind::Unit if why.contains("user manager") => Some(
+            "log in as the user whose manager it is (`loginctl enable-linger USER` keeps it), or say `runtime: process` \
+             in the manifest",
+        ),
+        Kind::Container | Kind::Image => Some(
+            "start the container engine (`sudo systemctl start docker`) and be in the group `docker`, or let \
+             `DOCKER_HOST` say where its socket is",
+        ),
+        _ => None,
+    };
+    let hint = hint.map(str::to_owned);
     Refusal { on: id.clone(), kind: RefusalKind::Unseen, message: format!("cannot see {id}: {why}"), hint }
 }
 
@@ -186,6 +195,7 @@ fn detail(resource: &Resource) -> Option<String> {
         Spec::Environment(environment) => Some(environment.requirements.join(" ")),
         Spec::Artifact(artifact) => Some(artifact.origin.clone()),
         Spec::Model(model) => Some(model.source.clone()),
+        Spec::Image(image) => Some(image.name.to_string()),
         Spec::File(file) => Some(file.path.display().to_string()),
         Spec::Run(_) => None,
     }

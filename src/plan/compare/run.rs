@@ -9,7 +9,7 @@ use crate::resource::{Bytes, Resource, Run, Runtime};
 
 pub(super) fn run(desired: &Desired, past: &Past, resource: &Resource, spec: &Run, found: Option<&Found>) -> Verdict {
     let Some(Found::Run(found)) = found else {
-        let work = RunWork { write: true, reload: true, enable: true, go: Go::Start };
+        let work = RunWork { write: true, reload: true, enable: true, former: None, go: Go::Start };
         let verb = Verb::Create;
         return differs(desired, past, resource, spec, verb, vec![absent(past, resource)], work);
     };
@@ -30,6 +30,8 @@ pub(super) fn run(desired: &Desired, past: &Past, resource: &Resource, spec: &Ru
         causes.push(Cause::Drift("its definition was edited by hand".to_owned()));
     }
     let write = !causes.is_empty();
+    // A container cannot be changed: another takes its place, and it stays until that one has proved itself.
+    let former = (write && spec.runtime == Runtime::Docker).then(|| ours.clone());
     let go = if found.is_up() {
         let older = match &found.running {
             Some(running) => *running != wanted,
@@ -60,13 +62,14 @@ pub(super) fn run(desired: &Desired, past: &Past, resource: &Resource, spec: &Ru
     if causes.is_empty() {
         return Verdict::Same;
     }
-    differs(desired, past, resource, spec, verb, causes, RunWork { write, reload, enable, go })
+    differs(desired, past, resource, spec, verb, causes, RunWork { write, reload, enable, former, go })
 }
 
 fn place(resource: &Resource, spec: &Run) -> String {
     match spec.runtime {
         Runtime::Systemd => format!("the unit {}.service", resource.id.name),
         Runtime::Process => format!("the process {}", resource.id.name),
+        Runtime::Docker => format!("the container {}", resource.id.name),
     }
 }
 

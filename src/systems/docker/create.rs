@@ -1,8 +1,7 @@
 //! The request that makes a container, from plain data.
 
 use super::{Engine, Error, STACK_LABEL, Stack, checked};
-use crate::resource::{Container, Gpus, Mount, MountSource, Run};
-use crate::systems::secrets::Secret;
+use crate::resource::{Container, Gpus, Mount, MountSource, Run, RunFile};
 use bollard::models::{
     ContainerCreateBody, DeviceRequest, HostConfig, Mount as MountBody, MountType, PortBinding, RestartPolicy,
     RestartPolicyNameEnum,
@@ -13,6 +12,8 @@ use std::path::Path;
 
 /// Where a container sees the file with its secrets.
 const SECRETS: &str = "/run/secrets";
+/// How often the engine starts a container again that fails.
+const RETRIES: i64 = 5;
 /// A hundredth of a core, in the engine's billionths.
 const PERCENT: i64 = 10_000_000;
 
@@ -21,16 +22,14 @@ const PERCENT: i64 = 10_000_000;
 pub struct NewContainer<'a> {
     /// Its name.
     pub name: &'a str,
-    /// What runs. An empty command is the image's own, and a file with secrets is seen below `/run/secrets` under its
-    /// own name, where none but its owner may read it: the container must run as that user.
+    /// What runs. An empty command is the image's own. A file with secrets is seen below `/run/secrets` under its own
+    /// name, where none but its owner may read it, and a shell of the image's reads it into the environment: so the
+    /// engine never learns what is in it, and does not show it to those who ask.
     pub run: &'a Run,
     /// What it has beyond that.
     pub container: &'a Container,
     /// Its labels, beside that of the stack. They are shown to everyone who may ask the engine.
     pub labels: &'a BTreeMap<String, String>,
-    /// Secrets for an image that reads nothing but its environment. The engine keeps them, and shows them to everyone
-    /// who may ask it (`docker inspect`), which is everyone who is root by that: prefer a file wherever it can be had.
-    pub secret_environment: &'a [(String, Secret)],
 }
 
 /// A container that was made.
@@ -52,16 +51,37 @@ pub(super) async fn create(stack: Stack<'_>, new: &NewContainer<'_>) -> Result<C
             stack.ensure_volume(name).await?;
         }
     }
+    let command = match &new.run.environment_file {
+        None => (new.container.entrypoint.clone(), new.run.argv.clone()),
+        Some(file) => {
+            let image = docker.image(&new.container.image).await?;
+            let (program, words) = image.map(|image| image.command).unwrap_or_default();
+            let own = new.container.entrypoint.is_none() && new.run.argv.is_empty();
+            let words = if own { words } else { new.run.argv.clone() };
+            (Some(with_secrets(file, new.container.entrypoint.clone().unwrap_or(program))), words)
+        }
+    };
     let options = CreateContainerOptions { name: Some(new.name.to_owned()), ..CreateContainerOptions::default() };
-    let call = docker.api.create_container(Some(options), body(docker.engine, stack.name, new));
+    let call = docker.api.create_container(Some(options), body(docker.engine, stack.name, new, command));
     let made = docker.within(&what, docker.deadlines.change, call).await?;
     Ok(Created { id: made.id, warnings: made.warnings })
 }
 
-fn body(engine: Engine, stack: &str, new: &NewContainer<'_>) -> ContainerCreateBody {
-    let NewContainer { name: _, run, container, labels, secret_environment } = new;
-    let plain = run.environment.iter().map(|(name, value)| format!("{name}={value}"));
-    let secret = secret_environment.iter().map(|(name, value)| format!("{name}={}", value.reveal()));
+/// Returns the program that reads a file of secrets into its environment and then becomes another.
+fn with_secrets(file: &RunFile, program: Vec<String>) -> Vec<String> {
+    let place = Path::new(SECRETS).join(file.0.file_name().unwrap_or_default());
+    let script = format!("set -a; . '{}' || exit 1; set +a; exec \"$@\"", place.display());
+    ["/bin/sh", "-c", &script, "sh"].map(str::to_owned).into_iter().chain(program).collect()
+}
+
+fn body(
+    engine: Engine,
+    stack: &str,
+    new: &NewContainer<'_>,
+    (entrypoint, command): (Option<Vec<String>>, Vec<String>),
+) -> ContainerCreateBody {
+    let NewContainer { name: _, run, container, labels } = new;
+    let environment = run.environment.iter().map(|(name, value)| format!("{name}={value}"));
     let mut labels: HashMap<String, String> = labels.iter().map(|(name, text)| (name.clone(), text.clone())).collect();
     labels.insert(STACK_LABEL.to_owned(), stack.to_owned());
     let ports = || container.publish.iter().map(|port| (format!("{}/{}", port.container, port.protocol), port));
@@ -80,9 +100,9 @@ fn body(engine: Engine, stack: &str, new: &NewContainer<'_>) -> ContainerCreateB
     let hosts: Vec<String> = container.extra_hosts.iter().map(|(name, address)| format!("{name}:{address}")).collect();
     ContainerCreateBody {
         image: Some(container.image.clone()),
-        cmd: some(run.argv.clone()),
-        entrypoint: container.entrypoint.clone(),
-        env: some(plain.chain(secret).collect()),
+        cmd: some(command),
+        entrypoint,
+        env: some(environment.collect()),
         working_dir: run.working_directory.as_ref().map(|path| path.display().to_string()),
         user: container.user.clone(),
         labels: Some(labels),
@@ -101,8 +121,11 @@ fn body(engine: Engine, stack: &str, new: &NewContainer<'_>) -> ContainerCreateB
             ipc_mode: container.ipc_host.then(|| "host".to_owned()),
             shm_size: container.shm_size.map(|size| i64::try_from(size.0).unwrap_or(i64::MAX)),
             readonly_rootfs: container.read_only.then_some(true),
-            // Whoever starts it again must be one and the same.
-            restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
+            // A few times, so that bad luck mends itself; for ever would be a second will beside that of the manifest.
+            restart_policy: Some(RestartPolicy {
+                name: Some(RestartPolicyNameEnum::ON_FAILURE),
+                maximum_retry_count: Some(RETRIES),
+            }),
             ..HostConfig::default()
         }),
         ..ContainerCreateBody::default()
@@ -168,6 +191,7 @@ mod tests {
             environment_file: Some(RunFile("/home/me/x/chat.env".into())),
             working_directory: Some("/srv".into()),
             restart: Restart::OnFailure,
+            container: None,
             inputs: vec![],
             limits: Limits { memory: Some(Bytes(16 << 20)), cpu_percent: Some(150) },
             ports: vec![],
@@ -185,9 +209,9 @@ mod tests {
         }))
         .expect("a container");
         let labels = BTreeMap::from([("llamero.stack".to_owned(), "forged".to_owned())]);
-        let new =
-            NewContainer { name: "x", run: &run, container: &container, labels: &labels, secret_environment: &[] };
-        let said = serde_json::to_value(body(Engine::Docker, "home", &new)).expect("text");
+        let new = NewContainer { name: "x", run: &run, container: &container, labels: &labels };
+        let command = (None, run.argv.clone());
+        let said = serde_json::to_value(body(Engine::Docker, "home", &new, command)).expect("text");
         let host = &said["HostConfig"];
         assert_eq!((&said["Cmd"], &said["Env"]), (&json!(["/bin/serve", "--x"]), &json!(["A=b c"])));
         assert_eq!((&said["StopTimeout"], &said["Labels"]), (&json!(2), &json!({"llamero.stack": "home"})));
@@ -195,7 +219,7 @@ mod tests {
         let bindings = json!({"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "1"}, {"HostIp": "::", "HostPort": "2"}]});
         assert_eq!(host["PortBindings"], bindings);
         assert_eq!((&host["Memory"], &host["MemorySwap"]), (&json!(16 << 20), &json!(16 << 20)));
-        assert_eq!((&host["NanoCpus"], &host["RestartPolicy"]["Name"]), (&json!(1_500_000_000), &json!("no")));
+        assert_eq!((&host["NanoCpus"], &host["RestartPolicy"]["Name"]), (&json!(1_500_000_000), &json!("on-failure")));
         assert_eq!(host["ExtraHosts"], json!(["host.docker.internal:host-gateway"]));
         let mounts = json!([
             {"Target": "/cache", "Source": "cache", "Type": "volume", "ReadOnly": false},

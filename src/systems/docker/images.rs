@@ -18,6 +18,8 @@ pub struct Image {
     pub digests: Vec<String>,
     /// What it takes on disk.
     pub size: Bytes,
+    /// The program that it runs and the words that go to it when nothing else is said, where that was asked.
+    pub command: (Vec<String>, Vec<String>),
 }
 
 impl Image {
@@ -35,6 +37,10 @@ impl Image {
             tags: found.repo_tags.unwrap_or_default(),
             digests: found.repo_digests.unwrap_or_default(),
             size: size(found.size.unwrap_or_default()),
+            command: found
+                .config
+                .map(|config| (config.entrypoint.unwrap_or_default(), config.cmd.unwrap_or_default()))
+                .unwrap_or_default(),
         }
     }
 }
@@ -67,6 +73,7 @@ impl Docker {
             tags: named(it.repo_tags),
             digests: named(it.repo_digests),
             size: size(it.size),
+            command: <(Vec<String>, Vec<String>)>::default(),
         };
         Ok(listed.into_iter().map(read).collect())
     }
@@ -126,7 +133,13 @@ mod tests {
     fn an_image_is_known_to_each_registry_by_its_own_digest() {
         let (one, two) = (Digest::of("1"), Digest::of("2"));
         let digests = vec![format!("redis@sha256:{one}"), format!("r.example/redis@sha256:{two}")];
-        let image = Image { id: String::new(), tags: vec![], digests, size: Bytes(0) };
+        let image = Image {
+            id: String::new(),
+            tags: vec![],
+            digests,
+            size: Bytes(0),
+            command: <(Vec<String>, Vec<String>)>::default(),
+        };
         let at = |text: &str| image.digest_at(&ImageName::parse(text).expect("a name"));
         assert_eq!((at("redis:7"), at("r.example/redis:7"), at("x/redis:7")), (Some(one), Some(two), None));
     }

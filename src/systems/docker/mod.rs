@@ -29,6 +29,12 @@ use tokio::time::timeout;
 /// The label that names the stack to which something belongs.
 pub const STACK_LABEL: &str = "llamero.stack";
 
+/// The label that names the resource that a container is.
+pub const RESOURCE_LABEL: &str = "llamero.resource";
+
+/// The label with the fingerprint of what a container was asked to be.
+pub const FINGERPRINT_LABEL: &str = "llamero.fingerprint";
+
 /// The oldest API that will do: the first in which containers can have GPUs.
 const OLDEST: (u32, u32, &str) = (1, 40, "1.40");
 /// The newest API that is spoken.

@@ -122,7 +122,7 @@ fn a_source_that_cannot_be_asked_locks_nothing() {
     pinned.expect(1, &["lock"]).has(&["hf:a/b/other.gguf", "does not exist", "nothing was changed"]);
     assert!(!pinned.home.path("llamero.lock").exists());
     pinned.expect(1, &["outdated"]).has(&["1 unknown", "2 not locked", "other.gguf"]);
-    pinned.expect(1, &["update", "nobody"]).has(&["no model `nobody`", "hub, plain, other"]);
+    pinned.expect(1, &["update", "nobody"]).has(&["nothing called `nobody`", "hub, plain, other"]);
 }
 
 #[test]

@@ -139,9 +139,21 @@ impl Wish {
             5..=6 => ResourceId::new(Kind::File, ["config", "secrets"][slot - 5]),
             _ => {
                 let server = slot - OTHERS;
-                let kind = if self.servers[server].process { Kind::Process } else { Kind::Unit };
+                let kind = match self.runtime(server) {
+                    Runtime::Systemd => Kind::Unit,
+                    Runtime::Process => Kind::Process,
+                    Runtime::Docker => Kind::Container,
+                };
                 ResourceId::new(kind, ["alpha", "beta", "gamma", "delta"][server])
             }
+        }
+    }
+
+    fn runtime(&self, server: usize) -> Runtime {
+        match (self.servers[server].process, server % 2) {
+            (false, _) => Runtime::Systemd,
+            (true, 0) => Runtime::Process,
+            (true, _) => Runtime::Docker,
         }
     }
 
@@ -196,12 +208,13 @@ impl Wish {
         let memory = server.memory.map(|memory| Bytes(memory * GIB));
         let files = needs.iter().filter(|id| id.kind == Kind::File);
         Run {
-            runtime: if server.process { Runtime::Process } else { Runtime::Systemd },
+            runtime: self.runtime(index),
             description: format!("server {index}"),
             argv,
             environment: BTreeMap::new(),
             environment_file: None,
             working_directory: None,
+            container: None,
             inputs: files.map(|id| Input { resource: id.clone(), digest: Digest::of("") }).collect(),
             limits: Limits { memory, cpu_percent: None },
             ports,
@@ -485,6 +498,7 @@ fn seen(before: Option<&Resource>, now: Option<&Resource>, condition: Condition)
             },
             ours: artifact.source != ArtifactSource::File && !foreign,
         },
+        Spec::Image(_) => Found::Image { ours: !foreign },
         Spec::Model(_) => {
             Found::Model { recorded: Some(fingerprint), loaded: true, sha256: None, ours: true, kept: false }
         }

@@ -190,6 +190,7 @@ fn run(words: &[&str]) -> Run {
         environment_file: None,
         working_directory: None,
         restart: llamero::resource::Restart::OnFailure,
+        container: None,
         inputs: vec![],
         limits: Limits::default(),
         ports: vec![],
@@ -211,7 +212,7 @@ fn publish(host: u16) -> Publish {
 
 async fn create(stack: Stack<'_>, name: &str, run: &Run, container: &Container) -> Result<(), Error> {
     let labels = BTreeMap::from([("llamero.resource".to_owned(), format!("container/{name}"))]);
-    let made = stack.create(&NewContainer { name, run, container, labels: &labels, secret_environment: &[] }).await?;
+    let made = stack.create(&NewContainer { name, run, container, labels: &labels }).await?;
     assert_eq!(made.warnings, Vec::<String>::new());
     Ok(())
 }

@@ -55,6 +55,7 @@ fn server(name: &str, argv: &[&str]) -> Resource {
             environment: BTreeMap::new(),
             environment_file: None,
             working_directory: None,
+            container: None,
             inputs: vec![],
             limits: Limits::default(),
             ports: vec![],

@@ -1,0 +1,136 @@
+//! Containers and images: pulled, made, started, stopped, removed.
+//!
+//! A container cannot be changed. Another takes its place, and the former one stays beside it, stopped and under a name
+//! of its own, until the new one has proved itself; it is put back when that does not happen.
+
+use super::step::{Failure, LONGEST_STOP};
+use super::{Event, Scene};
+use crate::observed::Ours;
+use crate::plan::Action;
+use crate::resource::{ImageSpec, MountSource, Resource, ResourceId, Run};
+use crate::systems::docker::{Docker, FINGERPRINT_LABEL, Found, NewContainer, PullProgress, RESOURCE_LABEL};
+use crate::systems::{Hint, files, pulled};
+use std::collections::BTreeMap;
+
+/// Returns the name of the container whose place another has taken.
+pub(super) fn former(id: &ResourceId) -> String {
+    format!("{}-former", id.name)
+}
+
+async fn docker<'a>(scene: Scene<'a>, id: &ResourceId) -> Result<&'a Docker, Failure> {
+    scene.systems.docker().await.map_err(|error| Failure::of(Some(id), &error))
+}
+
+/// Pulls an image, with what its registry asks for.
+pub(super) async fn pull(
+    scene: Scene<'_>,
+    action: &Action,
+    resource: &Resource,
+    image: &ImageSpec,
+) -> Result<(), Failure> {
+    let id = &resource.id;
+    let failed = |error: &dyn Hint| Failure::of(Some(id), error);
+    let docker = docker(scene, id).await?;
+    let record = pulled::Pulled {
+        fingerprint: resource.fingerprint(),
+        endpoint: docker.socket().display().to_string(),
+        name: image.name.to_string(),
+        pulled: Some(image.name.to_string()),
+        sha256: image.name.digest().cloned(),
+    };
+    // On record before it is there: an interrupted pull leaves nothing that nobody knows of.
+    pulled::record(&scene.systems.images, id, &record).map_err(|error| failed(&error))?;
+    let step = action.to_string();
+    let progress = |PullProgress { received, total, status }: PullProgress| {
+        let done = Some(received).filter(|_| total.is_some());
+        (scene.report)(Event::Progress { step: step.clone(), done, total, note: Some(status) });
+    };
+    docker.pull(&image.name, &progress, scene.cancel).await.map(drop).map_err(|error| failed(&error))
+}
+
+/// Removes an image that llamero pulled, unless another stack has it too.
+pub(super) async fn remove_image(scene: Scene<'_>, ours: &Ours) -> Result<(), Failure> {
+    let id = ours.id();
+    let failed = |error: &dyn Hint| Failure::of(Some(id), error);
+    let folder = &scene.systems.images;
+    let Some(record) = pulled::find(folder, id).map_err(|error| failed(&error))? else { return Ok(()) };
+    if !pulled::is_shared(folder, id, &record.name, &record.endpoint).map_err(|error| failed(&error))? {
+        docker(scene, id).await?.remove_image(&record.name).await.map_err(|error| failed(&error))?;
+    }
+    pulled::forget(folder, id).map_err(|error| failed(&error))
+}
+
+/// Starts a container as it is wished for: the one that is there, the former one, or a new one.
+pub(super) async fn start(scene: Scene<'_>, resource: &Resource, run: &Run) -> Result<(), Failure> {
+    let (id, name) = (&resource.id, resource.id.name.as_str());
+    let failed = |error: &dyn Hint| Failure::of(Some(id), error);
+    let stack = docker(scene, id).await?.stack(&scene.desired.stack);
+    let fingerprint = resource.fingerprint().to_string();
+    let is_wanted = |found: &Found| {
+        stack.owns(found) && found.labels.get(FINGERPRINT_LABEL).is_some_and(|label| *label == fingerprint)
+    };
+    let find = async |name: &str| stack.find(name).await.map_err(|error| failed(&error));
+    let former = former(id);
+    if let Some(found) = find(name).await? {
+        if is_wanted(&found) {
+            return stack.start(name).await.map_err(|error| failed(&error));
+        }
+        stack.stop(name, patience(scene, id)).await.map_err(|error| failed(&error))?;
+        // While a former one stands by, this one never proved itself.
+        if find(&former).await?.is_some_and(|former| stack.owns(&former)) {
+            stack.remove(name).await.map_err(|error| failed(&error))?;
+        } else {
+            stack.rename(name, &former).await.map_err(|error| failed(&error))?;
+        }
+    }
+    if find(&former).await?.is_some_and(|former| is_wanted(&former)) {
+        stack.rename(&former, name).await.map_err(|error| failed(&error))?;
+        return stack.start(name).await.map_err(|error| failed(&error));
+    }
+    let Some(container) = &run.container else { return Err(Failure::new(id, "it has no image")) };
+    if let Some(network) = container.network.as_ref().filter(|network| !matches!(network.as_str(), "host" | "bridge")) {
+        stack.ensure_network(network).await.map_err(|error| failed(&error))?;
+    }
+    for mount in container.mounts.iter().filter(|mount| !mount.read_only) {
+        if let MountSource::Path(path) = &mount.source
+            && !path.exists()
+        {
+            files::create_folder(path).map_err(|error| failed(&error))?;
+        }
+    }
+    let labels = BTreeMap::from([
+        (RESOURCE_LABEL.to_owned(), id.to_string()),
+        (FINGERPRINT_LABEL.to_owned(), fingerprint.clone()),
+    ]);
+    let new = NewContainer { name, run, container, labels: &labels };
+    stack.create(&new).await.map_err(|error| failed(&error))?;
+    stack.start(name).await.map_err(|error| failed(&error))
+}
+
+/// Stops a container.
+pub(super) async fn stop(scene: Scene<'_>, id: &ResourceId) -> Result<(), Failure> {
+    let stack = docker(scene, id).await?.stack(&scene.desired.stack);
+    stack.stop(&id.name, patience(scene, id)).await.map_err(|error| Failure::of(Some(id), &error))
+}
+
+/// Removes a container of the stack under one of its names, and the stack's network with the last that was in it.
+pub(super) async fn remove(scene: Scene<'_>, id: &ResourceId, name: &str) -> Result<(), Failure> {
+    let failed = |error: &dyn Hint| Failure::of(Some(id), error);
+    let stack = docker(scene, id).await?.stack(&scene.desired.stack);
+    stack.remove(name).await.map_err(|error| failed(&error))?;
+    // While another container is in it, it stays.
+    let _ = stack.remove_network(&format!("llamero-{}", scene.desired.stack)).await;
+    Ok(())
+}
+
+/// Returns the last lines that a container wrote.
+pub(super) async fn last_lines(scene: Scene<'_>, id: &ResourceId, count: usize) -> Vec<String> {
+    let Ok(docker) = scene.systems.docker().await else { return Vec::new() };
+    docker.stack(&scene.desired.stack).last_lines(&id.name, count).await.unwrap_or_default()
+}
+
+/// Returns how long a container may take to stop.
+fn patience(scene: Scene<'_>, id: &ResourceId) -> std::time::Duration {
+    let known = scene.inventory.iter().find(|resource| resource.id == *id).and_then(Resource::run);
+    known.map_or(LONGEST_STOP, |run| run.stop_timeout.duration())
+}
