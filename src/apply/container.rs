@@ -7,8 +7,8 @@ use super::step::{Failure, LONGEST_STOP};
 use super::{Event, Scene};
 use crate::observed::Ours;
 use crate::plan::Action;
-use crate::resource::{ImageSpec, MountSource, Resource, ResourceId, Run};
-use crate::systems::docker::{Docker, FINGERPRINT_LABEL, Found, NewContainer, PullProgress, RESOURCE_LABEL};
+use crate::resource::{ImageSpec, MountSource, Resource, ResourceId, Run, Spec};
+use crate::systems::docker::{self, Docker, FINGERPRINT_LABEL, Found, NewContainer, PullProgress, RESOURCE_LABEL};
 use crate::systems::{Hint, files, pulled};
 use std::collections::BTreeMap;
 
@@ -45,7 +45,9 @@ pub(super) async fn pull(
         let done = Some(received).filter(|_| total.is_some());
         (scene.report)(Event::Progress { step: step.clone(), done, total, note: Some(status) });
     };
-    docker.pull(&image.name, &progress, scene.cancel).await.map(drop).map_err(|error| failed(&error))
+    let brought = docker.pull(&image.name, &progress, scene.cancel).await.map_err(|error| failed(&error))?;
+    let record = pulled::Pulled { sha256: brought.digest_at(&image.name), ..record };
+    pulled::record(&scene.systems.images, id, &record).map_err(|error| failed(&error))
 }
 
 /// Removes an image that llamero pulled, unless another stack has it too.
@@ -53,9 +55,15 @@ pub(super) async fn remove_image(scene: Scene<'_>, ours: &Ours) -> Result<(), Fa
     let id = ours.id();
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
     let folder = &scene.systems.images;
-    let Some(record) = pulled::find(folder, id).map_err(|error| failed(&error))? else { return Ok(()) };
-    if !pulled::is_shared(folder, id, &record.name, &record.endpoint).map_err(|error| failed(&error))? {
-        docker(scene, id).await?.remove_image(&record.name).await.map_err(|error| failed(&error))?;
+    let known = scene.inventory.iter().find(|resource| resource.id == *id).map(|resource| &resource.spec);
+    let Some(Spec::Image(image)) = known else { return Err(Failure::new(id, "its name is not on record")) };
+    let (name, socket) = (image.name.to_string(), docker(scene, id).await?.socket().display().to_string());
+    if !pulled::is_shared(folder, id, &name, &socket).map_err(|error| failed(&error))? {
+        match docker(scene, id).await?.remove_image(&name).await {
+            // A stranger's container is made of it: from here on it is the stranger's.
+            Ok(_) | Err(docker::Error::Conflict { .. }) => {}
+            Err(error) => return Err(failed(&error)),
+        }
     }
     pulled::forget(folder, id).map_err(|error| failed(&error))
 }

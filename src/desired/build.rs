@@ -1,7 +1,7 @@
 //! The builder that the engines write their resources with: names, environments, commands, secrets and common fields.
 
 use super::container::{Contained, is_apart};
-use super::facts::{Facts, SecretFact, program_of, reference};
+use super::facts::{Facts, SecretFact, program_of, reference, secrets};
 use crate::lock::{Lock, Pin};
 use crate::manifest::{Common, Entry, HealthSettings, Install, Manifest, Model, RuntimeName, SecretSource, Spanned};
 use crate::resource::{
@@ -222,9 +222,12 @@ impl Builder<'_> {
     fn secret(&mut self, source: &SecretSource, path: &str, span: &Range<usize>) -> (Piece, Option<ResourceId>) {
         let reference = reference(source, &self.facts.places);
         let mut made = None;
+        // It is enough that one of those who refer to it says that it is to be made.
+        let same = |other: &&SecretSource| self::reference(other, &self.facts.places) == reference;
+        let generate = secrets(self.manifest).filter(same).any(|source| source.generate);
         let digest = match self.facts.secrets.get(&reference) {
             Some(SecretFact::Known(digest)) => digest.clone(),
-            Some(SecretFact::Unreadable { absent: true, .. }) if source.generate => Digest::of("to be generated"),
+            Some(SecretFact::Unreadable { absent: true, .. }) if generate => Digest::of("to be generated"),
             Some(SecretFact::Unreadable { why, hint, .. }) => {
                 let mut note = Note::error("unreadable-secret", why.clone());
                 note.hint.clone_from(hint);
@@ -233,7 +236,7 @@ impl Builder<'_> {
             }
             None => Digest::of("not looked for"),
         };
-        if let (true, SecretReference::File(file)) = (source.generate, &reference) {
+        if let (true, SecretReference::File(file)) = (generate, &reference) {
             let spec = Spec::Secret(GeneratedSecret { path: file.clone() });
             let name = file.file_name().unwrap_or_default().to_string_lossy();
             let mut id = ResourceId::new(Kind::Secret, name.clone());

@@ -163,7 +163,13 @@ pub fn questions(manifest: &Manifest, places: &Places) -> Questions {
     for service in manifest.services.iter().filter(|service| !in_container(service.value.runtime.as_ref())) {
         ask(&service.value.install, service.value.command.as_ref().map(|words| words.0.as_slice()), None);
     }
-    let sources = manifest
+    questions.secrets = secrets(manifest).map(|source| reference(source, places)).collect();
+    questions
+}
+
+/// Returns every reference to a secret in a manifest.
+pub(super) fn secrets(manifest: &Manifest) -> impl Iterator<Item = &SecretSource> {
+    manifest
         .gateway
         .iter()
         .flat_map(|gateway| gateway.master_key.iter().chain(gateway.secrets.iter().map(|entry| &entry.value)))
@@ -171,9 +177,7 @@ pub fn questions(manifest: &Manifest, places: &Places) -> Questions {
             provider.value.api_key.iter().chain(provider.value.secrets.iter().map(|entry| &entry.value))
         }))
         .chain(manifest.services.iter().flat_map(|service| service.value.secrets.iter().map(|entry| &entry.value)))
-        .chain(manifest.cache.iter().flat_map(|cache| cache.secrets.iter().map(|entry| &entry.value)));
-    questions.secrets = sources.map(|source| reference(source, places)).collect();
-    questions
+        .chain(manifest.cache.iter().flat_map(|cache| cache.secrets.iter().map(|entry| &entry.value)))
 }
 
 /// Returns a secret's reference with its path spelled out.

@@ -2,7 +2,7 @@
 
 use crate::observed::{Claim, Found, FoundRun, Phase, Seen};
 use crate::resource::{Fingerprint, Health, Kind, Resource, ResourceId, Spec};
-use crate::systems::docker::{self, Docker, FINGERPRINT_LABEL, STACK_LABEL, Status};
+use crate::systems::docker::{self, FINGERPRINT_LABEL, STACK_LABEL, Status};
 use crate::systems::{Systems, pulled};
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
@@ -50,20 +50,30 @@ pub(super) async fn look_at_images<'a>(
     if images.is_empty() {
         return BTreeMap::new();
     }
-    let docker: Result<&Docker, Seen> = systems.docker().await.map_err(|error| Seen::Unknown(said(&error)));
+    let docker = match systems.docker().await {
+        Ok(docker) => docker,
+        Err(error) => return images.into_iter().map(|(id, _)| (id.clone(), Seen::Unknown(said(&error)))).collect(),
+    };
+    let records = match pulled::all(&systems.images, Kind::Image) {
+        Ok(records) => records,
+        Err(error) => {
+            return images.into_iter().map(|(id, _)| (id.clone(), Seen::Unknown(error.to_string()))).collect();
+        }
+    };
+    // What was pulled by its tag is ours by its digest too.
     let looks = images.into_iter().map(|(id, image)| {
-        let docker = docker.clone();
+        let records = &records;
         async move {
-            let seen = match docker {
-                Err(unknown) => unknown,
-                Ok(docker) => match docker.image(&image.name.to_string()).await {
-                    Ok(None) => Seen::Absent,
-                    Ok(Some(_)) => match pulled::find(&systems.images, id) {
-                        Ok(record) => Seen::Present(Found::Image { ours: record.is_some() }),
-                        Err(error) => Seen::Unknown(error.to_string()),
-                    },
-                    Err(error) => Seen::Unknown(said(&error)),
-                },
+            let seen = match docker.image(&image.name.to_string()).await {
+                Ok(None) => Seen::Absent,
+                Ok(Some(there)) => {
+                    let content = there.digest_at(&image.name);
+                    let same = |(known, record): &(ResourceId, pulled::Pulled)| {
+                        known == id || (content.is_some() && record.sha256 == content)
+                    };
+                    Seen::Present(Found::Image { ours: records.iter().any(same) })
+                }
+                Err(error) => Seen::Unknown(said(&error)),
             };
             (id.clone(), seen)
         }

@@ -70,9 +70,13 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
                 }
             }
         }
+        // Records of what somebody else has removed before.
+        for records in [&stack.systems.pulled, &stack.systems.images] {
+            files::remove_folder(records)?;
+        }
         stack.history.forget()?;
     } else if inventory.iter().any(|resource| resource.id.kind.lasts()) {
-        note("models, environments and the history are kept; `llamero down --purge` removes them too");
+        note("models, images, environments and the history are kept; `llamero down --purge` removes them too");
     }
     if !secrets.is_empty() {
         note(&format!("kept, for it may be known to others: {}", secrets.join(", ")));

@@ -1,186 +1,22 @@
 //! A real Docker of its own, beside real registries: one that is open and one that asks for a password.
 
-use crate::skipped;
+use super::engine::{LOGIN, Private};
 use llamero::resource::{
     Bytes, Container, Health, ImageName, Limits, Mount, MountSource, Probe, Publish, Run, RunFile, Runtime, Seconds,
 };
 use llamero::systems::docker::{
-    Deadlines, Docker, Engine, Error, Fault, Found, NewContainer, PullProgress, Stack, Status, Surroundings,
+    Deadlines, Docker, Engine, Error, Fault, Found, NewContainer, PullProgress, Stack, Status,
 };
-use llamero::systems::program::find;
 use llamero::systems::{Hint as _, Retry};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 const SOON: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(2);
-const BUSYBOX: &str = "/bin/busybox";
-
-/// What runs in namespaces of its own: their network has the registries and the published ports, their mounts the
-/// containers' file systems, and with their first process ends everything. `held` takes the daemon away.
-const INSIDE: &str = r#"
-ip link set lo up
-cd "$1"
-docker-registry serve open.yml >open.log 2>&1 &
-docker-registry serve closed.yml >closed.log 2>&1 &
-while [ ! -e ended ]; do
-  if [ -e held ]; then sleep 0.05; continue; fi
-  rm -f pid docker.sock
-  if [ -n "${3:-}" ]; then
-    CONTAINERS_REGISTRIES_CONF=$1/registries.conf podman --root "$1/data" --runroot "$1/exec" --tmpdir "$1/tmp" \
-      --storage-driver vfs --cgroup-manager cgroupfs system service --time 0 "unix://$1/docker.sock" >>docker.log 2>&1 & daemon=$!
-  else dockerd --config-file daemon.json --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" -H "unix://$1/docker.sock" \
-    --cgroup-parent "/$2" --exec-opt native.cgroupdriver=cgroupfs >>docker.log 2>&1 & daemon=$!
-  fi
-  while [ ! -e held ] && [ ! -e ended ] && kill -0 $daemon 2>/dev/null; do sleep 0.05; done
-  kill -KILL $daemon 2>/dev/null || true
-  wait $daemon 2>/dev/null || true
-done
-"#;
-
-/// `me` with the password `a?b>c~d`, which is read wrongly unless it is written right.
-const PASSWORDS: &str = "me:$2y$05$abcdefghijklmnopqrstuurWmhMYHg5YmUql4VVJGOQIBZr2sWl5q\n";
-const LOGIN: &str = r#"{"auths": {"127.0.0.1:5001": {"username": "me", "password": "a?b>c~d"}}}"#;
-
-/// A daemon and all that it has started; it ends with the test, also when that is killed.
-struct Private {
-    folder: TempDir,
-    group: String,
-    outermost: Child,
-}
-
-impl Private {
-    /// Starts it, or says why that cannot be done here.
-    async fn start() -> Option<(Self, Docker)> {
-        Self::start_engine("dockerd", "").await
-    }
-
-    /// Starts Podman in its place.
-    async fn start_podman() -> Option<(Self, Docker)> {
-        Self::start_engine("podman", "podman").await
-    }
-
-    async fn start_engine(engine: &str, choice: &str) -> Option<(Self, Docker)> {
-        let programs = [engine, "docker", "docker-registry", "setpriv", "unshare", "ip", BUSYBOX];
-        if let Some(missing) = programs.iter().find(|program| find(program).is_none()) {
-            skipped(&format!("{missing} is not installed"));
-            return None;
-        }
-        let folder = tempfile::tempdir().expect("a folder");
-        for (name, port, auth) in
-            [("open", 5000, ""), ("closed", 5001, "\nauth: {htpasswd: {realm: closed, path: passwords}}")]
-        {
-            let text = format!(
-                "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {name}}}}}\n\
-                 http: {{addr: \"127.0.0.1:{port}\"}}{auth}\n"
-            );
-            std::fs::write(folder.path().join(format!("{name}.yml")), text).expect("written");
-        }
-        std::fs::write(folder.path().join("passwords"), PASSWORDS).expect("written");
-        std::fs::write(folder.path().join("daemon.json"), "{}").expect("written");
-        let insecure = "[[registry]]\nlocation = \"127.0.0.1:5000\"\ninsecure = true\n";
-        std::fs::write(folder.path().join("registries.conf"), insecure).expect("written");
-        let group = format!("llamero-docker-{}", folder.path().file_name().expect("a name").display());
-        let group = group.replace('.', "");
-        let log = std::fs::File::create(folder.path().join("outermost.log")).expect("a log");
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"]);
-        command.args(["--mount-proc", "bash", "-c", INSIDE, "bash"]).arg(folder.path()).arg(&group).arg(choice);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).process_group(0);
-        let private = Self { outermost: command.spawn().expect("it starts"), folder, group };
-        let docker = private.connect().await;
-        Some((private, docker))
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn surroundings(&self) -> Surroundings {
-        Surroundings {
-            host: Some(format!("unix://{}", self.path("docker.sock").display())),
-            configuration: Some(self.path("client")),
-            ..Surroundings::default()
-        }
-    }
-
-    async fn connect(&self) -> Docker {
-        let begun = Instant::now();
-        loop {
-            match Docker::connect_from(&self.surroundings(), Deadlines::default()).await {
-                Ok(docker) => return docker,
-                Err(error) => {
-                    let log = std::fs::read_to_string(self.path("docker.log")).unwrap_or_default();
-                    assert!(begun.elapsed() < SOON, "{error:?}: dockerd never answered:\n{log}");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            }
-        }
-    }
-
-    /// Runs Docker's own client.
-    fn client(&self, words: &[&str]) -> String {
-        let mut command = Command::new("docker");
-        command.arg("-H").arg(format!("unix://{}", self.path("docker.sock").display())).args(words);
-        command.env("DOCKER_CONFIG", self.path("login")).env_remove("DOCKER_HOST").env_remove("DOCKER_CONTEXT");
-        let output = command.stdin(Stdio::null()).output().expect("docker runs");
-        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    }
-
-    /// Makes an image with busybox, and with what `note` says in it.
-    fn image(&self, name: &str, note: &str, changes: &[&str]) {
-        let root = self.path("image");
-        std::fs::create_dir_all(root.join("bin")).expect("made");
-        std::fs::create_dir_all(root.join("www")).expect("made");
-        std::fs::write(root.join("www/index.html"), note).expect("written");
-        std::fs::copy(BUSYBOX, root.join("bin/busybox")).expect("copied");
-        for program in ["sh", "httpd", "sleep", "wget", "cat", "nc"] {
-            let _ = std::os::unix::fs::symlink("busybox", root.join("bin").join(program));
-        }
-        let archive = self.path("image.tar");
-        let packed = Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&archive).arg(".").status();
-        assert!(packed.expect("tar runs").success());
-        let archive = archive.display().to_string();
-        let mut words = vec!["import"];
-        words.extend(changes.iter().flat_map(|change| ["--change", change]));
-        words.extend([archive.as_str(), name]);
-        self.client(&words);
-    }
-}
-
-impl Drop for Private {
-    fn drop(&mut self) {
-        // Its first process ends with this, and everything with it, before the outermost does.
-        let _ = std::fs::write(self.path("ended"), "");
-        let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(5) && self.outermost.try_wait().is_ok_and(|it| it.is_none()) {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let _ = rustix::process::kill_process_group(
-            rustix::process::Pid::from_child(&self.outermost),
-            rustix::process::Signal::KILL,
-        );
-        let _ = self.outermost.wait();
-        // Control groups outlive their processes; where there are several hierarchies, each has them.
-        let hierarchies = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
-        for hierarchy in hierarchies.map(|entry| entry.path()).chain([PathBuf::from("/sys/fs/cgroup")]) {
-            let group = hierarchy.join(&self.group);
-            for entry in std::fs::read_dir(&group).into_iter().flatten().flatten() {
-                let _ = std::fs::remove_dir(entry.path());
-            }
-            let _ = std::fs::remove_dir(group);
-        }
-    }
-}
-
 fn run(words: &[&str]) -> Run {
     Run {
         runtime: Runtime::Process,
@@ -476,7 +312,7 @@ async fn a_daemon_that_goes_and_comes_back_is_met_again() {
     let stopping = stack.stop("long", SOON);
     let going = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
-        std::fs::write(private.path("held"), "").expect("written");
+        private.hold(true);
     };
     let (stopped, ()) = futures_util::future::join(stopping, going).await;
     let error = stopped.expect_err("the daemon went");
@@ -487,7 +323,7 @@ async fn a_daemon_that_goes_and_comes_back_is_met_again() {
     assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
 
     // The connection that there was serves again, and nothing is lost.
-    std::fs::remove_file(private.path("held")).expect("removed");
+    private.hold(false);
     drop(private.connect().await);
     let found = stack.find("long").await.expect("asked").expect("there");
     assert!(stack.owns(&found), "{found:?}");

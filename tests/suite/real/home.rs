@@ -9,13 +9,25 @@ pub(super) struct Home {
     folder: TempDir,
     user: PathBuf,
     cache: PathBuf,
+    environment: Vec<(String, String)>,
 }
 
 impl Home {
     pub(super) fn new() -> Self {
         let user = PathBuf::from(std::env::var_os("HOME").expect("HOME is set"));
         let cache = std::env::var_os("LLAMERO_CACHE").expect("LLAMERO_CACHE names the test environment");
-        Self { folder: tempfile::tempdir().expect("a folder"), user, cache: PathBuf::from(cache) }
+        Self {
+            folder: tempfile::tempdir().expect("a folder"),
+            user,
+            cache: PathBuf::from(cache),
+            environment: Vec::new(),
+        }
+    }
+
+    /// Gives the program a variable more.
+    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Returns the path of something that the test environment has.
@@ -38,13 +50,16 @@ impl Home {
         path
     }
 
+    /// Returns the program with its words, to be run.
+    pub(super) fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_llamero"));
+        command.args(words).current_dir(self.folder.path()).envs(self.environment.iter().cloned());
+        command
+    }
+
     /// Runs llamero and returns its exit code and all that it said.
     pub(super) fn llamero(&self, words: &[&str]) -> (i32, String) {
-        let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_llamero"))
-            .args(words)
-            .current_dir(self.folder.path())
-            .output()
-            .expect("llamero runs");
+        let Output { status, stdout, stderr } = self.command(words).output().expect("llamero runs");
         let text = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
         (status.code().expect("an exit code"), text)
     }

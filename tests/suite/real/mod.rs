@@ -1,6 +1,8 @@
 //! Tests on real parts: a systemd user manager, and the servers that people run.
 
+mod containers;
 mod docker;
+mod engine;
 mod home;
 mod instances;
 mod launcher;
