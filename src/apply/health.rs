@@ -9,7 +9,6 @@ use super::{Event, Scene};
 use crate::observe::{fares, look};
 use crate::observed::{Found, FoundRun, Phase, Seen};
 use crate::plan::Action;
-use crate::render::unit::unit_name;
 use crate::resource::{Bytes, Health, Kind, Resource, ResourceId, Run};
 use crate::systems::{Systems, files, secrets};
 use std::time::{Duration, Instant};
@@ -119,15 +118,30 @@ fn log_size(systems: &Systems, id: &ResourceId) -> u64 {
 /// Adds what the server wrote that tells why, its secrets masked: what failed is kept and shown to others.
 pub(super) async fn with_log(scene: Scene<'_>, failure: Failure) -> Failure {
     let Some(id) = failure.on.clone() else { return failure };
+    if id.kind == Kind::Unit {
+        let name = super::handover::running_unit(scene.systems, &id);
+        return with_log_of(scene, failure, &name).await;
+    }
     let log = if id.kind == Kind::Process {
         scene.systems.processes.last_lines(&id.name, SEARCHED)
     } else if id.kind == Kind::Container {
         super::container::last_lines(scene, &id, SEARCHED).await
-    } else if let Ok(systemd) = scene.systems.systemd().await {
-        systemd.last_lines(&unit_name(&id), SEARCHED).await
     } else {
         Vec::new()
     };
+    with_lines(scene, failure, log)
+}
+
+/// Adds what a unit of the systemd manager's wrote.
+pub(super) async fn with_log_of(scene: Scene<'_>, failure: Failure, unit: &str) -> Failure {
+    let log = match scene.systems.systemd().await {
+        Ok(systemd) => systemd.last_lines(unit, SEARCHED).await,
+        Err(_) => Vec::new(),
+    };
+    with_lines(scene, failure, log)
+}
+
+fn with_lines(scene: Scene<'_>, failure: Failure, log: Vec<String>) -> Failure {
     let secrets = scene.desired.secrets().filter_map(|reference| secrets::resolve(reference).ok());
     let secrets: Vec<_> = secrets.collect();
     let masked = |text: String| secrets.iter().fold(text, |text, secret| text.replace(secret.reveal(), "(secret)"));

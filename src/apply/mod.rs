@@ -7,6 +7,7 @@ mod container;
 mod event;
 mod excerpt;
 mod gate;
+mod handover;
 mod health;
 mod model;
 mod step;

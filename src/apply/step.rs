@@ -1,6 +1,6 @@
 //! One step, one call: what each action means in a system's language.
 
-use super::{Event, Scene, container, health, model};
+use super::{Event, Scene, container, handover, health, model};
 use crate::observed::{FoundRun, Ours};
 use crate::plan::Action;
 use crate::render::{marker, unit};
@@ -13,7 +13,7 @@ use crate::systems::{Hint, Retry, artifacts, files, process, python, secrets};
 use std::time::Duration;
 
 /// The longest wait for a systemd job beyond what the unit itself may take, in seconds.
-const JOB: Duration = Duration::from_secs(30);
+pub(super) const JOB: Duration = Duration::from_secs(30);
 
 /// The longest that a server without a record of its own may take to stop.
 pub(super) const LONGEST_STOP: Duration = Duration::from_secs(300);
@@ -87,6 +87,7 @@ pub(super) async fn perform(scene: Scene<'_>, action: &Action) -> Result<(), Fai
         },
         Action::RemoveImage(ours) => container::remove_image(scene, ours).await,
         Action::RemoveContainer(ours) => container::remove(scene, ours.id(), &ours.id().name).await,
+        Action::RemoveFormer(ours) if ours.id().kind == Kind::Unit => handover::clear_strays(scene, ours).await,
         Action::RemoveFormer(ours) => container::remove(scene, ours.id(), &container::former(ours.id())).await,
         Action::WriteFile(id) => match &wanted(scene, id)?.spec {
             Spec::File(file) => write_file(scene, wanted(scene, id)?, file),
@@ -101,12 +102,18 @@ pub(super) async fn perform(scene: Scene<'_>, action: &Action) -> Result<(), Fai
             let systemd = scene.systems.systemd().await.map_err(|error| failed(&error))?;
             systemd.reload().await.map_err(|error| failed(&error))
         }
+        Action::EnableUnit(id) if handover::hands_on(scene.systems, id) => handover::enable(scene, id),
         Action::EnableUnit(id) => {
             let systemd = scene.systems.systemd().await.map_err(|error| failed(&error))?;
             systemd.enable(&[unit::unit_name(id)]).await.map_err(|error| failed(&error))
         }
         Action::Start(id) => start(scene, id, false).await,
         Action::Restart(ours) => start(scene, ours.id(), true).await,
+        Action::Rehearse(id) => {
+            let (resource, run) = server(scene, id)?;
+            handover::rehearse(scene, resource, run).await
+        }
+        Action::HandOver(ours) => handover::hand_over(scene, wanted(scene, ours.id())?).await,
         Action::Stop(ours) => stop(scene, ours).await,
         Action::AwaitHealthy(id) => await_healthy(scene, action, id).await.map(drop),
         Action::RemoveUnit(ours) => remove_unit(scene, ours).await,
@@ -205,6 +212,7 @@ async fn start(scene: Scene<'_>, id: &ResourceId, again: bool) -> Result<(), Fai
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
     match run.runtime {
         Runtime::Docker => container::start(scene, resource, run).await,
+        Runtime::Systemd if run.hands_on => handover::start(scene, resource, run).await,
         Runtime::Systemd => {
             let systemd = scene.systems.systemd().await.map_err(|error| failed(&error))?;
             let name = unit::unit_name(id);
@@ -240,6 +248,9 @@ async fn stop(scene: Scene<'_>, ours: &Ours) -> Result<(), Failure> {
     if id.kind == Kind::Container {
         return container::stop(scene, id).await;
     }
+    if handover::hands_on(scene.systems, id) {
+        return handover::dismantle(scene, ours).await;
+    }
     if id.kind == Kind::Process {
         let deadline = JOB + LONGEST_STOP;
         return scene.systems.processes.stop(&id.name, deadline).await.map_err(|error| failed(&error));
@@ -253,6 +264,12 @@ async fn stop(scene: Scene<'_>, ours: &Ours) -> Result<(), Failure> {
 async fn remove_unit(scene: Scene<'_>, ours: &Ours) -> Result<(), Failure> {
     let id = ours.id();
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
+    if handover::hands_on(scene.systems, id) {
+        return handover::dismantle(scene, ours).await;
+    }
+    if files::stamp(&scene.systems.unit_file(id)).map_err(|error| failed(&error))?.is_none() {
+        return Ok(());
+    }
     let systemd = scene.systems.systemd().await.map_err(|error| failed(&error))?;
     systemd.disable(&[unit::unit_name(id)]).await.map_err(|error| failed(&error))?;
     files::remove(&scene.systems.unit_file(id)).map(drop).map_err(|error| failed(&error))

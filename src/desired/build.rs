@@ -310,6 +310,7 @@ impl Builder<'_> {
             inputs,
             memory: limits.memory,
             limits,
+            hands_on: false,
             ports: server.ports.clone(),
             probe: server.probe.clone(),
             timeout: self.health(common.health, |health| health.timeout.as_ref()).unwrap_or(TIMEOUT),

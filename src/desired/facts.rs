@@ -100,6 +100,8 @@ pub struct Facts {
     pub hub_token: bool,
     /// All host memory.
     pub memory: Option<Bytes>,
+    /// The Python interpreter beside each program that has one, by the program's path.
+    pub pythons: BTreeMap<PathBuf, PathBuf>,
     /// The digest of each model file that llamero fetched and that is as it was then.
     pub fetched: BTreeMap<PathBuf, Digest>,
 }

@@ -112,6 +112,8 @@ fn run(found: &docker::Found) -> FoundRun {
         why: (phase != Phase::Running).then(|| found.ended()),
         memory: None,
         memory_limit: found.limits.memory,
+        hands_on: false,
+        strays: false,
         reported,
         health: None,
     }

@@ -3,6 +3,7 @@
 use crate::desired::{Facts, Places, Questions, SecretFact};
 use crate::resource::{Bytes, SecretReference};
 use crate::systems::{Hint, artifacts, files, program, python, secrets};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
@@ -29,9 +30,15 @@ pub fn places(manifest: &Path) -> Places {
 pub async fn facts(questions: &Questions, places: Places) -> Facts {
     let python = if questions.python { python::interpreter(&CancellationToken::new()).await.ok() } else { None };
     let programs = questions.programs.iter().filter_map(|name| Some((name.clone(), program::find(name)?)));
+    let programs: BTreeMap<String, PathBuf> = programs.collect();
+    let beside = |path: &PathBuf| {
+        let python = std::fs::canonicalize(path).ok()?.parent()?.join("python");
+        program::find(&python.to_string_lossy()).map(|python| (path.clone(), python))
+    };
     Facts {
         secrets: questions.secrets.iter().map(|reference| (reference.clone(), secret(reference))).collect(),
-        programs: programs.collect(),
+        pythons: programs.values().filter_map(beside).collect(),
+        programs,
         python,
         hub: std::env::var("HF_ENDPOINT").ok().filter(|text| !text.is_empty()).unwrap_or_else(|| HUB.to_owned()),
         hub_token: std::env::var("HF_TOKEN").is_ok_and(|token| !token.is_empty()),

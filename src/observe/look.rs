@@ -72,6 +72,11 @@ fn unit(systems: &Systems, stack: &str, id: &ResourceId, state: Option<Result<Un
         Err(error) => return Seen::Unknown(error.to_string()),
     };
     let mut found = found_unit(&unit);
+    (found.hands_on, found.strays) = instances(systems, id);
+    if found.hands_on {
+        let wants = systems.units.join("default.target.wants").join(unit_name(id));
+        found.enabled = matches!(files::link_target(&wants), Ok(Some(_)));
+    }
     match text {
         Some(text) => {
             found.definition = marker::read(&text).filter(|marker| marker.resource == *id).map(|marker| Claim {
@@ -91,6 +96,23 @@ fn unit(systems: &Systems, stack: &str, id: &ResourceId, state: Option<Result<Un
         None => found.definition = orphan(stack, id, unit.main_pid, &found),
     }
     Seen::Present(Found::Run(Box::new(found)))
+}
+
+/// Returns whether a server hands its port on, and whether there are instances of it besides the current one.
+fn instances(systems: &Systems, id: &ResourceId) -> (bool, bool) {
+    let Ok(Some(current)) = files::link_target(&systems.unit_file(id)) else { return (false, false) };
+    let current = current.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let is_instance = |name: &str| {
+        let number = name.strip_prefix(&format!("{}-", id.name)).and_then(|rest| rest.strip_suffix(".service"));
+        number.is_some_and(|number| number.parse::<u64>().is_ok())
+    };
+    let is_ours = |name: &str| {
+        let text = files::read_text(&systems.units.join(name), LIMIT).ok().flatten();
+        text.and_then(|text| marker::read(&text)).is_some_and(|marker| marker.resource == *id)
+    };
+    let names = files::names(&systems.units).unwrap_or_default();
+    let stray = |name: &String| *name != current && is_instance(name) && is_ours(name);
+    (is_instance(&current), names.iter().any(stray))
 }
 
 fn is_at(unit: &Unit, file: &Path) -> bool {
@@ -129,6 +151,8 @@ fn found_unit(unit: &Unit) -> FoundRun {
         why: if phase == Phase::Running { None } else { why(unit) },
         memory: unit.memory_current.map(Bytes),
         memory_limit: unit.memory_max.map(Bytes),
+        hands_on: false,
+        strays: false,
         reported: None,
         health: None,
     }

@@ -89,6 +89,10 @@ fn servers<'a>(
     for name in files::names(&systems.units).unwrap_or_default() {
         let Some(unit) = name.strip_suffix(".service") else { continue };
         let id = ResourceId::new(Kind::Unit, unit);
+        // An instance is part of the server whose name it bears.
+        if known_instance(&servers, unit) {
+            continue;
+        }
         let text = || files::read_text(&systems.unit_file(&id), LIMIT).ok().flatten();
         let ours = || text().and_then(|text| marker::read(&text)).is_some_and(|marker| marker.stack == desired.stack);
         if !servers.contains(&id) && ours() {
@@ -96,6 +100,13 @@ fn servers<'a>(
         }
     }
     servers
+}
+
+/// Returns whether a unit is an instance of a server that hands its port on.
+fn known_instance(servers: &BTreeSet<ResourceId>, unit: &str) -> bool {
+    unit.rsplit_once('-').is_some_and(|(name, number)| {
+        number.parse::<u64>().is_ok() && servers.contains(&ResourceId::new(Kind::Unit, name))
+    })
 }
 
 /// Looks at what does not run.
@@ -172,17 +183,20 @@ fn port_holders(
         let process = || observed.things.keys().find(|id| observed.run(id).is_some_and(numbered)).cloned();
         marked.or_else(unit).or_else(process)
     };
-    // Of a published port it is the engine that listens, and of one on the host's network the engine's own child.
-    let published = |port: u16| {
-        let containers = known.values().filter(|resource| resource.id.kind == Kind::Container);
-        let up = |id: &ResourceId| ours(id) && observed.run(id).is_some_and(FoundRun::is_up);
-        let mut up = containers.filter(|resource| up(&resource.id));
-        up.find(|resource| resource.run().is_some_and(|run| run.ports.contains(&port))).map(|it| it.id.clone())
+    // On the port of a container it is the engine that listens, or the engine's own child, and on one that is handed on
+    // the manager.
+    let on_behalf = |port: u16| {
+        let listens = |id: &ResourceId| {
+            let found = observed.run(id).filter(|_| ours(id));
+            found.is_some_and(|found| found.hands_on || id.kind == Kind::Container && found.is_up())
+        };
+        let mut listening = known.values().filter(|resource| listens(&resource.id));
+        listening.find(|resource| resource.run().is_some_and(|run| run.ports.contains(&port))).map(|it| it.id.clone())
     };
     ports::holders(&wanted)
         .into_iter()
         .map(|(port, holder)| {
-            let resource = holder.pid.and_then(owner).or_else(|| published(port));
+            let resource = holder.pid.and_then(owner).or_else(|| on_behalf(port));
             let command = holder.command.unwrap_or_else(|| format!("a process of the user {}", holder.user));
             (port, PortHolder { pid: holder.pid, command: command.chars().take(80).collect(), resource })
         })

@@ -22,6 +22,7 @@ pub enum Phase {
 
 /// A server as it was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct FoundRun {
     /// What its definition (unit file, launch record) says of itself; `None` is a stranger's.
     pub definition: Option<Claim>,
@@ -48,6 +49,12 @@ pub struct FoundRun {
     /// The memory limit that the runtime says is in force.
     #[serde(default)]
     pub memory_limit: Option<Bytes>,
+    /// Whether it can hand its port on to a successor as it runs now.
+    #[serde(default)]
+    pub hands_on: bool,
+    /// Whether successors that never took its place were left behind.
+    #[serde(default)]
+    pub strays: bool,
     /// What its runtime itself says of its health, where it says that it is not well.
     #[serde(default)]
     pub reported: Option<crate::resource::Health>,
@@ -71,6 +78,8 @@ impl FoundRun {
             why: None,
             memory: None,
             memory_limit: None,
+            hands_on: false,
+            strays: false,
             reported: None,
             health: None,
         }

@@ -97,6 +97,8 @@ pub enum Disruption {
     None,
     /// Something starts that did not run.
     Start,
+    /// Something starts beside what runs and takes its place; nobody notices.
+    HandOver,
     /// Something stops and starts again.
     Restart,
     /// Something stops for good.

@@ -47,9 +47,10 @@ pub fn foresee(desired: &Desired, mut observed: Observed, step: &Step) -> Observ
         Action::ReloadManager => each_run(&mut observed, |run| run.loaded = true),
         Action::EnableUnit(id) => on_run(&mut observed, id, |run| run.enabled = true),
         Action::Start(id) => start(desired, &mut observed, id, resource),
-        Action::Restart(ours) => start(desired, &mut observed, ours.id(), resource),
+        Action::Restart(ours) | Action::HandOver(ours) => start(desired, &mut observed, ours.id(), resource),
         Action::Stop(ours) => stop(&mut observed, ours),
-        Action::AwaitHealthy(_) | Action::RemoveFormer(_) => {}
+        Action::RemoveFormer(ours) => on_run(&mut observed, ours.id(), |run| run.strays = false),
+        Action::AwaitHealthy(_) | Action::Rehearse(_) => {}
         Action::RemoveFile(ours)
         | Action::RemoveUnit(ours)
         | Action::RemoveProcess(ours)
@@ -117,7 +118,8 @@ fn define(desired: &Desired, observed: &mut Observed, id: &ResourceId, resource:
 
 fn start(desired: &Desired, observed: &mut Observed, id: &ResourceId, resource: Option<&Resource>) {
     let Some((resource, spec)) = resource.and_then(|resource| Some((resource, resource.run()?))) else { return };
-    if spec.runtime != Runtime::Systemd {
+    let defines = spec.runtime != Runtime::Systemd || spec.hands_on;
+    if defines {
         define(desired, observed, id, resource);
     }
     let mut loaded = false;
@@ -125,9 +127,10 @@ fn start(desired: &Desired, observed: &mut Observed, id: &ResourceId, resource: 
         run.phase = Phase::Running;
         run.why = None;
         // A manager that has not read the new definition starts the old one.
-        loaded = run.loaded || spec.runtime != Runtime::Systemd;
+        loaded = run.loaded || defines;
+        run.hands_on = spec.hands_on;
         // A process gets a supervisor of its own with each start.
-        run.enabled |= spec.runtime != Runtime::Systemd;
+        run.enabled |= defines;
         if loaded {
             run.loaded = true;
             run.running = run.definition.as_ref().map(|claim| claim.fingerprint.clone());

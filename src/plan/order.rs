@@ -18,7 +18,7 @@ pub(super) fn order(desired: &Desired, observed: &Observed, past: &Past, changes
     let work: Vec<(&ResourceId, &Work)> =
         changes.iter().filter_map(|difference| Some((&difference.change.on, difference.work.as_ref()?))).collect();
     stage(desired, &work, &mut steps);
-    switch(desired, past, &work, &handover, &mut steps);
+    switch(desired, observed, past, &work, &handover, &mut steps);
     prune(past, &work, &handover, &mut steps);
     steps.list
 }
@@ -86,18 +86,26 @@ fn models(desired: &Desired, work: &[(&ResourceId, &Work)], phase: Phase, steps:
     }
 }
 
-fn switch(desired: &Desired, past: &Past, work: &[(&ResourceId, &Work)], handover: &Handover, steps: &mut Steps) {
+fn switch(
+    desired: &Desired,
+    observed: &Observed,
+    past: &Past,
+    work: &[(&ResourceId, &Work)],
+    handover: &Handover,
+    steps: &mut Steps,
+) {
     let first: Vec<&Ours> = work
         .iter()
         .filter_map(|(_, work)| match work {
             Work::Remove { ours, up: true } | Work::Run(RunWork { go: Go::Restart(ours), .. }) => Some(ours),
             _ => None,
         })
-        // A process and a container have no restart call: they are stopped and started.
         .filter(|ours| {
             handover.stop.contains(ours.id())
-                || (matches!(ours.id().kind, Kind::Process | Kind::Container)
-                    && desired.resources.contains_key(ours.id()))
+                || desired
+                    .resources
+                    .get(ours.id())
+                    .is_some_and(|resource| !restarts_in_one(desired, observed, resource))
         })
         .collect();
     let stopped = stop(past, Phase::Switch, &first, &[], steps);
@@ -110,7 +118,10 @@ fn switch(desired: &Desired, past: &Past, work: &[(&ResourceId, &Work)], handove
         .iter()
         .filter_map(|(id, work)| if let Work::Run(work) = work { Some((*id, work)) } else { None })
         .collect();
-    let units: Vec<&(&ResourceId, &RunWork)> = runs.iter().filter(|(id, _)| id.kind == Kind::Unit).collect();
+    let hands_on = |id: &ResourceId| desired.resources.get(id).and_then(Resource::run).is_some_and(|run| run.hands_on);
+    // What hands its port on has a unit for each of its instances, made when it starts.
+    let is_plain = |id: &ResourceId| id.kind == Kind::Unit && !hands_on(id);
+    let units: Vec<&(&ResourceId, &RunWork)> = runs.iter().filter(|(id, _)| is_plain(id)).collect();
     let written: Vec<StepId> = units
         .iter()
         .filter(|(_, work)| work.write)
@@ -124,8 +135,8 @@ fn switch(desired: &Desired, past: &Past, work: &[(&ResourceId, &Work)], handove
     let runs: BTreeMap<&ResourceId, &RunWork> = runs.into_iter().collect();
     for id in order {
         let (Some(work), Some(resource)) = (runs.get(id), desired.resources.get(id)) else { continue };
-        let reload: Vec<StepId> = reloaded.filter(|_| id.kind == Kind::Unit).into_iter().collect();
-        if work.enable && id.kind == Kind::Unit {
+        let reload: Vec<StepId> = reloaded.filter(|_| is_plain(id)).into_iter().collect();
+        if work.enable && (is_plain(id) || (hands_on(id) && work.go == Go::Leave)) {
             steps.add(Phase::Switch, Action::EnableUnit(id.clone()), reload.clone());
         }
         let mut after = steps.needed(resource, Phase::Switch);
@@ -136,6 +147,11 @@ fn switch(desired: &Desired, past: &Past, work: &[(&ResourceId, &Work)], handove
         after.extend(own_stop);
         let action = match (&work.go, own_stop) {
             (Go::Leave, _) => continue,
+            (Go::HandOver(ours), _) => {
+                let rehearsed = steps.add(Phase::Switch, Action::Rehearse(id.clone()), after);
+                after = vec![rehearsed];
+                Action::HandOver(ours.clone())
+            }
             (Go::Restart(ours), None) => Action::Restart(ours.clone()),
             _ => Action::Start(id.clone()),
         };
@@ -144,6 +160,14 @@ fn switch(desired: &Desired, past: &Past, work: &[(&ResourceId, &Work)], handove
         steps.ready.insert(id.clone(), healthy);
     }
     models(desired, work, Phase::Switch, steps);
+}
+
+/// Returns whether a server can be restarted in one call: a plain unit that stays one. A process and a container have no
+/// such call, and a unit that comes to hand its port on, or no longer does, is made of other parts.
+fn restarts_in_one(desired: &Desired, observed: &Observed, resource: &Resource) -> bool {
+    let found = observed.run(&resource.id).is_some_and(|found| found.hands_on);
+    let wanted = desired.resources.get(&resource.id).and_then(Resource::run).is_some_and(|run| run.hands_on);
+    resource.id.kind == Kind::Unit && !found && !wanted
 }
 
 /// Adds a stop for each, so that what needs another stops before it, and all of them after the steps in `first`.

@@ -58,6 +58,10 @@ pub enum Action {
     Start(ResourceId),
     /// Stops and starts a server in one call.
     Restart(Ours),
+    /// Starts the successor of a server beside it, out of clients' reach, and proves that it offers what it should.
+    Rehearse(ResourceId),
+    /// Has a server hand its port on to its successor, and end when its last requests have.
+    HandOver(Ours),
     /// Stops a server.
     Stop(Ours),
     /// Waits until a server that was started is healthy.
@@ -99,8 +103,10 @@ impl Action {
             | Self::WriteUnit(id)
             | Self::EnableUnit(id)
             | Self::Start(id)
+            | Self::Rehearse(id)
             | Self::AwaitHealthy(id) => Some(id),
             Self::Restart(ours)
+            | Self::HandOver(ours)
             | Self::Stop(ours)
             | Self::RemoveFile(ours)
             | Self::RemoveUnit(ours)
@@ -129,6 +135,8 @@ impl Action {
             Self::EnableUnit(_) => "enable",
             Self::Start(_) => "start",
             Self::Restart(_) => "restart",
+            Self::Rehearse(_) => "rehearse",
+            Self::HandOver(_) => "hand over",
             Self::Stop(_) => "stop",
             Self::AwaitHealthy(_) => "await health of",
             Self::RemoveFile(_)

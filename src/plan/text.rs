@@ -127,6 +127,7 @@ fn consequence(change: &Change) -> String {
     let disruption = match consequence.disruption {
         Disruption::None => None,
         Disruption::Start => Some("start"),
+        Disruption::HandOver => Some("handed over"),
         Disruption::Restart => Some("restart"),
         Disruption::Stop => Some("stop"),
     };

@@ -200,6 +200,7 @@ mod tests {
             stop_timeout: Seconds::new(20),
             restart: Restart::OnFailure,
             container: None,
+            hands_on: false,
         };
         run(&mut server);
         Resource {

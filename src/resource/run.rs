@@ -83,6 +83,10 @@ pub struct Run {
     /// to the image's program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<Box<Container>>,
+    /// Whether it hands its port on to its successor, so that no request is lost when another takes its place. Its command
+    /// is then the launcher's, and its stop timeout is what its last streams get to end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hands_on: bool,
     /// How it shows that it is healthy.
     pub probe: Probe,
     /// The longest wait until it is healthy.
@@ -116,6 +120,11 @@ impl Run {
         ];
         fields.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
         fields.insert("stop timeout".to_owned(), self.stop_timeout.to_string());
+        if self.hands_on {
+            // Its command says nothing of it: it is the socket's.
+            let ports: Vec<String> = self.ports.iter().map(ToString::to_string).collect();
+            fields.insert("port".to_owned(), ports.join(" "));
+        }
         fields.extend(self.container.iter().flat_map(|container| container.fields()));
         fields
     }

@@ -38,6 +38,8 @@ struct Since {
     missing_programs: BTreeSet<String>,
     /// The version of Python, when it is another now; empty when there is none.
     python: Option<String>,
+    /// The interpreters beside programs.
+    pythons: BTreeMap<PathBuf, PathBuf>,
     /// The digests of model files that were fetched before.
     fetched: BTreeMap<PathBuf, Digest>,
     /// What registries have now of models that would be pulled.
@@ -122,6 +124,7 @@ fn facts(manifest: &manifest::Manifest, since: &Since) -> Facts {
         hub: "https://huggingface.co".to_owned(),
         hub_token: false,
         memory: Some(Bytes(64 << 30)),
+        pythons: since.pythons.clone(),
         fetched: since.fetched.clone(),
         places,
     }

@@ -47,6 +47,7 @@ fn run() -> Run {
         working_directory: None,
         restart: llamero::resource::Restart::OnFailure,
         container: None,
+        hands_on: false,
         inputs: vec![],
         limits: Limits::default(),
         ports: vec![],

@@ -19,6 +19,7 @@ fn server(kind: Kind, name: &str, port: u16, memory: u64) -> Resource {
         environment_file: None,
         working_directory: None,
         container: None,
+        hands_on: false,
         inputs: Vec::new(),
         limits: Limits { memory, cpu_percent: None },
         ports: vec![port],

@@ -9,14 +9,20 @@ use super::super::container::{Contained, listen};
 use super::super::references::{GATEWAY, REDIS};
 use super::Route;
 use crate::manifest::{CacheEngine, Gateway, Mode, RuntimeName, SecretSource, Spanned};
+use crate::render::launcher::GATEWAY_LAUNCHER;
 use crate::render::yaml::yaml;
-use crate::resource::{Authorization, Content, Digest, FileSpec, Input, Kind, Probe, Resource, ResourceId, Spec};
+use crate::resource::{
+    Authorization, Content, Digest, FileSpec, Input, Kind, Probe, Resource, ResourceId, Seconds, Spec,
+};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// `LiteLLM` looks up no request with more messages than this; its own limit of 4 misses every longer conversation.
 const MAX_MESSAGES: u32 = 1000;
+
+/// How long its last streams may go on after a successor has taken its place.
+const DRAIN: Seconds = Seconds::new(300);
 
 /// Adds the gateway; returns its name.
 pub(in super::super) fn add(
@@ -59,7 +65,7 @@ pub(in super::super) fn add(
     needs.extend(cache.cloned());
     let reference = super::super::facts::reference(master_key, &builder.facts.places);
     let fixed = ["LITELLM_MODE=PRODUCTION", "LITELLM_LOCAL_MODEL_COST_MAP=True", "PYTHONUNBUFFERED=1"];
-    builder.server(&Server {
+    let id = builder.server(&Server {
         part: "gateway".to_owned(),
         role: "gateway".to_owned(),
         span: gateway.span.clone(),
@@ -93,7 +99,38 @@ pub(in super::super) fn add(
         last: Vec::new(),
         working_directory: None,
         contained: Contained::default(),
-    })
+    })?;
+    hand_on(builder, gateway, &id, &path);
+    Some(id)
+}
+
+/// Lets the gateway hand its port on to its successor, where llamero knows the Python that runs it and the manifest gives
+/// it no words of its own: then a change of its configuration drops no request.
+fn hand_on(builder: &mut Builder<'_>, gateway: &Spanned<Gateway>, id: &ResourceId, config: &Path) {
+    let plain = gateway.args.value.0.is_empty() && gateway.command.as_ref().is_none_or(|words| words.0.len() == 1);
+    let program = builder.resources.get(id).and_then(Resource::run).and_then(|run| run.argv.first()).map(PathBuf::from);
+    let Some(program) = program.filter(|_| plain && id.kind == Kind::Unit) else { return };
+    let installed = !gateway.install.python.value.0.is_empty();
+    let python =
+        if installed { Some(program.with_file_name("python")) } else { builder.facts.pythons.get(&program).cloned() };
+    let Some(python) = python else { return };
+    let path = builder.facts.places.records(&builder.manifest.stack.value).join("gateway_launcher.py");
+    let content = Content::text(GATEWAY_LAUNCHER.to_owned());
+    let launcher = ResourceId::new(Kind::File, "gateway-launcher");
+    let input = Input { resource: launcher.clone(), digest: content.digest() };
+    let spec = Spec::File(FileSpec { path: path.clone(), content });
+    builder.add(
+        Resource { id: launcher.clone(), role: "gateway".to_owned(), spec, needs: BTreeSet::new() },
+        &gateway.span,
+    );
+    let Some(resource) = builder.resources.get_mut(id) else { return };
+    resource.needs.insert(launcher);
+    let Spec::Run(run) = &mut resource.spec else { return };
+    run.argv = [python, path].map(|path| path.to_string_lossy().into_owned()).to_vec();
+    run.environment.insert("CONFIG_FILE_PATH".to_owned(), config.to_string_lossy().into_owned());
+    run.inputs.push(input);
+    run.hands_on = true;
+    run.stop_timeout = DRAIN;
 }
 
 fn config(builder: &Builder<'_>, gateway: &Spanned<Gateway>, routes: &[Route]) -> String {

@@ -159,6 +159,7 @@ mod tests {
             hub: "https://hub.example".to_owned(),
             hub_token: false,
             memory: None,
+            pythons: [].into(),
             fetched: [].into(),
             places,
         };

@@ -57,6 +57,8 @@ pub(super) enum Go {
     Leave,
     /// Start it.
     Start,
+    /// Have a successor take its place.
+    HandOver(Ours),
     /// Stop it and start it.
     Restart(Ours),
 }

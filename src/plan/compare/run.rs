@@ -46,11 +46,21 @@ pub(super) fn run(desired: &Desired, past: &Past, resource: &Resource, spec: &Ru
         if alone {
             causes.push(Cause::Drift("its supervisor is gone, so nobody would start it again".to_owned()));
         }
-        if older || write || alone { Go::Restart(ours) } else { Go::Leave }
+        let same_port = past.ports.get(&resource.id) == Some(&spec.ports);
+        match older || write || alone {
+            // The socket stays, and with it the port.
+            true if spec.hands_on && found.hands_on && same_port => Go::HandOver(ours),
+            true => Go::Restart(ours),
+            false => Go::Leave,
+        }
     } else {
         causes.push(down(past, resource, found));
         Go::Start
     };
+    let strays = (go == Go::Leave && found.strays).then(|| ours_of(desired, resource, &seen)).flatten();
+    if strays.is_some() {
+        causes.push(Cause::Unfinished("a successor that never took its place was left behind".to_owned()));
+    }
     let reload = write || !found.loaded;
     if !found.loaded && !write {
         causes.push(Cause::Drift("the systemd manager has not read its unit file".to_owned()));
@@ -62,7 +72,19 @@ pub(super) fn run(desired: &Desired, past: &Past, resource: &Resource, spec: &Ru
     if causes.is_empty() {
         return Verdict::Same;
     }
-    differs(desired, past, resource, spec, verb, causes, RunWork { write, reload, enable, former, go })
+    differs(
+        desired,
+        past,
+        resource,
+        spec,
+        verb,
+        causes,
+        RunWork { write, reload, enable, former: former.or(strays), go },
+    )
+}
+
+fn ours_of(desired: &Desired, resource: &Resource, seen: &Seen) -> Option<Ours> {
+    Ours::prove(&desired.stack, &resource.id, seen)
 }
 
 fn place(resource: &Resource, spec: &Run) -> String {
@@ -93,6 +115,7 @@ fn differs(
     let disruption = match work.go {
         Go::Leave => Disruption::None,
         Go::Start => Disruption::Start,
+        Go::HandOver(_) => Disruption::HandOver,
         Go::Restart(_) => Disruption::Restart,
     };
     let expected = past.start_times.get(&resource.id).copied().filter(|_| disruption != Disruption::None);

@@ -192,6 +192,7 @@ mod tests {
             working_directory: Some("/srv".into()),
             restart: Restart::OnFailure,
             container: None,
+            hands_on: false,
             inputs: vec![],
             limits: Limits { memory: Some(Bytes(16 << 20)), cpu_percent: Some(150) },
             ports: vec![],

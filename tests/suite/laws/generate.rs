@@ -215,6 +215,7 @@ impl Wish {
             environment_file: None,
             working_directory: None,
             container: None,
+            hands_on: false,
             inputs: files.map(|id| Input { resource: id.clone(), digest: Digest::of("") }).collect(),
             limits: Limits { memory, cpu_percent: None },
             ports,

@@ -27,6 +27,7 @@ fn run(words: &[&str]) -> Run {
         working_directory: None,
         restart: llamero::resource::Restart::OnFailure,
         container: None,
+        hands_on: false,
         inputs: vec![],
         limits: Limits::default(),
         ports: vec![],

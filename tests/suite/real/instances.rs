@@ -170,6 +170,7 @@ pub(super) fn server(name: &str, argv: Vec<String>, port: u16) -> Resource {
             working_directory: None,
             restart: llamero::resource::Restart::OnFailure,
             container: None,
+            hands_on: false,
             inputs: vec![],
             limits: Limits { memory: Some(Bytes(2 << 30)), cpu_percent: None },
             ports: vec![port],

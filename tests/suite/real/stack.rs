@@ -69,7 +69,8 @@ fn a_stack_comes_up_changes_goes_back_and_goes_down() {
     home.expect(2, &["plan", "--detailed-exitcode"]);
     let said = home.expect(0, &["apply", "--yes"]);
     assert!(said.contains("Applied generation 1"), "{said}");
-    assert!(home.expect(0, &["apply", "--yes"]).contains("Nothing to do"));
+    let said = home.expect(0, &["apply", "--yes"]);
+    assert!(said.contains("Nothing to do"), "{said}");
     assert!(home.expect(0, &["plan", "--detailed-exitcode"]).contains("Nothing to do"));
     home.expect(0, &["status"]);
     home.expect(0, &["diff"]);

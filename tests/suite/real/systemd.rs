@@ -56,6 +56,7 @@ fn server(name: &str, argv: &[&str]) -> Resource {
             environment_file: None,
             working_directory: None,
             container: None,
+            hands_on: false,
             inputs: vec![],
             limits: Limits::default(),
             ports: vec![],
