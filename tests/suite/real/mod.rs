@@ -3,6 +3,7 @@
 mod containers;
 mod docker;
 mod engine;
+mod handover;
 mod home;
 mod instances;
 mod launcher;
