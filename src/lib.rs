@@ -17,6 +17,8 @@ pub mod observed;
 
 pub mod plan;
 
+pub mod pace;
+
 pub mod status;
 
 // ---- above: values. below: the world ----

@@ -52,6 +52,15 @@ pub enum Event {
         /// For how long, in milliseconds.
         for_ms: u64,
     },
+    /// All is well, and somebody must say so before the generation is the good one.
+    AwaitingConfirmation {
+        /// The generation.
+        generation: u64,
+        /// How long they have, in milliseconds.
+        within_ms: u64,
+        /// What they type.
+        command: String,
+    },
     /// The machine goes back to the last good generation.
     GoingBack {
         /// Its number; `None` is a machine without this stack.

@@ -44,6 +44,12 @@ impl Failure {
         Self { on: Some(on.clone()), why: why.into(), hint, log, retry: Retry::Never, interrupted: false }
     }
 
+    /// Returns a failure that is no single resource's.
+    #[must_use]
+    pub fn of_all(why: impl Into<String>, retry: Retry) -> Self {
+        Self { on: None, why: why.into(), hint: None, log: Vec::new(), retry, interrupted: false }
+    }
+
     /// Returns what an error means for a resource, or for none.
     #[must_use]
     pub fn of(on: Option<&ResourceId>, error: &dyn Hint) -> Self {

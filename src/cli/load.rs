@@ -9,6 +9,7 @@ use crate::history::Wish;
 use crate::lock::{self, Lock};
 use crate::manifest::{self, Manifest};
 use crate::observe::{facts, places};
+use crate::pace::Attempt;
 use crate::resource::{Bytes, Digest, Note};
 use crate::systems::{clock, files};
 use crate::turn::Stack;
@@ -24,6 +25,21 @@ pub(super) struct Loaded {
     /// The lock file, and what it says if it is there.
     pub(super) lock_path: PathBuf,
     pub(super) lock: Option<Lock>,
+    lock_digest: Option<Digest>,
+}
+
+impl Loaded {
+    /// Returns what is tried by applying it.
+    pub(super) fn attempt(&self) -> Attempt {
+        Attempt { manifest: Digest::of(&self.text), lock: self.lock_digest.clone() }
+    }
+}
+
+/// Returns the name of who runs this, for people.
+pub(super) fn user() -> String {
+    let named =
+        ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok().filter(|name| !name.is_empty()));
+    named.unwrap_or_else(|| "somebody".to_owned())
 }
 
 /// Reads a manifest and tells every problem with it.
@@ -36,17 +52,17 @@ pub(super) fn manifest(argument: &ManifestArgument) -> Result<Loaded, Problem> {
     let absolute = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
     let places = places(absolute.parent().unwrap_or(Path::new("/")));
     let lock_path = path.with_extension("lock");
-    let lock = lock_file(&lock_path)?;
-    Ok(Loaded { path, text, manifest, places, lock_path, lock })
+    let (lock, lock_digest) = lock_file(&lock_path)?.unzip();
+    Ok(Loaded { path, text, manifest, places, lock_path, lock, lock_digest })
 }
 
-fn lock_file(path: &Path) -> Result<Option<Lock>, Problem> {
+fn lock_file(path: &Path) -> Result<Option<(Lock, Digest)>, Problem> {
     let Some(text) = files::read_text(path, Bytes(lock::LIMIT as u64))? else { return Ok(None) };
     let damaged = |why| {
         Problem::new(Exit::Error, format!("{} is damaged: {why}; nothing was changed", path.display()))
             .hint("bring it back from git, or move it away and make a new one with `llamero lock`")
     };
-    Lock::parse(&text).map(Some).map_err(damaged)
+    Lock::parse(&text).map(|lock| Some((lock, Digest::of(&text)))).map_err(damaged)
 }
 
 /// Refuses a manifest that its lock file does not cover, if that is asked for, and says so otherwise.
@@ -75,7 +91,7 @@ pub(super) async fn known(loaded: &Loaded) -> Facts {
 
 /// Finds out what a manifest means on this machine.
 pub(super) async fn wish(loaded: &Loaded) -> Result<Wish, Problem> {
-    let Loaded { path, text, manifest, lock, .. } = loaded;
+    let Loaded { path, text, manifest, lock, lock_digest, .. } = loaded;
     let (desired, notes) = desire(manifest, &lock.clone().unwrap_or_default(), &known(loaded).await);
     let notes: Vec<Note> =
         notes.into_iter().map(|(note, keys, span)| note.at(manifest::locate(text, &keys, span))).collect();
@@ -88,6 +104,7 @@ pub(super) async fn wish(loaded: &Loaded) -> Result<Wish, Problem> {
         llamero: env!("CARGO_PKG_VERSION").to_owned(),
         manifest: std::path::absolute(path).unwrap_or_else(|_| path.clone()),
         manifest_digest: Digest::of(text),
+        lock_digest: lock_digest.clone(),
         manifest_text: text.clone(),
         origin: None,
         desired,

@@ -70,6 +70,14 @@ enum Verb {
     Show(verbs::show::Arguments),
     /// Go back to an earlier generation
     Rollback(verbs::rollback::Arguments),
+    /// Keep what was applied with `--confirm-within`
+    Confirm(verbs::confirm::Arguments),
+    /// Forget that the manifest failed as it is now
+    Retry(verbs::retry::Arguments),
+    /// Refuse every apply until `release`
+    Hold(verbs::hold::HoldArguments),
+    /// Let the stack be changed again
+    Release(verbs::hold::ReleaseArguments),
     /// Stop and remove everything that the stack made
     Down(verbs::down::Arguments),
     /// Hold every model to what its source leads to now
@@ -87,6 +95,9 @@ enum Verb {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Watch over a generation, and take it back when its apply is gone
+    #[command(hide = true)]
+    Return(verbs::watch::Arguments),
     /// Keep one server of the process runtime running
     #[command(hide = true)]
     Supervise {
@@ -108,8 +119,8 @@ pub fn run() -> Exit {
         }
     };
     color::choose(arguments.color);
-    let supervises = matches!(arguments.verb, Verb::Supervise { .. });
-    // A supervisor lives as long as its server: it gets by with one thread.
+    let supervises = matches!(arguments.verb, Verb::Supervise { .. } | Verb::Return(_));
+    // A supervisor lives as long as its server, and a watcher mostly sleeps: they get by with one thread.
     let mut builder = if supervises {
         tokio::runtime::Builder::new_current_thread()
     } else {
@@ -137,6 +148,11 @@ async fn perform(verb: Verb) -> Result<Exit, problem::Problem> {
         Verb::History(arguments) => verbs::history::run(&arguments),
         Verb::Show(arguments) => verbs::show::run(&arguments),
         Verb::Rollback(arguments) => verbs::rollback::run(&arguments).await,
+        Verb::Confirm(arguments) => verbs::confirm::run(&arguments).await,
+        Verb::Retry(arguments) => verbs::retry::run(&arguments),
+        Verb::Hold(arguments) => verbs::hold::hold(&arguments),
+        Verb::Release(arguments) => verbs::hold::release(&arguments),
+        Verb::Return(arguments) => verbs::watch::run(&arguments).await,
         Verb::Down(arguments) => verbs::down::run(&arguments).await,
         Verb::Lock(arguments) => verbs::lock::run(&arguments).await,
         Verb::Outdated(arguments) => verbs::outdated::run(&arguments).await,

@@ -66,6 +66,11 @@ impl Progress {
             Event::Settling { for_ms } => {
                 self.line(&format!("Watching that all stays well for {} s", for_ms.div_ceil(1000)));
             }
+            Event::AwaitingConfirmation { within_ms, command, .. } => {
+                let within = within_ms.div_ceil(1000);
+                let text = format!("All is well; without `{command}` within {within} s it is taken back");
+                self.line(&styled(color(AnsiColor::Yellow).bold(), &text));
+            }
             Event::GoingBack { to } => {
                 let to =
                     to.map_or_else(|| "to how it was before".to_owned(), |number| format!("to generation {number}"));

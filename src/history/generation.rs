@@ -17,6 +17,9 @@ pub struct Wish {
     pub manifest: PathBuf,
     /// The digest of the manifest's text.
     pub manifest_digest: Digest,
+    /// The digest of its lock file, where there was one.
+    #[serde(default)]
+    pub lock_digest: Option<Digest>,
     /// The manifest's text; empty for a wish that no manifest says, such as that of `down`.
     pub manifest_text: String,
     /// What it comes from, when that is not its manifest: a rollback.
@@ -89,6 +92,9 @@ pub struct Outcome {
     pub ending: Ending,
     /// When, with the offset from UTC.
     pub ended: String,
+    /// Why it was taken back or given up, if it was.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub why: Option<String>,
     /// Every step of it.
     pub steps: Vec<StepOutcome>,
     /// The steps of the way back, if there was one.

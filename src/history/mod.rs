@@ -5,6 +5,9 @@
 //!   lock                      who changes the stack right now
 //!   generations/<n>/wish      what was asked for; written once, before anything is touched
 //!   generations/<n>/outcome   how it ended; missing while it is being applied, or after a crash
+//!   generations/<n>/watch     who watches over it while it is applied, and more of that kind
+//!   quarantine                which manifests failed
+//!   hold                      who holds the stack as it is
 //!   processes/<name>/         the process runtime's records
 //! ```
 //!
@@ -13,10 +16,13 @@
 
 mod generation;
 mod lock;
+mod quarantine;
 mod seal;
+mod watch;
 
 pub use generation::{Ending, Generation, Outcome, StepOutcome, StepResult, Wish};
 pub use lock::{Lock, Occupant};
+pub use watch::{Confirmed, Passed, Watch, Watcher};
 
 use crate::desired::Desired;
 use crate::plan::Past;
@@ -161,7 +167,8 @@ impl History {
         Ok(None)
     }
 
-    fn outcome(&self, number: u64) -> Result<Option<Outcome>, Error> {
+    /// Returns how a generation ended; `None` while it is being applied, or after a crash.
+    pub fn outcome(&self, number: u64) -> Result<Option<Outcome>, Error> {
         seal::read(&self.generation(number).join("outcome"))
     }
 
@@ -189,6 +196,9 @@ impl History {
 
     /// Removes every record of the stack but the lock, after nothing of it is left on the machine.
     pub fn forget(&self) -> Result<(), Error> {
+        for name in ["quarantine", "hold", "watch.log"] {
+            files::remove(&self.folder.join(name))?;
+        }
         files::remove_folder(&self.folder.join("generations"))?;
         Ok(())
     }

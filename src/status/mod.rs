@@ -4,6 +4,7 @@
 
 use crate::desired::Desired;
 use crate::observed::{FoundRun, Observed, Phase, Seen};
+use crate::pace::{Bad, Hold};
 use crate::plan::{Change, Plan, Refusal};
 use crate::resource::{Bytes, Health, ResourceId};
 use serde::Serialize;
@@ -71,6 +72,12 @@ pub struct Status {
     pub generation: Option<u64>,
     /// Who changes the stack right now.
     pub changing: Option<String>,
+    /// A generation that waits to be confirmed.
+    pub unconfirmed: Option<u64>,
+    /// Who holds it as it is.
+    pub held: Option<Hold>,
+    /// What failed and has not succeeded since.
+    pub quarantined: Vec<Bad>,
     /// Every server.
     pub servers: Vec<Server>,
     /// What is not as the last good generation left it.
@@ -81,15 +88,24 @@ pub struct Status {
     pub well: bool,
 }
 
+/// What the records say of a stack.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Known {
+    /// The last good generation.
+    pub generation: Option<u64>,
+    /// Who changes the stack right now.
+    pub changing: Option<String>,
+    /// A generation that waits to be confirmed.
+    pub unconfirmed: Option<u64>,
+    /// Who holds it as it is.
+    pub held: Option<Hold>,
+    /// What failed and has not succeeded since.
+    pub quarantined: Vec<Bad>,
+}
+
 /// Puts together how a stack fares. `plan` is the way from what was seen back to `desired`.
 #[must_use]
-pub fn status(
-    desired: &Desired,
-    observed: &Observed,
-    plan: Plan,
-    generation: Option<u64>,
-    changing: Option<String>,
-) -> Status {
+pub fn status(desired: &Desired, observed: &Observed, plan: Plan, known: Known) -> Status {
     let servers: Vec<Server> = desired
         .runs()
         .map(|(resource, run)| {
@@ -109,7 +125,21 @@ pub fn status(
     let well = servers.iter().all(|server| server.state == Word::Healthy) && plan.changes.is_empty();
     let well = well && plan.refusals.is_empty();
     let Plan { changes: drift, refusals, .. } = plan;
-    Status { schema: SCHEMA, stack: desired.stack.clone(), generation, changing, servers, drift, refusals, well }
+    let Known { generation, changing, unconfirmed, held, quarantined } = known;
+    let stack = desired.stack.clone();
+    Status {
+        schema: SCHEMA,
+        stack,
+        generation,
+        changing,
+        unconfirmed,
+        held,
+        quarantined,
+        servers,
+        drift,
+        refusals,
+        well,
+    }
 }
 
 fn word(seen: Option<&Seen>, found: Option<&FoundRun>) -> (Word, Option<String>) {

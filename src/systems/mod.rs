@@ -5,6 +5,7 @@
 
 pub mod artifacts;
 pub mod clock;
+pub mod detached;
 pub mod docker;
 pub mod downloads;
 pub mod files;

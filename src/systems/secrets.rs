@@ -163,6 +163,12 @@ pub fn fill(content: &Content) -> Result<String, Error> {
     })
 }
 
+/// Returns the line of an environment file that sets a variable to a secret, if it can be said in one.
+#[must_use]
+pub fn environment_line(name: &str, secret: &Secret) -> Option<String> {
+    crate::render::quote::environment_line(name, secret.reveal()).ok().map(|line| line + "\n")
+}
+
 /// Makes a secret of 32 random bytes, written `sk-…` as the clients of a gateway expect, in a new file; returns
 /// whether there was none before. An existing file is never touched.
 pub fn generate(path: &Path) -> Result<bool, Error> {

@@ -4,17 +4,25 @@
 //! wish; none has a path of its own.
 
 mod back;
+mod late;
+mod memory;
+mod watch;
+
+pub use late::{Confirmation, Watched, confirm, watch_over};
+pub use memory::{attempt, circumstances};
+pub use watch::{RETURN_AFTER, enlist};
 
 use crate::apply::{Event, Failure, Report, Scene, Walk, gate, walk};
 use crate::desired::{Desired, Places};
-use crate::history::{self, Ending, History, Memory, Outcome, StepOutcome, Wish};
+use crate::history::{self, Ending, History, Memory, Outcome, Passed, StepOutcome, Wish};
 use crate::observe::{Depth, contents, observe};
 use crate::observed::{Observed, Phase as Running, Seen};
 use crate::plan::{Action, Past, Phase, Plan, plan};
-use crate::resource::{Fingerprint, Health, Kind, Resource, ResourceId, SecretReference, Spec};
-use crate::systems::{Systems, clock, files, http, process, secrets};
+use crate::resource::{Fingerprint, Health, Kind, Resource, ResourceId, Seconds, SecretReference, Spec};
+use crate::systems::{Retry, Systems, clock, files, http, process, secrets};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// One stack on this machine: its records, and the world around it.
@@ -26,13 +34,14 @@ pub struct Stack {
     pub history: History,
     /// The world around it.
     pub systems: Systems,
+    program: PathBuf,
 }
 
 impl Stack {
     /// Opens a stack; `program` is llamero itself, which supervises the processes. Nothing is touched yet.
     pub fn open(name: &str, places: &Places, program: PathBuf) -> Result<Self, http::Error> {
         let records = places.records(name);
-        let processes = process::Processes::new(records.join("processes"), program);
+        let processes = process::Processes::new(records.join("processes"), program.clone());
         let systems = Systems::new(
             http::Client::new()?,
             processes,
@@ -41,7 +50,7 @@ impl Stack {
             records.join("models"),
             records.join("images"),
         );
-        Ok(Self { name: name.to_owned(), history: History::new(records), systems })
+        Ok(Self { name: name.to_owned(), history: History::new(records), systems, program })
     }
 }
 
@@ -80,12 +89,22 @@ pub struct Prepared {
 }
 
 /// What may be chosen about a turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Choices {
     /// Stop at the first failure instead of going on with what does not depend on it.
     pub fail_fast: bool,
     /// Keep nothing of earlier generations: models and environments go too.
     pub purge: bool,
+    /// How long somebody has to confirm the new generation before it is taken back; without, nobody needs to.
+    pub confirm_within: Option<Seconds>,
+    /// How long after the last sign of life of this process the watcher goes back.
+    pub return_after: Duration,
+}
+
+impl Default for Choices {
+    fn default() -> Self {
+        Self { fail_fast: false, purge: false, confirm_within: None, return_after: RETURN_AFTER }
+    }
 }
 
 /// How a turn ended.
@@ -150,6 +169,26 @@ pub async fn execute(
 ) -> Result<Finished, history::Error> {
     prepared.wish.leftover = leftover(&prepared.wish.desired, &prepared.observed, &prepared.inventory);
     let number = stack.history.begin(&prepared.wish)?;
+    let wish = prepared.wish.clone();
+    let mut guard = None;
+    let finished = carry_out(stack, number, prepared, choices, report, cancel, &mut guard).await;
+    // However it ended, it ended in order, and nobody needs to go back from it any more.
+    if let Some(guard) = guard {
+        guard.stand_down(stack).await;
+    }
+    memory::remember(stack, &wish, &finished);
+    Ok(finished)
+}
+
+async fn carry_out(
+    stack: &Stack,
+    number: u64,
+    prepared: Prepared,
+    choices: Choices,
+    report: &Report<'_>,
+    cancel: &CancellationToken,
+    guard: &mut Option<watch::Guard>,
+) -> Finished {
     let tolerated = unhealthy_before(&prepared.wish.desired, &prepared.observed, &prepared.past);
     let unproved = prepared.unproved();
     let Prepared { wish, plan, mut inventory, .. } = prepared;
@@ -168,11 +207,25 @@ pub async fn execute(
     {
         walked.failures.push(Failure::of(None, &error));
     }
+    if walked.succeeded() {
+        if wish.desired.policy.rollback {
+            // Where nobody could go back, nothing is begun.
+            match watch::arm(stack, number, &learned.desired, &tolerated, choices.return_after).await {
+                Ok(armed) => *guard = Some(armed),
+                Err(error) => {
+                    let _ = stack.history.unwatch(number);
+                    walked.failures.push(Failure::of(None, &error));
+                }
+            }
+        } else {
+            watch::stand_down(stack, None).await;
+        }
+    }
     if !walked.succeeded() {
         // Nothing that runs was touched: there is nothing to go back from.
         walked.steps.extend(not_attempted(&plan, Phase::Switch));
         let ending = if walked.interrupted { Ending::Interrupted } else { Ending::Abandoned };
-        return Ok(finish(stack, number, ending, walked, Walk::default()));
+        return finish(stack, number, ending, walked, Walk::default());
     }
     let wish = learned;
     let scene = Scene { desired: &wish.desired, ..scene };
@@ -183,19 +236,26 @@ pub async fn execute(
         walked.failures.extend(failures);
     }
     if walked.interrupted {
-        return Ok(finish(stack, number, Ending::Interrupted, walked, Walk::default()));
+        return finish(stack, number, Ending::Interrupted, walked, Walk::default());
     }
     if walked.failures.is_empty() {
         walked.unhealthy_before.extend(still_unhealthy(scene, &tolerated).await);
         walked.contents = contents(systems, &wish.desired).await;
+        if let Some(within) = choices.confirm_within
+            && let Err(failure) = confirmed(scene, stack, number, &walked, within).await
+        {
+            walked.failures.push(failure);
+        }
+    }
+    if walked.failures.is_empty() {
         // A generation that cannot be put on record is not a good one: the next run would not know of it.
         match stack.history.end(number, &outcome(Ending::Committed, &walked, &Walk::default())) {
-            Ok(()) => return Ok(clear(stack, number, scene, &plan, walked).await),
+            Ok(()) => return clear(stack, number, scene, &plan, walked).await,
             Err(error) => walked.failures.push(Failure::of(None, &error)),
         }
     }
     if !wish.desired.policy.rollback {
-        return Ok(finish(stack, number, Ending::Stuck, walked, Walk::default()));
+        return finish(stack, number, Ending::Stuck, walked, Walk::default());
     }
     let back = back::go_back(stack, &tolerated, report).await;
     let ending = if back.succeeded() { Ending::RolledBack } else { Ending::Stuck };
@@ -203,7 +263,25 @@ pub async fn execute(
         let scene = Scene { desired: &good.wish.desired, ..scene };
         walked.unhealthy_before.extend(still_unhealthy(scene, &tolerated).await);
     }
-    Ok(finish(stack, number, ending, walked, back))
+    finish(stack, number, ending, walked, back)
+}
+
+/// Waits until somebody confirms a generation that has passed its gate.
+async fn confirmed(
+    scene: Scene<'_>,
+    stack: &Stack,
+    number: u64,
+    walked: &Walk,
+    within: Seconds,
+) -> Result<(), Failure> {
+    let failed = |why: String| Failure::of_all(why, Retry::Never);
+    let until =
+        clock::Moment::after(within.duration()).ok_or_else(|| failed("this machine has no clock".to_owned()))?;
+    let passed = Passed { outcome: outcome(Ending::Committed, walked, &Walk::default()), within, until };
+    stack.history.set_passed(number, &passed).map_err(|error| Failure::of(None, &error))?;
+    let command = format!("llamero confirm --stack {}", stack.name);
+    (scene.report)(Event::AwaitingConfirmation { generation: number, within_ms: within.milliseconds, command });
+    late::await_confirmation(stack, number, &passed, scene.cancel).await.map_err(failed)
 }
 
 /// Clears away what is no longer declared, after the commit.
@@ -259,6 +337,7 @@ fn outcome(ending: Ending, walked: &Walk, back: &Walk) -> Outcome {
     Outcome {
         ending,
         ended: clock::now(),
+        why: walked.failures.first().map(|failure| failure.why.clone()),
         steps: walked.steps.clone(),
         way_back: back.steps.clone(),
         unhealthy_before: walked.unhealthy_before.iter().cloned().collect(),

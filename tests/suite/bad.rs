@@ -1,6 +1,7 @@
 //! The bad situations, with the real program: what it says, what it ends with, and what it left as it was.
 
 mod damaged;
+mod deadman;
 mod full;
 mod home;
 mod killed;

@@ -5,14 +5,16 @@ use super::super::exit::Exit;
 use super::super::problem::{Problem, error, note, print, say};
 use super::super::progress::Progress;
 use super::super::{LockArgument, ManifestArgument, consent, load};
+use super::hold;
 use super::plan::{SavedPlan, digest, exit};
 use crate::apply::Failure;
-use crate::history::{Ending, StepResult};
+use crate::history::{Ending, StepResult, Wish};
 use crate::observe::Depth;
+use crate::pace::{self, Next};
 use crate::plan::text;
-use crate::resource::Kind;
-use crate::systems::Retry;
-use crate::turn::{Choices, Finished, Prepared, Stack, execute, prepare};
+use crate::resource::{Kind, Seconds};
+use crate::systems::{Retry, clock};
+use crate::turn::{Choices, Finished, Prepared, Stack, attempt, circumstances, execute, prepare};
 use anstyle::AnsiColor;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -33,6 +35,12 @@ pub(crate) struct Arguments {
     fail_fast: bool,
     #[command(flatten)]
     lock: LockArgument,
+    /// Take it back unless `llamero confirm` is said so soon after all is well
+    #[arg(long, value_name = "DURATION")]
+    confirm_within: Option<Seconds>,
+    /// Take it back when this process gives no sign of life for so long
+    #[arg(long, value_name = "DURATION", hide = true)]
+    return_after: Option<Seconds>,
     /// Print what happens as one JSON object a line
     #[arg(long)]
     json: bool,
@@ -49,11 +57,23 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let wish = load::wish(&loaded).await?;
     let stack = load::stack(&loaded.manifest.stack.value, &loaded.places)?;
     let _lock = stack.history.lock(&command())?;
+    hold::check(&stack)?;
+    if arguments.confirm_within.is_some() && !wish.desired.policy.rollback {
+        let problem = Problem::new(Exit::Refused, "the manifest says `rollback: off`, and nothing would be taken back");
+        return Err(problem.hint("leave out `--confirm-within`, or that policy"));
+    }
+    tell_failures(&stack, &wish)?;
     let current = stack.history.current()?;
     if let Some(moved) = saved.as_ref().and_then(|saved| saved.moved(&wish.manifest_digest, current)) {
         return Err(stale(&moved));
     }
-    let choices = Choices { fail_fast: arguments.fail_fast, purge: false };
+    let default = Choices::default();
+    let choices = Choices {
+        fail_fast: arguments.fail_fast,
+        confirm_within: arguments.confirm_within,
+        return_after: arguments.return_after.map_or(default.return_after, Seconds::duration),
+        ..default
+    };
     let prepared = prepare(&stack, wish, Depth::Health, choices).await?;
     if let Some(saved) = &saved {
         if saved.plan != serde_json::to_value(&prepared.plan).unwrap_or_default() {
@@ -70,6 +90,19 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         &Manner { yes: arguments.yes || saved.is_some(), json: arguments.json, down: false },
     )
     .await
+}
+
+/// Says that a manifest failed before. A person asked, so it is tried all the same.
+fn tell_failures(stack: &Stack, wish: &Wish) -> Result<(), Problem> {
+    let Some(attempt) = attempt(wish) else { return Ok(()) };
+    let quarantine = stack.history.quarantine()?;
+    if pace::next(&quarantine, &attempt, &circumstances(wish), clock::seconds()) != Next::Try {
+        for bad in quarantine.iter().filter(|bad| bad.attempt == attempt) {
+            let times = if bad.times == 1 { "once".to_owned() } else { format!("{} times", bad.times) };
+            note(&format!("this manifest failed before, {times}, the last time on {}: {}", bad.ended, bad.why));
+        }
+    }
+    Ok(())
 }
 
 fn stale(moved: &str) -> Problem {
@@ -159,7 +192,7 @@ async fn interrupts(cancel: &CancellationToken) -> std::convert::Infallible {
             #[expect(clippy::exit, reason = "every write is whole, so stopping here harms nothing")]
             std::process::exit(Exit::Interrupted as i32);
         }
-        note("stopping after what is under way; once more to stop at once");
+        note("stopping after what is under way; once more to stop at once and be taken back a little later");
         cancel.cancel();
     }
 }

@@ -36,6 +36,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         llamero: env!("CARGO_PKG_VERSION").to_owned(),
         manifest: PathBuf::new(),
         manifest_digest: Digest::of(""),
+        lock_digest: None,
         manifest_text: String::new(),
         origin: Some("down".to_owned()),
         desired: Desired::nothing(stack.name.clone(), policy),

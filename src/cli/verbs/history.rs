@@ -73,7 +73,7 @@ fn entry(generation: &Generation, current: Option<u64>) -> Entry {
         begun: generation.wish.begun.chars().take(16).collect(),
         ending: word(generation),
         origin: generation.wish.origin.clone().unwrap_or(manifest),
-        why: failed,
+        why: failed.or_else(|| generation.outcome.as_ref()?.why.clone()),
     }
 }
 

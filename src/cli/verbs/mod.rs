@@ -1,15 +1,19 @@
 //! One file for each verb.
 
 pub(super) mod apply;
+pub(super) mod confirm;
 pub(super) mod diff;
 pub(super) mod down;
 pub(super) mod history;
+pub(super) mod hold;
 pub(super) mod lock;
 pub(super) mod observe;
 pub(super) mod outdated;
 pub(super) mod plan;
+pub(super) mod retry;
 pub(super) mod rollback;
 pub(super) mod show;
 pub(super) mod status;
 pub(super) mod update;
 pub(super) mod validate;
+pub(super) mod watch;

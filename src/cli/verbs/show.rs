@@ -53,6 +53,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         text.push_str(&format!("  {:<40} {}\n", resource.id, resource.role));
     }
     if let Some(outcome) = &generation.outcome {
+        if let Some(why) = &outcome.why {
+            text.push_str(&format!("why\n  {why}\n"));
+        }
         text.push_str("steps\n");
         for step in outcome.steps.iter().chain(&outcome.way_back) {
             let result = match step.result {

@@ -4,10 +4,12 @@ use super::super::color::{self, color, styled};
 use super::super::exit::Exit;
 use super::super::problem::{Problem, print, print_json};
 use super::super::{StackArgument, load};
+use super::hold;
 use crate::desired::{Desired, Drift, Policy};
 use crate::observe::{Depth, observe};
+use crate::pace::Class;
 use crate::plan::{Plan, plan, text};
-use crate::status::{Status, Word, status};
+use crate::status::{Known, Status, Word, status};
 use anstyle::AnsiColor;
 
 #[derive(Debug, clap::Args)]
@@ -31,7 +33,14 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let memory = stack.history.memory()?;
     let observed = observe(&stack.systems, &desired, &memory.inventory, Depth::Health).await;
     let plan = plan(&desired, &observed, &memory.past);
-    let status = status(&desired, &observed, plan.clone(), number, changing);
+    let known = Known {
+        generation: number,
+        changing,
+        unconfirmed: stack.history.waiting()?.map(|(number, _)| number),
+        held: stack.history.hold()?,
+        quarantined: stack.history.quarantine()?,
+    };
+    let status = status(&desired, &observed, plan.clone(), known);
     if arguments.json {
         print_json(&status)?;
     } else {
@@ -47,6 +56,17 @@ fn lines(status: &Status, plan: &Plan) -> String {
     };
     if let Some(changing) = &status.changing {
         text.push_str(&format!("  being changed right now by {changing}\n"));
+    }
+    if let Some(number) = status.unconfirmed {
+        text.push_str(&format!("  generation {number} waits for `llamero confirm --stack {}`\n", status.stack));
+    }
+    if let Some(hold) = &status.held {
+        text.push_str(&format!("  HELD {}; `llamero release` ends that\n", hold::words(hold)));
+    }
+    for bad in status.quarantined.iter().filter(|bad| bad.class == Class::Lasting) {
+        let manifest: String = bad.attempt.manifest.as_str().chars().take(12).collect();
+        let why = bad.why.lines().next().unwrap_or_default();
+        text.push_str(&format!("  quarantined: manifest {manifest} failed on {}: {why}\n", bad.ended));
     }
     let width = status.servers.iter().map(|server| server.id.to_string().len()).max().unwrap_or(0);
     for server in &status.servers {

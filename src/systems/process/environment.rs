@@ -49,7 +49,7 @@ const INHERITED: [&str; 28] = [
 ];
 
 /// Returns the part of this process's environment that is passed on.
-pub(super) fn inherited() -> impl Iterator<Item = (OsString, OsString)> {
+pub(in crate::systems) fn inherited() -> impl Iterator<Item = (OsString, OsString)> {
     std::env::vars_os().filter(|(name, _)| {
         let name = name.to_str().unwrap_or_default();
         INHERITED.contains(&name) || name.starts_with("LC_") || name.starts_with("XDG_")

@@ -13,6 +13,7 @@ mod log;
 mod record;
 mod supervise;
 
+pub(super) use environment::inherited;
 pub use record::{Exit, Launch, Phase};
 pub use supervise::supervise;
 

@@ -2,7 +2,7 @@
 //!
 //! Names and types only; what the answers mean is told elsewhere.
 
-use zbus::{DeserializeDict, OwnedObjectPath, OwnedVariant, Type, proxy};
+use zbus::{DeserializeDict, OwnedObjectPath, OwnedVariant, Type, Variant, proxy};
 
 /// The interface of every unit.
 pub(super) const UNIT: &str = "org.freedesktop.systemd1.Unit";
@@ -12,6 +12,9 @@ pub(super) const SERVICE: &str = "org.freedesktop.systemd1.Service";
 
 /// The interface of units that listen for others.
 pub(super) const SOCKET: &str = "org.freedesktop.systemd1.Socket";
+
+/// The settings of a unit that is not in any file.
+pub(super) type Settings<'a> = Vec<(&'a str, Variant<'a>)>;
 
 /// What enabling or disabling changed: kind, link, target.
 pub(super) type Change = (String, String, String);
@@ -26,6 +29,13 @@ pub(super) trait Manager {
     fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
     fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
     fn restart_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn start_transient_unit(
+        &self,
+        name: &str,
+        mode: &str,
+        settings: Settings<'_>,
+        others: Vec<(&str, Settings<'_>)>,
+    ) -> zbus::Result<OwnedObjectPath>;
     fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
     fn reload(&self) -> zbus::Result<()>;
     fn enable_unit_files(&self, files: &[&str], runtime: bool, force: bool) -> zbus::Result<(bool, Vec<Change>)>;

@@ -165,10 +165,15 @@ impl Systemd {
         Ok((id != 0).then_some(path))
     }
 
+    /// Returns what a unit is doing.
+    pub(super) async fn unit_state(&self, unit: &str) -> zbus::Result<ActiveState> {
+        let value = self.properties(unit).await?.one(UNIT, "ActiveState").await?;
+        Ok(ActiveState::read(&String::try_from(value)?))
+    }
+
     /// Returns how a job that is gone must have ended, by the unit's state; `None` while it is on its way.
     async fn arrived(&self, verb: Verb, unit: &str) -> zbus::Result<Option<JobResult>> {
-        let value = self.properties(unit).await?.one(UNIT, "ActiveState").await?;
-        let state = ActiveState::read(&String::try_from(value)?);
+        let state = self.unit_state(unit).await?;
         let is_wanted_up = verb != Verb::Stop;
         Ok(match state {
             ActiveState::Active | ActiveState::Reloading => Some(is_wanted_up),

@@ -8,10 +8,12 @@ mod error;
 mod handover;
 mod job;
 mod journal;
+mod transient;
 mod unit;
 
 pub use error::Error;
 pub use job::{Job, JobResult};
+pub use transient::Later;
 pub use unit::{ActiveState, LoadState, Unit};
 
 use bus::{ManagerProxy, PropertiesProxy, SERVICE, SOCKET, UNIT};

@@ -1,0 +1,166 @@
+//! llamero itself as a process of its own, which outlives whoever started it, their terminal and their process group.
+//!
+//! What it does is its own affair: here it is started, told apart from every other process, and ended.
+
+use super::proc::Identity;
+use super::process::inherited;
+use super::{Hint, files};
+use rustix::process::Signal;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+use tokio::time::{Instant, sleep, timeout};
+
+/// How long it may take to say that it stands on its own.
+const START: Duration = Duration::from_secs(10);
+
+/// How long it may take to end when it is told to, and how often that is looked at.
+const END: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(5);
+
+/// What it says once it has left its parent's session.
+const WORD: &str = "ready";
+
+/// Why it does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its log cannot be opened.
+    #[error(transparent)]
+    Log(#[from] files::Error),
+    /// It cannot be started.
+    #[error("cannot run {}", program.display())]
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// It ended, or said nothing in time.
+    #[error("{} did not say within {} s that it runs; {} may say why", program.display(), START.as_secs(), log.display())]
+    Silent {
+        /// The program.
+        program: PathBuf,
+        /// Its log.
+        log: PathBuf,
+    },
+}
+
+impl Hint for Error {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Log(error) => error.hint(),
+            Self::Start { .. } | Self::Silent { .. } => None,
+        }
+    }
+}
+
+/// Starts `program` with the whole environment of this process. Returns which process it is once it has left this
+/// session; what it says from then on is in `log`.
+pub async fn start(program: &Path, arguments: &[String], log: &Path) -> Result<Identity, Error> {
+    files::create_folder(log.parent().unwrap_or(Path::new("/")))?;
+    let errors = OpenOptions::new().append(true).create(true).mode(files::PRIVATE).open(log);
+    let errors = errors.map_err(|source| files::Error::io("open", log, source))?;
+    let silent = || Error::Silent { program: program.to_owned(), log: log.to_owned() };
+    // Not a process group of its own: the leader of one cannot make the new session that it needs.
+    let mut child = Command::new(program)
+        .args(arguments)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(errors)
+        .spawn()
+        .map_err(|source| Error::Start { program: program.to_owned(), source })?;
+    let identity = child.id().and_then(Identity::of);
+    let said = child.stdout.take().map(|output| BufReader::new(output).lines());
+    let ready = async {
+        let line = match said {
+            Some(mut lines) => lines.next_line().await.ok().flatten(),
+            None => None,
+        };
+        line.is_some_and(|line| line == WORD)
+    };
+    match (timeout(START, ready).await, identity) {
+        (Ok(true), Some(identity)) => Ok(identity),
+        _ => {
+            // It may be gone already.
+            let _ = child.start_kill();
+            Err(silent())
+        }
+    }
+}
+
+/// Returns what llamero needs of this environment elsewhere, as `NAME=value`: who and where the user is, and how to
+/// reach the user manager.
+#[must_use]
+pub fn environment() -> Vec<String> {
+    let bus = std::env::var_os("DBUS_SESSION_BUS_ADDRESS").map(|value| ("DBUS_SESSION_BUS_ADDRESS".into(), value));
+    let pairs =
+        inherited().chain(bus).filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    pairs.filter(|(_, value)| !value.contains('\n')).map(|(name, value)| format!("{name}={value}")).collect()
+}
+
+/// Makes this process the leader of a session of its own.
+pub fn leave_session() {
+    // It fails for who is leader already, as from a shell with job control; then there is nothing to leave.
+    let _ = rustix::process::setsid();
+}
+
+/// Tells who started this process that it stands on its own.
+pub fn say_ready() {
+    let mut output = io::stdout();
+    // Whoever waits for this word may be gone; then this process is needed all the more.
+    let _ = output.write_all(format!("{WORD}\n").as_bytes()).and_then(|()| output.flush());
+}
+
+/// Ends a process that was started so; returns whether it is gone.
+pub async fn end(process: Identity) -> bool {
+    if !process.signal(Signal::TERM) {
+        return true;
+    }
+    let begun = Instant::now();
+    while process.alive() {
+        if begun.elapsed() > END {
+            let _ = process.signal(Signal::KILL);
+            return false;
+        }
+        sleep(LOOK).await;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Error, end, start};
+    use std::path::Path;
+
+    fn words(script: &str) -> Vec<String> {
+        ["-c", script].map(str::to_owned).to_vec()
+    }
+
+    #[tokio::test]
+    async fn it_runs_when_it_has_said_so_and_ends_when_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = folder.path().join("a/log");
+        let script = words("echo to the log >&2; echo ready; exec sleep 60");
+        let process = start(Path::new("/bin/sh"), &script, &log).await.expect("it runs");
+        assert!(process.alive());
+        assert!(end(process).await && !process.alive());
+        assert!(end(process).await, "who is gone need not be told");
+        assert_eq!(std::fs::read_to_string(&log).expect("a log"), "to the log\n");
+    }
+
+    #[tokio::test]
+    async fn one_that_ends_without_a_word_does_not_run() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = folder.path().join("log");
+        let silent = start(Path::new("/bin/sh"), &words("echo other; exit 0"), &log).await;
+        assert!(matches!(silent, Err(Error::Silent { .. })));
+        let missing = start(Path::new("/no/such/program"), &[], &log).await;
+        assert!(matches!(missing, Err(Error::Start { .. })));
+    }
+}

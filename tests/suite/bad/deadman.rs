@@ -1,0 +1,379 @@
+//! The one who applies dies, sleeps or is not confirmed: the machine is whole all the same.
+
+use super::home::{Home, answer, port, run, said, signal, until, web};
+use rustix::process::Signal;
+use std::fs;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+/// A stack of two servers. The new wish's server `web` is sick for as long as there is a file `trouble`.
+struct Stack {
+    home: Home,
+    web: u16,
+    other: u16,
+}
+
+impl Stack {
+    /// Brings up the old wish.
+    fn new() -> Self {
+        let stack = Self { home: Home::new(), web: port(), other: port() };
+        stack.wish("one", "");
+        stack.home.expect(0, &["apply", "--yes"]);
+        stack
+    }
+
+    fn wish(&self, word: &str, more: &str) {
+        let services = format!("services:\n{}{}", web("web", self.web, word, more), web("other", self.other, word, ""));
+        self.home.manifest_with("health: {timeout: 60s, stable_for: 0s}", &services);
+    }
+
+    /// Begins to apply the new wish, which does not get past its switch while there is trouble.
+    fn begin(&self, words: &[&str]) -> Child {
+        let trouble = self.home.write("trouble", "");
+        self.wish("two", &format!(", SICK_WHEN: \"{}\"", trouble.display()));
+        let child = self.home.begin(words);
+        until("the new servers answer", || self.answers("two"));
+        child
+    }
+
+    fn mend(&self) {
+        fs::remove_file(self.home.path("trouble")).expect("removed");
+    }
+
+    fn answers(&self, word: &str) -> bool {
+        [self.web, self.other].iter().all(|port| answer(*port).as_deref() == Some(word))
+    }
+
+    /// Returns the processes that watch over a generation.
+    fn watchers(&self) -> Vec<u32> {
+        let watches = |pid: &u32| {
+            let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            command.contains("\0return\0")
+        };
+        self.home.processes().into_iter().filter(watches).collect()
+    }
+
+    /// Waits until the machine is on the old wish and nobody is at work any more.
+    #[track_caller]
+    fn is_back(&self, generation: u64) {
+        let outcome = self.home.record(&format!("generations/{generation}/outcome"));
+        until("it is on record", || outcome.exists());
+        until("nobody watches", || self.watchers().is_empty());
+        assert_eq!(self.home.processes().len(), 4);
+        assert!(self.answers("one"));
+        let left = fs::read_dir(self.home.record(&format!("generations/{generation}"))).expect("a folder").flatten();
+        let mut left: Vec<_> = left.map(|entry| entry.file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["outcome", "wish"]);
+        self.home.expect(0, &["history"]).has(&["rolled-back"]);
+        self.home.expect(0, &["status"]).has(&["generation 1"]);
+    }
+}
+
+const APPLY: [&str; 4] = ["apply", "--yes", "--return-after", "2s"];
+
+#[test]
+fn an_apply_that_is_killed_in_its_switch_is_taken_back() {
+    let stack = Stack::new();
+    let mut child = stack.begin(&APPLY);
+    assert_eq!(stack.home.processes().len(), 6, "the servers, their supervisors, the apply and its watcher");
+    let killed = Instant::now();
+    child.kill().expect("killed");
+    child.wait().expect("waited for");
+    stack.is_back(2);
+    assert!(killed.elapsed() < Duration::from_secs(10), "{:?}", killed.elapsed());
+    stack.home.expect(0, &["history"]).has(&["the llamero that applied it ended without a word"]);
+    // It may have been bad luck: a person who asks is told, and it is tried.
+    stack.mend();
+    stack.home.expect(0, &["apply", "--yes"]).has(&["failed before, once"]);
+    assert!(stack.answers("two"));
+    assert!(!stack.home.record("quarantine").exists(), "what succeeded is forgotten");
+}
+
+#[test]
+fn an_apply_that_is_killed_anywhere_ends_on_one_wish() {
+    let stack = Stack::new();
+    stack.wish("two", "");
+    let begun = Instant::now();
+    stack.home.expect(0, &["apply", "--yes"]);
+    let took = begun.elapsed();
+    for kill in 0..8 {
+        let (old, new) = if kill % 2 == 0 { ("two", "one") } else { ("one", "two") };
+        stack.wish(old, "");
+        stack.home.expect(0, &["apply", "--yes"]);
+        stack.wish(new, "");
+        let mut child = stack.home.begin(&["apply", "--yes", "--return-after", "500ms"]);
+        std::thread::sleep(took * (kill * 5 % 8) / 8);
+        child.kill().expect("killed");
+        child.wait().expect("waited for");
+        until("nobody watches", || stack.watchers().is_empty());
+        assert!(stack.answers("one") || stack.answers("two"), "half of each after kill {kill}");
+        assert_eq!(stack.home.processes().len(), 4, "after kill {kill}");
+    }
+}
+
+#[test]
+fn the_first_apply_that_is_killed_leaves_nothing() {
+    let home = Home::new();
+    let port = port();
+    let trouble = home.write("trouble", "");
+    let sick = web("web", port, "one", &format!(", SICK_WHEN: \"{}\"", trouble.display()));
+    home.manifest_with("health: {timeout: 60s}", &format!("services:\n{sick}"));
+    let mut child = home.begin(&APPLY);
+    until("the server is asked", || answer(port).is_some());
+    child.kill().expect("killed");
+    child.wait().expect("waited for");
+    until("nothing is left", || home.processes().is_empty());
+    home.expect(0, &["history"]).has(&["rolled-back"]);
+}
+
+#[test]
+fn a_long_wait_pushes_the_deadline_on() {
+    let stack = Stack::new();
+    let child = stack.begin(&["apply", "--yes", "--return-after", "1s"]);
+    std::thread::sleep(Duration::from_secs(4));
+    assert!(stack.answers("two"), "who is at work is not taken back");
+    stack.mend();
+    let said = said(child);
+    assert_eq!(said.code, 0, "{said}");
+    assert_eq!(stack.home.processes().len(), 4, "the watcher is gone");
+    assert!(
+        !stack.home.record("watch.log").exists() || fs::read(stack.home.record("watch.log")).expect("a log").is_empty()
+    );
+}
+
+#[test]
+fn an_apply_that_sleeps_is_waited_for() {
+    let stack = Stack::new();
+    let child = stack.begin(&["apply", "--yes", "--return-after", "1s"]);
+    signal(&child, Signal::STOP);
+    let log = || fs::read_to_string(stack.home.record("watch.log")).unwrap_or_default();
+    until("the watcher says whom it waits for", || log().contains(&format!("pid {}", child.id())));
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(stack.answers("two"), "it holds the lock, and nobody interferes");
+    stack.mend();
+    signal(&child, Signal::CONT);
+    let said = said(child);
+    assert_eq!(said.code, 0, "{said}");
+    assert!(stack.answers("two"));
+    assert_eq!(stack.home.processes().len(), 4);
+}
+
+#[test]
+fn an_apply_that_sleeps_and_is_killed_is_taken_back() {
+    let stack = Stack::new();
+    let mut child = stack.begin(&["apply", "--yes", "--return-after", "1s"]);
+    signal(&child, Signal::STOP);
+    std::thread::sleep(Duration::from_secs(2));
+    child.kill().expect("killed");
+    child.wait().expect("waited for");
+    stack.is_back(2);
+}
+
+#[test]
+fn a_second_apply_takes_over_from_the_watcher() {
+    let stack = Stack::new();
+    let mut first = stack.begin(&APPLY);
+    first.kill().expect("killed");
+    first.wait().expect("waited for");
+    let second = stack.home.begin(&APPLY);
+    // Longer than the watcher of the first waits.
+    std::thread::sleep(Duration::from_secs(4));
+    assert!(stack.answers("two"), "the second is at work");
+    stack.mend();
+    let said = said(second);
+    assert_eq!(said.code, 0, "{said}");
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(stack.answers("two"));
+    assert_eq!(stack.home.processes().len(), 4, "no watcher is left");
+    stack.home.expect(0, &["status"]).has(&["generation 3"]);
+}
+
+#[test]
+fn a_watcher_that_is_killed_too_leaves_what_the_next_apply_mends() {
+    let stack = Stack::new();
+    let mut child = stack.begin(&APPLY);
+    let watchers = stack.watchers();
+    let [watcher] = watchers[..] else { panic!("one watcher, and not {watchers:?}") };
+    let pid = rustix::process::Pid::from_raw(watcher.cast_signed()).expect("a pid");
+    rustix::process::kill_process(pid, Signal::KILL).expect("killed");
+    child.kill().expect("killed");
+    child.wait().expect("waited for");
+    stack.mend();
+    stack.wish("one", "");
+    stack.home.expect(0, &["apply", "--yes"]);
+    assert!(stack.answers("one"));
+    assert_eq!(stack.home.processes().len(), 4);
+}
+
+#[test]
+fn who_interrupts_may_go_on_and_nobody_goes_back() {
+    let stack = Stack::new();
+    let child = stack.begin(&["apply", "--yes", "--return-after", "1s"]);
+    signal(&child, Signal::INT);
+    let said = said(child);
+    assert_eq!(said.code, 8, "{said}");
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(stack.answers("two"), "it is left as it is");
+    assert_eq!(stack.home.processes().len(), 4);
+    stack.mend();
+    stack.home.expect(0, &["apply", "--yes"]);
+}
+
+#[test]
+fn what_must_not_go_back_by_itself_is_not_watched_over() {
+    let home = Home::new();
+    let port = port();
+    let trouble = home.write("trouble", "");
+    let sick = web("web", port, "one", &format!(", SICK_WHEN: \"{}\"", trouble.display()));
+    home.manifest_with("rollback: off, health: {timeout: 60s}", &format!("services:\n{sick}"));
+    home.expect(7, &["apply", "--yes", "--confirm-within", "9s"]).has(&["rollback: off"]);
+    let mut child = home.begin(&["apply", "--yes", "--return-after", "500ms"]);
+    until("the server is asked", || answer(port).is_some());
+    child.kill().expect("killed");
+    child.wait().expect("waited for");
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(answer(port).as_deref(), Some("one"));
+    assert_eq!(home.processes().len(), 2);
+}
+
+#[test]
+fn where_nobody_can_watch_nothing_is_begun() {
+    let stack = Stack::new();
+    stack.wish("two", "");
+    // The watcher's log cannot be opened: there is a folder in its place.
+    fs::remove_file(stack.home.record("watch.log")).expect("removed");
+    fs::create_dir(stack.home.record("watch.log")).expect("a folder");
+    let said = stack.home.expect(1, &["apply", "--yes"]);
+    said.has(&["nobody could be set to watch over this change", "watch.log", "Nothing that runs was touched"]);
+    assert!(stack.answers("one"));
+    fs::remove_dir(stack.home.record("watch.log")).expect("removed");
+    stack.home.expect(0, &["apply", "--yes"]);
+}
+
+mod confirmed {
+    use super::{Signal, Stack, run, said, signal, until};
+    use std::process::Child;
+    use std::time::Duration;
+
+    fn begin(stack: &Stack, within: &str) -> Child {
+        stack.wish("two", "");
+        let child = stack.home.begin(&["apply", "--yes", "--confirm-within", within, "--return-after", "2s"]);
+        until("it waits to be confirmed", || stack.home.record("generations/2/passed").exists());
+        assert!(stack.answers("two"));
+        child
+    }
+
+    #[test]
+    fn what_is_confirmed_in_time_stays() {
+        let stack = Stack::new();
+        stack.home.expect(1, &["confirm"]).has(&["nothing of `bad` waits to be confirmed"]);
+        let child = begin(&stack, "30s");
+        stack.home.llamero(&["status"]).has(&["generation 1", "generation 2 waits for `llamero confirm --stack bad`"]);
+        stack.home.expect(0, &["confirm"]).has(&["Generation 2 of bad is confirmed"]);
+        let said = said(child);
+        assert_eq!(said.code, 0, "{said}");
+        said.has(&["without `llamero confirm --stack bad` within 30 s it is taken back", "Applied generation 2"]);
+        assert!(stack.answers("two"));
+        assert_eq!(stack.home.processes().len(), 4);
+        stack.home.expect(0, &["plan"]).has(&["Nothing to do"]);
+        stack.home.expect(1, &["confirm"]);
+    }
+
+    #[test]
+    fn what_nobody_confirms_is_taken_back() {
+        let stack = Stack::new();
+        let child = begin(&stack, "2s");
+        let said = said(child);
+        assert_eq!(said.code, 3, "{said}");
+        said.has(&["nobody confirmed it within 2 s", "was taken back"]);
+        stack.is_back(2);
+        stack.home.expect(1, &["confirm", "--stack", "bad"]).has(&["nothing of `bad` waits"]);
+        stack.home.expect(0, &["status"]).has(&["quarantined", "nobody confirmed it"]);
+    }
+
+    #[test]
+    fn a_second_process_confirms_after_the_first_has_died() {
+        let stack = Stack::new();
+        let mut child = begin(&stack, "30s");
+        child.kill().expect("killed");
+        child.wait().expect("waited for");
+        // Longer than the watcher waits for a sign of life: it minds how long there is to confirm.
+        std::thread::sleep(Duration::from_secs(4));
+        assert!(stack.answers("two"));
+        stack.home.expect(0, &["confirm", "--stack", "bad"]).has(&["is confirmed"]);
+        assert_eq!(stack.home.processes().len(), 4);
+        stack.home.expect(0, &["status"]).has(&["generation 2"]);
+        stack.home.expect(0, &["plan"]).has(&["Nothing to do"]);
+    }
+
+    #[test]
+    fn what_has_died_and_is_not_confirmed_is_taken_back() {
+        let stack = Stack::new();
+        let mut child = begin(&stack, "3s");
+        child.kill().expect("killed");
+        child.wait().expect("waited for");
+        stack.is_back(2);
+        stack.home.expect(0, &["history"]).has(&["nobody confirmed it within 3 s"]);
+    }
+
+    #[test]
+    fn who_stops_the_wait_goes_back_at_once() {
+        let stack = Stack::new();
+        let child = begin(&stack, "60s");
+        signal(&child, Signal::INT);
+        let said = said(child);
+        assert_eq!(said.code, 3, "{said}");
+        said.has(&["it was stopped before anybody had confirmed it"]);
+        stack.is_back(2);
+    }
+
+    #[test]
+    fn a_confirmation_of_who_sleeps_is_on_record() {
+        let stack = Stack::new();
+        let child = begin(&stack, "20s");
+        signal(&child, Signal::STOP);
+        let confirming = stack.home.begin(&["confirm"]);
+        until("it is on record", || stack.home.record("generations/2/confirmed").exists());
+        signal(&child, Signal::CONT);
+        assert_eq!(said(confirming).code, 0);
+        let said = said(child);
+        assert_eq!(said.code, 0, "{said}");
+        assert_eq!(run(&mut stack.home.command(&["status"])).code, 0);
+    }
+}
+
+#[test]
+fn a_stack_that_is_held_is_not_applied() {
+    let stack = Stack::new();
+    stack.home.expect(0, &["hold", "a new driver"]);
+    stack.wish("two", "");
+    let said = stack.home.expect(7, &["apply", "--yes"]);
+    said.has(&["is held as it is: by somebody since 2", "because: a new driver", "`llamero release --stack bad`"]);
+    stack.home.expect(0, &["status"]).has(&["HELD by somebody since 2", "a new driver"]);
+    assert!(stack.answers("one"));
+    stack.home.expect(0, &["release"]).has(&["is held no more"]);
+    stack.home.expect(0, &["release"]).has(&["nobody held"]);
+    stack.home.expect(0, &["apply", "--yes"]);
+    assert!(stack.answers("two"));
+}
+
+#[test]
+fn what_failed_is_remembered_until_it_is_told_to_be_forgotten() {
+    let stack = Stack::new();
+    let broken = "services:\n  broken: {runtime: process, command: [/bin/false]}\n";
+    stack.home.manifest(broken);
+    stack.home.expect(0, &["retry"]).has(&["has not failed as it is now"]);
+    let first = stack.home.expect(3, &["apply", "--yes"]);
+    assert!(!first.err.contains("failed before"), "{first}");
+    stack.home.expect(3, &["apply", "--yes"]).has(&["this manifest failed before, once", "process/broken"]);
+    stack.home.expect(3, &["apply", "--yes"]).has(&["this manifest failed before, 2 times"]);
+    stack.home.expect(0, &["status"]).has(&["quarantined: manifest", "process/broken"]);
+    stack.home.expect(0, &["retry"]).has(&["forgotten"]);
+    let status = stack.home.expect(0, &["status"]);
+    assert!(!status.out.contains("quarantined"), "{status}");
+    assert!(!stack.home.expect(3, &["apply", "--yes"]).err.contains("failed before"));
+    // A record that is damaged is said, and is not read as if there were none.
+    fs::write(stack.home.record("quarantine"), "x").expect("damaged");
+    stack.home.expect(1, &["status"]).has(&["quarantine is damaged"]);
+}
