@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     lock: LockArgument,
     /// Take it back unless `llamero confirm` is said so soon after all is well
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "TIME")]
     confirm_within: Option<Seconds>,
     /// Take it back when this process gives no sign of life for so long
     #[arg(long, value_name = "DURATION", hide = true)]
