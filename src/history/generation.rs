@@ -142,3 +142,23 @@ impl Generation {
         wish
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Ending, Outcome, Wish};
+
+    #[test]
+    fn records_of_before_there_were_lock_files_and_reasons_are_read() {
+        let outcome: Outcome =
+            serde_json::from_str(r#"{"ending": "rolled-back", "ended": "then", "steps": []}"#).expect("an outcome");
+        assert_eq!((outcome.ending, outcome.why), (Ending::RolledBack, None));
+        let wish: Wish = serde_json::from_str(&format!(
+            r#"{{"begun": "then", "llamero": "0.1.0", "manifest": "/a.yaml", "manifest_digest": "{}",
+            "manifest_text": "", "origin": null, "desired": {{"stack": "a", "resources": [], "memory": null,
+            "policy": {{"drift": "correct", "prune": true, "rollback": true}}}}}}"#,
+            "0".repeat(64)
+        ))
+        .expect("a wish");
+        assert_eq!(wish.lock_digest, None);
+    }
+}

@@ -51,7 +51,7 @@ pub async fn watch_over(
             sleep(LOOK.min(deadline / 4)).await;
             let stamp = files::stamp(&file)?;
             if is_over(stack, number)? {
-                return Ok(Watched::NothingToDo);
+                return Ok(nothing_to_do(stack, number));
             }
             if stamp != last {
                 (last, begun) = (stamp, Instant::now());
@@ -61,7 +61,7 @@ pub async fn watch_over(
     let mut told = None;
     loop {
         if is_over(stack, number)? {
-            return Ok(Watched::NothingToDo);
+            return Ok(nothing_to_do(stack, number));
         }
         if let Some(open) = open(stack, number)? {
             // Nobody needs the lock for this: whoever confirms may have to take it.
@@ -70,7 +70,7 @@ pub async fn watch_over(
         }
         match stack.history.lock(&format!("llamero return --stack {} --generation {number}", stack.name)) {
             Ok(_lock) if !is_over(stack, number)? => return settle(stack, number, report).await,
-            Ok(_lock) => return Ok(Watched::NothingToDo),
+            Ok(_lock) => return Ok(nothing_to_do(stack, number)),
             Err(history::Error::Occupied(occupant)) => {
                 if told.as_ref() != Some(&occupant) {
                     say(&format!("generation {number} is unfinished; waiting for who is at work: {occupant}"));
@@ -88,6 +88,12 @@ fn is_over(stack: &Stack, number: u64) -> Result<bool, history::Error> {
     let watched = files::stamp(&stack.history.watch_file(number))?.is_some();
     let later = stack.history.current()?.is_some_and(|current| current > number);
     Ok(!watched || later || stack.history.outcome(number)?.is_some())
+}
+
+/// Clears away the records of a watch that whoever ended the generation had no time for.
+fn nothing_to_do(stack: &Stack, number: u64) -> Watched {
+    let _ = stack.history.unwatch(number);
+    Watched::NothingToDo
 }
 
 /// Returns for how long a generation still waits to be confirmed, if it does and was not.

@@ -44,6 +44,8 @@ impl Systemd {
             ("TimersMonotonic", Variant::from(vec![("OnActiveSec", microseconds(later.after))])),
             ("AccuracyUSec", Variant::from(microseconds(ACCURACY))),
             ("RemainAfterElapse", Variant::from(false)),
+            // To be put off is to be started again, which a manager otherwise allows a few times in ten seconds.
+            ("StartLimitIntervalUSec", Variant::from(0_u64)),
         ];
         let of_service = vec![
             ("Description", Variant::from(later.description.as_str())),
@@ -55,6 +57,7 @@ impl Systemd {
             ("KillMode", Variant::from("process")),
             ("Restart", Variant::from("on-abnormal")),
             ("RestartUSec", Variant::from(microseconds(AGAIN))),
+            ("StartLimitIntervalUSec", Variant::from(0_u64)),
             ("CollectMode", Variant::from("inactive-or-failed")),
         ];
         let what = format!("set the timer `{timer}`");

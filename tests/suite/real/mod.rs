@@ -1,6 +1,7 @@
 //! Tests on real parts: a systemd user manager, and the servers that people run.
 
 mod containers;
+mod deadman;
 mod docker;
 mod engine;
 mod handover;
