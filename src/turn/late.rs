@@ -189,7 +189,7 @@ pub async fn confirm(stack: &Stack, by: &str, report: &Report<'_>) -> Result<Con
         match stack.history.lock(&format!("llamero confirm --stack {}", stack.name)) {
             Ok(_lock) if stack.history.outcome(number)?.is_none() => {
                 commit(stack, number, &passed, report).await?;
-                watch::stand_down(stack, None).await;
+                watch::stand_down(stack).await;
                 return Ok(Confirmation::Committed(number));
             }
             Ok(_) | Err(history::Error::Occupied(_)) => {}

@@ -10,7 +10,7 @@ mod watch;
 
 pub use late::{Confirmation, Watched, confirm, watch_over};
 pub use memory::{attempt, circumstances};
-pub use watch::{RETURN_AFTER, enlist};
+pub use watch::{RETURN_AFTER, enlist, stand_down};
 
 use crate::apply::{Event, Failure, Report, Scene, Walk, gate, walk};
 use crate::desired::{Desired, Places};
@@ -218,7 +218,7 @@ async fn carry_out(
                 }
             }
         } else {
-            watch::stand_down(stack, None).await;
+            watch::stand_down(stack).await;
         }
     }
     if !walked.succeeded() {

@@ -67,7 +67,7 @@ pub(super) async fn arm(
         keep(None)?;
         process(stack, number, deadline).await.map_err(Error::Process)?;
     }
-    stand_down(stack, Some(number)).await;
+    stand_down_but(stack, Some(number)).await;
     let mut signs = JoinSet::new();
     signs.spawn(give_signs(timer.map(|systemd| (systemd, name)), stack.history.watch_file(number), deadline / SIGNS));
     Ok(Guard { number, _signs: signs })
@@ -80,8 +80,13 @@ impl Guard {
     }
 }
 
+/// Ends the watch over every generation. The lock must be held.
+pub async fn stand_down(stack: &Stack) {
+    stand_down_but(stack, None).await;
+}
+
 /// Ends the watch over every generation but `except`.
-pub(super) async fn stand_down(stack: &Stack, except: Option<u64>) {
+async fn stand_down_but(stack: &Stack, except: Option<u64>) {
     for number in stack.history.watched().unwrap_or_default() {
         if Some(number) != except {
             end(stack, number).await;

@@ -14,7 +14,7 @@ use crate::pace::{self, Next};
 use crate::plan::text;
 use crate::resource::{Kind, Seconds};
 use crate::systems::{Retry, clock};
-use crate::turn::{Choices, Finished, Prepared, Stack, attempt, circumstances, execute, prepare};
+use crate::turn::{Choices, Finished, Prepared, Stack, attempt, circumstances, execute, prepare, stand_down};
 use anstyle::AnsiColor;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -144,6 +144,10 @@ pub(super) async fn carry_out(
     }
     let unhealthy = prepared.unhealthy();
     if plan.is_empty() && is_committed(stack, &prepared)? {
+        // An apply that was killed may have left a watcher. Where drift is left alone, a server that it had stopped is left too.
+        if plan.changes.is_empty() {
+            stand_down(stack).await;
+        }
         for (id, health) in &unhealthy {
             note(&format!("{id} is as declared and not well: {health}"));
         }
