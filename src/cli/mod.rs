@@ -143,7 +143,7 @@ async fn perform(verb: Verb) -> Result<Exit, problem::Problem> {
         Verb::Validate(arguments) => verbs::validate::run(&arguments),
         Verb::Plan(arguments) => verbs::plan::run(&arguments).await,
         Verb::Diff(arguments) => verbs::diff::run(&arguments).await,
-        Verb::Apply(arguments) => verbs::apply::run(&arguments).await,
+        Verb::Apply(arguments) => Box::pin(verbs::apply::run(&arguments)).await,
         Verb::Status(arguments) => verbs::status::run(&arguments).await,
         Verb::History(arguments) => verbs::history::run(&arguments),
         Verb::Show(arguments) => verbs::show::run(&arguments),
