@@ -45,6 +45,8 @@ pub enum Ending {
     Stuck,
     /// Somebody stopped it; running it again goes on.
     Interrupted,
+    /// It was only to be tried, was right, and was cleared away.
+    Rehearsed,
 }
 
 /// How one step ended.

@@ -58,6 +58,9 @@ impl Past {
     }
 }
 
+/// How many things are few.
+const FEW: usize = 3;
+
 /// What would be done, why, and in which order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Plan {
@@ -74,6 +77,29 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Returns how much would be removed of how much there is, where that is more than half: a manifest that lost most of
+    /// itself is more often a mistake than a wish. A few things are no matter of proportion.
+    #[must_use]
+    pub fn removes_most(&self) -> Option<(usize, usize)> {
+        let there = self.unchanged + self.changes.iter().filter(|change| change.verb != Verb::Create).count();
+        let removed = self.changes.iter().filter(|change| change.verb == Verb::Remove && !change.left).count();
+        (removed > FEW && removed * 2 > there).then_some((removed, there))
+    }
+
+    /// Returns the part of the plan that rehearses what will take another's place, with all that it needs, and stops there.
+    #[must_use]
+    pub fn rehearsal(&self) -> Self {
+        let mut needed: BTreeSet<StepId> = BTreeSet::new();
+        for step in self.steps.iter().rev() {
+            if matches!(step.action, Action::Rehearse(_)) || needed.contains(&step.id) {
+                needed.insert(step.id);
+                needed.extend(&step.after);
+            }
+        }
+        let part = |step: &&Step| step.phase == Phase::Stage || needed.contains(&step.id);
+        Self { steps: self.steps.iter().filter(part).cloned().collect(), ..self.clone() }
+    }
+
     /// Returns whether there is nothing to do.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

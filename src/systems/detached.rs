@@ -94,13 +94,17 @@ pub async fn start(program: &Path, arguments: &[String], log: &Path) -> Result<I
     }
 }
 
+/// The variables that lead to the user manager and to the container engine.
+const ENGINES: [&str; 4] = ["DBUS_SESSION_BUS_ADDRESS", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG"];
+
 /// Returns what llamero needs of this environment elsewhere, as `NAME=value`: who and where the user is, and how to
-/// reach the user manager.
+/// reach the user manager and the container engine.
 #[must_use]
 pub fn environment() -> Vec<String> {
-    let bus = std::env::var_os("DBUS_SESSION_BUS_ADDRESS").map(|value| ("DBUS_SESSION_BUS_ADDRESS".into(), value));
-    let pairs =
-        inherited().chain(bus).filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let engines = ENGINES.iter().filter_map(|name| Some((name.into(), std::env::var_os(name)?)));
+    let pairs = inherited()
+        .chain(engines)
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     pairs.filter(|(_, value)| !value.contains('\n')).map(|(name, value)| format!("{name}={value}")).collect()
 }
 

@@ -24,7 +24,7 @@ pub fn circumstances(wish: &Wish) -> Digest {
 pub(super) fn remember(stack: &Stack, wish: &Wish, finished: &Finished) {
     match finished.outcome.ending {
         Ending::Committed => succeeded(stack, wish),
-        Ending::Interrupted => {}
+        Ending::Interrupted | Ending::Rehearsed => {}
         Ending::Abandoned | Ending::RolledBack | Ending::Stuck => {
             let passing = finished.failures.iter().all(|failure| failure.retry == Retry::Soon);
             let class = if passing { Class::Passing } else { Class::Lasting };

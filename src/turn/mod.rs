@@ -93,6 +93,8 @@ pub struct Prepared {
 pub struct Choices {
     /// Stop at the first failure instead of going on with what does not depend on it.
     pub fail_fast: bool,
+    /// Only rehearse what would take another's place, and clear it away again.
+    pub rehearse: bool,
     /// Keep nothing of earlier generations: models and environments go too.
     pub purge: bool,
     /// How long somebody has to confirm the new generation before it is taken back; without, nobody needs to.
@@ -103,7 +105,7 @@ pub struct Choices {
 
 impl Default for Choices {
     fn default() -> Self {
-        Self { fail_fast: false, purge: false, confirm_within: None, return_after: RETURN_AFTER }
+        Self { fail_fast: false, rehearse: false, purge: false, confirm_within: None, return_after: RETURN_AFTER }
     }
 }
 
@@ -229,6 +231,16 @@ async fn carry_out(
     }
     let wish = learned;
     let scene = Scene { desired: &wish.desired, ..scene };
+    if choices.rehearse {
+        walked.extend(walk(scene, &plan.rehearsal(), Phase::Switch, &tolerated, choices.fail_fast).await);
+        let back = back::go_back(stack, &tolerated, report).await;
+        let ending = match (walked.succeeded(), back.succeeded()) {
+            (true, true) => Ending::Rehearsed,
+            (false, true) => Ending::RolledBack,
+            (_, false) => Ending::Stuck,
+        };
+        return finish(stack, number, ending, walked, back);
+    }
     walked.extend(walk(scene, &plan, Phase::Switch, &tolerated, choices.fail_fast).await);
     if walked.succeeded() {
         let failures = gate(scene, &unproved, &tolerated, &walked.proved).await;

@@ -23,6 +23,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Arguments {
     /// The manifest, or a plan that was saved
     #[command(flatten)]
@@ -30,6 +31,12 @@ pub(crate) struct Arguments {
     /// Agree to the changes beforehand
     #[arg(short, long)]
     yes: bool,
+    /// Only fetch, and start what would take another's place out of clients' reach to prove that it is right
+    #[arg(long, conflicts_with = "confirm_within")]
+    rehearse: bool,
+    /// Remove more than half of what there is, if the manifest says so
+    #[arg(long)]
+    prune_anyway: bool,
     /// Stop at the first failure instead of going on with what does not depend on it
     #[arg(long)]
     fail_fast: bool,
@@ -70,6 +77,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let default = Choices::default();
     let choices = Choices {
         fail_fast: arguments.fail_fast,
+        rehearse: arguments.rehearse,
         confirm_within: arguments.confirm_within,
         return_after: arguments.return_after.map_or(default.return_after, Seconds::duration),
         ..default
@@ -87,7 +95,12 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         &stack,
         prepared,
         choices,
-        &Manner { yes: arguments.yes || saved.is_some(), json: arguments.json, down: false },
+        &Manner {
+            yes: arguments.yes || saved.is_some(),
+            json: arguments.json,
+            down: false,
+            prune_anyway: arguments.prune_anyway,
+        },
     )
     .await
 }
@@ -117,6 +130,7 @@ pub(super) fn command() -> String {
 }
 
 /// How a turn talks to people.
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub(super) struct Manner {
     /// Whether they have agreed already.
     pub(super) yes: bool,
@@ -124,6 +138,8 @@ pub(super) struct Manner {
     pub(super) json: bool,
     /// Whether all of it is to go.
     pub(super) down: bool,
+    /// Whether most of it may go.
+    pub(super) prune_anyway: bool,
 }
 
 /// Shows a plan, asks, walks it and says how it ended.
@@ -141,6 +157,11 @@ pub(super) async fn carry_out(
     }
     if !plan.refusals.is_empty() {
         return Ok(exit(plan, false));
+    }
+    if let Some((removed, there)) = plan.removes_most().filter(|_| !manner.prune_anyway && !manner.down) {
+        let message = format!("this would remove {removed} of {there} things; nothing was changed");
+        let hint = "if it is meant, say `--prune-anyway`; `policy: {prune: false}` in the manifest leaves them";
+        return Err(Problem::new(Exit::Refused, message).hint(hint));
     }
     let unhealthy = prepared.unhealthy();
     if plan.is_empty() && is_committed(stack, &prepared)? {
@@ -234,6 +255,7 @@ fn tell(stack: &Stack, finished: &Finished, begun: Instant, manner: &Manner) -> 
             let well = if well { " and healthy" } else { "" };
             (Exit::RolledBack, format!("Generation {number} failed and was taken back; {on}{well}: {counts}."))
         }
+        Ending::Rehearsed => (Exit::Done, format!("Rehearsed, and cleared away again; {on}: {counts}.")),
         Ending::Interrupted => (Exit::Interrupted, format!("Interrupted: {counts}. Run it again to go on.")),
         Ending::Stuck => (Exit::Stuck, format!("Generation {number} failed and a person is needed: {counts}.")),
     };

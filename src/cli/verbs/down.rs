@@ -50,7 +50,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         note(&format!("nothing of `{}` runs here", stack.name));
         Exit::Done
     } else {
-        let manner = Manner { yes: arguments.yes, json: arguments.json, down: true };
+        let manner = Manner { yes: arguments.yes, json: arguments.json, down: true, prune_anyway: true };
         carry_out(&stack, prepared, choices, &manner).await?
     };
     if exit != Exit::Done {

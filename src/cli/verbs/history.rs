@@ -85,6 +85,7 @@ pub(super) fn word(generation: &Generation) -> &'static str {
         Some(Ending::RolledBack) => "rolled-back",
         Some(Ending::Stuck) => "failed",
         Some(Ending::Interrupted) => "interrupted",
+        Some(Ending::Rehearsed) => "rehearsed",
         None => "unfinished",
     }
 }

@@ -41,7 +41,9 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         Wish { begun: clock::now(), llamero: env!("CARGO_PKG_VERSION").to_owned(), origin, ..generation.fulfilled() };
     let choices = Choices::default();
     let prepared = prepare(&stack, wish, Depth::Health, choices).await?;
-    carry_out(&stack, prepared, choices, &Manner { yes: arguments.yes, json: arguments.json, down: false }).await
+    // A person named the generation.
+    let manner = Manner { yes: arguments.yes, json: arguments.json, down: false, prune_anyway: true };
+    carry_out(&stack, prepared, choices, &manner).await
 }
 
 fn before_current(stack: &crate::turn::Stack) -> Result<u64, Problem> {

@@ -119,3 +119,24 @@ fn a_secret_that_cannot_be_read_is_named_before_anything_changes() {
     assert!(home.processes().is_empty());
     assert!(!home.record("generations").exists());
 }
+
+#[test]
+fn a_manifest_that_lost_most_of_itself_removes_nothing_unless_that_is_meant() {
+    let home = Home::new();
+    let pages: Vec<u16> = (0..5).map(|_| port()).collect();
+    let services = |count: usize| -> String {
+        let pages = pages.iter().take(count).enumerate();
+        pages.map(|(index, port)| web(&format!("page{index}"), *port, "hello", "")).collect()
+    };
+    home.manifest(&format!("services:\n{}", services(5)));
+    home.expect(0, &["apply", "--yes"]);
+    home.manifest(&format!("services:\n{}", services(1)));
+    let said = home.expect(7, &["apply", "--yes"]);
+    said.has(&["this would remove 4 of 5 things; nothing was changed", "--prune-anyway"]);
+    assert!(pages.iter().all(|port| answer(*port).is_some()));
+    home.expect(0, &["apply", "--yes", "--prune-anyway"]);
+    assert!(pages[1..].iter().all(|port| answer(*port).is_none()));
+    home.expect(0, &["rollback", "--yes"]);
+    home.expect(0, &["rollback", "--yes"]);
+    home.expect(0, &["down", "--yes"]);
+}

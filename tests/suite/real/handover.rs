@@ -56,8 +56,15 @@ async fn clients_notice_no_change_of_the_gateway() {
         assert!(home.expect(0, &["plan"]).contains("Nothing to do"));
     }
 
-    // A bad one never reaches anybody, and the same process serves on.
+    // One can be rehearsed and left.
     let (before, process) = (property(UNIT, "InvocationID"), property(UNIT, "MainPID"));
+    let rehearsed: Vec<String> = models.iter().cloned().chain(["rehearsed".to_owned()]).collect();
+    manifest(&home, &upstream, &rehearsed, "");
+    assert!(home.expect(0, &["apply", "--rehearse", "--yes"]).contains("Rehearsed, and cleared away again"));
+    assert_eq!(property(UNIT, "InvocationID"), before);
+    assert!(home.expect(0, &["plan"]).contains("handed over"));
+
+    // A bad one never reaches anybody, and the same process serves on.
     let drop_all = "  settings: {litellm_settings: {callbacks: [no_such_module.thing]}}\n";
     manifest(&home, &upstream, &models, drop_all);
     let said = home.expect(3, &["apply", "--yes"]);
