@@ -33,4 +33,6 @@ pub mod apply;
 
 pub mod turn;
 
+pub mod doctor;
+
 pub mod cli;

@@ -64,6 +64,8 @@ enum Verb {
     Apply(verbs::apply::Arguments),
     /// Show how the stack fares
     Status(verbs::status::Arguments),
+    /// Check the records of a stack, and mend what is damaged
+    Doctor(verbs::doctor::Arguments),
     /// List what was applied
     History(verbs::history::Arguments),
     /// Show one generation
@@ -145,6 +147,7 @@ async fn perform(verb: Verb) -> Result<Exit, problem::Problem> {
         Verb::Diff(arguments) => verbs::diff::run(&arguments).await,
         Verb::Apply(arguments) => Box::pin(verbs::apply::run(&arguments)).await,
         Verb::Status(arguments) => verbs::status::run(&arguments).await,
+        Verb::Doctor(arguments) => verbs::doctor::run(&arguments),
         Verb::History(arguments) => verbs::history::run(&arguments),
         Verb::Show(arguments) => verbs::show::run(&arguments),
         Verb::Rollback(arguments) => verbs::rollback::run(&arguments).await,

@@ -48,6 +48,12 @@ impl From<history::Error> for Problem {
     }
 }
 
+impl From<crate::systems::sealed::Error> for Problem {
+    fn from(error: crate::systems::sealed::Error) -> Self {
+        Self::of(&error)
+    }
+}
+
 impl From<crate::systems::files::Error> for Problem {
     fn from(error: crate::systems::files::Error) -> Self {
         Self::of(&error)

@@ -17,7 +17,6 @@
 mod generation;
 mod lock;
 mod quarantine;
-mod seal;
 mod watch;
 
 pub use generation::{Ending, Generation, Outcome, StepOutcome, StepResult, Wish};
@@ -27,12 +26,9 @@ pub use watch::{Confirmed, Passed, Watch, Watcher};
 use crate::desired::Desired;
 use crate::plan::Past;
 use crate::resource::{Digest, Resource, ResourceId, Spec};
-use crate::systems::{Hint, files};
+use crate::systems::{Hint, files, sealed};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-
-/// The version of the files' layout. A file of a later version is refused, never guessed at.
-const SCHEMA: u32 = 1;
 
 /// How many committed generations stay ready to go back to without the network.
 const KEPT: usize = 3;
@@ -58,22 +54,9 @@ pub enum Error {
     /// A file could not be read or written.
     #[error(transparent)]
     Files(#[from] files::Error),
-    /// A file is not as it was written.
-    #[error("the state file {} is damaged: {why}", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// A file was written by a later llamero.
-    #[error("the state file {} has the layout version {found}; this llamero knows version {SCHEMA}", path.display())]
-    Future {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        found: u32,
-    },
+    /// A record is damaged, or of a later llamero.
+    #[error(transparent)]
+    Record(#[from] sealed::Error),
     /// Another llamero is changing the stack.
     #[error("another llamero is changing this stack: {0}")]
     Occupied(Occupant),
@@ -86,11 +69,7 @@ impl Hint for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Files(error) => error.hint(),
-            Self::Damaged { path, .. } => Some(format!(
-                "nothing was changed; move {} away to go on without it: what runs is found again by its own marks",
-                path.display()
-            )),
-            Self::Future { .. } => Some("use the llamero that wrote it, or a later one".to_owned()),
+            Self::Record(error) => error.hint(),
             Self::Occupied(_) => Some("wait until it is done; the lock goes with its process".to_owned()),
             Self::NoGeneration(_) => Some("`llamero history` lists them".to_owned()),
         }
@@ -138,8 +117,8 @@ impl History {
     /// Reads one generation.
     pub fn load(&self, number: u64) -> Result<Generation, Error> {
         let folder = self.generation(number);
-        let wish = seal::read(&folder.join("wish"))?.ok_or(Error::NoGeneration(number))?;
-        let outcome = seal::read(&folder.join("outcome"))?;
+        let wish = sealed::read(&folder.join("wish"))?.ok_or(Error::NoGeneration(number))?;
+        let outcome = sealed::read(&folder.join("outcome"))?;
         Ok(Generation { number, wish, outcome })
     }
 
@@ -156,6 +135,17 @@ impl History {
         Ok(generations)
     }
 
+    /// Returns what is wrong with the records of generations.
+    pub fn damage(&self) -> Result<Vec<sealed::Error>, Error> {
+        let mut damage = Vec::new();
+        for number in self.numbers()? {
+            let folder = self.generation(number);
+            damage.extend(sealed::read::<Wish>(&folder.join("wish")).err());
+            damage.extend(sealed::read::<Outcome>(&folder.join("outcome")).err());
+        }
+        Ok(damage)
+    }
+
     /// Returns the number of the committed generation: the last whose outcome says so, and whose wish is there.
     pub fn current(&self) -> Result<Option<u64>, Error> {
         for number in self.numbers()?.into_iter().rev() {
@@ -169,7 +159,7 @@ impl History {
 
     /// Returns how a generation ended; `None` while it is being applied, or after a crash.
     pub fn outcome(&self, number: u64) -> Result<Option<Outcome>, Error> {
-        seal::read(&self.generation(number).join("outcome"))
+        Ok(sealed::read(&self.generation(number).join("outcome"))?)
     }
 
     /// Returns the committed generation.
@@ -186,12 +176,12 @@ impl History {
 
     /// Writes the wish of a generation that is not committed yet once more, with what became known on the way.
     pub fn rewrite(&self, number: u64, wish: &Wish) -> Result<(), Error> {
-        seal::write(&self.generation(number).join("wish"), wish)
+        Ok(sealed::write(&self.generation(number).join("wish"), wish)?)
     }
 
     /// Keeps how a generation ended; one that ended as committed is the good one from here on.
     pub fn end(&self, number: u64, outcome: &Outcome) -> Result<(), Error> {
-        seal::write(&self.generation(number).join("outcome"), outcome)
+        Ok(sealed::write(&self.generation(number).join("outcome"), outcome)?)
     }
 
     /// Removes every record of the stack but the lock, after nothing of it is left on the machine.
@@ -227,7 +217,7 @@ impl History {
             if read && !is_good && Some(*number) != current {
                 continue;
             }
-            let Some(wish) = seal::read::<Wish>(&self.generation(*number).join("wish"))? else { continue };
+            let Some(wish) = sealed::read::<Wish>(&self.generation(*number).join("wish"))? else { continue };
             let contents = outcome.map(|outcome| outcome.contents).unwrap_or_default();
             // What the last one asked for is kept too, good or not: it may be on its way.
             let keeps = is_good || !read;

@@ -1,31 +1,31 @@
 //! What a stack remembers across generations: which manifests failed, and that somebody holds it as it is.
 
-use super::{Error, History, seal};
+use super::{Error, History};
 use crate::pace::{Bad, Hold};
-use crate::systems::files;
+use crate::systems::{files, sealed};
 
 impl History {
     /// Returns what failed and has not succeeded since.
     pub fn quarantine(&self) -> Result<Vec<Bad>, Error> {
-        Ok(seal::read(&self.folder.join("quarantine"))?.unwrap_or_default())
+        Ok(sealed::read(&self.folder.join("quarantine"))?.unwrap_or_default())
     }
 
     /// Keeps what failed.
     pub fn set_quarantine(&self, bad: &[Bad]) -> Result<(), Error> {
         let path = self.folder.join("quarantine");
-        if bad.is_empty() { Ok(files::remove(&path).map(drop)?) } else { seal::write(&path, &bad) }
+        if bad.is_empty() { Ok(files::remove(&path).map(drop)?) } else { Ok(sealed::write(&path, &bad)?) }
     }
 
     /// Returns who holds the stack as it is, if anybody does.
     pub fn hold(&self) -> Result<Option<Hold>, Error> {
-        seal::read(&self.folder.join("hold"))
+        Ok(sealed::read(&self.folder.join("hold"))?)
     }
 
     /// Keeps that somebody holds the stack as it is, or that nobody does.
     pub fn set_hold(&self, hold: Option<&Hold>) -> Result<(), Error> {
         let path = self.folder.join("hold");
         match hold {
-            Some(hold) => seal::write(&path, hold),
+            Some(hold) => Ok(sealed::write(&path, hold)?),
             None => Ok(files::remove(&path).map(drop)?),
         }
     }

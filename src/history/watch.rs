@@ -8,11 +8,11 @@
 //! generations/<n>/confirmed   who has confirmed it
 //! ```
 
-use super::{Error, History, Outcome, seal};
+use super::{Error, History, Outcome};
 use crate::resource::{ResourceId, Seconds};
 use crate::systems::clock::Moment;
-use crate::systems::files;
 use crate::systems::proc::Identity;
+use crate::systems::{files, sealed};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -70,12 +70,12 @@ impl History {
 
     /// Returns how a generation is watched over, if it is.
     pub fn watch(&self, number: u64) -> Result<Option<Watch>, Error> {
-        seal::read(&self.watch_file(number))
+        Ok(sealed::read(&self.watch_file(number))?)
     }
 
     /// Keeps how a generation is watched over.
     pub fn set_watch(&self, number: u64, watch: &Watch) -> Result<(), Error> {
-        seal::write(&self.watch_file(number), watch)
+        Ok(sealed::write(&self.watch_file(number), watch)?)
     }
 
     /// Returns the generations that somebody watches over.
@@ -95,22 +95,22 @@ impl History {
 
     /// Returns what a generation that waits to be confirmed comes to, if it does.
     pub fn passed(&self, number: u64) -> Result<Option<Passed>, Error> {
-        seal::read(&self.generation(number).join("passed"))
+        Ok(sealed::read(&self.generation(number).join("passed"))?)
     }
 
     /// Keeps that a generation has passed its gate and waits to be confirmed.
     pub fn set_passed(&self, number: u64, passed: &Passed) -> Result<(), Error> {
-        seal::write(&self.generation(number).join("passed"), passed)
+        Ok(sealed::write(&self.generation(number).join("passed"), passed)?)
     }
 
     /// Returns who has confirmed a generation, if anybody has.
     pub fn confirmed(&self, number: u64) -> Result<Option<Confirmed>, Error> {
-        seal::read(&self.generation(number).join("confirmed"))
+        Ok(sealed::read(&self.generation(number).join("confirmed"))?)
     }
 
     /// Keeps that somebody has confirmed a generation.
     pub fn set_confirmed(&self, number: u64, confirmed: &Confirmed) -> Result<(), Error> {
-        seal::write(&self.generation(number).join("confirmed"), confirmed)
+        Ok(sealed::write(&self.generation(number).join("confirmed"), confirmed)?)
     }
 
     /// Returns the newest generation that waits to be confirmed.

@@ -68,6 +68,7 @@ fn stage(desired: &Desired, work: &[(&ResourceId, &Work)], steps: &mut Steps) {
 /// Adds the steps of models: while staging where their server runs on as it is, else once it is up again.
 fn models(desired: &Desired, work: &[(&ResourceId, &Work)], phase: Phase, steps: &mut Steps) {
     let work: BTreeMap<&ResourceId, &Work> = work.iter().copied().collect();
+    let mut pulls: BTreeMap<(&str, &str), StepId> = BTreeMap::new();
     let starts = |id: &ResourceId| matches!(work.get(id), Some(Work::Run(run)) if run.go != Go::Leave);
     for resource in desired.resources.values() {
         let Spec::Model(model) = &resource.spec else { continue };
@@ -76,8 +77,14 @@ fn models(desired: &Desired, work: &[(&ResourceId, &Work)], phase: Phase, steps:
             continue;
         }
         let after = steps.needed(resource, phase);
-        let pulled = (work.get(&resource.id) == Some(&&Work::Make))
-            .then(|| steps.add(phase, Action::PullModel(resource.id.clone()), after.clone()));
+        let pulled = (work.get(&resource.id) == Some(&&Work::Make)).then(|| {
+            // While a server pulls a name it has none of it: whoever else needs it waits, and finds it there.
+            let name = (model.endpoint.as_str(), model.source.as_str());
+            let after = after.iter().chain(pulls.get(&name)).copied().collect();
+            let step = steps.add(phase, Action::PullModel(resource.id.clone()), after);
+            pulls.insert(name, step);
+            step
+        });
         let loads = restarts || pulled.is_some() || work.get(&resource.id) == Some(&&Work::Load);
         if model.pinned && loads {
             let after = pulled.map_or(after, |step| vec![step]);

@@ -2,14 +2,11 @@
 //! size and time of change do.
 
 use super::downloads::Fetched;
-use super::files;
+use super::{files, sealed};
 use crate::resource::{Bytes, Digest};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-/// The largest record that is read, in bytes.
-const LIMIT: Bytes = Bytes(64 << 10);
 
 /// What is known of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,34 +24,39 @@ pub struct Known {
 }
 
 /// Keeps what is known of a file in the folder of records.
-pub fn record(records: &Path, path: &Path, fetched: &Fetched, ours: bool) -> Result<(), files::Error> {
+pub fn record(records: &Path, path: &Path, fetched: &Fetched, ours: bool) -> Result<(), sealed::Error> {
     let Some((size, changed)) = files::stamp(path)? else { return Ok(()) };
     let known =
         Known { path: path.to_owned(), size, changed: changed.to_string(), sha256: fetched.sha256.clone(), ours };
-    let text = serde_json::to_string_pretty(&known).unwrap_or_default();
-    files::write(&place(records, path), text.as_bytes(), files::PRIVATE)
+    sealed::write(&place(records, path), &known)
 }
 
 /// Returns the size of a file, and what is known of it; `None` when there is no file.
-pub fn find(records: &Path, path: &Path) -> Result<Option<(Bytes, Option<Known>)>, files::Error> {
+pub fn find(records: &Path, path: &Path) -> Result<Option<(Bytes, Option<Known>)>, sealed::Error> {
     let Some((size, changed)) = files::stamp(path)? else { return Ok(None) };
-    let text = files::read_text(&place(records, path), LIMIT)?;
-    let known = text.and_then(|text| serde_json::from_str::<Known>(&text).ok());
+    let known = sealed::read_either::<Known>(&place(records, path))?;
     let same = |known: &Known| known.path == path && known.size == size && known.changed == changed.to_string();
     Ok(Some((size, known.filter(same))))
 }
 
 /// Returns the digest of every file that is on record and as it was then.
-pub fn all(records: &Path) -> Result<BTreeMap<PathBuf, Digest>, files::Error> {
+///
+/// One that cannot be read is left out: it is told of where its file is looked at.
+pub fn all(records: &Path) -> Result<BTreeMap<PathBuf, Digest>, sealed::Error> {
     let mut all = BTreeMap::new();
-    for name in files::names(records)? {
-        let Some(text) = files::read_text(&records.join(name), LIMIT)? else { continue };
-        let Ok(Known { path, sha256, .. }) = serde_json::from_str(&text) else { continue };
+    for name in files::names(records)?.into_iter().filter(|name| name.strip_suffix(".json").is_some()) {
+        let Ok(Some(Known { path, sha256, .. })) = sealed::read_either(&records.join(name)) else { continue };
         if find(records, &path)?.is_some_and(|(_, known)| known.is_some()) {
             all.insert(path, sha256);
         }
     }
     Ok(all)
+}
+
+/// Returns what is wrong with the records.
+pub fn damage(records: &Path) -> Result<Vec<sealed::Error>, files::Error> {
+    let names = files::names(records)?.into_iter().filter(|name| name.strip_suffix(".json").is_some());
+    Ok(names.filter_map(|name| sealed::read_either::<Known>(&records.join(name)).err()).collect())
 }
 
 /// Forgets what is known of a file that stays.

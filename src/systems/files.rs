@@ -4,6 +4,8 @@
 
 use super::Hint;
 use crate::resource::Bytes;
+use rustix::fs::{CWD, RenameFlags};
+use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -57,6 +59,14 @@ impl Error {
     #[must_use]
     pub fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Refused { operation, path: path.to_owned(), source }
+    }
+
+    /// Returns the path that it is about.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Refused { path, .. } | Self::TooLarge { path, .. } | Self::NotText { path } => path,
+        }
     }
 
     /// Returns whether it failed because the file is there already.
@@ -190,6 +200,24 @@ pub fn open_existing(path: &Path) -> Option<File> {
     File::open(path).ok()
 }
 
+/// Gives the file at `path` another name beside it that says so, durably, and returns that name. Nothing is replaced.
+pub fn set_aside(path: &Path) -> Result<PathBuf, Error> {
+    let mut number = 1;
+    loop {
+        let mut name = path.as_os_str().to_owned();
+        name.push(if number == 1 { ".damaged".to_owned() } else { format!(".damaged-{number}") });
+        let aside = PathBuf::from(name);
+        match rustix::fs::renameat_with(CWD, path, CWD, &aside, RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => number += 1,
+            moved => {
+                moved.map_err(|error| Error::refused("move aside", path)(error.into()))?;
+                sync_folder(folder_of(path))?;
+                return Ok(aside);
+            }
+        }
+    }
+}
+
 /// Removes the folder at `path` if nothing is in it.
 pub fn remove_empty_folder(path: &Path) {
     // One that is in use is kept.
@@ -266,7 +294,7 @@ fn target(path: &Path) -> Result<PathBuf, Error> {
             _ => return Ok(path),
         }
     }
-    let source = io::Error::from(rustix::io::Errno::LOOP);
+    let source = io::Error::from(Errno::LOOP);
     Err(Error::refused("follow", &path)(source))
 }
 

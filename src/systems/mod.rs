@@ -22,6 +22,7 @@ pub mod program;
 pub mod pulled;
 pub mod python;
 mod redis;
+pub mod sealed;
 pub mod secrets;
 pub mod systemd;
 mod vllm;

@@ -143,9 +143,16 @@ pub fn memory(pid: u32) -> Option<Bytes> {
 /// Returns the command line of the process, its words parted by spaces.
 #[must_use]
 pub fn command(pid: u32) -> Option<String> {
+    let words: Vec<String> = argv(pid)?.into_iter().filter(|word| !word.is_empty()).collect();
+    (!words.is_empty()).then(|| words.join(" "))
+}
+
+/// Returns the words of the process's command line.
+#[must_use]
+pub fn argv(pid: u32) -> Option<Vec<String>> {
     let bytes = files::read(&file(pid, "cmdline"), LIMIT).ok()??;
-    let words: Vec<_> = bytes.split(|byte| *byte == 0).filter(|word| !word.is_empty()).collect();
-    (!words.is_empty()).then(|| String::from_utf8_lossy(&words.join(&b' ')).into_owned())
+    let words = bytes.strip_suffix(b"\0").unwrap_or(&bytes).split(|byte| *byte == 0);
+    Some(words.map(|word| String::from_utf8_lossy(word).into_owned()).collect())
 }
 
 fn file(pid: u32, name: &str) -> PathBuf {

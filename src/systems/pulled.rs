@@ -1,13 +1,10 @@
 //! What is known of models on a server that was asked for them, and of images that were pulled: a record for each, so
 //! that nothing is ever removed but what llamero brought.
 
-use super::files;
-use crate::resource::{Bytes, Digest, Fingerprint, Kind, ResourceId};
+use super::{files, sealed};
+use crate::resource::{Digest, Fingerprint, Kind, ResourceId};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-
-/// The largest record that is read.
-const LIMIT: Bytes = Bytes(64 << 10);
 
 /// What llamero did for one model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,19 +23,17 @@ pub struct Pulled {
 }
 
 /// Keeps what was done for a model.
-pub fn record(folder: &Path, id: &ResourceId, pulled: &Pulled) -> Result<(), files::Error> {
-    let text = serde_json::to_string_pretty(pulled).unwrap_or_default();
-    files::write(&place(folder, id), text.as_bytes(), files::PRIVATE)
+pub fn record(folder: &Path, id: &ResourceId, pulled: &Pulled) -> Result<(), sealed::Error> {
+    sealed::write(&place(folder, id), pulled)
 }
 
 /// Returns what was done for a model; `None` when it is not llamero's.
-pub fn find(folder: &Path, id: &ResourceId) -> Result<Option<Pulled>, files::Error> {
-    let text = files::read_text(&place(folder, id), LIMIT)?;
-    Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+pub fn find(folder: &Path, id: &ResourceId) -> Result<Option<Pulled>, sealed::Error> {
+    sealed::read_either(&place(folder, id))
 }
 
-/// Returns every record that can be read, by what it is of.
-pub fn all(folder: &Path, kind: Kind) -> Result<Vec<(ResourceId, Pulled)>, files::Error> {
+/// Returns every record, by what it is of.
+pub fn all(folder: &Path, kind: Kind) -> Result<Vec<(ResourceId, Pulled)>, sealed::Error> {
     let mut all = Vec::new();
     for file in files::names(folder)? {
         let Some(name) = file.strip_suffix(".json") else { continue };
@@ -50,9 +45,16 @@ pub fn all(folder: &Path, kind: Kind) -> Result<Vec<(ResourceId, Pulled)>, files
     Ok(all)
 }
 
+/// Returns what is wrong with the records, by what they are of.
+pub fn damage(folder: &Path) -> Result<Vec<(ResourceId, sealed::Error)>, files::Error> {
+    let names = files::names(folder)?;
+    let ids = names.iter().filter_map(|file| Some(ResourceId::new(Kind::Model, file.strip_suffix(".json")?)));
+    Ok(ids.filter_map(|id| find(folder, &id).err().map(|error| (id, error))).collect())
+}
+
 /// Returns whether another record than that of `id` stands on the same name of the same server, in this stack or in
 /// another of this user. `folder` is one of a stack's, beside those of the other stacks.
-pub fn is_shared(folder: &Path, id: &ResourceId, name: &str, endpoint: &str) -> Result<bool, files::Error> {
+pub fn is_shared(folder: &Path, id: &ResourceId, name: &str, endpoint: &str) -> Result<bool, sealed::Error> {
     let stacks = folder.parent().and_then(Path::parent).unwrap_or(folder);
     let own = place(folder, id);
     for stack in files::names(stacks)? {

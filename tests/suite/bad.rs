@@ -2,6 +2,7 @@
 
 mod damaged;
 mod deadman;
+mod doctor;
 mod full;
 mod home;
 mod killed;

@@ -19,6 +19,7 @@ mod process;
 mod python;
 mod real;
 mod schema;
+mod states;
 mod systemd;
 
 /// Says that a test could not be done here, and why.

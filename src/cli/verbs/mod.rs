@@ -3,6 +3,7 @@
 pub(super) mod apply;
 pub(super) mod confirm;
 pub(super) mod diff;
+pub(super) mod doctor;
 pub(super) mod down;
 pub(super) mod history;
 pub(super) mod hold;

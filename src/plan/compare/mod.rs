@@ -163,6 +163,9 @@ fn blind(id: &ResourceId, why: &str) -> Refusal {
             "start the container engine (`sudo systemctl start docker`) and be in the group `docker`, or let \
              `DOCKER_HOST` say where its socket is",
         ),
+        _ if why.starts_with("the state file ") && why.contains(" is damaged: ") => {
+            Some("`llamero doctor --repair` moves it aside and finds what runs again by its own marks")
+        }
         _ => None,
     };
     let hint = hint.map(str::to_owned);

@@ -18,7 +18,7 @@ pub use record::{Exit, Launch, Phase};
 pub use supervise::supervise;
 
 use super::proc::{self, Identity};
-use super::{Hint, Retry, files};
+use super::{Hint, Retry, files, sealed};
 use crate::resource::Fingerprint;
 use record::Record;
 use rustix::process::Signal;
@@ -50,14 +50,9 @@ pub enum Error {
     /// A file in the server's folder cannot be used.
     #[error(transparent)]
     File(#[from] files::Error),
-    /// A file in the server's folder is not what llamero wrote.
-    #[error("{} is damaged", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: serde_json::Error,
-    },
+    /// A record in the server's folder is damaged, or of a later llamero.
+    #[error(transparent)]
+    Record(#[from] sealed::Error),
     /// It must not run for this, and does.
     #[error("process `{name}` is running with pid {pid}")]
     Running {
@@ -109,9 +104,7 @@ impl Hint for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::File(error) => error.hint(),
-            Self::Damaged { path, .. } => {
-                Some(format!("stop the process, then remove {}; llamero writes it again", path.display()))
-            }
+            Self::Record(error) => error.hint(),
             Self::Running { .. } => Some("stop it first".to_owned()),
             Self::Unstartable { .. } => Some("check that the program is installed and may be executed".to_owned()),
             Self::Left { .. } => {
@@ -167,19 +160,57 @@ impl Processes {
         Self { folder: std::path::absolute(&folder).unwrap_or(folder), program }
     }
 
-    /// Returns the names of the servers, sorted.
+    /// Returns the folder of the servers' folders.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Returns the names of the servers, sorted: those that have a record, and those that run without.
     pub fn list(&self) -> Result<Vec<String>, Error> {
         let mut names = files::names(&self.folder)?;
-        names.retain(|name| self.folder.join(name).join(record::LAUNCH).exists());
+        names.retain(|name| {
+            let folder = self.folder.join(name);
+            folder.join(record::LAUNCH).exists() || (folder.is_dir() && live(&folder).is_some())
+        });
         Ok(names)
+    }
+
+    /// Returns what is wrong with the records of a server.
+    pub fn damage(&self, name: &str) -> Result<Vec<sealed::Error>, Error> {
+        let folder = self.folder_of(name)?;
+        let record = Record::read(&folder).map(drop).err();
+        Ok(Launch::read(&folder).map(drop).err().into_iter().chain(record).collect())
+    }
+
+    /// Returns whether a server runs of which there is no record to go by.
+    pub fn is_lost(&self, name: &str) -> Result<bool, Error> {
+        let folder = self.folder_of(name)?;
+        Ok(folder.is_dir() && Launch::read(&folder)?.is_none() && live(&folder).is_some())
+    }
+
+    /// Writes the record of a server anew that runs without, from its marks; returns whether it does.
+    pub fn rebuild(&self, name: &str) -> Result<bool, Error> {
+        let folder = self.folder_of(name)?;
+        if !folder.is_dir() || Launch::read(&folder)?.is_some() {
+            return Ok(false);
+        }
+        let Some((_, launch)) = live(&folder) else { return Ok(false) };
+        launch.write(&folder)?;
+        Ok(true)
     }
 
     /// Returns what is known of a server. A number that now belongs to another process, or to another boot, is not
     /// taken for it.
     pub fn state(&self, name: &str) -> Result<ProcessState, Error> {
         let folder = self.folder_of(name)?;
-        let launch = Launch::read(&folder)?.ok_or_else(|| Error::Missing(name.to_owned()))?;
         let record = Record::read(&folder)?;
+        let launch = match Launch::read(&folder)? {
+            Some(launch) => launch,
+            // What runs is not gone because its record is.
+            None if folder.is_dir() => live(&folder).ok_or_else(|| Error::Missing(name.to_owned()))?.1,
+            None => return Err(Error::Missing(name.to_owned())),
+        };
         let supervised = supervisor(&folder, record.as_ref()).is_some();
         let mut process = record.as_ref().and_then(Record::child);
         if process.is_none() && (!supervised || record.as_ref().is_none_or(|record| record.phase == Phase::Running)) {
@@ -371,6 +402,13 @@ fn supervisor(folder: &Path, record: Option<&Record>) -> Option<Identity> {
     let command = format!(" supervise {}", folder.display());
     let supervises = |pid| proc::command(pid).is_some_and(|line| line.ends_with(&command));
     proc::all().into_iter().find(|process| supervises(process.identity.pid)).map(|process| process.identity)
+}
+
+/// Returns the oldest process that carries the mark of the server in `folder`, with what it was started with.
+fn live(folder: &Path) -> Option<(Identity, Launch)> {
+    let mut marked: Vec<Identity> = belongings(folder, None).into_iter().collect();
+    marked.sort_by_key(|process| (process.start, process.pid));
+    marked.into_iter().find_map(|process| Some((process, Launch::of_live(process)?)))
 }
 
 /// Returns the processes that belong to the server in `folder`: the recorded one, those below it and its supervisor,

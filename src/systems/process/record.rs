@@ -1,11 +1,9 @@
 //! What is kept in a server's folder: what to run, and what its supervisor last did.
 
-use super::Error;
-use crate::resource::{Bytes, Fingerprint, ResourceId, Restart, Seconds};
-use crate::systems::files;
+use crate::resource::{Fingerprint, ResourceId, Restart, Seconds};
 use crate::systems::proc::{self, Identity};
+use crate::systems::sealed;
 use rustix::process::WaitStatus;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +11,9 @@ use std::path::{Path, PathBuf};
 
 pub(super) const LAUNCH: &str = "launch.json";
 pub(super) const STATE: &str = "state.json";
-const LIMIT: Bytes = Bytes(4 << 20);
+
+/// How long a server may take to stop of which nothing else is known.
+const STOP: Seconds = Seconds::new(30);
 
 /// What to run, and for whom.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,12 +40,30 @@ pub struct Launch {
 }
 
 impl Launch {
-    pub(super) fn read(folder: &Path) -> Result<Option<Self>, Error> {
-        read(&folder.join(LAUNCH))
+    pub(super) fn read(folder: &Path) -> Result<Option<Self>, sealed::Error> {
+        sealed::read_either(&folder.join(LAUNCH))
     }
 
-    pub(super) fn write(&self, folder: &Path) -> Result<(), files::Error> {
-        write(&folder.join(LAUNCH), self)
+    pub(super) fn write(&self, folder: &Path) -> Result<(), sealed::Error> {
+        sealed::write(&folder.join(LAUNCH), self)
+    }
+
+    /// Returns what a running process must have been started with, as far as its marks and its command line tell. Its
+    /// environment is left out: a part of that may be secret.
+    pub(super) fn of_live(process: Identity) -> Option<Self> {
+        let mark = proc::variable(process.pid, proc::RESOURCE)?;
+        let (stack, resource) = mark.split_once('/')?;
+        Some(Self {
+            stack: stack.to_owned(),
+            resource: resource.parse().ok()?,
+            fingerprint: proc::fingerprint_of(process.pid)?,
+            argv: proc::argv(process.pid)?,
+            environment: BTreeMap::new(),
+            environment_file: None,
+            working_directory: None,
+            stop_timeout: STOP,
+            restart: Restart::default(),
+        })
     }
 
     /// Says what keeps it from being started, as far as that can be told beforehand: an `exec` that fails does not
@@ -137,12 +155,12 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn read(folder: &Path) -> Result<Option<Self>, Error> {
-        read(&folder.join(STATE))
+    pub(super) fn read(folder: &Path) -> Result<Option<Self>, sealed::Error> {
+        sealed::read_either(&folder.join(STATE))
     }
 
-    pub(super) fn write(&self, folder: &Path) -> Result<(), files::Error> {
-        write(&folder.join(STATE), self)
+    pub(super) fn write(&self, folder: &Path) -> Result<(), sealed::Error> {
+        sealed::write(&folder.join(STATE), self)
     }
 
     /// Returns the supervisor, if it lives.
@@ -168,15 +186,4 @@ impl Record {
             _ => Phase::Stopped,
         }
     }
-}
-
-fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
-    let Some(bytes) = files::read(path, LIMIT)? else { return Ok(None) };
-    serde_json::from_slice(&bytes).map(Some).map_err(|source| Error::Damaged { path: path.to_owned(), source })
-}
-
-fn write(path: &Path, value: &impl Serialize) -> Result<(), files::Error> {
-    let mut bytes = serde_json::to_vec_pretty(value).expect("its keys are text and its values are plain");
-    bytes.push(b'\n');
-    files::write(path, &bytes, files::PRIVATE)
 }

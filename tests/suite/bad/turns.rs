@@ -166,7 +166,7 @@ fn a_supervisor_that_is_gone_is_given_back() {
     home.manifest(&format!("services:\n{}", web("web", port, "one", "")));
     home.expect(0, &["apply", "--yes"]);
     let state = fs::read_to_string(home.record("processes/web/state.json")).expect("a state");
-    let state: serde_json::Value = serde_json::from_str(&state).expect("JSON");
+    let state: serde_json::Value = serde_json::from_str(state.split_once('\n').expect("a seal").1).expect("JSON");
     let supervisor = state["supervisor"]["pid"].as_i64().or(state["supervisor"].as_i64()).expect("a pid");
     let killed = std::process::Command::new("kill").args(["-9", &supervisor.to_string()]).status().expect("kill runs");
     assert!(killed.success());

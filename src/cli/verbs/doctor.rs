@@ -1,0 +1,81 @@
+//! `llamero doctor`: checks the records of a stack, and mends what is damaged.
+
+use super::super::color::{color, styled};
+use super::super::exit::Exit;
+use super::super::problem::{Problem, print, print_json};
+use super::super::{StackArgument, load};
+use super::apply::command;
+use crate::doctor::{Error, Finding, Repair, check, repair};
+use anstyle::AnsiColor;
+use serde::Serialize;
+
+/// The version of the JSON form.
+const SCHEMA: u32 = 1;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    stack: StackArgument,
+    /// Move damaged records aside and write anew what can be told from what runs
+    #[arg(long)]
+    repair: bool,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Document {
+    schema: u32,
+    stack: String,
+    findings: Vec<Finding>,
+    repairs: Vec<Repair>,
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::History(error) => error.into(),
+            error => Self::of(&error),
+        }
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Problem> {
+    let stack = load::stack_of(&arguments.stack)?;
+    let repairs = if arguments.repair {
+        let lock = stack.history.lock(&command())?;
+        repair(&stack, &lock)?
+    } else {
+        Vec::new()
+    };
+    let findings = check(&stack)?;
+    let exit = if findings.is_empty() { Exit::Done } else { Exit::Changes };
+    let document = Document { schema: SCHEMA, stack: stack.name, findings, repairs };
+    if arguments.json {
+        print_json(&document)?;
+    } else {
+        print(&lines(&document))?;
+    }
+    Ok(exit)
+}
+
+fn lines(document: &Document) -> String {
+    let mut text = String::new();
+    for repair in &document.repairs {
+        text.push_str(&format!("{} {}\n", styled(color(AnsiColor::Green), "mended"), repair.message));
+    }
+    for finding in &document.findings {
+        let code = styled(color(AnsiColor::Red), finding.code.as_str());
+        text.push_str(&format!("{code} {}\n", finding.message));
+        if let Some(remedy) = &finding.remedy {
+            text.push_str(&format!("    {remedy}\n"));
+        }
+    }
+    text.push_str(&match document.findings.len() {
+        0 => format!("{}: every record is whole\n", document.stack),
+        1 => format!("{}: 1 finding\n", document.stack),
+        several => format!("{}: {several} findings\n", document.stack),
+    });
+    text
+}

@@ -1,0 +1,164 @@
+//! Sealed files: one line with the layout's version and the digest of what follows, then readable JSON.
+//!
+//! A file that was cut off, edited or bit-flipped does not match its seal: it is an error that names it, and never read
+//! as if there were nothing. What is in a file is not known here.
+
+use super::{Hint, files};
+use crate::resource::{Bytes, Digest};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::path::{Path, PathBuf};
+
+const OPENING: &str = "llamero state";
+
+/// The version of the files' layout. A file of a later version is refused, never guessed at.
+const SCHEMA: u32 = 1;
+
+/// The largest state file that is read, in bytes.
+const LIMIT: Bytes = Bytes(64 << 20);
+
+/// What is wrong with a state file.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It could not be read or written.
+    #[error(transparent)]
+    Files(#[from] files::Error),
+    /// It is not as it was written.
+    #[error("the state file {} is damaged: {why}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// It was written by a later llamero.
+    #[error("the state file {} has the layout version {found}; this llamero knows version {SCHEMA}", path.display())]
+    Future {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+}
+
+impl Error {
+    /// Returns the file that it is about.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Files(error) => error.path(),
+            Self::Damaged { path, .. } | Self::Future { path, .. } => path,
+        }
+    }
+}
+
+impl Hint for Error {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Files(error) => error.hint(),
+            Self::Damaged { .. } => Some(
+                "nothing was changed; `llamero doctor --repair` moves it aside and finds what runs again by its own marks"
+                    .to_owned(),
+            ),
+            Self::Future { .. } => Some("use the llamero that wrote it, or a later one".to_owned()),
+        }
+    }
+}
+
+/// Writes a sealed file, whole and durably.
+pub fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
+    let damaged = |error: serde_json::Error| Error::Damaged { path: path.to_owned(), why: error.to_string() };
+    let mut body = serde_json::to_string_pretty(value).map_err(damaged)?;
+    body.push('\n');
+    let text = format!("{OPENING} {SCHEMA} {}\n{body}", seal_of(SCHEMA, &body));
+    Ok(files::write(path, text.as_bytes(), files::PRIVATE)?)
+}
+
+/// Reads a sealed file; `None` when there is none.
+pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
+    let damaged = |why: String| Error::Damaged { path: path.to_owned(), why };
+    let Some(text) = text(path)? else { return Ok(None) };
+    let (schema, seal, body) = open(&text).ok_or_else(|| damaged("its first line is not a seal".to_owned()))?;
+    if seal_of(schema, body).as_str() != seal {
+        return Err(damaged("its content does not match its seal".to_owned()));
+    }
+    if schema > SCHEMA {
+        return Err(Error::Future { path: path.to_owned(), found: schema });
+    }
+    serde_json::from_str(body).map(Some).map_err(|error| damaged(error.to_string()))
+}
+
+/// Reads a sealed file, or one from before such files were sealed, which is nothing but JSON. Neither can be cut or bent
+/// into the other.
+pub fn read_either<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
+    let damaged = |error: serde_json::Error| Error::Damaged { path: path.to_owned(), why: error.to_string() };
+    match text(path)? {
+        Some(text) if text.starts_with('{') => serde_json::from_str(&text).map(Some).map_err(damaged),
+        _ => read(path),
+    }
+}
+
+/// Returns the seal of a file. After the first version it covers the version too: one that was bent is damage, and not
+/// the work of a later llamero.
+fn seal_of(schema: u32, body: &str) -> Digest {
+    if schema <= 1 { Digest::of(body) } else { Digest::of(format!("{schema}\n{body}")) }
+}
+
+fn text(path: &Path) -> Result<Option<String>, Error> {
+    match files::read_text(path, LIMIT) {
+        Err(files::Error::NotText { .. }) => {
+            Err(Error::Damaged { path: path.to_owned(), why: "it is not text".to_owned() })
+        }
+        Err(files::Error::TooLarge { .. }) => {
+            Err(Error::Damaged { path: path.to_owned(), why: format!("it is larger than {LIMIT}") })
+        }
+        text => Ok(text?),
+    }
+}
+
+fn open(text: &str) -> Option<(u32, &str, &str)> {
+    let (line, body) = text.split_once('\n')?;
+    let (schema, seal) = line.strip_prefix(OPENING)?.strip_prefix(' ')?.split_once(' ')?;
+    let schema = schema.parse().ok().filter(|number: &u32| *number > 0 && number.to_string() == schema)?;
+    Some((schema, seal, body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Error, read, read_either, seal_of, write};
+    use std::fs;
+
+    #[test]
+    fn every_cut_and_every_flipped_bit_is_damage() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        let value = vec!["one".to_owned(), "zwei \u{e9}".to_owned()];
+        write(&path, &value).expect("written");
+        let whole = fs::read(&path).expect("read");
+        assert_eq!(read(&path).expect("whole"), Some(value));
+        let damaged = |bytes: &[u8], what: &str| {
+            fs::write(&path, bytes).expect("written");
+            for found in [read::<Vec<String>>(&path), read_either(&path)] {
+                assert!(matches!(found, Err(Error::Damaged { .. })), "{what}: {found:?}");
+            }
+        };
+        for offset in 0..whole.len() {
+            damaged(&whole[..offset], &format!("cut off at {offset}"));
+            for bit in 0..8 {
+                let mut bent = whole.clone();
+                bent[offset] ^= 1 << bit;
+                damaged(&bent, &format!("bit {bit} of byte {offset}"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_later_version_is_told_from_a_bent_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        fs::write(&path, format!("llamero state 2 {}\n{{}}\n", seal_of(2, "{}\n"))).expect("written");
+        assert!(matches!(read::<Vec<String>>(&path), Err(Error::Future { found: 2, .. })));
+        fs::write(&path, format!("llamero state 2 {}\n{{}}\n", seal_of(1, "{}\n"))).expect("written");
+        assert!(matches!(read::<Vec<String>>(&path), Err(Error::Damaged { .. })));
+    }
+}

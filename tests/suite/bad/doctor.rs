@@ -1,0 +1,175 @@
+//! Damaged records, and the one who mends them.
+
+use super::home::{Home, answer, port, web};
+use std::collections::BTreeSet;
+use std::fs;
+
+const RULES: &str = "health: {timeout: 2s, stable_for: 0s}";
+
+struct Stack {
+    home: Home,
+    ports: [u16; 2],
+}
+
+impl Stack {
+    /// Applies a stack of two servers twice.
+    fn new() -> Self {
+        let stack = Self { home: Home::new(), ports: [port(), port()] };
+        for answer in ["one", "two"] {
+            stack.wish(answer, "");
+            stack.home.expect(0, &["apply", "--yes"]);
+        }
+        stack
+    }
+
+    fn wish(&self, answer: &str, more: &str) {
+        let [first, second] = self.ports;
+        let services = format!("services:\n{}{}", web("web", first, answer, more), web("other", second, "stays", ""));
+        self.home.manifest_with(RULES, &services);
+    }
+
+    fn codes(&self) -> Vec<String> {
+        let said = self.home.llamero(&["doctor", "--json"]);
+        let document: serde_json::Value = serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("{said}"));
+        let findings = document["findings"].as_array().expect("findings");
+        assert_eq!(said.code, if findings.is_empty() { 0 } else { 2 }, "{said}");
+        findings.iter().map(|finding| finding["code"].as_str().expect("a code").to_owned()).collect()
+    }
+
+    /// Asserts that all of it runs, that nothing of it would be made again, and that a failure still goes back to it.
+    #[track_caller]
+    fn is_whole(&self, before: &BTreeSet<u32>) {
+        let Self { home, ports } = self;
+        home.expect(0, &["plan"]).has(&["Nothing to do"]);
+        home.expect(0, &["apply", "--yes"]);
+        assert_eq!(&home.processes(), before, "what runs was found again and left alone");
+        self.wish("three", ", SICK: \"1\"");
+        home.expect(3, &["apply", "--yes"]);
+        assert_eq!(answer(ports[0]).as_deref(), Some("two"));
+        assert_eq!(answer(ports[1]).as_deref(), Some("stays"));
+        home.expect(0, &["down", "--purge", "--yes"]);
+        assert!(home.processes().is_empty());
+    }
+}
+
+#[test]
+fn what_is_whole_needs_no_doctor() {
+    let stack = Stack::new();
+    let before = stack.home.listing();
+    stack.home.expect(0, &["doctor"]).has(&["every record is whole"]);
+    assert!(stack.codes().is_empty());
+    assert_eq!(stack.home.listing(), before, "looking writes nothing");
+    stack.home.expect(0, &["doctor", "--repair"]).has(&["every record is whole"]);
+}
+
+/// Damages records, does as the hint says, and goes on.
+#[track_caller]
+fn is_mended(records: &[&str], damage: impl Fn(&[u8]) -> Vec<u8>) {
+    let stack = Stack::new();
+    let Stack { home, .. } = &stack;
+    let before = home.processes();
+    let mut damaged = Vec::new();
+    for record in records {
+        let path = home.record(record);
+        let bytes = damage(&fs::read(&path).expect("a record"));
+        fs::write(&path, &bytes).expect("damaged");
+        damaged.push((path, bytes));
+    }
+    let listing = home.listing();
+    for words in [&["plan"][..], &["apply", "--yes"]] {
+        let said = home.llamero(words);
+        assert_eq!(said.code, 1, "{said}");
+        said.has(&["damaged", "llamero doctor --repair"]);
+        assert!(!said.out.contains("+ create") && !said.err.contains("+ create"), "{said}");
+    }
+    assert_eq!(stack.codes(), vec!["record-damaged"; records.len()]);
+    let said = home.expect(2, &["doctor"]);
+    for (path, _) in &damaged {
+        said.has(&["record-damaged", &path.display().to_string(), "llamero doctor --repair"]);
+    }
+    assert_eq!(home.listing().keys().collect::<Vec<_>>(), listing.keys().collect::<Vec<_>>(), "nothing was mended yet");
+    home.expect(0, &["doctor", "--repair"]).has(&["mended", "every record is whole"]);
+    for (path, bytes) in damaged {
+        let aside = format!("{}.damaged", path.display());
+        assert_eq!(fs::read(&aside).expect("it was moved aside"), bytes, "{aside}");
+    }
+    stack.is_whole(&before);
+}
+
+#[test]
+fn a_damaged_wish_is_mended() {
+    is_mended(&["generations/2/wish"], |bytes| bytes[..bytes.len() / 2].to_vec());
+}
+
+#[test]
+fn a_damaged_outcome_is_mended() {
+    is_mended(&["generations/2/outcome"], |bytes| bytes.iter().map(|byte| byte ^ 1).collect());
+}
+
+#[test]
+fn damaged_records_of_a_server_are_mended() {
+    is_mended(&["processes/web/launch.json", "processes/web/state.json"], |bytes| bytes[..bytes.len() - 1].to_vec());
+}
+
+#[test]
+fn when_every_record_is_damaged_all_of_it_is_mended() {
+    let records = [
+        "generations/1/wish",
+        "generations/1/outcome",
+        "generations/2/outcome",
+        "processes/other/launch.json",
+        "processes/web/launch.json",
+        "processes/web/state.json",
+    ];
+    is_mended(&records, |_| Vec::new());
+}
+
+#[test]
+fn a_server_without_a_record_is_found_and_not_started_again() {
+    let stack = Stack::new();
+    let before = stack.home.processes();
+    for record in ["launch.json", "state.json"] {
+        fs::remove_file(stack.home.record("processes/web").join(record)).expect("removed");
+    }
+    stack.home.expect(0, &["plan"]).has(&["Nothing to do"]);
+    assert_eq!(stack.codes(), ["record-lost"]);
+    stack.home.expect(0, &["doctor", "--repair"]).has(&["process `web` was written anew", "every record is whole"]);
+    assert_eq!(stack.codes(), [""; 0]);
+    stack.is_whole(&before);
+}
+
+#[test]
+fn who_damages_twice_loses_neither() {
+    let stack = Stack::new();
+    for text in ["first", "second"] {
+        fs::write(stack.home.record("generations/1/outcome"), text).expect("damaged");
+        stack.home.expect(0, &["doctor", "--repair"]);
+    }
+    let text = |name: &str| fs::read_to_string(stack.home.record("generations/1").join(name)).expect("aside");
+    assert_eq!((text("outcome.damaged"), text("outcome.damaged-2")), ("first".to_owned(), "second".to_owned()));
+}
+
+#[test]
+fn a_record_of_a_later_llamero_is_left_to_it() {
+    let stack = Stack::new();
+    let path = stack.home.record("generations/2/outcome");
+    let body = "{}\n";
+    let seal = llamero::resource::Digest::of(format!("2\n{body}"));
+    fs::write(&path, format!("llamero state 2 {seal}\n{body}")).expect("written");
+    for words in [&["plan"][..], &["apply", "--yes"], &["status"], &["down", "--yes"]] {
+        stack.home.expect(1, words).has(&["layout version 2", "use the llamero that wrote it"]);
+    }
+    assert_eq!(stack.codes(), ["record-newer"]);
+    stack.home.expect(2, &["doctor", "--repair"]).has(&["record-newer"]);
+    assert!(path.exists(), "it is not damaged");
+}
+
+#[test]
+fn mending_waits_for_nobody_and_steps_on_nobodys_toes() {
+    let stack = Stack::new();
+    fs::write(stack.home.record("generations/1/wish"), "damaged").expect("damaged");
+    let lock = fs::File::open(stack.home.record("lock")).expect("the lock");
+    lock.lock().expect("it is free");
+    stack.home.expect(5, &["doctor", "--repair"]);
+    stack.home.expect(2, &["doctor"]).has(&["record-damaged"]);
+}
