@@ -184,6 +184,18 @@ impl History {
         Ok(sealed::write(&self.generation(number).join("outcome"), outcome)?)
     }
 
+    /// Takes back how a generation ended, after that could not be kept: it may be there all the same, as when only its
+    /// folder could not be synced.
+    pub fn withdraw(&self, number: u64) -> Result<(), Error> {
+        let path = self.generation(number).join("outcome");
+        let removed = files::remove(&path);
+        match files::stamp(&path) {
+            // A removal that is lost with the power leaves a generation that was good.
+            Ok(None) => Ok(()),
+            _ => Ok(removed.map(drop)?),
+        }
+    }
+
     /// Removes every record of the stack but the lock, after nothing of it is left on the machine.
     pub fn forget(&self) -> Result<(), Error> {
         for name in ["quarantine", "hold", "watch.log"] {

@@ -265,6 +265,10 @@ async fn carry_out(
             Ok(()) => return clear(stack, number, scene, &plan, walked).await,
             Err(error) => walked.failures.push(Failure::of(None, &error)),
         }
+        if let Err(error) = stack.history.withdraw(number) {
+            walked.failures.push(Failure::of(None, &error));
+            return Ok(finish(stack, number, Ending::Stuck, walked, Walk::default()));
+        }
     }
     if !wish.desired.policy.rollback {
         return finish(stack, number, Ending::Stuck, walked, Walk::default());

@@ -3,6 +3,7 @@
 mod damaged;
 mod deadman;
 mod doctor;
+mod faults;
 mod full;
 mod home;
 mod killed;

@@ -1,0 +1,157 @@
+//! An apply in which one system call fails, for each of them in turn.
+
+use super::home::{Home, Said, answer, port, said, web};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// What can fail, and how: the names that one operation has on different machines, and errors that it may have.
+const FAULTS: &[(&str, &[&str])] = &[
+    ("rename,renameat,renameat2", &["ENOSPC", "EROFS", "EIO"]),
+    ("fsync,fdatasync", &["EIO", "ENOSPC"]),
+    ("mkdir,mkdirat", &["ENOSPC", "EROFS"]),
+    ("unlink,unlinkat", &["EROFS", "EIO"]),
+    ("fchmod", &["EROFS", "EIO"]),
+    ("write", &["ENOSPC", "EIO"]),
+    ("openat", &["ENOSPC", "EROFS", "EMFILE", "EIO"]),
+    ("read", &["EIO"]),
+    ("getdents64", &["EIO"]),
+    ("socket", &["EMFILE"]),
+    ("statx,newfstatat", &["EIO"]),
+    ("clone,clone3,vfork,fork", &["EAGAIN", "ENOMEM"]),
+];
+
+/// More calls of one kind than any thread of a small apply makes.
+const MANY: u32 = 1000;
+
+struct Stack {
+    home: Home,
+    port: u16,
+    /// The texts that each rendered file may have.
+    known: BTreeMap<PathBuf, BTreeSet<String>>,
+}
+
+impl Stack {
+    /// Applies both wishes once, so that it is known how each looks.
+    fn new() -> Self {
+        let mut stack = Self { home: Home::new(), port: port(), known: BTreeMap::new() };
+        for word in ["one", "two"] {
+            stack.wish(word);
+            stack.home.expect(0, &["apply", "--yes"]);
+            for (path, text) in stack.rendered() {
+                stack.known.entry(path).or_default().insert(text);
+            }
+        }
+        assert_eq!(stack.known.len(), 1, "the file of secrets: {:?}", stack.known.keys());
+        stack
+    }
+
+    fn wish(&self, word: &str) {
+        self.home.write("token", "a token");
+        let web = web("web", self.port, word, "");
+        let services = format!("services:\n{web}    secrets: {{TOKEN_{word}: {{file: ~/token}}}}");
+        self.home.manifest_with("health: {timeout: 20s, stable_for: 0s}", &services);
+    }
+
+    fn rendered(&self) -> BTreeMap<PathBuf, String> {
+        let files = self.home.listing().into_keys().filter(|path| path.extension().is_some_and(|end| end == "env"));
+        files.map(|path| (path.clone(), fs::read_to_string(&path).expect("text"))).collect()
+    }
+
+    /// Applies while the call number `count` of each thread fails; returns what was said, and the calls that failed.
+    fn apply_with(&self, calls: &str, error: &str, count: u32) -> (Said, Vec<String>) {
+        let trace = self.home.path("trace");
+        let _ = fs::remove_file(&trace);
+        let mut strace = Command::new("strace");
+        self.home.settle(&mut strace);
+        // The supervisor and its server are let go as soon as they are programs of their own.
+        strace.args(["-f", "-qq", "-y", "-b", "execve", "-e", &format!("trace={calls}")]);
+        strace.args(["-e", &format!("inject={calls}:error={error}:when={count}"), "-o"]).arg(&trace);
+        strace.arg(env!("CARGO_BIN_EXE_llamero")).args(["apply", "--yes"]);
+        let said = said(strace.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("strace runs"));
+        let trace = fs::read_to_string(&trace).unwrap_or_default();
+        let injected = trace.lines().filter(|line| line.ends_with("(INJECTED)")).map(str::to_owned).collect();
+        (said, injected)
+    }
+
+    /// Fails one call in an apply of the other wish and returns its exit code; `None` when there was no such call.
+    fn survives(&self, calls: &str, error: &str, count: u32) -> Option<i32> {
+        let home = &self.home;
+        let (old, new) = if answer(self.port).as_deref() == Some("one") { ("one", "two") } else { ("two", "one") };
+        self.wish(new);
+        let (said, injected) = self.apply_with(calls, error, count);
+        let what = format!("{calls} {error} {count}:\n{}\n{said}", injected.join("\n"));
+        // What breaks between its own threads, or before it began, is no failure of the machine that it works on.
+        let outside = injected.iter().all(|line| line.contains("anon_inode:") || line.contains("pipe:"));
+        let unborn = said.code == 127 && said.err.contains("shared libraries");
+        if !outside && !unborn {
+            assert!(!said.err.contains("panicked"), "{what}");
+            assert!([0, 1, 2, 3, 4].contains(&said.code), "{what}");
+        }
+        let lives = answer(self.port);
+        match said.code {
+            0 | 2 => assert_eq!(lives.as_deref(), Some(new), "{what}"),
+            1 | 3 => assert_eq!(lives.as_deref(), Some(old), "{what}"),
+            _ => {}
+        }
+        for (path, text) in self.rendered() {
+            assert!(self.known.get(&path).is_some_and(|texts| texts.contains(&text)), "half a file: {what}\n{text}");
+        }
+        home.expect(0, &["doctor"]);
+        let again = home.expect(0, &["apply", "--yes"]);
+        home.expect(0, &["plan"]).has(&["Nothing to do"]);
+        assert_eq!(answer(self.port).as_deref(), Some(new), "{what}\nthen {again}");
+        assert_eq!(home.processes().len(), 2, "one server and its supervisor: {what}\nthen {again}");
+        (!injected.is_empty()).then_some(said.code)
+    }
+
+    /// Fails each call of one kind in turn, and returns how often it ended with which exit code.
+    fn survives_all(&self, calls: &str, error: &str) -> BTreeMap<i32, u32> {
+        let mut codes = BTreeMap::new();
+        for count in 1..MANY {
+            let Some(code) = self.survives(calls, error, count) else { return codes };
+            *codes.entry(code).or_default() += 1;
+        }
+        unreachable!("{calls}: there is no end to it");
+    }
+}
+
+/// Returns whether calls can be made to fail here.
+fn may_inject() -> bool {
+    let probe = Command::new("strace").args(["-qq", "-f", "-b", "execve", "-o", "/dev/null", "true"]).output();
+    let may = probe.is_ok_and(|output| output.status.success());
+    if !may {
+        crate::skipped("there is no strace, or nothing may be traced here");
+    }
+    may
+}
+
+#[test]
+fn a_rename_or_a_sync_may_fail_anywhere() {
+    if !may_inject() {
+        return;
+    }
+    let stack = Stack::new();
+    for (calls, errors) in &FAULTS[..2] {
+        let codes = stack.survives_all(calls, errors[0]);
+        // Some come before anything that runs is touched, some after.
+        assert!(codes.contains_key(&1) && codes.contains_key(&3), "{calls}: {codes:?}");
+    }
+}
+
+#[test]
+#[ignore = "takes minutes: `make faults`"]
+#[expect(clippy::print_stdout, reason = "the lane shows what it did")]
+fn every_system_call_may_fail() {
+    assert!(may_inject());
+    let only = std::env::var("LLAMERO_FAULTS").unwrap_or_default();
+    let stack = Stack::new();
+    for (calls, errors) in FAULTS.iter().filter(|(calls, _)| calls.contains(&only)) {
+        for error in *errors {
+            let begun = std::time::Instant::now();
+            let codes = stack.survives_all(calls, error);
+            println!("{calls} {error}: exit code => runs {codes:?}, {} s", begun.elapsed().as_secs());
+        }
+    }
+}
