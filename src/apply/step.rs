@@ -8,7 +8,7 @@ use crate::resource::{
     Artifact, ArtifactSource, Environment, FileSpec, Kind, Resource, ResourceId, Run, Runtime, Spec,
 };
 use crate::systems::downloads::{self, Download, Fetched, Patience, Token};
-use crate::systems::systemd::JobResult;
+use crate::systems::systemd::{self, JobResult};
 use crate::systems::{Hint, Retry, artifacts, files, process, python, secrets};
 use std::time::Duration;
 
@@ -277,6 +277,11 @@ async fn remove_unit(scene: Scene<'_>, ours: &Ours) -> Result<(), Failure> {
         return Ok(());
     }
     let systemd = scene.systems.systemd().await.map_err(|error| failed(&error))?;
+    // A start that a killed llamero asked for may still be on its way: it would run without a file.
+    match systemd.stop(&unit::unit_name(id), JOB + LONGEST_STOP).await {
+        Ok(_) | Err(systemd::Error::NoSuchUnit { .. }) => {}
+        Err(error) => return Err(failed(&error)),
+    }
     systemd.disable(&[unit::unit_name(id)]).await.map_err(|error| failed(&error))?;
     files::remove(&scene.systems.unit_file(id)).map(drop).map_err(|error| failed(&error))
 }

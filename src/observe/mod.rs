@@ -26,12 +26,16 @@ use crate::systems::{Systems, artifacts, files, health, ollama, ports, proc};
 use futures_util::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// The largest rendered file that is read, in bytes.
 const LIMIT: Bytes = Bytes(4 << 20);
 
 /// The longest wait for a server to tell a download's size.
 const SIZE: Duration = Duration::from_secs(3);
+
+/// The longest wait for a process that is about to end.
+const ENDING: Duration = Duration::from_secs(1);
 
 /// How much is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +68,7 @@ pub async fn observe(systems: &Systems, desired: &Desired, inventory: &[Resource
         servers.extend(container::marked(systems, &desired.stack).await);
     }
     observed.things.extend(look::look_at_all(systems, &desired.stack, &servers).await);
-    observed.ports = port_holders(desired, &known, &observed);
+    observed.ports = port_holders(desired, &known, &observed).await;
     for (id, offer) in offers(systems, desired, &observed).await {
         match offer {
             Offer::Size(size) => drop(observed.download_sizes.insert(id, size)),
@@ -159,7 +163,7 @@ fn claim(marker: marker::Marker) -> Claim {
 }
 
 /// Finds out who listens on the ports that the stack wants, unless all its servers are up as they should be.
-fn port_holders(
+async fn port_holders(
     desired: &Desired,
     known: &BTreeMap<&ResourceId, &Resource>,
     observed: &Observed,
@@ -193,7 +197,13 @@ fn port_holders(
         let mut listening = known.values().filter(|resource| listens(&resource.id));
         listening.find(|resource| resource.run().is_some_and(|run| run.ports.contains(&port))).map(|it| it.id.clone())
     };
-    ports::holders(&wanted)
+    let begun = Instant::now();
+    let mut holders = ports::holders(&wanted);
+    while holders.values().any(ports::Holder::is_ending) && begun.elapsed() < ENDING {
+        tokio::time::sleep(ENDING / 20).await;
+        holders = ports::holders(&wanted);
+    }
+    holders
         .into_iter()
         .map(|(port, holder)| {
             let resource = holder.pid.and_then(owner).or_else(|| on_behalf(port));

@@ -114,7 +114,7 @@ pub fn link(path: &Path, target: &Path) -> Result<(), Error> {
     let folder = folder_of(path);
     create_folder(folder)?;
     let prefix = temporary(path);
-    sweep(folder, &prefix);
+    sweep(folder, &prefix, LITTER);
     let made = Builder::new().prefix(&prefix).make_in(folder, |new| symlink(target, new));
     let link = made.map_err(Error::refused("write into", folder))?;
     link.persist(path).map_err(|error| Error::refused("replace", path)(error.error))?;
@@ -225,8 +225,18 @@ pub fn remove_empty_folder(path: &Path) {
 }
 
 /// Removes the file or link at `path` durably; returns whether there was one. The target of a link stays.
+///
+/// What a writer of the file has left that was killed goes too: whoever removes a file knows of no other writer.
 pub fn remove(path: &Path) -> Result<bool, Error> {
+    sweep(folder_of(path), &temporary(path), Duration::ZERO);
     gone(fs::remove_file(path), path)
+}
+
+/// Removes everything from the folder at `path` that killed writers have left, and the folder if nothing else is in it.
+/// There must be no living writer.
+pub fn clear_folder(path: &Path) {
+    sweep(path, &OsString::from(TEMPORARY), Duration::ZERO);
+    remove_empty_folder(path);
 }
 
 /// Removes the folder at `path` with all that is in it, durably; returns whether there was one.
@@ -306,7 +316,7 @@ fn prepare(path: &Path, bytes: &[u8], mode: u32) -> Result<NamedTempFile, Error>
     let folder = folder_of(path);
     create_folder(folder)?;
     let prefix = temporary(path);
-    sweep(folder, &prefix);
+    sweep(folder, &prefix, LITTER);
     let mut file = Builder::new().prefix(&prefix).tempfile_in(folder).map_err(Error::refused("write into", folder))?;
     let permissions = fs::Permissions::from_mode(mode);
     file.as_file().set_permissions(permissions).map_err(Error::refused("set the mode of", path))?;
@@ -322,13 +332,14 @@ fn temporary(path: &Path) -> OsString {
     prefix
 }
 
-/// Removes what a writer of the same file has left that was killed. Nothing depends on it, so it may fail.
-fn sweep(folder: &Path, prefix: &OsString) {
+/// Removes what a writer of the same file has left that was killed, if it is of this age. Nothing depends on it, so it
+/// may fail.
+fn sweep(folder: &Path, prefix: &OsString, old: Duration) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let ours = entry.file_name().as_encoded_bytes().starts_with(prefix.as_encoded_bytes());
         let age = || entry.metadata().and_then(|found| found.modified()).ok()?.elapsed().ok();
-        if ours && age().is_some_and(|age| age > LITTER) {
+        if ours && age().is_some_and(|age| age >= old) {
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -423,8 +434,13 @@ mod tests {
         litter(".llamero-new-file-young", 60);
         litter(".llamero-new-other-old", 7200);
         write(&path, b"x", PRIVATE).expect("written");
-        let left = names(folder.path()).expect("names");
-        assert_eq!(left, [".llamero-new-file-young", ".llamero-new-other-old", "file"]);
+        let left = || names(folder.path()).expect("names");
+        assert_eq!(left(), [".llamero-new-file-young", ".llamero-new-other-old", "file"]);
+        // With the file goes all that was to become it.
+        assert!(remove(&path).expect("removed"));
+        assert_eq!(left(), [".llamero-new-other-old"]);
+        super::clear_folder(folder.path());
+        assert!(!folder.path().exists());
     }
 
     #[test]

@@ -24,6 +24,14 @@ pub struct Holder {
     pub user: u32,
 }
 
+impl Holder {
+    /// Returns whether it is a process of this user that has closed its files and is about to end, and its port with it.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.pid.is_none() && self.user == rustix::process::geteuid().as_raw()
+    }
+}
+
 /// Returns who listens on the loopback port `port`.
 #[must_use]
 pub fn holder(port: u16) -> Option<Holder> {

@@ -267,7 +267,7 @@ async fn carry_out(
         }
         if let Err(error) = stack.history.withdraw(number) {
             walked.failures.push(Failure::of(None, &error));
-            return Ok(finish(stack, number, Ending::Stuck, walked, Walk::default()));
+            return finish(stack, number, Ending::Stuck, walked, Walk::default());
         }
     }
     if !wish.desired.policy.rollback {

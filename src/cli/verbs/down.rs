@@ -56,7 +56,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     if exit != Exit::Done {
         return Ok(exit);
     }
-    files::remove_empty_folder(&stack.history.folder().join("secrets"));
+    files::clear_folder(&stack.history.folder().join("secrets"));
     let secrets = inventory.iter().filter_map(|resource| match &resource.spec {
         Spec::Secret(secret) => Some(secret.path.display().to_string()),
         _ => None,

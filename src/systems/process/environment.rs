@@ -71,9 +71,15 @@ pub(super) fn of(launch: &Launch, folder: &Path) -> Result<BTreeMap<OsString, Os
         environment.extend(variables.into_iter().map(|(name, value)| (name.into(), value.into())));
     }
     environment.insert(MARK.into(), folder.into());
-    environment.insert(proc::FINGERPRINT.into(), launch.fingerprint.to_string().into());
-    environment.insert(proc::RESOURCE.into(), format!("{}/{}", launch.stack, launch.resource).into());
+    environment.extend(marks(launch));
     Ok(environment)
+}
+
+/// Returns the variables that say what a process was started for.
+pub(super) fn marks(launch: &Launch) -> [(OsString, OsString); 2] {
+    let fingerprint = launch.fingerprint.to_string();
+    let resource = format!("{}/{}", launch.stack, launch.resource);
+    [(proc::FINGERPRINT.into(), fingerprint.into()), (proc::RESOURCE.into(), resource.into())]
 }
 
 /// Reads variables in the form of `EnvironmentFile=` of systemd.exec(5); fails with the number of a bad line, which

@@ -69,6 +69,14 @@ pub enum Error {
         /// What the operating system said of which file.
         problem: String,
     },
+    /// It runs, and nothing tells what it was started with.
+    #[error("process `{name}` is running with pid {pid}, and the record of what it was started with is gone")]
+    Lost {
+        /// The server.
+        name: String,
+        /// Its process, or its supervisor's.
+        pid: u32,
+    },
     /// The supervisor itself could not be run.
     #[error("cannot run the supervisor {}", program.display())]
     Supervisor {
@@ -105,7 +113,7 @@ impl Hint for Error {
         match self {
             Self::File(error) => error.hint(),
             Self::Record(error) => error.hint(),
-            Self::Running { .. } => Some("stop it first".to_owned()),
+            Self::Running { .. } | Self::Lost { .. } => Some("stop it first".to_owned()),
             Self::Unstartable { .. } => Some("check that the program is installed and may be executed".to_owned()),
             Self::Left { .. } => {
                 Some("a process in the kernel's hands (state `D` in `ps`) ends when its device answers".to_owned())
@@ -195,7 +203,7 @@ impl Processes {
         if !folder.is_dir() || Launch::read(&folder)?.is_some() {
             return Ok(false);
         }
-        let Some((_, launch)) = live(&folder) else { return Ok(false) };
+        let Some(launch) = live(&folder) else { return Ok(false) };
         launch.write(&folder)?;
         Ok(true)
     }
@@ -208,7 +216,11 @@ impl Processes {
         let launch = match Launch::read(&folder)? {
             Some(launch) => launch,
             // What runs is not gone because its record is.
-            None if folder.is_dir() => live(&folder).ok_or_else(|| Error::Missing(name.to_owned()))?.1,
+            None if folder.is_dir() => match (live(&folder), belongings(&folder, record.as_ref()).pop_first()) {
+                (Some(launch), _) => launch,
+                (None, Some(process)) => return Err(Error::Lost { name: name.to_owned(), pid: process.pid }),
+                (None, None) => return Err(Error::Missing(name.to_owned())),
+            },
             None => return Err(Error::Missing(name.to_owned())),
         };
         let supervised = supervisor(&folder, record.as_ref()).is_some();
@@ -259,7 +271,7 @@ impl Processes {
         files::create_folder(&folder)?;
         files::remove(&folder.join(record::STATE))?;
         launch.write(&folder)?;
-        let mut child = self.spawn(&folder)?;
+        let mut child = self.spawn(&folder, launch)?;
         let supervisor = child.id();
         let started = timeout(START, async {
             loop {
@@ -290,7 +302,7 @@ impl Processes {
         Err(Error::Silent(name.to_owned()))
     }
 
-    fn spawn(&self, folder: &Path) -> Result<Child, Error> {
+    fn spawn(&self, folder: &Path, launch: &Launch) -> Result<Child, Error> {
         let log = folder.join(log::LOG);
         let stderr = OpenOptions::new().append(true).create(true).mode(files::PRIVATE).open(&log);
         let stderr = stderr.map_err(|source| files::Error::Refused { operation: "open", path: log, source })?;
@@ -300,6 +312,7 @@ impl Processes {
             .arg(folder)
             .env_clear()
             .envs(environment::inherited())
+            .envs(environment::marks(launch))
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -404,11 +417,14 @@ fn supervisor(folder: &Path, record: Option<&Record>) -> Option<Identity> {
     proc::all().into_iter().find(|process| supervises(process.identity.pid)).map(|process| process.identity)
 }
 
-/// Returns the oldest process that carries the mark of the server in `folder`, with what it was started with.
-fn live(folder: &Path) -> Option<(Identity, Launch)> {
-    let mut marked: Vec<Identity> = belongings(folder, None).into_iter().collect();
-    marked.sort_by_key(|process| (process.start, process.pid));
-    marked.into_iter().find_map(|process| Some((process, Launch::of_live(process)?)))
+/// Returns what the server in `folder` was started with, from its marks: those of its oldest process, or those of its
+/// supervisor where that one has written over its own.
+fn live(folder: &Path) -> Option<Launch> {
+    let mut processes: Vec<Identity> = belongings(folder, None).into_iter().collect();
+    processes.sort_by_key(|process| (process.start, process.pid));
+    let oldest = *processes.first()?;
+    let marked = processes.into_iter().chain(supervisor(folder, None));
+    marked.into_iter().find_map(|process| Launch::of_live(process, oldest))
 }
 
 /// Returns the processes that belong to the server in `folder`: the recorded one, those below it and its supervisor,

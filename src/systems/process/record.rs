@@ -48,15 +48,15 @@ impl Launch {
         sealed::write(&folder.join(LAUNCH), self)
     }
 
-    /// Returns what a running process must have been started with, as far as its marks and its command line tell. Its
-    /// environment is left out: a part of that may be secret.
-    pub(super) fn of_live(process: Identity) -> Option<Self> {
-        let mark = proc::variable(process.pid, proc::RESOURCE)?;
+    /// Returns what a running process must have been started with, as far as the marks of `marked` and its command line
+    /// tell. Its environment is left out: a part of that may be secret.
+    pub(super) fn of_live(marked: Identity, process: Identity) -> Option<Self> {
+        let mark = proc::variable(marked.pid, proc::RESOURCE)?;
         let (stack, resource) = mark.split_once('/')?;
         Some(Self {
             stack: stack.to_owned(),
             resource: resource.parse().ok()?,
-            fingerprint: proc::fingerprint_of(process.pid)?,
+            fingerprint: proc::fingerprint_of(marked.pid)?,
             argv: proc::argv(process.pid)?,
             environment: BTreeMap::new(),
             environment_file: None,

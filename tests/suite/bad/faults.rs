@@ -1,10 +1,12 @@
 //! An apply in which one system call fails, for each of them in turn.
 
 use super::home::{Home, Said, answer, port, said, web};
+use rustix::process::{Pid, Signal, kill_process};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// What can fail, and how: the names that one operation has on different machines, and errors that it may have.
 const FAULTS: &[(&str, &[&str])] = &[
@@ -22,8 +24,14 @@ const FAULTS: &[(&str, &[&str])] = &[
     ("clone,clone3,vfork,fork", &["EAGAIN", "ENOMEM"]),
 ];
 
+/// How long an apply takes at the very most.
+const DEADLINE: Duration = Duration::from_secs(40);
+
 /// More calls of one kind than any thread of a small apply makes.
 const MANY: u32 = 1000;
+
+/// After how many applies in which nothing failed there is no more to fail.
+const BEYOND: u32 = 3;
 
 struct Stack {
     home: Home,
@@ -69,10 +77,28 @@ impl Stack {
         strace.args(["-f", "-qq", "-y", "-b", "execve", "-e", &format!("trace={calls}")]);
         strace.args(["-e", &format!("inject={calls}:error={error}:when={count}"), "-o"]).arg(&trace);
         strace.arg(env!("CARGO_BIN_EXE_llamero")).args(["apply", "--yes"]);
-        let said = said(strace.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("strace runs"));
+        let mut child = strace.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("strace runs");
+        let begun = Instant::now();
+        while child.try_wait().expect("waited for").is_none() {
+            std::thread::sleep(Duration::from_millis(5));
+            if begun.elapsed() > DEADLINE {
+                self.end_hung();
+            }
+        }
+        let said = said(child);
         let trace = fs::read_to_string(&trace).unwrap_or_default();
-        let injected = trace.lines().filter(|line| line.ends_with("(INJECTED)")).map(str::to_owned).collect();
-        (said, injected)
+        (said, injected(&trace))
+    }
+
+    /// Ends the apply that hangs.
+    fn end_hung(&self) {
+        for pid in self.home.processes() {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            if line.ends_with(b"llamero\0apply\0--yes\0") && !line.starts_with(b"strace") {
+                let pid = Pid::from_raw(pid.cast_signed()).expect("a pid");
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
     }
 
     /// Fails one call in an apply of the other wish and returns its exit code; `None` when there was no such call.
@@ -82,7 +108,8 @@ impl Stack {
         self.wish(new);
         let (said, injected) = self.apply_with(calls, error, count);
         let what = format!("{calls} {error} {count}:\n{}\n{said}", injected.join("\n"));
-        // What breaks between its own threads, or before it began, is no failure of the machine that it works on.
+        // What breaks between its own threads, where the kernel never fails, or before it began, is nobody's concern but
+        // that of the next run.
         let outside = injected.iter().all(|line| line.contains("anon_inode:") || line.contains("pipe:"));
         let unborn = said.code == 127 && said.err.contains("shared libraries");
         if !outside && !unborn {
@@ -109,12 +136,33 @@ impl Stack {
     /// Fails each call of one kind in turn, and returns how often it ended with which exit code.
     fn survives_all(&self, calls: &str, error: &str) -> BTreeMap<i32, u32> {
         let mut codes = BTreeMap::new();
+        let mut beyond = 0;
         for count in 1..MANY {
-            let Some(code) = self.survives(calls, error, count) else { return codes };
-            *codes.entry(code).or_default() += 1;
+            match self.survives(calls, error, count) {
+                Some(code) => *codes.entry(code).or_default() += 1,
+                // Calls are counted for each thread, and these take their work as it comes.
+                None => beyond += 1,
+            }
+            if beyond == BEYOND {
+                return codes;
+            }
         }
         unreachable!("{calls}: there is no end to it");
     }
+}
+
+/// Returns the calls of a trace that failed on purpose. One that was cut in two by another thread's is put together.
+fn injected(trace: &str) -> Vec<String> {
+    let lines: Vec<&str> = trace.lines().collect();
+    let failed = lines.iter().enumerate().filter(|(_, line)| line.ends_with("(INJECTED)"));
+    let whole = |(index, line): (usize, &&str)| {
+        let thread = line.split_once(' ').map_or("", |(thread, _)| thread);
+        let begun =
+            lines[..index].iter().rev().find(|other| other.split_once(' ').is_some_and(|(one, _)| one == thread));
+        let begun = begun.filter(|_| line.contains(" resumed>")).unwrap_or(&"");
+        format!("{begun} {line}")
+    };
+    failed.map(whole).collect()
 }
 
 /// Returns whether calls can be made to fail here.
@@ -149,7 +197,7 @@ fn every_system_call_may_fail() {
     let stack = Stack::new();
     for (calls, errors) in FAULTS.iter().filter(|(calls, _)| calls.contains(&only)) {
         for error in *errors {
-            let begun = std::time::Instant::now();
+            let begun = Instant::now();
             let codes = stack.survives_all(calls, error);
             println!("{calls} {error}: exit code => runs {codes:?}, {} s", begun.elapsed().as_secs());
         }

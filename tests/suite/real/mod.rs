@@ -7,6 +7,7 @@ mod engine;
 mod handover;
 mod home;
 mod instances;
+mod kills;
 mod launcher;
 mod load;
 mod ollama;
