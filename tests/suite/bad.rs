@@ -1,5 +1,6 @@
 //! The bad situations, with the real program: what it says, what it ends with, and what it left as it was.
 
+mod canary;
 mod damaged;
 mod deadman;
 mod doctor;

@@ -76,6 +76,8 @@ impl Stack {
             }
             let whole = self.known.get(&path).is_some_and(|texts| texts.contains(&text));
             assert!(whole, "half a file after {what}: {}\n{text}", path.display());
+            let private = path.extension().is_some_and(|extension| extension == "env");
+            assert_eq!(text.contains("a token"), private, "a secret is in its private file alone: {}", path.display());
             let marker = marker::read(&text).expect("a marker");
             assert!(on_record(&marker.resource), "after {what} {} is not on record", path.display());
         }
