@@ -1,12 +1,15 @@
 # quickstart   builds llamero, brings up a real model behind a gateway and lets it write; can be run again at any time
 # test         installs what the tests need (Debian packages as root, the rest in a cache) and runs them all
 # vllm         installs a vLLM in the cache too (6 GB) and runs its tests, some minutes
+# faults       lets every system call of a small apply fail once, each in its turn, some 20 minutes
+# kills        kills an apply 1,200 times at random instants and writes docs/kills.md, some 20 minutes
+# box          cuts the power of a disposable machine in the middle of an apply; as root, with systemd-container
 # bench        prints llamero and its peers side by side
 export CARGO_TERM_COLOR ?= auto
 CACHE := $(or $(LLAMERO_CACHE),$(HOME)/.cache/llamero-tests)
 heading = @printf '\n== %s\n' '$(1)'
 
-.PHONY: quickstart test check pure real lane vllm bench
+.PHONY: quickstart test check pure real lane vllm faults kills box bench
 
 quickstart:
 	@tools/need cargo cc python3 python3-venv
@@ -45,6 +48,21 @@ vllm:
 	@LLAMERO_VLLM=1 tests/real/install "$(CACHE)"
 	$(call heading,tests with vLLM)
 	LLAMERO_VLLM=1 LLAMERO_CACHE="$(CACHE)" tests/real/lane real::vllm
+
+faults:
+	@tools/need cargo cc strace
+	$(call heading,every system call may fail)
+	cargo test --test suite -- every_system_call_may_fail --ignored --nocapture
+
+kills:
+	@tests/real/install "$(CACHE)"
+	$(call heading,killed at random instants)
+	LLAMERO_KILLS=1200 LLAMERO_KILLS_REPORT="$(CURDIR)/docs/kills.md" LLAMERO_CACHE="$(CACHE)" tests/real/lane real::kills
+
+box:
+	cargo build
+	$(call heading,power cuts)
+	@tests/real/power-cut 20
 
 bench:
 	@tools/need cargo cc python3 python3-venv
