@@ -25,10 +25,11 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// Returns whether it is a process of this user that has closed its files and is about to end, and its port with it.
+    /// Returns whether it is a process of this user that is about to end, and its port with it: first it has no command
+    /// line any more, then no files.
     #[must_use]
     pub fn is_ending(&self) -> bool {
-        self.pid.is_none() && self.user == rustix::process::geteuid().as_raw()
+        self.command.is_none() && self.user == rustix::process::geteuid().as_raw()
     }
 }
 

@@ -7,6 +7,7 @@ mod doctor;
 mod faults;
 mod full;
 mod home;
+mod hung;
 mod killed;
 mod pins;
 mod quiet;

@@ -331,9 +331,11 @@ impl Processes {
         let stop_timeout = Launch::read(&folder).ok().flatten().map_or(KILL, |launch| launch.stop_timeout.duration());
         let supervisor = supervisor(&folder, record.as_ref());
         if let Some(supervisor) = supervisor {
-            let _ = supervisor.signal(Signal::TERM);
+            let mut asked = supervisor.signal(Signal::TERM);
             while supervisor.alive() && Instant::now() < deadline {
                 sleep(LOOK).await;
+                // One that could not be seen for a moment was not asked.
+                asked = asked || supervisor.signal(Signal::TERM);
             }
             // First the one that would start it again.
             let _ = supervisor.signal(Signal::KILL);
@@ -357,8 +359,8 @@ impl Processes {
             for process in remaining {
                 if now >= patience {
                     forced = process.signal(Signal::KILL) || forced;
-                } else if asked.insert(process) {
-                    let _ = process.signal(Signal::TERM);
+                } else if !asked.contains(&process) && process.signal(Signal::TERM) {
+                    asked.insert(process);
                 }
             }
             sleep(pause).await;

@@ -191,8 +191,8 @@ impl Supervisor {
             for process in left {
                 if asked_at.elapsed() >= patience {
                     let _ = process.signal(Signal::KILL);
-                } else if asked.insert(process) {
-                    let _ = process.signal(Signal::TERM);
+                } else if !asked.contains(&process) && process.signal(Signal::TERM) {
+                    asked.insert(process);
                 }
             }
             let step = (asked_at.elapsed() / 4).clamp(Duration::from_millis(5), Duration::from_millis(250));

@@ -204,7 +204,12 @@ fn server() {
         });
     }
     let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port");
+    let mut held = Vec::new();
     for stream in listener.incoming().flatten() {
+        if variable("SILENT_WHEN").is_some_and(|path| Path::new(&path).exists()) {
+            held.push(stream);
+            continue;
+        }
         let sick = late || variable("SICK_WHEN").is_some_and(|path| Path::new(&path).exists());
         let status = if sick { "503 Service Unavailable" } else { "200 OK" };
         serve(stream, status, &answer);
