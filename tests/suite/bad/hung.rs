@@ -59,6 +59,7 @@ fn as_units(home: &Home) {
         .collect();
     let number = history.begin(&wish).expect("begun");
     let outcome = Outcome {
+        why: None,
         ending: Ending::Committed,
         ended: wish.begun,
         steps: vec![],
