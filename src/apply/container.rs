@@ -126,8 +126,10 @@ pub(super) async fn remove(scene: Scene<'_>, id: &ResourceId, name: &str) -> Res
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
     let stack = docker(scene, id).await?.stack(&scene.desired.stack);
     stack.remove(name).await.map_err(|error| failed(&error))?;
-    // While another container is in it, it stays.
-    let _ = stack.remove_network(&format!("llamero-{}", scene.desired.stack)).await;
+    // While there is another container, it may be in it, also if it does not run now.
+    if stack.containers().await.is_ok_and(|left| left.is_empty()) {
+        let _ = stack.remove_network(&format!("llamero-{}", scene.desired.stack)).await;
+    }
     Ok(())
 }
 

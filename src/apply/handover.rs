@@ -7,7 +7,7 @@
 
 use super::Scene;
 use super::health::with_log_of;
-use super::step::{Failure, JOB};
+use super::step::{Failure, JOB, LONGEST_STOP};
 use crate::observed::Ours;
 use crate::render::{marker, unit};
 use crate::resource::{Bytes, Health, Resource, ResourceId, Run};
@@ -140,7 +140,8 @@ impl<'a> Parts<'a> {
         let others = self.instances()?.into_iter().filter(|(number, _)| Some(*number) != current);
         let others: Vec<u64> = others.map(|(number, _)| number).collect();
         for number in &others {
-            self.clear(*number, MARGIN).await?;
+            // It may have streams to finish.
+            self.clear(*number, MARGIN + LONGEST_STOP).await?;
         }
         if others.is_empty() { Ok(()) } else { self.reload().await }
     }

@@ -35,7 +35,11 @@ pub(super) async fn pull(
     let ollama = Ollama::new(&scene.systems.client, &model.endpoint);
     let source = name(id, &model.source)?;
     let known = pulled::find(&scene.systems.pulled, id).map_err(|error| failed(&error))?;
-    let brought = known.and_then(|known| known.pulled).filter(|pulled| *pulled == model.source);
+    // Whoever of this stack's models had it pulled: it is ours for all of them.
+    let records = pulled::all(&scene.systems.pulled, id.kind).map_err(|error| failed(&error))?;
+    let ours =
+        |record: &pulled::Pulled| record.endpoint == model.endpoint && record.pulled.as_ref() == Some(&model.source);
+    let brought = records.iter().any(|(_, record)| ours(record)).then(|| model.source.clone());
     let mut record = pulled::Pulled {
         fingerprint: resource.fingerprint(),
         endpoint: model.endpoint.clone(),
@@ -56,7 +60,12 @@ pub(super) async fn pull(
         }
         // On record before it is there: an interrupted pull leaves nothing that nobody knows of.
         record.pulled = Some(model.source.clone());
-        keep(&record).map_err(|error| failed(&error))?;
+        // What it is made of stays as it was until it is made anew: a break in between must be seen.
+        let begun = match &known {
+            Some(known) => pulled::Pulled { pulled: record.pulled.clone(), ..known.clone() },
+            None => record.clone(),
+        };
+        keep(&begun).map_err(|error| failed(&error))?;
         if !bring_back(scene, id, model, &source).await? {
             fetch(scene, action, id, model, &source).await?;
         }

@@ -45,7 +45,10 @@ pub(super) async fn look_at_models<'a>(
     let mut things = BTreeMap::new();
     for (id, model) in &models {
         if let Some(answer) = answers.get(model.endpoint.as_str()) {
-            things.insert((*id).clone(), seen(stack, model, records.get(*id), answer));
+            let is_pulled =
+                |record: &Pulled| record.endpoint == model.endpoint && record.pulled.as_ref() == Some(&model.source);
+            let ours = records.values().any(is_pulled);
+            things.insert((*id).clone(), seen(stack, model, records.get(*id), ours, answer));
         }
     }
     // What is kept of earlier contents is known by its record alone. It is left alone while it cannot be seen.
@@ -75,14 +78,13 @@ pub async fn contents(systems: &Systems, desired: &Desired) -> BTreeMap<Resource
     things.into_iter().filter_map(content).collect()
 }
 
-fn seen(stack: &str, model: &ServedModel, record: Option<&Pulled>, answer: &Answer) -> Seen {
+fn seen(stack: &str, model: &ServedModel, record: Option<&Pulled>, ours: bool, answer: &Answer) -> Seen {
     let (Ok(name), Ok(source)) = (OllamaName::parse(&model.name), OllamaName::parse(&model.source)) else {
         return Seen::Absent;
     };
     let found = |loaded, content: Option<Digest>, kept| {
         let made_from = record.and_then(|record| record.sha256.clone());
         let sha256 = if model.is_derived() { made_from } else { content };
-        let ours = record.is_some_and(|record| record.pulled.is_some());
         let recorded = record.map(|record| record.fingerprint.clone());
         Seen::Present(Found::Model { recorded, loaded, sha256, ours, kept })
     };

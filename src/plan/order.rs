@@ -132,7 +132,11 @@ fn switch(
     let written: Vec<StepId> = units
         .iter()
         .filter(|(_, work)| work.write)
-        .map(|(id, _)| steps.add(Phase::Switch, Action::WriteUnit((*id).clone()), Vec::new()))
+        .map(|(id, _)| {
+            // What it was made of before may stand where its file belongs, and goes with the stop.
+            let own_stop = stopped.get(*id).copied().into_iter().collect();
+            steps.add(Phase::Switch, Action::WriteUnit((*id).clone()), own_stop)
+        })
         .collect();
     let reloaded =
         units.iter().any(|(_, work)| work.reload).then(|| steps.add(Phase::Switch, Action::ReloadManager, written));

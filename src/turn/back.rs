@@ -35,6 +35,7 @@ async fn attempt(stack: &Stack, tolerated: &BTreeSet<ResourceId>, report: &Repor
     let Memory { mut past, mut inventory } = stack.history.memory()?;
     let kept = |resource: &&Resource| resource.id.kind.lasts();
     past.keep.extend(inventory.iter().filter(kept).map(|resource| resource.id.clone()));
+    past.oldest.clear();
     let observed = observe(&stack.systems, &desired, &inventory, Depth::State).await;
     let plan = plan(&desired, &observed, &past);
     inventory.extend(desired.resources.values().cloned());

@@ -132,7 +132,9 @@ pub async fn prepare(stack: &Stack, wish: Wish, depth: Depth, choices: Choices) 
     if choices.purge {
         past.keep.clear();
     }
-    past.keep.extend(stack.needed_by_others(&inventory));
+    let others = stack.needed_by_others(&inventory);
+    past.oldest.retain(|id| !others.contains(id));
+    past.keep.extend(others);
     let observed = observe(&stack.systems, &wish.desired, &inventory, depth).await;
     let plan = plan(&wish.desired, &observed, &past);
     Ok(Prepared { wish, observed, past, plan, inventory })

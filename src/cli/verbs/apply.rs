@@ -75,6 +75,10 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         return Err(stale(&moved));
     }
     let default = Choices::default();
+    if arguments.rehearse && current.is_none() {
+        let problem = Problem::new(Exit::Refused, "nothing was applied yet, so there is nothing to go back to");
+        return Err(problem.hint("leave out `--rehearse`: a first apply takes nothing from anybody"));
+    }
     let choices = Choices {
         fail_fast: arguments.fail_fast,
         rehearse: arguments.rehearse,

@@ -92,7 +92,7 @@ pub(super) fn compare(desired: &Desired, observed: &Observed, past: &Past) -> Co
     }
     let kept = |id: &ResourceId| past.keep.contains(id) && !past.oldest.contains(id);
     // With nothing else to do there will be no further generation.
-    let stays = comparison.changes.is_empty()
+    let stays = comparison.changes.iter().all(|difference| difference.work.is_none())
         && observed.things.iter().all(|(id, seen)| {
             let wanted = desired.resources.contains_key(id) || past.keep.contains(id);
             wanted || Ours::prove(&desired.stack, id, seen).is_none()

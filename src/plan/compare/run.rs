@@ -46,7 +46,10 @@ pub(super) fn run(desired: &Desired, past: &Past, resource: &Resource, spec: &Ru
         if alone {
             causes.push(Cause::Drift("its supervisor is gone, so nobody would start it again".to_owned()));
         }
-        let same_port = past.ports.get(&resource.id) == Some(&spec.ports);
+        // Of the good generation: what a failed one asked for says nothing of where the socket listens.
+        let fields = resource.fields();
+        let committed = past.committed.get(&resource.id).and_then(|fields| fields.get("port"));
+        let same_port = committed.is_some() && committed == fields.get("port");
         match older || write || alone {
             // The socket stays, and with it the port.
             true if spec.hands_on && found.hands_on && same_port => Go::HandOver(ours),
