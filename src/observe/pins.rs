@@ -85,18 +85,20 @@ pub async fn lead(client: &Client, source: &Source, facts: &Facts) -> Result<Lea
     Ok(Lead { offer, to_fetch })
 }
 
-/// Returns the pin that holds a source to what it leads to now. Where only its bytes tell its digest, they are read,
-/// unless llamero has fetched them before.
+/// Returns the pin that holds a source to what it leads to now. Where only its bytes tell its digest, they are read; one
+/// that is not to move on (`anew` is false) is taken for what llamero has fetched of it before.
 pub async fn pin(
     client: &Client,
     source: &Source,
     facts: &Facts,
+    anew: bool,
     progress: Tell<'_>,
     cancel: &CancellationToken,
 ) -> Result<Pin, Error> {
     let Lead { offer, .. } = lead(client, source, facts).await?;
     let Offer { sha256, mut size, revision, etag } = offer;
-    let sha256 = match (sha256, fetched(source, facts), &source.origin) {
+    let before = if anew { None } else { fetched(source, facts) };
+    let sha256 = match (sha256, before, &source.origin) {
         (Some(sha256), _, _) | (None, Some(sha256), _) => sha256,
         (None, None, origin) => {
             let (url, token) = match origin {

@@ -90,6 +90,20 @@ fn what_is_fetched_is_what_was_locked_also_after_the_branch_has_moved() {
 }
 
 #[test]
+fn an_address_that_was_fetched_before_it_was_locked_is_followed_too() {
+    let pinned = Pinned::new();
+    pinned.manifest("");
+    // Its server never answers, but what it is made of is fetched.
+    let said = run(pinned.home.command(&["apply", "--yes"]).env("HF_ENDPOINT", &pinned.hub.url));
+    assert_ne!(said.code, 0, "{said}");
+    pinned.expect(0, &["lock"]);
+    assert!(pinned.lock().contains("7692c3ad3540"));
+    pinned.hub.commit("tiny.gguf", "two!");
+    pinned.expect(2, &["outdated"]).has(&["2 moved"]);
+    pinned.expect(0, &["update", "plain"]).has(&["~ http", "was 7692c3ad3540"]);
+}
+
+#[test]
 fn a_lock_that_does_not_fit_is_said() {
     let pinned = Pinned::new();
     pinned.manifest("");
