@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 
 /// Returns the name of the container whose place another has taken.
 pub(super) fn former(id: &ResourceId) -> String {
-    format!("{}-former", id.name)
+    // No service can be called so.
+    format!("{}.former", id.name)
 }
 
 async fn docker<'a>(scene: Scene<'a>, id: &ResourceId) -> Result<&'a Docker, Failure> {
@@ -74,8 +75,11 @@ pub(super) async fn start(scene: Scene<'_>, resource: &Resource, run: &Run) -> R
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
     let stack = docker(scene, id).await?.stack(&scene.desired.stack);
     let fingerprint = resource.fingerprint().to_string();
+    let is_ours = |found: &Found| {
+        stack.owns(found) && found.labels.get(RESOURCE_LABEL).is_some_and(|label| *label == id.to_string())
+    };
     let is_wanted = |found: &Found| {
-        stack.owns(found) && found.labels.get(FINGERPRINT_LABEL).is_some_and(|label| *label == fingerprint)
+        is_ours(found) && found.labels.get(FINGERPRINT_LABEL).is_some_and(|label| *label == fingerprint)
     };
     let find = async |name: &str| stack.find(name).await.map_err(|error| failed(&error));
     let former = former(id);
@@ -85,7 +89,7 @@ pub(super) async fn start(scene: Scene<'_>, resource: &Resource, run: &Run) -> R
         }
         stack.stop(name, patience(scene, id)).await.map_err(|error| failed(&error))?;
         // While a former one stands by, this one never proved itself.
-        if find(&former).await?.is_some_and(|former| stack.owns(&former)) {
+        if find(&former).await?.is_some_and(|former| is_ours(&former)) {
             stack.remove(name).await.map_err(|error| failed(&error))?;
         } else {
             stack.rename(name, &former).await.map_err(|error| failed(&error))?;

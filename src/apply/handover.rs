@@ -12,7 +12,7 @@ use crate::observed::Ours;
 use crate::render::{marker, unit};
 use crate::resource::{Bytes, Health, Resource, ResourceId, Run};
 use crate::systems::http::Client;
-use crate::systems::systemd::{JobResult, Systemd};
+use crate::systems::systemd::{ActiveState, JobResult, LoadState, Systemd};
 use crate::systems::{Hint, Systems, files, health, secrets};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -110,6 +110,23 @@ impl<'a> Parts<'a> {
         self.write(&self.file(&unit::instance_name(self.id, number)), &text)
     }
 
+    /// Returns a number that no instance has: not of those that are there, nor of one that the manager still lets end,
+    /// nor of a unit of somebody else's.
+    async fn free_number(&self) -> Result<u64, Failure> {
+        let last = self.instances()?.last().map(|(number, _)| *number);
+        let mut number = last.max(self.current()).map_or(1, |last| last + 1);
+        loop {
+            let name = unit::instance_name(self.id, number);
+            let file = files::stamp(&self.file(&name)).map_err(|error| self.failed(&error))?;
+            let unit = self.systemd.unit(&name).await.map_err(|error| self.failed(&error))?;
+            let idle = matches!(unit.active_state, ActiveState::Inactive | ActiveState::Failed);
+            if file.is_none() && idle && unit.load_state == LoadState::NotFound {
+                return Ok(number);
+            }
+            number += 1;
+        }
+    }
+
     /// Makes an instance the one that has the server's name, now and at the next boot.
     fn make_current(&self, number: u64) -> Result<(), Failure> {
         let target = PathBuf::from(unit::instance_name(self.id, number));
@@ -174,7 +191,7 @@ pub(super) async fn start(scene: Scene<'_>, resource: &Resource, run: &Run) -> R
     let ready = instances.iter().find(|(number, made)| Some(*number) == current && *made == wanted);
     let number = match ready {
         Some((number, _)) => *number,
-        None => instances.last().map_or(1, |(last, _)| last + 1),
+        None => parts.free_number().await?,
     };
     files::create_folder(&parts.runtime).map_err(|error| parts.failed(&error))?;
     parts.write_instance(resource, number)?;
@@ -191,7 +208,7 @@ pub(super) async fn start(scene: Scene<'_>, resource: &Resource, run: &Run) -> R
 pub(super) async fn rehearse(scene: Scene<'_>, resource: &Resource, run: &Run) -> Result<(), Failure> {
     let parts = Parts::of(scene, &resource.id).await?;
     parts.clear_others().await?;
-    let number = parts.current().map_or(1, |current| current + 1);
+    let number = parts.free_number().await?;
     files::create_folder(&parts.runtime).map_err(|error| parts.failed(&error))?;
     parts.write(&parts.hold(number), "")?;
     parts.write_instance(resource, number)?;

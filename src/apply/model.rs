@@ -51,12 +51,11 @@ pub(super) async fn pull(
     let content = content(ollama, id, &source).await?;
     let right = |content: &Digest| model.sha256.as_ref().is_none_or(|wanted| wanted == content);
     if !content.as_ref().is_some_and(right) {
-        if let Some(content) = &content {
-            if record.pulled.is_none() {
-                let why = format!("`{source}` is there with the content {content} and was not pulled by llamero");
-                return Err(Failure::new(id, why));
-            }
-            keep_content(scene, id, model, content).await?;
+        if let Some(content) = &content
+            && record.pulled.is_none()
+        {
+            let why = format!("`{source}` is there with the content {content} and was not pulled by llamero");
+            return Err(Failure::new(id, why));
         }
         // On record before it is there: an interrupted pull leaves nothing that nobody knows of.
         record.pulled = Some(model.source.clone());
@@ -97,9 +96,11 @@ async fn content(ollama: Ollama<'_>, id: &ResourceId, name: &OllamaName) -> Resu
 }
 
 /// Gives the content that a source has now a name of its own, so that one can go back to it without its registry.
-async fn keep_content(scene: Scene<'_>, id: &ResourceId, model: &ServedModel, content: &Digest) -> Result<(), Failure> {
+pub(super) async fn keep_content(scene: Scene<'_>, id: &ResourceId, model: &ServedModel) -> Result<(), Failure> {
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
-    let (kept, text) = model.kept(&scene.desired.stack, content);
+    let ollama = Ollama::new(&scene.systems.client, &model.endpoint);
+    let Some(content) = content(ollama, id, &name(id, &model.source)?).await? else { return Ok(()) };
+    let (kept, text) = model.kept(&scene.desired.stack, &content);
     let record = pulled::Pulled {
         fingerprint: Fingerprint::of(&Fields::from([("content".to_owned(), content.to_string())])),
         endpoint: model.endpoint.clone(),
@@ -108,7 +109,6 @@ async fn keep_content(scene: Scene<'_>, id: &ResourceId, model: &ServedModel, co
         sha256: Some(content.clone()),
     };
     pulled::record(&scene.systems.pulled, &kept, &record).map_err(|error| failed(&error))?;
-    let ollama = Ollama::new(&scene.systems.client, &model.endpoint);
     ollama.copy(&name(id, &model.source)?, &name(id, &text)?).await.map_err(|error| failed(&error))
 }
 

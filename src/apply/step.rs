@@ -81,11 +81,14 @@ pub(super) async fn perform(scene: Scene<'_>, action: &Action) -> Result<(), Fai
             Spec::Artifact(artifact) => fetch(scene, action, id, artifact).await,
             _ => Err(mismatch(id)),
         },
-        Action::PullModel(id) | Action::LoadModel(id) => match (&wanted(scene, id)?.spec, action) {
-            (Spec::Model(model), Action::LoadModel(_)) => model::load(scene, id, model).await,
-            (Spec::Model(model), _) => model::pull(scene, action, wanted(scene, id)?, model).await,
-            _ => Err(mismatch(id)),
-        },
+        Action::KeepContent(id) | Action::PullModel(id) | Action::LoadModel(id) => {
+            match (&wanted(scene, id)?.spec, action) {
+                (Spec::Model(model), Action::KeepContent(_)) => model::keep_content(scene, id, model).await,
+                (Spec::Model(model), Action::LoadModel(_)) => model::load(scene, id, model).await,
+                (Spec::Model(model), _) => model::pull(scene, action, wanted(scene, id)?, model).await,
+                _ => Err(mismatch(id)),
+            }
+        }
         Action::RemoveModel(ours) => model::remove(scene, ours).await,
         Action::PullImage(id) => match &wanted(scene, id)?.spec {
             Spec::Image(image) => container::pull(scene, action, wanted(scene, id)?, image).await,

@@ -167,6 +167,13 @@ impl History {
         self.current()?.map(|number| self.load(number)).transpose()
     }
 
+    /// Returns what was there, made by earlier generations, when the last one began that did not ask for it.
+    pub fn last_leftover(&self) -> Result<Vec<ResourceId>, Error> {
+        let Some(last) = self.numbers()?.last().copied() else { return Ok(Vec::new()) };
+        let wish = sealed::read::<Wish>(&self.generation(last).join("wish"))?;
+        Ok(wish.into_iter().flat_map(|wish| wish.leftover).map(|resource| resource.id).collect())
+    }
+
     /// Begins a generation: from here on what it may create is on record.
     pub fn begin(&self, wish: &Wish) -> Result<u64, Error> {
         let number = self.numbers()?.last().map_or(1, |last| last + 1);

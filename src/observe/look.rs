@@ -1,13 +1,14 @@
 //! Looks at servers, whichever runtime they have.
 
 use crate::observed::{Claim, Found, FoundRun, Phase, Seen};
-use crate::render::{marker, unit::unit_name};
+use crate::render::marker;
+use crate::render::unit::{socket_name, unit_name};
 use crate::resource::{Bytes, Kind, ResourceId};
 use crate::systems::process::{self, ProcessState};
 use crate::systems::systemd::{self, ActiveState, LoadState, Unit};
 use crate::systems::{Systems, files, proc};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The largest unit file that is read, in bytes.
 const LIMIT: Bytes = Bytes(1 << 20);
@@ -71,6 +72,9 @@ fn unit(systems: &Systems, stack: &str, id: &ResourceId, state: Option<Result<Un
         Ok(text) => text,
         Err(error) => return Seen::Unknown(error.to_string()),
     };
+    if let Some(socket) = strangers_socket(systems, stack, id) {
+        return Seen::Unknown(format!("{} is there already and was not made by llamero", socket.display()));
+    }
     let mut found = found_unit(&unit);
     (found.hands_on, found.strays) = instances(systems, id);
     if found.hands_on {
@@ -96,6 +100,15 @@ fn unit(systems: &Systems, stack: &str, id: &ResourceId, state: Option<Result<Un
         None => found.definition = orphan(stack, id, unit.main_pid, &found),
     }
     Seen::Present(Found::Run(Box::new(found)))
+}
+
+/// Returns the socket unit of a server's name, where somebody else made it: it would start the server, and its place is
+/// where a server that hands its port on has its own.
+fn strangers_socket(systems: &Systems, stack: &str, id: &ResourceId) -> Option<PathBuf> {
+    let path = systems.units.join(socket_name(id));
+    let text = files::read_text(&path, LIMIT).ok()??;
+    let ours = marker::read(&text).is_some_and(|marker| marker.stack == stack && marker.resource == *id);
+    (!ours).then_some(path)
 }
 
 /// Returns whether a server hands its port on, and whether there are instances of it besides the current one.

@@ -61,6 +61,7 @@ pub(super) async fn look_at_models<'a>(
             sha256: record.sha256.clone(),
             ours: record.pulled.is_some(),
             kept: false,
+            unserved: false,
         };
         things.insert(id.clone(), if there { Seen::Present(found()) } else { Seen::Absent });
     }
@@ -82,11 +83,11 @@ fn seen(stack: &str, model: &ServedModel, record: Option<&Pulled>, ours: bool, a
     let (Ok(name), Ok(source)) = (OllamaName::parse(&model.name), OllamaName::parse(&model.source)) else {
         return Seen::Absent;
     };
-    let found = |loaded, content: Option<Digest>, kept| {
+    let found = |loaded, content: Option<Digest>, kept, unserved| {
         let made_from = record.and_then(|record| record.sha256.clone());
         let sha256 = if model.is_derived() { made_from } else { content };
         let recorded = record.map(|record| record.fingerprint.clone());
-        Seen::Present(Found::Model { recorded, loaded, sha256, ours, kept })
+        Seen::Present(Found::Model { recorded, loaded, sha256, ours, kept, unserved })
     };
     match answer {
         Ok((tags, loaded)) => {
@@ -95,11 +96,13 @@ fn seen(stack: &str, model: &ServedModel, record: Option<&Pulled>, ours: bool, a
             }
             let loaded = loaded.iter().any(|loaded| loaded.name == name && loaded.pinned);
             let content = tags.iter().find(|tag| tag.name == source).map(|tag| tag.digest.clone());
-            found(loaded, content, is_kept(stack, model, tags))
+            found(loaded, content, is_kept(stack, model, tags), false)
         }
         // The server does not run; its folder of models tells what it will have when it does.
         Err(error) => match model.manifest.as_ref().map(|path| content(path)) {
-            Some(Ok(Some(content))) if !model.is_derived() || record.is_some() => found(false, Some(content), false),
+            Some(Ok(Some(content))) if !model.is_derived() || record.is_some() => {
+                found(false, Some(content), false, true)
+            }
             Some(Ok(_)) => Seen::Absent,
             Some(Err(error)) => Seen::Unknown(error.to_string()),
             None => Seen::Unknown(error.to_string()),

@@ -2,13 +2,11 @@
 
 use crate::desired::Facts;
 use crate::lock::{Origin, Pin, Source};
-use crate::render::source::content_name;
-use crate::resource::{Digest, SecretReference};
+use crate::resource::SecretReference;
 use crate::systems::docker::{self, Docker};
 use crate::systems::downloads::{self, Offer, Tell, Token};
 use crate::systems::http::Client;
 use crate::systems::{Hint, Retry, ollama, secrets};
-use std::path::Path;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -85,22 +83,19 @@ pub async fn lead(client: &Client, source: &Source, facts: &Facts) -> Result<Lea
     Ok(Lead { offer, to_fetch })
 }
 
-/// Returns the pin that holds a source to what it leads to now. Where only its bytes tell its digest, they are read; one
-/// that is not to move on (`anew` is false) is taken for what llamero has fetched of it before.
+/// Returns the pin that holds a source to what it leads to now. Where only its bytes tell its digest, they are read.
 pub async fn pin(
     client: &Client,
     source: &Source,
     facts: &Facts,
-    anew: bool,
     progress: Tell<'_>,
     cancel: &CancellationToken,
 ) -> Result<Pin, Error> {
     let Lead { offer, .. } = lead(client, source, facts).await?;
     let Offer { sha256, mut size, revision, etag } = offer;
-    let before = if anew { None } else { fetched(source, facts) };
-    let sha256 = match (sha256, before, &source.origin) {
-        (Some(sha256), _, _) | (None, Some(sha256), _) => sha256,
-        (None, None, origin) => {
+    let sha256 = match (sha256, &source.origin) {
+        (Some(sha256), _) => sha256,
+        (None, origin) => {
             let (url, token) = match origin {
                 Origin::Hub { repository, file, .. } => {
                     let (organization, repository) = repository.split_once('/').unwrap_or((repository, ""));
@@ -119,14 +114,6 @@ pub async fn pin(
         }
     };
     Ok(Pin { sha256, revision, size, etag })
-}
-
-/// Returns the digest of what llamero fetched from a source while nothing held it to one.
-fn fetched(source: &Source, facts: &Facts) -> Option<Digest> {
-    let name = content_name(&source.key, None);
-    let in_its_place =
-        |path: &Path| path.parent().and_then(Path::file_name).is_some_and(|folder| folder == name.short());
-    facts.fetched.iter().find(|(path, _)| in_its_place(path)).map(|(_, sha256)| sha256.clone())
 }
 
 fn token(facts: &Facts) -> Option<Token> {

@@ -67,6 +67,9 @@ pub enum Found {
         /// Whether the content that is wanted is kept on the server under another name.
         #[serde(default)]
         kept: bool,
+        /// Whether its server does not answer, and only its folder of models told of it.
+        #[serde(default)]
+        unserved: bool,
     },
     /// A server.
     Run(Box<FoundRun>),

@@ -22,13 +22,18 @@ pub fn foresee(desired: &Desired, mut observed: Observed, step: &Step) -> Observ
         Action::FetchArtifact(id) => fetched(&mut observed, id, resource),
         Action::VerifyArtifact(id) => verified(&mut observed, id, resource),
         Action::PullImage(id) => present(&mut observed, id, Found::Image { ours: true }),
+        Action::KeepContent(_) => {}
         Action::PullModel(id) => {
             let recorded = resource.map(Resource::fingerprint);
             let sha256 = resource.and_then(|resource| match &resource.spec {
                 Spec::Model(model) => model.sha256.clone(),
                 _ => None,
             });
-            present(&mut observed, id, Found::Model { recorded, loaded: false, sha256, ours: true, kept: false });
+            present(
+                &mut observed,
+                id,
+                Found::Model { recorded, loaded: false, sha256, ours: true, kept: false, unserved: false },
+            );
         }
         Action::LoadModel(id) => {
             if let Some(Seen::Present(Found::Model { loaded, .. })) = observed.things.get_mut(id) {

@@ -8,8 +8,8 @@ use super::compare::{Difference, Go, RunWork, Work};
 use super::contention::{Handover, handover};
 use super::step::{Action, Phase, Step, StepId};
 use crate::desired::Desired;
-use crate::observed::{Observed, Ours};
-use crate::resource::{Gpus, Kind, Probe, Resource, ResourceId, Spec};
+use crate::observed::{Found, Observed, Ours, Seen};
+use crate::resource::{Gpus, Kind, Probe, Resource, ResourceId, ServedModel, Spec};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn order(desired: &Desired, observed: &Observed, past: &Past, changes: &[Difference]) -> Vec<Step> {
@@ -17,7 +17,7 @@ pub(super) fn order(desired: &Desired, observed: &Observed, past: &Past, changes
     let mut steps = Steps::default();
     let work: Vec<(&ResourceId, &Work)> =
         changes.iter().filter_map(|difference| Some((&difference.change.on, difference.work.as_ref()?))).collect();
-    stage(desired, &work, &mut steps);
+    stage(desired, observed, past, &work, &mut steps);
     switch(desired, observed, past, &work, &handover, &mut steps);
     prune(past, &work, &handover, &mut steps);
     steps.list
@@ -47,7 +47,7 @@ impl Steps {
     }
 }
 
-fn stage(desired: &Desired, work: &[(&ResourceId, &Work)], steps: &mut Steps) {
+fn stage(desired: &Desired, observed: &Observed, past: &Past, work: &[(&ResourceId, &Work)], steps: &mut Steps) {
     // Kinds are ordered so that what others are made with comes first: secrets, environments, artifacts.
     for (id, work) in work {
         let action = match (id.kind, work) {
@@ -62,11 +62,32 @@ fn stage(desired: &Desired, work: &[(&ResourceId, &Work)], steps: &mut Steps) {
         let step = steps.add(Phase::Stage, action, after.unwrap_or_default());
         steps.ready.insert((*id).clone(), step);
     }
-    models(desired, work, Phase::Stage, steps);
+    models(desired, observed, past, work, Phase::Stage, steps);
+}
+
+/// Returns the content that a model has and must be able to go back to, if that is to be another now.
+fn content_to_keep(
+    desired: &Desired,
+    observed: &Observed,
+    past: &Past,
+    resource: &Resource,
+    model: &ServedModel,
+) -> bool {
+    let Some(Seen::Present(Found::Model { sha256: Some(content), .. })) = observed.things.get(&resource.id) else {
+        return false;
+    };
+    model.sha256.as_ref() != Some(content) && past.keep.contains(&model.kept(&desired.stack, content).0)
 }
 
 /// Adds the steps of models: while staging where their server runs on as it is, else once it is up again.
-fn models(desired: &Desired, work: &[(&ResourceId, &Work)], phase: Phase, steps: &mut Steps) {
+fn models(
+    desired: &Desired,
+    observed: &Observed,
+    past: &Past,
+    work: &[(&ResourceId, &Work)],
+    phase: Phase,
+    steps: &mut Steps,
+) {
     let work: BTreeMap<&ResourceId, &Work> = work.iter().copied().collect();
     let mut pulls: BTreeMap<(&str, &str), StepId> = BTreeMap::new();
     let starts = |id: &ResourceId| matches!(work.get(id), Some(Work::Run(run)) if run.go != Go::Leave);
@@ -80,7 +101,10 @@ fn models(desired: &Desired, work: &[(&ResourceId, &Work)], phase: Phase, steps:
         let pulled = (work.get(&resource.id) == Some(&&Work::Make)).then(|| {
             // While a server pulls a name it has none of it: whoever else needs it waits, and finds it there.
             let name = (model.endpoint.as_str(), model.source.as_str());
-            let after = after.iter().chain(pulls.get(&name)).copied().collect();
+            let mut after: Vec<StepId> = after.iter().chain(pulls.get(&name)).copied().collect();
+            if !pulls.contains_key(&name) && content_to_keep(desired, observed, past, resource, model) {
+                after = vec![steps.add(phase, Action::KeepContent(resource.id.clone()), after)];
+            }
             let step = steps.add(phase, Action::PullModel(resource.id.clone()), after);
             pulls.insert(name, step);
             step
@@ -170,7 +194,7 @@ fn switch(
         let healthy = steps.add(Phase::Switch, Action::AwaitHealthy(id.clone()), vec![started]);
         steps.ready.insert(id.clone(), healthy);
     }
-    models(desired, work, Phase::Switch, steps);
+    models(desired, observed, past, work, Phase::Switch, steps);
 }
 
 /// Returns whether a server can be restarted in one call: a plain unit that stays one. A process and a container have no
@@ -231,11 +255,14 @@ fn prune(past: &Past, work: &[(&ResourceId, &Work)], handover: &Handover, steps:
     // An image can go when no container is made of it any more.
     gone.sort_by_key(|(ours, _)| ours.id().kind == Kind::Image);
     for (ours, _) in gone {
-        let own = stopped.get(ours.id()).copied().into_iter().collect();
+        let own: Vec<StepId> = stopped.get(ours.id()).copied().into_iter().collect();
         let (action, after) = match ours.id().kind {
             Kind::Unit => (Action::RemoveUnit(ours.clone()), own),
             Kind::Process => (Action::RemoveProcess(ours.clone()), own),
-            Kind::Container => (Action::RemoveContainer(ours.clone()), own),
+            // One of them may be the very one that a removal before has cleared away.
+            Kind::Container => {
+                (Action::RemoveContainer(ours.clone()), own.into_iter().chain(containers.iter().copied()).collect())
+            }
             Kind::Image => (Action::RemoveImage(ours.clone()), containers.clone()),
             Kind::File => (Action::RemoveFile(ours.clone()), quiet.clone()),
             Kind::Environment => (Action::RemoveEnvironment(ours.clone()), quiet.clone()),

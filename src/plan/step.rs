@@ -42,6 +42,8 @@ pub enum Action {
     VerifyArtifact(ResourceId),
     /// Pulls a container image.
     PullImage(ResourceId),
+    /// Has a server give the content that a model has a second name, to go back to it without its registry.
+    KeepContent(ResourceId),
     /// Has a server fetch a model, and makes the model of llamero's own from it.
     PullModel(ResourceId),
     /// Has a server load a model, to stay.
@@ -97,6 +99,7 @@ impl Action {
             | Self::FetchArtifact(id)
             | Self::VerifyArtifact(id)
             | Self::PullImage(id)
+            | Self::KeepContent(id)
             | Self::PullModel(id)
             | Self::LoadModel(id)
             | Self::WriteFile(id)
@@ -128,6 +131,7 @@ impl Action {
             Self::CreateEnvironment(_) => "install",
             Self::FetchArtifact(_) => "fetch",
             Self::VerifyArtifact(_) => "verify",
+            Self::KeepContent(_) => "keep the content of",
             Self::PullModel(_) | Self::PullImage(_) => "pull",
             Self::LoadModel(_) => "load",
             Self::WriteFile(_) | Self::WriteUnit(_) => "write",

@@ -17,25 +17,38 @@ use tokio_util::sync::CancellationToken;
 /// Goes back to the last good generation, or to nothing where there was none. Servers in `tolerated` were not healthy
 /// before, and need not be after.
 pub(super) async fn go_back(stack: &Stack, tolerated: &BTreeSet<ResourceId>, report: &Report<'_>) -> Walk {
-    match attempt(stack, tolerated, report).await {
-        Ok(walked) => walked,
-        Err(error) => Walk { failures: vec![Failure::of(None, &error)], ..Walk::default() },
-    }
+    told(attempt(stack, tolerated, Some(Drift::Correct), report).await)
 }
 
-async fn attempt(stack: &Stack, tolerated: &BTreeSet<ResourceId>, report: &Report<'_>) -> Result<Walk, history::Error> {
+/// Clears away what a rehearsal made. Nothing else was touched, so the stack's own word on drift counts.
+pub(super) async fn leave_rehearsal(stack: &Stack, tolerated: &BTreeSet<ResourceId>, report: &Report<'_>) -> Walk {
+    told(attempt(stack, tolerated, None, report).await)
+}
+
+fn told(attempted: Result<Walk, history::Error>) -> Walk {
+    attempted.unwrap_or_else(|error| Walk { failures: vec![Failure::of(None, &error)], ..Walk::default() })
+}
+
+async fn attempt(
+    stack: &Stack,
+    tolerated: &BTreeSet<ResourceId>,
+    drift: Option<Drift>,
+    report: &Report<'_>,
+) -> Result<Walk, history::Error> {
     let good = stack.history.committed()?;
     report(Event::GoingBack { to: good.as_ref().map(|good| good.number) });
     let mut desired = good.map_or_else(
         || Desired::nothing(stack.name.clone(), Policy::default()),
         |generation| generation.fulfilled().desired,
     );
-    // Whatever the policy says of drift and pruning, the way back is whole.
-    desired.policy = Policy { drift: Drift::Correct, prune: true, ..desired.policy };
+    // Whatever the policy says of pruning, what the failed generation made goes.
+    desired.policy = Policy { drift: drift.unwrap_or(desired.policy.drift), prune: true, ..desired.policy };
     let Memory { mut past, mut inventory } = stack.history.memory()?;
     let kept = |resource: &&Resource| resource.id.kind.lasts();
     past.keep.extend(inventory.iter().filter(kept).map(|resource| resource.id.clone()));
     past.oldest.clear();
+    // What was there before the failed generation and is no part of the good one was not made by it.
+    past.keep.extend(stack.history.last_leftover()?);
     let observed = observe(&stack.systems, &desired, &inventory, Depth::State).await;
     let plan = plan(&desired, &observed, &past);
     inventory.extend(desired.resources.values().cloned());

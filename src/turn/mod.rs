@@ -235,7 +235,7 @@ async fn carry_out(
     let scene = Scene { desired: &wish.desired, ..scene };
     if choices.rehearse {
         walked.extend(walk(scene, &plan.rehearsal(), Phase::Switch, &tolerated, choices.fail_fast).await);
-        let back = back::go_back(stack, &tolerated, report).await;
+        let back = back::leave_rehearsal(stack, &tolerated, report).await;
         let ending = match (walked.succeeded(), back.succeeded()) {
             (true, true) => Ending::Rehearsed,
             (false, true) => Ending::RolledBack,

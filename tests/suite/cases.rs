@@ -79,6 +79,8 @@ enum Happening {
     NotLoaded,
     /// A model file whose digest is not known.
     Unverified,
+    /// A model whose server does not answer, and that its folder of models tells of.
+    Unserved,
     /// A model file of another content, or an environment that is not whole.
     Damaged,
 }
@@ -223,6 +225,7 @@ fn happen(observed: &mut Observed, stack: &str, id: &ResourceId, happening: Happ
         (Found::File(FoundFile { marker: Some(claim), .. }), Happening::Otherwise) => claim.fingerprint = nobody,
         (Found::Artifact { sha256, .. }, Happening::Unverified) => *sha256 = None,
         (Found::Artifact { sha256, .. }, Happening::Damaged) => *sha256 = Some(Digest::of("damaged")),
+        (Found::Model { unserved, .. }, Happening::Unserved) => *unserved = true,
         (Found::Model { sha256, .. }, Happening::Damaged) => *sha256 = Some(Digest::of("damaged")),
         (Found::Model { sha256, ours, recorded, .. }, Happening::Stranger) => {
             (*sha256, *ours, *recorded) = (Some(Digest::of("damaged")), false, None);

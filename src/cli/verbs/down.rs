@@ -7,8 +7,8 @@ use super::apply::{Manner, carry_out, command};
 use crate::desired::{Desired, Drift, Policy};
 use crate::history::Wish;
 use crate::observe::Depth;
-use crate::resource::{ArtifactSource, Digest, Spec};
-use crate::systems::{artifacts, clock, downloads, files};
+use crate::resource::{ArtifactSource, Digest, Kind, Spec};
+use crate::systems::{artifacts, clock, downloads, files, pulled};
 use crate::turn::{Choices, prepare};
 use std::path::PathBuf;
 
@@ -70,6 +70,12 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
                     downloads::discard(&artifact.path)?;
                 }
             }
+        }
+        let left = pulled::all(&stack.systems.pulled, Kind::Model).unwrap_or_default();
+        let left: Vec<String> = left.into_iter().map(|(_, record)| record.name).collect();
+        if !left.is_empty() {
+            let names = left.join(" ");
+            note(&format!("models stay with a server that does not answer; `ollama rm {names}` removes them there"));
         }
         // Records of what somebody else has removed before.
         for records in [&stack.systems.pulled, &stack.systems.images] {

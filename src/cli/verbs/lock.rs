@@ -32,7 +32,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let mut lock = before.clone();
     lock.pins.retain(|key, _| !unused.contains(key));
     let mut text = String::new();
-    for (source, pin) in pins(&loaded, before.missing(&loaded.manifest), false).await? {
+    for (source, pin) in pins(&loaded, before.missing(&loaded.manifest)).await? {
         text.push_str(&format!("+ {}\n", line(&source.key, &pin)));
         lock.pins.insert(source.key, pin);
     }
@@ -63,7 +63,7 @@ pub(super) fn line(key: &str, pin: &Pin) -> String {
 }
 
 /// Returns what each source would be held to now; a source that does not tell ends it, and nothing is written.
-pub(super) async fn pins(loaded: &Loaded, sources: Vec<Source>, anew: bool) -> Result<Vec<(Source, Pin)>, Problem> {
+pub(super) async fn pins(loaded: &Loaded, sources: Vec<Source>) -> Result<Vec<(Source, Pin)>, Problem> {
     let client = Client::new().map_err(|error| Problem::of(&error))?;
     let facts = load::known(loaded).await;
     let progress = Progress::new(false);
@@ -75,7 +75,7 @@ pub(super) async fn pins(loaded: &Loaded, sources: Vec<Source>, anew: bool) -> R
             let tell = |downloads::Progress { received, total }: downloads::Progress| {
                 progress.tell(Event::Progress { step: step.clone(), done: Some(received), total, note: None });
             };
-            let pin = observe::pin(client, &source, facts, anew, &tell, cancel).await;
+            let pin = observe::pin(client, &source, facts, &tell, cancel).await;
             let pin = pin.map_err(|error| {
                 let problem = Problem::of(&error);
                 Problem { message: format!("{}: {}; nothing was changed", source.key, problem.message), ..problem }

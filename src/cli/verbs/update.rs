@@ -35,7 +35,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let chosen = all.into_iter().filter(named).collect();
     let mut lock = loaded.lock.clone().unwrap_or_default();
     let mut text = String::new();
-    for (source, pin) in pins(&loaded, chosen, true).await? {
+    for (source, pin) in pins(&loaded, chosen).await? {
         match lock.pins.get(&source.key) {
             // The repository may have gone on without this file: what is held stays.
             Some(known) if known.sha256 == pin.sha256 => continue,

@@ -16,7 +16,7 @@ pub(crate) struct Arguments {
     /// The generation to watch over
     #[arg(long, value_name = "GENERATION")]
     generation: u64,
-    /// Leave this session, and go back when no sign of life has come for so long
+    /// Become a process on its own, and go back when no sign of life has come for so long
     #[arg(long, value_name = "DURATION")]
     after: Option<Seconds>,
 }

@@ -500,9 +500,14 @@ fn seen(before: Option<&Resource>, now: Option<&Resource>, condition: Condition)
             ours: artifact.source != ArtifactSource::File && !foreign,
         },
         Spec::Image(_) => Found::Image { ours: !foreign },
-        Spec::Model(_) => {
-            Found::Model { recorded: Some(fingerprint), loaded: true, sha256: None, ours: true, kept: false }
-        }
+        Spec::Model(_) => Found::Model {
+            recorded: Some(fingerprint),
+            loaded: true,
+            sha256: None,
+            ours: true,
+            kept: false,
+            unserved: false,
+        },
         Spec::File(_) => Found::File(FoundFile { marker: claim(&fingerprint, condition), text: None }),
         Spec::Run(_) => {
             let older = matches!(condition, Condition::RunsOlder | Condition::EditedRunsOlder);

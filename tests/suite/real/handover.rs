@@ -92,12 +92,38 @@ async fn clients_notice_no_change_of_the_gateway() {
     assert_eq!((&seen.failures, &seen.cut), (&vec![], &vec![]), "nobody noticed");
     assert!(seen.requests > 200, "too few to tell: {}", seen.requests);
 
+    // A stranger's unit of a successor's name is left alone, and a number further on is taken.
+    let units = home.under_home(".config/systemd/user");
+    let number =
+        property(UNIT, "Id").trim_end_matches(".service").rsplit('-').next().and_then(|it| it.parse::<u64>().ok());
+    let theirs = units.join(format!("swaps-gateway-{}.service", number.expect("a number") + 1));
+    fs::write(&theirs, "[Service]\nExecStart=/bin/sleep 1000\n").expect("written");
+    models.push("after".to_owned());
+    manifest(&home, &upstream, &models, "");
+    home.expect(0, &["apply", "--yes"]);
+    assert_eq!(fs::read_to_string(&theirs).expect("it is there"), "[Service]\nExecStart=/bin/sleep 1000\n");
+    fs::remove_file(&theirs).expect("removed");
+
+    // Words of its own make it a plain unit, and without them it hands its port on again: each is a restart, and said.
+    manifest(&home, &upstream, &models, "  args: [--detailed_debug]\n");
+    assert!(home.expect(0, &["plan"]).contains("restart"));
+    home.expect(0, &["apply", "--yes"]);
+    assert!(home.expect(0, &["plan"]).contains("Nothing to do"));
+    assert!(!units.join("swaps-gateway.socket").exists());
+    home.expect(0, &["rollback", "--yes"]);
+    assert!(home.expect(0, &["status"]).contains("gateway") && units.join("swaps-gateway.socket").exists());
+
     // Another port is another address: that is a restart, and said.
     let text = fs::read_to_string(home.path("llamero.yaml")).expect("read");
     home.write("llamero.yaml", &text.replace(&PORT.to_string(), &(PORT + 1).to_string()));
     assert!(home.expect(0, &["plan"]).contains("restart"));
     home.expect(0, &["apply", "--yes"]);
     home.expect(0, &["down", "--purge", "--yes"]);
+    let socket = units.join("swaps-gateway.socket");
+    fs::write(&socket, "[Socket]\nListenStream=127.0.0.1:1\n").expect("written");
+    assert!(home.expect(1, &["apply", "--yes"]).contains("swaps-gateway.socket is there already"));
+    assert!(fs::read_to_string(&socket).expect("it is there").contains("127.0.0.1:1"));
+    fs::remove_file(&socket).expect("removed");
     let left = fs::read_dir(home.under_home(".config/systemd/user")).expect("units").flatten();
     let left: Vec<_> =
         left.map(|entry| entry.file_name()).filter(|name| name.to_string_lossy().contains("swaps")).collect();
