@@ -68,10 +68,12 @@ pub(super) fn run(desired: &Desired, past: &Past, resource: &Resource, spec: &Ru
     if !found.loaded && !write {
         causes.push(Cause::Drift("the systemd manager has not read its unit file".to_owned()));
     }
-    let enable = spec.runtime == Runtime::Systemd && !found.enabled;
+    let mut enable = spec.runtime == Runtime::Systemd && !found.enabled;
     if enable {
         causes.push(Cause::Drift("it does not start with the machine".to_owned()));
     }
+    // The link that has it start with the machine goes with the parts that it was made of.
+    enable |= found.hands_on && !spec.hands_on;
     if causes.is_empty() {
         return Verdict::Same;
     }

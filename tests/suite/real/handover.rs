@@ -108,7 +108,8 @@ async fn clients_notice_no_change_of_the_gateway() {
     manifest(&home, &upstream, &models, "  args: [--detailed_debug]\n");
     assert!(home.expect(0, &["plan"]).contains("restart"));
     home.expect(0, &["apply", "--yes"]);
-    assert!(home.expect(0, &["plan"]).contains("Nothing to do"));
+    let said = home.expect(0, &["plan"]);
+    assert!(said.contains("Nothing to do"), "{said}");
     assert!(!units.join("swaps-gateway.socket").exists());
     home.expect(0, &["rollback", "--yes"]);
     assert!(home.expect(0, &["status"]).contains("gateway") && units.join("swaps-gateway.socket").exists());
@@ -121,7 +122,8 @@ async fn clients_notice_no_change_of_the_gateway() {
     home.expect(0, &["down", "--purge", "--yes"]);
     let socket = units.join("swaps-gateway.socket");
     fs::write(&socket, "[Socket]\nListenStream=127.0.0.1:1\n").expect("written");
-    assert!(home.expect(1, &["apply", "--yes"]).contains("swaps-gateway.socket is there already"));
+    let said = home.expect(1, &["apply", "--yes"]).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("swaps-gateway.socket is there already"), "{said}");
     assert!(fs::read_to_string(&socket).expect("it is there").contains("127.0.0.1:1"));
     fs::remove_file(&socket).expect("removed");
     let left = fs::read_dir(home.under_home(".config/systemd/user")).expect("units").flatten();
