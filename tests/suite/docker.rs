@@ -1,7 +1,8 @@
 //! What llamero says to Docker and to Podman, on good and bad days.
 
 use crate::fakes::docker::{Asked, End, FakeDocker, Says};
-use llamero::resource::{Container, Digest, Health, ImageName, Limits, Probe, Run, Runtime, Seconds};
+use crate::sample;
+use llamero::resource::{Container, Digest, Health, ImageName, Run, Runtime};
 use llamero::systems::docker::{
     Deadlines, Docker, Engine, Error, Fault, NewContainer, PullProgress, STACK_LABEL, Status, Surroundings,
 };
@@ -38,25 +39,7 @@ fn message(status: u16, text: &str) -> Says {
 }
 
 fn run() -> Run {
-    Run {
-        runtime: Runtime::Process,
-        description: String::new(),
-        argv: vec![],
-        environment: BTreeMap::new(),
-        environment_file: None,
-        working_directory: None,
-        restart: llamero::resource::Restart::OnFailure,
-        container: None,
-        hands_on: false,
-        inputs: vec![],
-        limits: Limits::default(),
-        ports: vec![],
-        memory: None,
-        probe: Probe::Running,
-        timeout: Seconds::new(1),
-        stable_for: Seconds::new(1),
-        stop_timeout: Seconds::new(1),
-    }
+    sample::run(Runtime::Docker, &[])
 }
 
 fn redis() -> ImageName {

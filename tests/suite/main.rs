@@ -18,6 +18,7 @@ mod planning;
 mod process;
 mod python;
 mod real;
+mod sample;
 mod schema;
 mod states;
 mod systemd;

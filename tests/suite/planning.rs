@@ -1,34 +1,25 @@
 //! Single decisions of the planner that are easily got wrong, each on the smallest stack that shows it.
 
+use crate::sample;
 use llamero::desired::{Desired, Drift, Policy};
 use llamero::observed::{Claim, Found, FoundRun, Observed, Phase, PortHolder, Seen};
 use llamero::plan::{Cause, Past, Plan, RefusalKind, foresee_all, plan};
 use llamero::resource::{
-    Artifact, ArtifactSource, Bytes, Digest, Fingerprint, Kind, Limits, Probe, Resource, ResourceId, Restart, Run,
-    Runtime, Seconds, Spec,
+    Artifact, ArtifactSource, Bytes, Digest, Fingerprint, Kind, Limits, Resource, ResourceId, Run, Runtime, Spec,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 fn server(kind: Kind, name: &str, port: u16, memory: u64) -> Resource {
     let memory = Some(Bytes(memory));
     let run = Run {
-        runtime: if kind == Kind::Unit { Runtime::Systemd } else { Runtime::Process },
         description: name.to_owned(),
-        argv: vec!["/bin/serve".to_owned(), format!("--port={port}")],
-        environment: BTreeMap::new(),
-        environment_file: None,
-        working_directory: None,
-        container: None,
-        hands_on: false,
-        inputs: Vec::new(),
         limits: Limits { memory, cpu_percent: None },
         ports: vec![port],
         memory,
-        probe: Probe::Running,
-        timeout: Seconds::new(60),
-        stable_for: Seconds::new(1),
-        stop_timeout: Seconds::new(10),
-        restart: Restart::default(),
+        ..sample::run(
+            if kind == Kind::Unit { Runtime::Systemd } else { Runtime::Process },
+            &["/bin/serve", &format!("--port={port}")],
+        )
     };
     resource(ResourceId::new(kind, name), Spec::Run(Box::new(run)))
 }

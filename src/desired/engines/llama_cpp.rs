@@ -2,7 +2,7 @@
 
 use super::super::build::{Builder, Server};
 use super::super::container::{Contained, listen};
-use super::{Route, gpus, gpus_not_yet};
+use super::{Route, gpus, gpus_not_yet, route};
 use crate::manifest::{Entry, Mode, Model, Provider, Source, Spanned};
 use crate::render::source::{content_name, hub_url};
 use crate::resource::{
@@ -22,14 +22,7 @@ pub(in super::super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider
     let mut routes = Vec::new();
     for (model, port) in super::ports(manifest, provider) {
         server(builder, provider, model, port);
-        routes.push(Route {
-            name: model.name.value.clone(),
-            model: format!("{}/{}", prefix(model.value.mode), model.name.value),
-            api_base: format!("http://127.0.0.1:{port}/v1"),
-            api_key: None,
-            mode: model.value.mode,
-            fallbacks: model.value.fallbacks.iter().map(|name| name.value.clone()).collect(),
-        });
+        routes.push(route(model, prefix(model.value.mode), port));
     }
     routes
 }

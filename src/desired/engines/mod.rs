@@ -39,6 +39,18 @@ pub(super) fn ports<'a>(manifest: &'a Manifest, provider: &Entry<Provider>) -> V
     models.map(|model| (model, model.value.port.as_ref().map_or_else(&mut take, |port| port.value.0))).collect()
 }
 
+/// Returns the route to a server of one model's own on this machine.
+fn route(model: &Entry<Model>, prefix: &str, port: u16) -> Route {
+    Route {
+        name: model.name.value.clone(),
+        model: format!("{prefix}/{}", model.name.value),
+        api_base: format!("http://127.0.0.1:{port}/v1"),
+        api_key: None,
+        mode: model.value.mode,
+        fallbacks: model.value.fallbacks.iter().map(|name| name.value.clone()).collect(),
+    }
+}
+
 /// Returns the GPUs that a provider's containers see.
 fn gpus(provider: &Entry<Provider>) -> Gpus {
     let chosen: Vec<String> = provider.value.gpus.iter().map(|gpu| gpu.value.0.clone()).collect();

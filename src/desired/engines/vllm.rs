@@ -4,7 +4,7 @@
 
 use super::super::build::{Builder, Server};
 use super::super::container::{Contained, listen};
-use super::{Route, gpus, gpus_not_yet, llama_cpp};
+use super::{Route, gpus, gpus_not_yet, llama_cpp, route};
 use crate::manifest::{Entry, Mode, Model, Provider, RuntimeName, Source, vllm_flags};
 use crate::resource::{Mount, MountSource, Probe, Resource, ResourceId, Restart, Seconds, Spec};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,14 +27,7 @@ pub(in super::super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider
         if let Some(id) = server(builder, provider, model, port) {
             endure(builder, provider, &id);
         }
-        routes.push(Route {
-            name: model.name.value.clone(),
-            model: format!("{}/{}", prefix(model.value.mode), model.name.value),
-            api_base: format!("http://127.0.0.1:{port}/v1"),
-            api_key: None,
-            mode: model.value.mode,
-            fallbacks: model.value.fallbacks.iter().map(|name| name.value.clone()).collect(),
-        });
+        routes.push(route(model, prefix(model.value.mode), port));
     }
     routes
 }

@@ -4,12 +4,13 @@
 //! wishes, the one before and the one now, so that everything on it is something that a plan could have left there,
 //! and from a [`Condition`] for each thing, which is what happened to it since.
 
+use crate::sample;
 use llamero::desired::{Desired, Drift, Policy};
 use llamero::observed::{Claim, Found, FoundFile, FoundRun, Observed, Phase, PortHolder, Seen};
 use llamero::plan::Past;
 use llamero::resource::{
     Artifact, ArtifactSource, Bytes, Content, Digest, Environment, Fields, FileSpec, Fingerprint, GeneratedSecret,
-    Input, Kind, Limits, Piece, Probe, Resource, ResourceId, Restart, Run, Runtime, Seconds, SecretReference, Spec,
+    Input, Kind, Limits, Piece, Resource, ResourceId, Run, Runtime, SecretReference, Spec,
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -208,23 +209,13 @@ impl Wish {
         let memory = server.memory.map(|memory| Bytes(memory * GIB));
         let files = needs.iter().filter(|id| id.kind == Kind::File);
         Run {
-            runtime: self.runtime(index),
             description: format!("server {index}"),
             argv,
-            environment: BTreeMap::new(),
-            environment_file: None,
-            working_directory: None,
-            container: None,
-            hands_on: false,
             inputs: files.map(|id| Input { resource: id.clone(), digest: Digest::of("") }).collect(),
             limits: Limits { memory, cpu_percent: None },
             ports,
             memory,
-            probe: Probe::Running,
-            timeout: Seconds::new(60),
-            stable_for: Seconds::new(1),
-            stop_timeout: Seconds::new(10),
-            restart: Restart::default(),
+            ..sample::run(self.runtime(index), &[])
         }
     }
 }

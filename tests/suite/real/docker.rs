@@ -1,8 +1,9 @@
 //! A real Docker of its own, beside real registries: one that is open and one that asks for a password.
 
 use super::engine::{LOGIN, Private};
+use crate::sample;
 use llamero::resource::{
-    Bytes, Container, Health, ImageName, Limits, Mount, MountSource, Probe, Publish, Run, RunFile, Runtime, Seconds,
+    Bytes, Container, Health, ImageName, Limits, Mount, MountSource, Publish, Run, RunFile, Runtime,
 };
 use llamero::systems::docker::{
     Deadlines, Docker, Engine, Error, Fault, Found, NewContainer, PullProgress, Stack, Status,
@@ -17,26 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 const SOON: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(2);
+
 fn run(words: &[&str]) -> Run {
-    Run {
-        runtime: Runtime::Process,
-        description: String::new(),
-        argv: words.iter().map(|word| (*word).to_owned()).collect(),
-        environment: BTreeMap::new(),
-        environment_file: None,
-        working_directory: None,
-        restart: llamero::resource::Restart::OnFailure,
-        container: None,
-        hands_on: false,
-        inputs: vec![],
-        limits: Limits::default(),
-        ports: vec![],
-        memory: None,
-        probe: Probe::Running,
-        timeout: Seconds::new(10),
-        stable_for: Seconds::new(1),
-        stop_timeout: Seconds::new(1),
-    }
+    sample::run(Runtime::Docker, words)
 }
 
 fn of(image: &str) -> Container {

@@ -2,12 +2,12 @@
 
 use super::home::Home;
 use super::load::{Answer, Lost, ask, ask_on};
+use crate::sample;
 use llamero::render::launcher::GATEWAY_LAUNCHER;
 use llamero::render::unit;
-use llamero::resource::{Bytes, Kind, Limits, Probe, Resource, ResourceId, Run, Runtime, Seconds, Spec};
+use llamero::resource::{Bytes, Kind, Limits, Resource, ResourceId, Run, Runtime, Seconds, Spec};
 use llamero::systems::files;
 use llamero::systems::systemd::{ActiveState, JobResult, Systemd, Unit};
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::io::BufStream;
@@ -162,23 +162,13 @@ pub(super) fn server(name: &str, argv: Vec<String>, port: u16) -> Resource {
         id: ResourceId::new(Kind::Unit, name),
         role: "gateway".to_owned(),
         spec: Spec::Run(Box::new(Run {
-            runtime: Runtime::Systemd,
             description: name.to_owned(),
             argv,
-            environment: BTreeMap::new(),
-            environment_file: None,
-            working_directory: None,
-            restart: llamero::resource::Restart::OnFailure,
-            container: None,
-            hands_on: false,
-            inputs: vec![],
             limits: Limits { memory: Some(Bytes(2 << 30)), cpu_percent: None },
             ports: vec![port],
-            memory: None,
-            probe: Probe::Running,
             timeout: Seconds::new(170),
-            stable_for: Seconds::new(1),
             stop_timeout: Seconds::new(30),
+            ..sample::run(Runtime::Systemd, &[])
         })),
         needs: [].into(),
     }

@@ -1,10 +1,9 @@
 //! The real systemd user manager: quoting read back by a live process, and the unit shapes that a start job misjudges
 //! (statement A23).
 
+use crate::sample;
 use llamero::render::{quote, unit};
-use llamero::resource::{
-    Bytes, Kind, Limits, Probe, Resource, ResourceId, Restart, Run, RunFile, Runtime, Seconds, Spec,
-};
+use llamero::resource::{Bytes, Kind, Limits, Resource, ResourceId, Run, RunFile, Runtime, Seconds, Spec};
 use llamero::systems::systemd::{ActiveState, Error, JobResult, LoadState, Systemd, Unit};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
@@ -49,23 +48,9 @@ fn server(name: &str, argv: &[&str]) -> Resource {
         id: ResourceId::new(Kind::Unit, name),
         role: "services.test".to_owned(),
         spec: Spec::Run(Box::new(Run {
-            runtime: Runtime::Systemd,
             description: "100% \"quoted\" \\".to_owned(),
-            argv: argv.iter().map(|word| (*word).to_owned()).collect(),
-            environment: BTreeMap::new(),
-            environment_file: None,
-            working_directory: None,
-            container: None,
-            hands_on: false,
-            inputs: vec![],
-            limits: Limits::default(),
-            ports: vec![],
-            memory: None,
-            probe: Probe::Running,
-            timeout: Seconds::new(10),
-            stable_for: Seconds::new(1),
             stop_timeout: Seconds::new(5),
-            restart: Restart::default(),
+            ..sample::run(Runtime::Systemd, argv)
         })),
         needs: [].into(),
     }
