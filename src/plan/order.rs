@@ -239,10 +239,13 @@ fn prune(past: &Past, work: &[(&ResourceId, &Work)], handover: &Handover, steps:
         .collect();
     let up: Vec<&Ours> =
         gone.iter().filter(|(ours, up)| *up && !handover.stop.contains(ours.id())).map(|(ours, _)| *ours).collect();
-    // A server must be asked for its models while it is there.
-    let models = gone.iter().filter(|(ours, _)| ours.id().kind == Kind::Model);
-    let emptied: Vec<StepId> =
-        models.map(|(ours, _)| steps.add(Phase::Prune, Action::RemoveModel((*ours).clone()), Vec::new())).collect();
+    // A server must be asked for its models while it is there, and for one after another: while it clears away what no
+    // name needs any more, it does not know those that share a part of it.
+    let mut emptied: Vec<StepId> = Vec::new();
+    for (ours, _) in gone.iter().filter(|(ours, _)| ours.id().kind == Kind::Model) {
+        let before = emptied.last().copied().into_iter().collect();
+        emptied.push(steps.add(Phase::Prune, Action::RemoveModel((*ours).clone()), before));
+    }
     let stopped = stop(past, Phase::Prune, &up, &emptied, steps);
     // A file, an environment or a model may be in use by any of the servers that stop.
     let quiet: Vec<StepId> = stopped.values().copied().collect();
