@@ -62,6 +62,8 @@ fn ask(key: &str, model: &str, prompt: &str) -> String {
 #[ignore = "needs a systemd user manager and the test environment"]
 fn a_stack_comes_up_changes_goes_back_and_goes_down() {
     let home = Home::new();
+    // Other tests have the same home: what they left there is no business of this stack's.
+    let of_others = files_below(&home.under_home("."));
     home.write("llamero.yaml", &manifest(&home, |text| text));
 
     // It comes up, and the second time there is nothing to do.
@@ -148,14 +150,11 @@ fn a_stack_comes_up_changes_goes_back_and_goes_down() {
     for unit in ["lane-gateway", "lane-llama-cpp-large", "lane-llama-cpp-small", "lane-cache"] {
         assert_eq!(property(&format!("{unit}.service"), "LoadState"), "not-found");
     }
-    // Other tests have the same home: what counts is what has this stack's name below it, or is nobody's by name.
-    let top = home.under_home(".");
-    let of_this_stack = |path: &PathBuf| {
-        let below = path.strip_prefix(&top).unwrap_or(path).to_string_lossy().into_owned();
-        let others = below.starts_with(".ollama") || below.contains("/pulls");
-        !others && !below.ends_with("lane-key") && !below.ends_with("lane/lock")
-    };
-    let left: Vec<_> = files_below(&top).into_iter().filter(of_this_stack).collect();
+    let kept = |path: &PathBuf| path.ends_with("llamero/lane-key") || path.ends_with("llamero/lane/lock");
+    let left: Vec<_> = files_below(&home.under_home("."))
+        .into_iter()
+        .filter(|path| !of_others.contains(path) && !kept(path))
+        .collect();
     assert!(left.is_empty(), "{left:?}");
     let (_, text) = home.llamero(&["history", "--stack", "lane"]);
     assert!(text.contains("there is no stack"), "{text}");
