@@ -13,7 +13,7 @@ mod references;
 pub use desire::desire;
 pub use facts::{Facts, Places, Questions, SecretFact, questions};
 
-use crate::resource::{Bytes, Digest, Kind, Piece, Resource, ResourceId, SecretReference, Spec};
+use crate::resource::{Bytes, Digest, Kind, Piece, Probe, Resource, ResourceId, Run, SecretReference, Spec};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -67,8 +67,15 @@ impl Desired {
     }
 
     /// Returns every server that runs.
-    pub fn runs(&self) -> impl Iterator<Item = (&Resource, &crate::resource::Run)> {
+    pub fn runs(&self) -> impl Iterator<Item = (&Resource, &Run)> {
         self.resources.values().filter_map(|resource| Some((resource, resource.run()?)))
+    }
+
+    /// Returns the gateway, if one is part of the stack.
+    #[must_use]
+    pub fn gateway(&self) -> Option<(&ResourceId, &Run)> {
+        let gateway = |run: &Run| matches!(run.probe, Probe::Litellm { .. });
+        self.runs().find(|(_, run)| gateway(run)).map(|(resource, run)| (&resource.id, run))
     }
 
     /// Returns every secret that the stack's files hold.

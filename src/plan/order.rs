@@ -168,8 +168,11 @@ fn switch(
     let first_on_gpu = first_on_gpu(desired, &runs);
     let order = by_need(desired, &first_on_gpu, runs.iter().map(|(id, _)| *id));
     let runs: BTreeMap<&ResourceId, &RunWork> = runs.into_iter().collect();
-    for id in order {
-        let (Some(work), Some(resource)) = (runs.get(id), desired.resources.get(id)) else { continue };
+    // Clients reach new routes only when what these lead to has proved itself.
+    let last = behind_the_rest(desired, &runs);
+    let (last, first): (Vec<&ResourceId>, Vec<&ResourceId>) = order.into_iter().partition(|id| last.contains(id));
+    let bring = |id: &ResourceId, proved: &[StepId], steps: &mut Steps| {
+        let (Some(work), Some(resource)) = (runs.get(id), desired.resources.get(id)) else { return };
         let reload: Vec<StepId> = reloaded.filter(|_| is_plain(id)).into_iter().collect();
         if work.enable && (is_plain(id) || (hands_on(id) && work.go == Go::Leave)) {
             steps.add(Phase::Switch, Action::EnableUnit(id.clone()), reload.clone());
@@ -181,7 +184,7 @@ fn switch(
         let own_stop = stopped.get(id).copied();
         after.extend(own_stop);
         let action = match (&work.go, own_stop) {
-            (Go::Leave, _) => continue,
+            (Go::Leave, _) => return,
             (Go::HandOver(ours), _) => {
                 let rehearsed = steps.add(Phase::Switch, Action::Rehearse(id.clone()), after);
                 after = vec![rehearsed];
@@ -190,11 +193,40 @@ fn switch(
             (Go::Restart(ours), None) => Action::Restart(ours.clone()),
             _ => Action::Start(id.clone()),
         };
+        after.extend(proved);
         let started = steps.add(Phase::Switch, action, after);
         let healthy = steps.add(Phase::Switch, Action::AwaitHealthy(id.clone()), vec![started]);
         steps.ready.insert(id.clone(), healthy);
+    };
+    for id in first {
+        bring(id, &[], steps);
     }
     models(desired, observed, past, work, Phase::Switch, steps);
+    let proves = |step: &&Step| {
+        let proof = matches!(step.action, Action::AwaitHealthy(_) | Action::PullModel(_) | Action::LoadModel(_));
+        proof && step.phase == Phase::Switch
+    };
+    let proved: Vec<StepId> = steps.list.iter().filter(proves).map(|step| step.id).collect();
+    for id in last {
+        bring(id, &proved, steps);
+    }
+}
+
+/// Returns the gateway, where it runs and is to change, and all that needs it.
+fn behind_the_rest<'a>(desired: &'a Desired, runs: &BTreeMap<&'a ResourceId, &RunWork>) -> BTreeSet<&'a ResourceId> {
+    let changes = |id: &ResourceId| matches!(runs.get(id).map(|work| &work.go), Some(Go::HandOver(_) | Go::Restart(_)));
+    let gateway = desired.gateway().map(|(id, _)| id).filter(|id| changes(id));
+    let mut behind: BTreeSet<&ResourceId> = gateway.into_iter().collect();
+    loop {
+        let needs_one = |resource: &&Resource| resource.needs.iter().any(|need| behind.contains(need));
+        let more: Vec<&ResourceId> =
+            desired.resources.values().filter(needs_one).map(|resource| &resource.id).collect();
+        let before = behind.len();
+        behind.extend(more);
+        if behind.len() == before {
+            return behind;
+        }
+    }
 }
 
 /// Returns whether a server can be restarted in one call: a plain unit that stays one. A process and a container have no
