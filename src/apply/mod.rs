@@ -11,6 +11,7 @@ mod handover;
 mod health;
 mod model;
 mod step;
+mod trial;
 mod walk;
 
 pub use event::{Event, Report};

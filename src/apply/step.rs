@@ -1,6 +1,6 @@
 //! One step, one call: what each action means in a system's language.
 
-use super::{Event, Scene, container, handover, health, model};
+use super::{Event, Scene, container, handover, health, model, trial};
 use crate::observed::{FoundRun, Ours};
 use crate::plan::Action;
 use crate::render::{marker, unit};
@@ -124,6 +124,10 @@ pub(super) async fn perform(scene: Scene<'_>, action: &Action) -> Result<(), Fai
         }
         Action::HandOver(ours) => handover::hand_over(scene, wanted(scene, ours.id())?).await,
         Action::Stop(ours) => stop(scene, ours).await,
+        Action::Try(trial) => {
+            let (_, run) = server(scene, &trial.gateway)?;
+            trial::try_out(scene, action, trial, run).await
+        }
         Action::AwaitHealthy(id) => await_healthy(scene, action, id).await.map(drop),
         Action::RemoveUnit(ours) => remove_unit(scene, ours).await,
         Action::RemoveProcess(ours) => scene.systems.processes.forget(&ours.id().name).map_err(|error| failed(&error)),

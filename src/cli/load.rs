@@ -4,7 +4,7 @@ use super::color;
 use super::exit::Exit;
 use super::problem::{Problem, note, say};
 use super::{ManifestArgument, StackArgument};
-use crate::desired::{Facts, Places, desire, questions};
+use crate::desired::{self, Facts, Places, desire, questions};
 use crate::history::Wish;
 use crate::lock::{self, Lock};
 use crate::manifest::{self, Manifest};
@@ -110,6 +110,26 @@ pub(super) async fn wish(loaded: &Loaded) -> Result<Wish, Problem> {
         desired,
         leftover: Vec::new(),
     })
+}
+
+/// Has the route of a model change first, if somebody says so beside the manifest.
+pub(super) fn canary(wish: &mut Wish, loaded: &Loaded, model: Option<&str>) -> Result<(), Problem> {
+    let Some(model) = model else { return Ok(()) };
+    let Loaded { path, manifest, .. } = loaded;
+    if manifest.gateway.is_none() {
+        let message = format!("{} has no gateway, and so no routes to change; nothing was changed", path.display());
+        return Err(Problem::new(Exit::Error, message).hint("leave out `--canary`"));
+    }
+    let Some(canary) = desired::canary(manifest, model) else {
+        let known: Vec<&str> = manifest.models.iter().map(|model| model.name.value.as_str()).collect();
+        let message = format!("there is no model `{model}` in {}; nothing was changed", path.display());
+        return Err(Problem {
+            hint: manifest::suggest(model, &known, "there are"),
+            ..Problem::new(Exit::Error, message)
+        });
+    };
+    wish.desired.canary = Some(canary);
+    Ok(())
 }
 
 /// Opens the stack with a name.

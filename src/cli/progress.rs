@@ -46,6 +46,7 @@ impl Progress {
             Event::Phase { phase, .. } => {
                 let words = match phase {
                     Phase::Stage => "Preparing",
+                    Phase::Canary => "Changing one route",
                     Phase::Switch => "Changing what runs",
                     Phase::Prune => "Clearing away",
                 };

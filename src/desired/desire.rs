@@ -4,10 +4,10 @@ use super::build::Builder;
 use super::container::is_apart;
 use super::engines::{Route, litellm, llama_cpp, ollama, redis, service, vllm};
 use super::facts::Facts;
-use super::{Desired, Drift, Policy};
+use super::{Desired, Drift, Policy, canary};
 use crate::lock::Lock;
 use crate::manifest::{
-    CacheEngine, DriftPolicy, Engine, Entry, Manifest, Mode, Network, Provider, Rollback, RuntimeName, Source,
+    CacheEngine, DriftPolicy, Engine, Entry, Manifest, Mode, Network, Provider, Rollback, Rollout, RuntimeName, Source,
 };
 use crate::resource::{Bytes, Kind, Note, ResourceId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,6 +52,12 @@ pub fn desire(manifest: &Manifest, lock: &Lock, facts: &Facts) -> (Desired, Vec<
             .as_ref()
             .map(|memory| memory.value.0)
             .or_else(|| facts.memory.map(|total| Bytes(total.0.saturating_sub(LEFT)))),
+        canary: manifest
+            .policy
+            .canary
+            .as_ref()
+            .filter(|_| manifest.policy.rollout == Rollout::Canary)
+            .and_then(|model| canary(manifest, model)),
         policy: Policy {
             drift: match manifest.policy.drift {
                 DriftPolicy::Correct => Drift::Correct,

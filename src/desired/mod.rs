@@ -4,16 +4,18 @@
 //! keeps, and what a rollback goes back to.
 
 mod build;
+mod canary;
 mod container;
 mod desire;
 mod engines;
 mod facts;
 mod references;
 
+pub use canary::{Canary, First, Former, canary};
 pub use desire::desire;
 pub use facts::{Facts, Places, Questions, SecretFact, questions};
 
-use crate::resource::{Bytes, Digest, Kind, Piece, Probe, Resource, ResourceId, Run, SecretReference, Spec};
+use crate::resource::{Bytes, Content, Digest, Kind, Piece, Probe, Resource, ResourceId, Run, SecretReference, Spec};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -57,6 +59,9 @@ pub struct Desired {
     pub memory: Option<Bytes>,
     /// The rules by which it is changed.
     pub policy: Policy,
+    /// Whose route changes first. Only how to get there, and no part of what is kept.
+    #[serde(skip)]
+    pub canary: Option<Canary>,
 }
 
 impl Desired {
@@ -69,6 +74,16 @@ impl Desired {
     /// Returns every server that runs.
     pub fn runs(&self) -> impl Iterator<Item = (&Resource, &Run)> {
         self.resources.values().filter_map(|resource| Some((resource, resource.run()?)))
+    }
+
+    /// Returns the content of every file.
+    #[must_use]
+    pub fn files(&self) -> BTreeMap<ResourceId, Content> {
+        let files = self.resources.values().filter_map(|resource| match &resource.spec {
+            Spec::File(file) => Some((resource.id.clone(), file.content.clone())),
+            _ => None,
+        });
+        files.collect()
     }
 
     /// Returns the gateway, if one is part of the stack.

@@ -17,9 +17,10 @@ mod yaml;
 pub use common::{Common, HealthSettings, Install, LimitSettings, Network, RuntimeName};
 pub use report::report;
 pub use schema::schema;
+pub use suggest::hint as suggest;
 pub use types::{
     Cache, CacheEngine, DriftPolicy, Engine, Gateway, GatewayEngine, Gpu, GpuChoice, Load, Machine, Managed, Manifest,
-    Mode, Model, ModelFiles, Policy, Provider, Rollback, Service,
+    Mode, Model, ModelFiles, Policy, Provider, Rollback, Rollout, Service,
 };
 pub use values::{Entries, Entry, Free, Port, SecretSource, Size, Source, Spanned, Time, Words};
 pub use vllm::vllm_flags;

@@ -14,7 +14,8 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
 }
 
 /// Returns a hint that names the nearest of `known`, or lists them all when none is near.
-pub(super) fn hint(word: &str, known: &[&str], what: &str) -> Option<String> {
+#[must_use]
+pub fn hint(word: &str, known: &[&str], what: &str) -> Option<String> {
     if let Some(nearest) = nearest(word, known.iter().copied()) {
         return Some(format!("did you mean `{nearest}`?"));
     }

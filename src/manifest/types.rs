@@ -3,7 +3,7 @@
 use super::common::{Common, HealthSettings, Install, LimitSettings, Network, RuntimeName, runnable};
 use super::values::{Entries, Free, Port, SecretSource, Size, Source, Spanned, Time, Words, positive};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A local AI stack.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -148,7 +148,7 @@ pub enum Load {
 }
 
 /// What a model is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// Conversations.
@@ -304,6 +304,17 @@ pub enum Rollback {
     Off,
 }
 
+/// How the gateway's routes change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rollout {
+    /// All at once.
+    #[default]
+    AtOnce,
+    /// That of one model first, which is tried before the others follow.
+    Canary,
+}
+
 /// The rules by which a stack is changed.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -316,6 +327,13 @@ pub struct Policy {
     /// What to do when an apply fails.
     #[serde(default)]
     pub rollback: Rollback,
+    /// How the gateway's routes change.
+    #[serde(default)]
+    pub rollout: Rollout,
+    /// The model whose route changes first, with `rollout: canary`.
+    pub canary: Option<Spanned<String>>,
+    /// How long it is tried with requests before the others follow; 30 s unless this says otherwise.
+    pub canary_for: Option<Spanned<Time>>,
     /// What holds for every server that does not say its own.
     #[serde(default)]
     pub health: HealthSettings,

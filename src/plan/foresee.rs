@@ -1,15 +1,17 @@
 //! What the machine will look like after a step has succeeded: the model of the world that the laws are tested with,
 //! and with which a plan can be shown to leave nothing to do.
 
-use super::{Action, Plan, Step};
+use super::{Action, Phase, Plan, Step};
 use crate::desired::Desired;
-use crate::observed::{Claim, Found, FoundFile, FoundRun, Observed, Ours, Phase, PortHolder, Seen};
+use crate::observed::{Claim, Found, FoundFile, FoundRun, Observed, Ours, Phase as Running, PortHolder, Seen};
 use crate::resource::{Resource, ResourceId, Runtime, Spec};
 
 /// Returns what will be seen after every step of `plan` has succeeded.
 #[must_use]
 pub fn foresee_all(desired: &Desired, observed: &Observed, plan: &Plan) -> Observed {
-    plan.steps.iter().fold(observed.clone(), |observed, step| foresee(desired, observed, step))
+    let first = plan.first.as_deref().unwrap_or(desired);
+    let wish = |step: &Step| if step.phase == Phase::Canary { first } else { desired };
+    plan.steps.iter().fold(observed.clone(), |observed, step| foresee(wish(step), observed, step))
 }
 
 /// Returns what will be seen after `step` has succeeded.
@@ -55,7 +57,7 @@ pub fn foresee(desired: &Desired, mut observed: Observed, step: &Step) -> Observ
         Action::Restart(ours) | Action::HandOver(ours) => start(desired, &mut observed, ours.id(), resource),
         Action::Stop(ours) => stop(&mut observed, ours),
         Action::RemoveFormer(ours) => on_run(&mut observed, ours.id(), |run| run.strays = false),
-        Action::AwaitHealthy(_) | Action::Rehearse(_) => {}
+        Action::AwaitHealthy(_) | Action::Rehearse(_) | Action::Try(_) => {}
         Action::RemoveFile(ours)
         | Action::RemoveUnit(ours)
         | Action::RemoveProcess(ours)
@@ -129,7 +131,7 @@ fn start(desired: &Desired, observed: &mut Observed, id: &ResourceId, resource: 
     }
     let mut loaded = false;
     on_run(observed, id, |run| {
-        run.phase = Phase::Running;
+        run.phase = Running::Running;
         run.why = None;
         // A manager that has not read the new definition starts the old one.
         loaded = run.loaded || defines;
@@ -152,7 +154,7 @@ fn start(desired: &Desired, observed: &mut Observed, id: &ResourceId, resource: 
 
 fn stop(observed: &mut Observed, ours: &Ours) {
     on_run(observed, ours.id(), |run| {
-        run.phase = Phase::Stopped;
+        run.phase = Running::Stopped;
         run.running = None;
     });
     release_ports(observed, ours.id());

@@ -4,6 +4,7 @@
 //! movements: `compare` finds what differs, resource by resource, and says why; `order` turns the differences into steps
 //! that may be walked in any order that respects `after`.
 
+mod canary;
 mod change;
 mod compare;
 mod contention;
@@ -12,13 +13,14 @@ mod order;
 mod step;
 pub mod text;
 
+pub use canary::{Rollout, Trial};
 pub use change::{Cause, Change, Consequence, Disruption, Refusal, RefusalKind, Verb};
 pub use foresee::{foresee, foresee_all};
 pub use step::{Action, Phase, Step, StepId};
 
 use crate::desired::Desired;
 use crate::observed::Observed;
-use crate::resource::{Digest, Fields, Resource, ResourceId, Seconds};
+use crate::resource::{Content, Digest, Fields, Resource, ResourceId, Seconds};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,6 +45,9 @@ pub struct Past {
     /// The content that each model of the committed generation had.
     #[serde(default)]
     pub contents: BTreeMap<ResourceId, Digest>,
+    /// The content of the files of the committed generation.
+    #[serde(default)]
+    pub files: BTreeMap<ResourceId, Content>,
 }
 
 impl Past {
@@ -74,6 +79,12 @@ pub struct Plan {
     pub unchanged: usize,
     /// Why the plan must not be walked; empty when it may be.
     pub refusals: Vec<Refusal>,
+    /// How a change of routes begins, where it is to begin with one model's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
+    /// What is wished for until that one has been tried.
+    #[serde(skip)]
+    pub first: Option<Box<Desired>>,
 }
 
 impl Plan {
@@ -115,9 +126,13 @@ impl Plan {
     }
 }
 
-/// Plans the way from `observed` to `desired`.
+/// Plans the way from `observed` to `desired`, in two where one model's route is to be tried first.
 #[must_use]
 pub fn plan(desired: &Desired, observed: &Observed, past: &Past) -> Plan {
+    canary::in_two(at_once(desired, observed, past), desired, observed, past)
+}
+
+fn at_once(desired: &Desired, observed: &Observed, past: &Past) -> Plan {
     let compare::Comparison { changes, unchanged, mut refusals } = compare::compare(desired, observed, past);
     refusals.extend(contention::refuse(desired, observed, past, &changes));
     refusals.sort();
@@ -128,5 +143,7 @@ pub fn plan(desired: &Desired, observed: &Observed, past: &Past) -> Plan {
         steps,
         unchanged,
         refusals,
+        rollout: None,
+        first: None,
     }
 }

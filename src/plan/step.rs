@@ -1,5 +1,6 @@
 //! Steps: one call on one system each, with what must have happened before.
 
+use super::canary::Trial;
 use crate::observed::Ours;
 use crate::resource::ResourceId;
 use serde::Serialize;
@@ -22,6 +23,8 @@ impl fmt::Display for StepId {
 pub enum Phase {
     /// Disturbs nothing that runs: downloads, environments.
     Stage,
+    /// Changes what runs, with the route of one model alone, and tries that.
+    Canary,
     /// Changes what runs. Its end is the health gate.
     Switch,
     /// Clears away what is no longer declared, after the new generation is committed.
@@ -66,6 +69,8 @@ pub enum Action {
     HandOver(Ours),
     /// Stops a server.
     Stop(Ours),
+    /// Has the gateway answer real requests for a model for a while.
+    Try(Trial),
     /// Waits until a server that was started is healthy.
     AwaitHealthy(ResourceId),
     /// Removes a rendered file.
@@ -120,6 +125,7 @@ impl Action {
             | Self::RemoveEnvironment(ours)
             | Self::RemoveArtifact(ours)
             | Self::RemoveModel(ours) => Some(ours.id()),
+            Self::Try(trial) => Some(&trial.gateway),
         }
     }
 
@@ -142,6 +148,7 @@ impl Action {
             Self::Rehearse(_) => "rehearse",
             Self::HandOver(_) => "hand over",
             Self::Stop(_) => "stop",
+            Self::Try(_) => "try",
             Self::AwaitHealthy(_) => "await health of",
             Self::RemoveFile(_)
             | Self::RemoveUnit(_)
@@ -158,9 +165,10 @@ impl Action {
 
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.on() {
-            Some(id) => write!(f, "{} {id}", self.words()),
-            None => f.write_str(self.words()),
+        match (self, self.on()) {
+            (Self::Try(trial), _) => write!(f, "try `{}` through {}", trial.model, trial.gateway),
+            (_, Some(id)) => write!(f, "{} {id}", self.words()),
+            (_, None) => f.write_str(self.words()),
         }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Stable: the same plan gives the same bytes. Colour is put on by whoever prints, by a line's [`Tone`].
 
-use super::Plan;
 use super::change::{Cause, Change, Disruption, Refusal, Verb};
+use super::{Plan, Rollout};
 use crate::resource::Bytes;
 
 const WIDTH: usize = 80;
@@ -41,6 +41,20 @@ pub struct Line {
 pub fn lines(plan: &Plan) -> Vec<Line> {
     let width = plan.changes.iter().map(|change| change.on.to_string().chars().count()).max().unwrap_or(0).min(40);
     let mut lines: Vec<Line> = plan.changes.iter().flat_map(|change| change_lines(change, width)).collect();
+    match &plan.rollout {
+        Some(Rollout::WithOne(trial)) => {
+            let text = format!(
+                "the route of `{}` changes first, and the others once requests for it have been answered for {}",
+                trial.model, trial.lasting
+            );
+            lines.extend(wrapped(Tone::Detail, "", "", &text));
+        }
+        Some(Rollout::WithAll { model }) => {
+            let text = format!("the route of `{model}` does not change, so all others change without a trial");
+            lines.extend(wrapped(Tone::Detail, "", "", &text));
+        }
+        None => {}
+    }
     for Refusal { message, hint, .. } in &plan.refusals {
         lines.extend(wrapped(Tone::Refusal, "x ", "  ", message));
         if let Some(hint) = hint {

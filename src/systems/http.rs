@@ -194,11 +194,15 @@ impl Client {
         &self,
         method: Method,
         url: &str,
+        token: Option<&str>,
         body: Option<&serde_json::Value>,
         deadline: Duration,
     ) -> Result<Incoming, Error> {
         let sent = async {
             let mut request = self.request(method, &address(url)?)?;
+            if let Some(token) = token {
+                request = request.bearer_auth(token);
+            }
             if let Some(body) = body {
                 request = request.json(body);
             }

@@ -1,10 +1,13 @@
-//! The `LiteLLM` proxy: whether it serves exactly the models that it was given.
+//! The `LiteLLM` proxy: whether it serves exactly the models that it was given, and whether a model answers through it.
 //!
 //! `/health` is never asked: it runs a completion on every deployment, and so loads every model.
 
-use super::http::{Answer, Client};
-use super::openai::{at, models, not_ok};
+use super::http::{self, Answer, Client, Method};
+use super::openai::{at, message, models, not_ok};
+use super::{Hint, Retry};
+use crate::manifest::Mode;
 use crate::resource::Health;
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -37,5 +40,91 @@ pub(super) async fn ask(
         Health::Healthy
     } else {
         Health::unhealthy(format!("the models it offers are not those asked for: {}", told.join("; ")))
+    }
+}
+
+/// How many tokens a request asks for at most.
+const FEW: u32 = 8;
+
+/// Why a request for a model failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It could not be sent, or nothing came back.
+    #[error("a request for `{model}` failed")]
+    Lost {
+        /// The model.
+        model: String,
+        /// What went wrong.
+        source: http::Error,
+    },
+    /// The answer is an error.
+    #[error("a request for `{model}` was answered with {status}: {message}")]
+    Refused {
+        /// The model.
+        model: String,
+        /// The status.
+        status: u16,
+        /// What it says.
+        message: String,
+    },
+    /// Another model answered.
+    #[error("a request for `{model}` was answered by `{by}`")]
+    Elsewhere {
+        /// The model.
+        model: String,
+        /// Who answered.
+        by: String,
+    },
+}
+
+impl Hint for Error {
+    fn retry(&self) -> Retry {
+        match self {
+            Self::Lost { source, .. } => source.retry(),
+            Self::Refused { status: 408 | 429 | 500.., .. } => Retry::Soon,
+            Self::Refused { .. } | Self::Elsewhere { .. } => Retry::Never,
+        }
+    }
+}
+
+/// Has the gateway at `endpoint` answer one request for `model`, not from its cache and not by a fallback, within
+/// `deadline`. This runs the model.
+pub async fn request(
+    client: &Client,
+    endpoint: &str,
+    model: &str,
+    mode: Mode,
+    token: Option<&str>,
+    deadline: Duration,
+) -> Result<(), Error> {
+    let (path, mut body) = match mode {
+        Mode::Chat => {
+            let messages = json!([{ "role": "user", "content": "Say yes." }]);
+            ("/v1/chat/completions", json!({ "messages": messages, "max_tokens": FEW }))
+        }
+        Mode::Completion => ("/v1/completions", json!({ "prompt": "Yes,", "max_tokens": FEW })),
+        Mode::Embedding => ("/v1/embeddings", json!({ "input": "Yes." })),
+    };
+    body["model"] = model.into();
+    body["cache"] = json!({ "no-cache": true, "no-store": true });
+    body["disable_fallbacks"] = true.into();
+    let model = || model.to_owned();
+    let url = at(endpoint, path);
+    let answered = async {
+        let mut incoming = client.send(Method::Post, &url, token, Some(&body), deadline).await?;
+        Ok((incoming.rest().await?, incoming))
+    };
+    let late = |_| http::Error::Deadline { url: http::shown(&url), deadline };
+    let answered = tokio::time::timeout(deadline, answered).await.map_err(late).flatten();
+    let (text, incoming) = answered.map_err(|source| Error::Lost { model: model(), source })?;
+    let status = incoming.status();
+    if !(200..300).contains(&status) {
+        let text = text.unwrap_or_default();
+        return Err(Error::Refused { model: model(), status, message: message(&String::from_utf8_lossy(&text)) });
+    }
+    // The group that won, whatever was asked for.
+    match incoming.header("x-litellm-model-group").filter(|by| *by != model()) {
+        Some(by) => Err(Error::Elsewhere { model: model(), by: by.to_owned() }),
+        None => Ok(()),
     }
 }

@@ -11,7 +11,7 @@ pub mod downloads;
 pub mod files;
 pub mod health;
 pub mod http;
-mod litellm;
+pub mod litellm;
 mod llama_cpp;
 pub mod ollama;
 mod openai;

@@ -53,7 +53,7 @@ pub(super) fn failed(stack: &Stack, wish: &Wish, class: Class, why: String) {
     // Where the memory is damaged, a new one begins.
     let mut bad = stack.history.quarantine().unwrap_or_default();
     // With the secrets that were made on the way: the next look at the machine finds them.
-    let circumstances = circumstances(&learn(wish));
+    let circumstances = circumstances(&Wish { desired: learn(&wish.desired), ..wish.clone() });
     let (last, ended) = (clock::seconds(), clock::now());
     pace::failed(&mut bad, Bad { attempt, class, why, times: 0, last, ended, circumstances });
     let _ = stack.history.set_quarantine(&bad);

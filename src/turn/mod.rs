@@ -195,7 +195,7 @@ async fn carry_out(
 ) -> Finished {
     let tolerated = unhealthy_before(&prepared.wish.desired, &prepared.observed, &prepared.past);
     let unproved = prepared.unproved();
-    let Prepared { wish, plan, mut inventory, .. } = prepared;
+    let Prepared { wish, mut plan, mut inventory, .. } = prepared;
     inventory.extend(wish.desired.resources.values().cloned());
     let systems = &stack.systems;
     let scene = Scene { desired: &wish.desired, inventory: &inventory, systems, report, cancel };
@@ -205,7 +205,10 @@ async fn carry_out(
         // What cannot be written later must not stop anything now.
         walked.failures.extend(unreadable_secrets(&wish.desired, &plan));
     }
-    let learned = learn(&wish);
+    let learned = Wish { desired: learn(&wish.desired), ..wish.clone() };
+    if let Some(first) = &mut plan.first {
+        **first = learn(first);
+    }
     if walked.succeeded()
         && let Err(error) = stack.history.rewrite(number, &learned)
     {
@@ -227,6 +230,7 @@ async fn carry_out(
     }
     if !walked.succeeded() {
         // Nothing that runs was touched: there is nothing to go back from.
+        walked.steps.extend(not_attempted(&plan, Phase::Canary));
         walked.steps.extend(not_attempted(&plan, Phase::Switch));
         let ending = if walked.interrupted { Ending::Interrupted } else { Ending::Abandoned };
         return finish(stack, number, ending, walked, Walk::default());
@@ -243,7 +247,15 @@ async fn carry_out(
         };
         return finish(stack, number, ending, walked, back);
     }
-    walked.extend(walk(scene, &plan, Phase::Switch, &tolerated, choices.fail_fast).await);
+    if let Some(first) = &plan.first {
+        let scene = Scene { desired: first, ..scene };
+        walked.extend(walk(scene, &plan, Phase::Canary, &tolerated, choices.fail_fast).await);
+    }
+    if walked.succeeded() {
+        walked.extend(walk(scene, &plan, Phase::Switch, &tolerated, choices.fail_fast).await);
+    } else {
+        walked.steps.extend(not_attempted(&plan, Phase::Switch));
+    }
     if walked.succeeded() {
         let failures = gate(scene, &unproved, &tolerated, &walked.proved).await;
         walked.interrupted |= cancel.is_cancelled() && failures.is_empty();
@@ -317,7 +329,9 @@ async fn clear(stack: &Stack, number: u64, scene: Scene<'_>, plan: &Plan, mut wa
 
 /// Returns a failure for each secret that a file of this plan needs and that cannot be read.
 fn unreadable_secrets(desired: &Desired, plan: &Plan) -> Vec<Failure> {
+    let first = plan.first.as_deref().unwrap_or(desired);
     let written = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::WriteFile(id) if step.phase == Phase::Canary => first.resources.get(id),
         Action::WriteFile(id) => desired.resources.get(id),
         _ => None,
     });
@@ -415,14 +429,14 @@ async fn still_unhealthy(scene: Scene<'_>, tolerated: &BTreeSet<ResourceId>) -> 
     still
 }
 
-/// Returns the wish with note taken of secrets that were made while staging.
-fn learn(wish: &Wish) -> Wish {
-    let references: BTreeSet<&SecretReference> = wish.desired.secrets().collect();
+/// Returns a wish with note taken of secrets that were made while staging.
+fn learn(desired: &Desired) -> Desired {
+    let references: BTreeSet<&SecretReference> = desired.secrets().collect();
     let digests: BTreeMap<_, _> = references
         .into_iter()
         .filter_map(|reference| Some((reference.clone(), secrets::digest(&secrets::resolve(reference).ok()?))))
         .collect();
-    let mut learned = wish.clone();
-    learned.desired.learn_secrets(&digests);
+    let mut learned = desired.clone();
+    learned.learn_secrets(&digests);
     learned
 }

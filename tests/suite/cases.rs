@@ -5,6 +5,7 @@
 //! - `before.yaml`: the manifest that was applied before, if one was.
 //! - `since.yaml`: a [`Since`]; without it nothing happened.
 //! - `plan.txt`: the plan, and its steps.
+//! - `first.txt`: the files of the wish that holds until one route has been tried, where there is such a wish.
 
 use crate::golden;
 use llamero::desired::{Desired, Facts, Places, SecretFact, desire, questions};
@@ -167,7 +168,7 @@ fn bare<'a>(resources: impl Iterator<Item = &'a Resource>) -> Observed {
 
 /// Returns what a history would know after a stack was applied.
 fn past(applied: &Desired) -> Past {
-    let mut past = Past::default();
+    let mut past = Past { files: applied.files(), ..Past::default() };
     past.learn(applied.resources.values());
     past.committed = applied.resources.values().map(|resource| (resource.id.clone(), resource.fields())).collect();
     let contents = applied.resources.values().filter_map(|resource| match &resource.spec {
@@ -320,7 +321,14 @@ fn check(folder: &Path) -> Option<String> {
         let rest = plan(&wished, &done, &past);
         assert!(rest.is_empty(), "{}: after the plan there is still {:?}", folder.display(), rest.steps);
     }
-    golden::compare(&folder.join("plan.txt"), &shown(&notes, &planned))
+    let differences = planned.first.as_deref().map(|first| golden::compare(&folder.join("first.txt"), &files(first)));
+    differences.flatten().or(golden::compare(&folder.join("plan.txt"), &shown(&notes, &planned)))
+}
+
+/// Returns what the gateway reads of a wish.
+fn files(desired: &Desired) -> String {
+    let files = desired.files().into_iter().filter(|(id, _)| id.name != "gateway-launcher");
+    files.map(|(id, content)| format!("{id}\n{}\n", content.masked())).collect()
 }
 
 #[test]

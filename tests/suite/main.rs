@@ -18,6 +18,7 @@ mod planning;
 mod process;
 mod python;
 mod real;
+mod rollout;
 mod sample;
 mod schema;
 mod states;

@@ -38,7 +38,7 @@ fn resource(id: ResourceId, spec: Spec) -> Resource {
 
 fn stack(resources: impl IntoIterator<Item = Resource>, policy: Policy) -> Desired {
     let resources = resources.into_iter().map(|resource| (resource.id.clone(), resource)).collect();
-    Desired { stack: "home".to_owned(), resources, memory: None, policy }
+    Desired { stack: "home".to_owned(), resources, policy, ..Desired::default() }
 }
 
 fn warn() -> Policy {

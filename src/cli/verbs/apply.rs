@@ -8,6 +8,7 @@ use super::super::{LockArgument, ManifestArgument, consent, load};
 use super::hold;
 use super::plan::{SavedPlan, digest, exit};
 use crate::apply::Failure;
+use crate::desired::Desired;
 use crate::history::{Ending, StepResult, Wish};
 use crate::observe::Depth;
 use crate::pace::{self, Next};
@@ -34,6 +35,9 @@ pub(crate) struct Arguments {
     /// Only fetch, and start what would take another's place out of clients' reach to prove that it is right
     #[arg(long, conflicts_with = "confirm_within")]
     rehearse: bool,
+    /// Change this model's route first, and the others once requests for it have been answered for a while
+    #[arg(long, value_name = "MODEL", conflicts_with = "rehearse")]
+    canary: Option<String>,
     /// Remove more than half of what there is, if the manifest says so
     #[arg(long)]
     prune_anyway: bool,
@@ -61,7 +65,13 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     };
     let loaded = load::manifest(argument)?;
     load::check_lock(&loaded, arguments.lock.locked)?;
-    let wish = load::wish(&loaded).await?;
+    let mut wish = load::wish(&loaded).await?;
+    let saved_canary = saved.as_ref().and_then(|saved| saved.canary.as_deref());
+    load::canary(&mut wish, &loaded, arguments.canary.as_deref().or(saved_canary))?;
+    if arguments.rehearse {
+        // The whole configuration is rehearsed.
+        wish.desired.canary = None;
+    }
     let stack = load::stack(&loaded.manifest.stack.value, &loaded.places)?;
     let _lock = stack.history.lock(&command())?;
     hold::check(&stack)?;
@@ -205,7 +215,9 @@ pub(super) async fn carry_out(
 
 fn is_committed(stack: &Stack, prepared: &Prepared) -> Result<bool, Problem> {
     let committed = stack.history.committed()?;
-    Ok(committed.is_some_and(|generation| generation.wish.desired == prepared.wish.desired))
+    // How it would be brought about is no part of what was.
+    let desired = Desired { canary: None, ..prepared.wish.desired.clone() };
+    Ok(committed.is_some_and(|generation| generation.wish.desired == desired))
 }
 
 /// Waits for people who want it to stop: the first time it ends in order, the second time at once.

@@ -28,6 +28,9 @@ pub(crate) struct Arguments {
     output: Option<PathBuf>,
     #[command(flatten)]
     lock: LockArgument,
+    /// Change this model's route first, and the others once requests for it have been answered for a while
+    #[arg(long, value_name = "MODEL")]
+    canary: Option<String>,
     /// Print it as JSON
     #[arg(long)]
     json: bool,
@@ -56,12 +59,15 @@ pub(super) struct SavedPlan {
     pub(super) generation: Option<u64>,
     /// The digest of everything that was wished for, as rendered.
     pub(super) desired: Digest,
+    /// The model whose route changes first, if that was said for this plan alone.
+    #[serde(default)]
+    pub(super) canary: Option<String>,
     /// The plan.
     pub(super) plan: serde_json::Value,
 }
 
 impl SavedPlan {
-    pub(super) fn new(prepared: &Prepared, generation: Option<u64>) -> Self {
+    pub(super) fn new(prepared: &Prepared, generation: Option<u64>, canary: Option<String>) -> Self {
         Self {
             llamero_plan: SCHEMA,
             llamero: env!("CARGO_PKG_VERSION").to_owned(),
@@ -70,6 +76,7 @@ impl SavedPlan {
             manifest_digest: prepared.wish.manifest_digest.clone(),
             generation,
             desired: digest(prepared),
+            canary,
             plan: serde_json::to_value(&prepared.plan).unwrap_or_default(),
         }
     }
@@ -102,7 +109,8 @@ impl SavedPlan {
 pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let loaded = load::manifest(&arguments.manifest)?;
     load::check_lock(&loaded, arguments.lock.locked)?;
-    let wish = load::wish(&loaded).await?;
+    let mut wish = load::wish(&loaded).await?;
+    load::canary(&mut wish, &loaded, arguments.canary.as_deref())?;
     let stack = load::stack(&loaded.manifest.stack.value, &loaded.places)?;
     tell_occupant(&stack);
     let plan = if let Some(path) = &arguments.observed {
@@ -110,7 +118,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     } else {
         let prepared = prepare(&stack, wish, Depth::State, Choices::default()).await?;
         if let Some(path) = &arguments.output {
-            let saved = SavedPlan::new(&prepared, stack.history.current()?);
+            let saved = SavedPlan::new(&prepared, stack.history.current()?, arguments.canary.clone());
             let saved = serde_json::to_string_pretty(&saved).unwrap_or_default();
             files::write(path, saved.as_bytes(), files::PRIVATE)?;
         }

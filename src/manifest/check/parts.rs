@@ -4,7 +4,7 @@ use super::Checker;
 use crate::manifest::common::{Common, RuntimeName};
 use crate::manifest::is_stack_name;
 use crate::manifest::suggest::looks_secret;
-use crate::manifest::types::{CacheEngine, Engine};
+use crate::manifest::types::{CacheEngine, Engine, Rollout};
 use crate::manifest::values::Source;
 use crate::resource::{Digest, Note};
 use std::ops::Range;
@@ -33,6 +33,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     models(checker);
     cache(checker);
     gateway(checker);
+    rollout(checker);
     for service in &manifest.services {
         let path = format!("services.{}", service.name.value);
         name(checker, &service.name.value, &path, &service.name.span);
@@ -65,6 +66,24 @@ fn name(checker: &mut Checker<'_>, text: &str, path: &str, span: &Range<usize>) 
     if !is_stack_name(text) {
         let note = Note::error("name", format!("`{text}` cannot be a name here"));
         checker.at(note.hint(NAME_HINT), path, span);
+    }
+}
+
+fn rollout(checker: &mut Checker<'_>) {
+    let policy = &checker.manifest.policy;
+    let at = checker.key("policy.rollout").unwrap_or_default();
+    if policy.rollout == Rollout::Canary {
+        if !checker.says("policy", "canary") {
+            let note = Note::error("missing-field", "`rollout: canary` needs the model whose route changes first");
+            checker.at(note.hint("write `canary: MODEL`"), "policy.rollout", &at);
+        }
+        if checker.tree.field("gateway").is_none() {
+            let note = Note::error("unused", "without a gateway there are no routes to change");
+            checker.at(note.hint("leave `rollout` out"), "policy.rollout", &at);
+        }
+    } else if let Some(canary) = &policy.canary {
+        let note = Note::warning("unused", "all routes change at once, so this model's is not tried first");
+        checker.at(note.hint("write `rollout: canary` too"), "policy.canary", &canary.span);
     }
 }
 

@@ -31,6 +31,9 @@ pub(super) fn check(checker: &mut Checker<'_>) {
             }
         }
     }
+    if let Some(canary) = &manifest.policy.canary {
+        look_up(checker, &canary.value, &models, "model", "policy.canary", &canary.span);
+    }
     let roles = ["cache", "gateway"].into_iter().filter(|role| checker.tree.field(role).is_some());
     let startable: Vec<String> = providers.into_iter().chain(services).chain(roles.map(str::to_owned)).collect();
     for service in &manifest.services {

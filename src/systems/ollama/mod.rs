@@ -230,7 +230,7 @@ impl<'a> Ollama<'a> {
         deadline: Duration,
     ) -> Result<Incoming, Error> {
         let url = at(self.endpoint, path);
-        let sent = self.client.send(method, &url, body, deadline).await;
+        let sent = self.client.send(method, &url, None, body, deadline).await;
         let incoming = sent.map_err(|source| Error::Network { url: shown(&url), source })?;
         judge(incoming, &shown(&url), name).await
     }

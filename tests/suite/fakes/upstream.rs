@@ -3,12 +3,14 @@
 
 use axum::Json;
 use axum::body::Body;
+use axum::extract::State;
 use axum::http::Response;
 use axum::routing::post;
 use futures_util::stream;
 use serde_json::{Value, json};
 use std::convert::Infallible;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 /// How long a stream waits before each word.
 pub(crate) const PACE: Duration = Duration::from_millis(250);
@@ -18,8 +20,15 @@ pub(crate) fn said(words: u64) -> String {
     (0..words).map(|word| format!("word{word} ")).collect()
 }
 
+/// The model that it does not answer for.
+pub(crate) const BROKEN: &str = "broken";
+
+/// When which model was asked for.
+type Asked = Arc<Mutex<Vec<(Instant, String)>>>;
+
 pub(crate) struct FakeUpstream {
     pub(crate) endpoint: String,
+    asked: Asked,
     server: tokio::task::JoinHandle<()>,
 }
 
@@ -28,9 +37,16 @@ impl FakeUpstream {
     pub(crate) async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let endpoint = format!("http://{}/v1", listener.local_addr().expect("an address"));
-        let router = axum::Router::new().route("/v1/chat/completions", post(complete));
+        let asked = Asked::default();
+        let router = axum::Router::new().route("/v1/chat/completions", post(complete)).with_state(Arc::clone(&asked));
         let server = tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
-        Self { endpoint, server }
+        Self { endpoint, asked, server }
+    }
+
+    /// Returns when it was asked for a model.
+    pub(crate) fn asked_for(&self, model: &str) -> Vec<Instant> {
+        let asked = self.asked.lock().expect("nobody panicked");
+        asked.iter().filter(|(_, name)| name == model).map(|(at, _)| *at).collect()
     }
 }
 
@@ -40,7 +56,13 @@ impl Drop for FakeUpstream {
     }
 }
 
-async fn complete(Json(asked): Json<Value>) -> Response<Body> {
+async fn complete(State(all): State<Asked>, Json(asked): Json<Value>) -> Response<Body> {
+    let model = asked["model"].as_str().unwrap_or_default();
+    all.lock().expect("nobody panicked").push((Instant::now(), model.to_owned()));
+    if model == BROKEN {
+        let why = json!({ "error": { "message": "out of order", "type": "server_error" } });
+        return Response::builder().status(500).body(Body::from(why.to_string())).expect("a response");
+    }
     let words = asked["max_tokens"].as_u64().unwrap_or(1);
     let head = json!({ "id": "fake", "created": 1, "model": asked["model"] });
     let with = |object: &str, choice: Value| {

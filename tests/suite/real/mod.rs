@@ -12,6 +12,7 @@ mod launcher;
 mod load;
 mod ollama;
 mod pins;
+mod rollout;
 mod stack;
 mod swap;
 mod systemd;

@@ -1,0 +1,50 @@
+//! Trying a route: real requests through the gateway, one after another, until they have been answered long enough.
+
+use super::health::with_log;
+use super::step::Failure;
+use super::{Event, Scene};
+use crate::plan::{Action, Trial};
+use crate::resource::{Probe, Run};
+use crate::systems::{litellm, secrets};
+use std::time::{Duration, Instant};
+
+/// How long after an answer the next request is sent.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// The fewest requests that show anything.
+const FEWEST: u32 = 3;
+
+/// Asks the gateway for a model again and again. The first request that fails ends it.
+pub(super) async fn try_out(scene: Scene<'_>, action: &Action, trial: &Trial, run: &Run) -> Result<(), Failure> {
+    let id = &trial.gateway;
+    let Probe::Litellm { endpoint, authorization, .. } = &run.probe else {
+        return Err(Failure::new(id, "it is no gateway"));
+    };
+    let token = secrets::resolve(&authorization.0).map_err(|error| Failure::of(Some(id), &error))?;
+    let (client, token) = (&scene.systems.client, Some(token.reveal()));
+    let begun = Instant::now();
+    let (mut answered, mut slowest) = (0, Duration::ZERO);
+    while answered < FEWEST || begun.elapsed() < trial.lasting.duration() {
+        let asked = Instant::now();
+        let request = litellm::request(client, endpoint, &trial.model, trial.mode, token, run.timeout.duration());
+        let stopped = || Failure { interrupted: true, ..Failure::new(id, "stopped while it was tried") };
+        tokio::select! {
+            result = request => {
+                if let Err(error) = result {
+                    return Err(with_log(scene, Failure::of(Some(id), &error)).await);
+                }
+            }
+            () = scene.cancel.cancelled() => return Err(stopped()),
+        }
+        answered += 1;
+        slowest = slowest.max(asked.elapsed());
+        let requests = if answered == 1 { "request" } else { "requests" };
+        let note = format!("{answered} {requests} answered, the slowest in {:.1} s", slowest.as_secs_f64());
+        (scene.report)(Event::Progress { step: action.to_string(), done: None, total: None, note: Some(note) });
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = scene.cancel.cancelled() => return Err(stopped()),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,223 @@
+//! Routes that change one first: what holds of every such plan, and what one request says.
+
+use axum::http::StatusCode;
+use llamero::desired::{Desired, Facts, Places, SecretFact, desire, questions};
+use llamero::lock::Lock;
+use llamero::manifest::{self, Mode};
+use llamero::observed::{Observed, Seen};
+use llamero::plan::{Action, Past, Phase, Plan, Step, foresee, plan};
+use llamero::resource::{Bytes, Digest};
+use llamero::systems::http::Client;
+use llamero::systems::{Hint as _, Retry, litellm};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// Where each model may be: nowhere, at one of two addresses, or on a server of llamero's own.
+const PLACES: [&str; 4] = ["", "far", "near", "own"];
+const MODELS: [&str; 4] = ["alpha", "beta", "gamma", "delta"];
+
+/// A manifest with some models somewhere, each falling back to the next that there is if it is to.
+#[derive(Debug, Clone)]
+struct Routes {
+    places: [usize; 4],
+    falls_back: [bool; 4],
+    first_port: u16,
+    retries: u8,
+}
+
+impl Routes {
+    fn has(&self, model: usize) -> bool {
+        self.places[model] > 0
+    }
+
+    fn desired(&self, canary: Option<&str>) -> Desired {
+        let next =
+            |model: usize| (model + 1..MODELS.len()).find(|other| self.has(*other)).filter(|_| self.falls_back[model]);
+        let models: String = (0..MODELS.len())
+            .filter(|model| self.has(*model))
+            .map(|model| {
+                let source = if PLACES[self.places[model]] == "own" { ", source: 'file:m.gguf'" } else { "" };
+                let fallbacks = next(model).map(|next| format!(", fallbacks: [{}]", MODELS[next])).unwrap_or_default();
+                format!("  {}: {{provider: {}{source}{fallbacks}}}\n", MODELS[model], PLACES[self.places[model]])
+            })
+            .collect();
+        let policy = canary.map(|model| format!("policy: {{rollout: canary, canary: {model}}}\n")).unwrap_or_default();
+        let text = format!(
+            "version: 1\nstack: home\nproviders:\n  far: {{engine: openai, endpoint: 'https://far.example/v1', api_key: \
+             {{env: FAR}}}}\n  near: {{engine: openai, endpoint: 'http://127.0.0.1:9000/v1'}}\n  own: {{engine: llama-cpp, \
+             runtime: systemd, port: {}}}\nmodels:\n{models}gateway:\n  engine: litellm\n  runtime: systemd\n  retries: \
+             {}\n  install: {{python: ['litellm[proxy]==1']}}\n  master_key: {{file: ~/key, generate: true}}\n{policy}",
+            self.first_port, self.retries,
+        );
+        let (manifest, notes) = manifest::read(&text);
+        let manifest = manifest.unwrap_or_else(|| panic!("{text}\n{notes:?}"));
+        let (desired, notes) = desire(&manifest, &Lock::default(), &facts(&manifest));
+        assert!(notes.iter().all(|(note, ..)| !note.is_error()), "{notes:?}");
+        desired
+    }
+}
+
+fn facts(manifest: &manifest::Manifest) -> Facts {
+    let home = PathBuf::from("/home/ai");
+    let places = Places {
+        config: home.join(".config"),
+        state: home.join(".local/state"),
+        data: home.join(".local/share"),
+        manifest: home.join("stack"),
+        home,
+    };
+    let questions = questions(manifest, &places);
+    let known = |reference| (reference, SecretFact::Known(Digest::of("secret")));
+    Facts {
+        secrets: questions.secrets.into_iter().map(known).collect(),
+        programs: questions.programs.into_iter().map(|name| (name, PathBuf::from("/bin/true"))).collect(),
+        python: Some((PathBuf::from("/usr/bin/python3"), "3.11.7".to_owned())),
+        hub: "https://huggingface.co".to_owned(),
+        hub_token: false,
+        memory: Some(Bytes(64 << 30)),
+        pythons: BTreeMap::new(),
+        fetched: BTreeMap::new(),
+        places,
+    }
+}
+
+fn routes() -> impl Strategy<Value = Routes> {
+    let places = prop::array::uniform4(0..PLACES.len());
+    let some = |places: [usize; 4]| if places == [0; 4] { [1, 0, 0, 0] } else { places };
+    (places.prop_map(some), any::<[bool; 4]>(), prop::sample::select(vec![8000_u16, 8001, 8004]), 0..2_u8)
+        .prop_map(|(places, falls_back, first_port, retries)| Routes { places, falls_back, first_port, retries })
+}
+
+fn past(desired: &Desired) -> Past {
+    let committed = desired.resources.iter().map(|(id, resource)| (id.clone(), resource.fields())).collect();
+    let mut past = Past { committed, files: desired.files(), ..Past::default() };
+    past.learn(desired.resources.values());
+    past
+}
+
+fn after(desired: &Desired, plan: &Plan, observed: &Observed, steps: usize) -> Observed {
+    let wish =
+        |step: &Step| if step.phase == Phase::Canary { plan.first.as_deref().unwrap_or(desired) } else { desired };
+    plan.steps.iter().take(steps).fold(observed.clone(), |observed, step| foresee(wish(step), observed, step))
+}
+
+/// Returns what the gateway's configuration says of each model: where it is, and what it falls back to.
+fn says(desired: &Desired) -> BTreeMap<String, (Value, Value)> {
+    let files = desired.files();
+    let config = files.iter().find(|(id, _)| id.name == "gateway").expect("a configuration").1.masked();
+    let config: Value = serde_saphyr::from_str(&config).expect("YAML");
+    let relations = config.pointer("/router_settings/fallbacks").and_then(Value::as_array).cloned().unwrap_or_default();
+    let list = config["model_list"].as_array().cloned().unwrap_or_default();
+    let one = |deployment: Value| {
+        let name = deployment["model_name"].as_str().expect("a name").to_owned();
+        let to = relations.iter().find_map(|entry| entry.get(&name)).cloned().unwrap_or_default();
+        (name, (deployment, to))
+    };
+    list.into_iter().map(one).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+
+    /// However routes change: one is tried before the others follow, all of them do in the end, and whoever stops on the
+    /// way can go on.
+    #[test]
+    fn one_route_is_tried_before_the_others_follow(before in routes(), now in routes(), stop in any::<prop::sample::Index>()) {
+        let canary = MODELS[(0..4).find(|model| now.has(*model)).expect("a model")];
+        let (before, now) = (before.desired(None), now.desired(Some(canary)));
+        let mut observed = Observed::default();
+        for resource in before.resources.values().chain(now.resources.values()) {
+            let seen = match resource.id.kind {
+                llamero::resource::Kind::Artifact => Seen::Present(llamero::observed::Found::Artifact { size: 1, sha256: None, ours: false }),
+                _ => Seen::Absent,
+            };
+            observed.things.insert(resource.id.clone(), seen);
+        }
+        let first = plan(&before, &observed, &Past::default());
+        prop_assert!(first.refusals.is_empty(), "{:?}", first.refusals);
+        let observed = after(&before, &first, &observed, first.steps.len());
+        let past = past(&before);
+        let planned = plan(&now, &observed, &past);
+        prop_assert!(planned.refusals.is_empty(), "{:?}", planned.refusals);
+
+        let (was, will) = (says(&before), says(&now));
+        let tries = planned.steps.iter().filter(|step| matches!(step.action, Action::Try(_))).count();
+        prop_assert_eq!(tries, usize::from(was.get(canary) != will.get(canary)));
+        if let Some(first) = &planned.first {
+            let is = says(first);
+            prop_assert_eq!(is.get(canary), will.get(canary));
+            for (model, route) in &is {
+                let led = [&was, &will].into_iter().filter_map(|other| other.get(model)).any(|other| other.0 == route.0);
+                prop_assert!(led, "{} leads nowhere that it ever led: {:?}", model, route);
+                for target in route.1.as_array().into_iter().flatten().filter_map(Value::as_str) {
+                    prop_assert!(is.contains_key(target), "{} falls back to {}, which is not there", model, target);
+                }
+            }
+            for (model, route) in &was {
+                // Nothing that clients know goes unless its server has to, and what stays where it is is left as it was.
+                let base = route.0["litellm_params"]["api_base"].as_str().unwrap_or_default();
+                prop_assert!(is.contains_key(model) || base.contains("127.0.0.1:800"), "{} is gone", model);
+                if route.0["litellm_params"]["api_base"].as_str().is_some_and(|base| base.contains("far")) && model != canary {
+                    prop_assert_eq!(Some(&route.0), is.get(model).map(|is| &is.0));
+                }
+            }
+        }
+
+        let done = after(&now, &planned, &observed, planned.steps.len());
+        prop_assert!(plan(&now, &done, &past).is_empty());
+        let cut = after(&now, &planned, &observed, stop.index(planned.steps.len() + 1));
+        let again = plan(&now, &cut, &past);
+        prop_assert!(again.refusals.is_empty(), "{:?}", again.refusals);
+        let done = after(&now, &again, &cut, again.steps.len());
+        prop_assert!(plan(&now, &done, &past).is_empty());
+    }
+}
+
+async fn asked(status: u16, group: &'static str, body: Value, mode: Mode) -> Result<(), (String, Retry)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+    let router =
+        axum::Router::new().fallback(move |uri: axum::http::Uri, axum::Json(asked): axum::Json<Value>| async move {
+            let right = match uri.path() {
+                "/v1/chat/completions" => asked["messages"].is_array(),
+                "/v1/completions" => asked["prompt"].is_string(),
+                "/v1/embeddings" => asked["input"].is_string(),
+                _ => false,
+            };
+            let alone =
+                asked["disable_fallbacks"] == true && asked["cache"]["no-cache"] == true && asked["model"] == "m";
+            let status = if right && alone { status } else { 418 };
+            (StatusCode::from_u16(status).expect("a status"), [("x-litellm-model-group", group)], body.to_string())
+        });
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let client = Client::new().expect("a client");
+    let result = litellm::request(&client, &endpoint, "m", mode, Some("sk"), Duration::from_secs(5)).await;
+    result.map_err(|error| (error.to_string(), error.retry()))
+}
+
+#[tokio::test]
+async fn a_request_is_answered_by_the_model_itself_or_has_failed() {
+    for mode in [Mode::Chat, Mode::Completion, Mode::Embedding] {
+        assert_eq!(asked(200, "m", json!({}), mode).await, Ok(()));
+    }
+    let said = |body: &str| json!({ "error": { "message": body } });
+    let (why, retry) = asked(404, "m", said("no such model"), Mode::Chat).await.expect_err("refused");
+    assert_eq!((why.as_str(), retry), ("a request for `m` was answered with 404: no such model", Retry::Never));
+    let (why, retry) = asked(500, "m", said("connection refused"), Mode::Chat).await.expect_err("refused");
+    assert_eq!((why.as_str(), retry), ("a request for `m` was answered with 500: connection refused", Retry::Soon));
+    let (why, retry) = asked(200, "spare", json!({}), Mode::Chat).await.expect_err("elsewhere");
+    assert_eq!((why.as_str(), retry), ("a request for `m` was answered by `spare`", Retry::Never));
+}
+
+#[tokio::test]
+async fn a_request_that_nobody_answers_ends() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+    let client = Client::new().expect("a client");
+    let asked = litellm::request(&client, &endpoint, "m", Mode::Chat, None, Duration::from_millis(200)).await;
+    assert_eq!(asked.expect_err("late").retry(), Retry::Soon);
+}
