@@ -5,8 +5,8 @@ use super::facts::{Facts, SecretFact, program_of, reference, secrets};
 use crate::lock::{Lock, Pin};
 use crate::manifest::{Common, Entry, HealthSettings, Install, Manifest, Model, RuntimeName, SecretSource, Spanned};
 use crate::resource::{
-    Bytes, Content, Digest, Environment, FileSpec, GeneratedSecret, Input, Kind, Limits, Note, Piece, Probe, Resource,
-    ResourceId, Restart, Run, RunFile, Runtime, Seconds, SecretReference, Spec,
+    Bytes, Content, Digest, Environment, FileSpec, GeneratedSecret, Gpus, Input, Kind, Limits, Note, Piece, Probe,
+    Resource, ResourceId, Restart, Run, RunFile, Runtime, Seconds, SecretReference, Spec,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -64,6 +64,8 @@ pub(super) struct Server<'a> {
     pub(super) last: Vec<String>,
     /// The folder in which it runs.
     pub(super) working_directory: Option<PathBuf>,
+    /// The GPUs that it may use.
+    pub(super) gpus: Gpus,
     /// What it wants of its container, if it runs in one.
     pub(super) contained: Contained,
 }
@@ -278,6 +280,11 @@ impl Builder<'_> {
         argv.extend(common.args.value.0.iter().chain(&server.last).cloned());
 
         let mut variables = server.environment.clone();
+        if let (Gpus::Devices(devices), false) = (&server.gpus, runtime == Runtime::Docker) {
+            // CUDA's own order is that of speed; the driver's tools count along the bus.
+            variables.insert("CUDA_DEVICE_ORDER".to_owned(), "PCI_BUS_ID".to_owned());
+            variables.insert("CUDA_VISIBLE_DEVICES".to_owned(), devices.join(","));
+        }
         let apart = is_apart(*common, server.contained.network);
         for entry in common.env {
             match self.spelled_out(&entry.value.value, apart) {
@@ -310,6 +317,7 @@ impl Builder<'_> {
             inputs,
             memory: limits.memory,
             limits,
+            gpus: server.gpus.clone(),
             hands_on: false,
             ports: server.ports.clone(),
             probe: server.probe.clone(),

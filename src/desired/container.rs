@@ -3,7 +3,7 @@
 use super::build::{Builder, Server};
 use crate::manifest::{Common, Network, RuntimeName};
 use crate::resource::{
-    Container, Gpus, ImageName, ImageSpec, Input, Kind, Mount, MountSource, Note, Publish, Resource, ResourceId, Spec,
+    Container, ImageName, ImageSpec, Input, Kind, Mount, MountSource, Note, Publish, Resource, ResourceId, Spec,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -19,8 +19,6 @@ pub(super) struct Contained {
     pub(super) mounts: Vec<Mount>,
     /// Ports that the host opens, besides those that it listens on itself.
     pub(super) publish: Vec<Publish>,
-    /// The GPUs that it sees.
-    pub(super) gpus: Gpus,
     /// Whether it shares memory segments with the host.
     pub(super) ipc_host: bool,
 }
@@ -28,14 +26,7 @@ pub(super) struct Contained {
 impl Default for Contained {
     /// Engines are at home on the host's network: they listen on loopback, and reach what does.
     fn default() -> Self {
-        Self {
-            network: Network::Host,
-            image: None,
-            mounts: Vec::new(),
-            publish: Vec::new(),
-            gpus: Gpus::None,
-            ipc_host: false,
-        }
+        Self { network: Network::Host, image: None, mounts: Vec::new(), publish: Vec::new(), ipc_host: false }
     }
 }
 
@@ -116,7 +107,6 @@ impl Builder<'_> {
             publish: if apart { publish } else { Vec::new() },
             network: Some(if apart { format!("llamero-{}", self.manifest.stack.value) } else { "host".to_owned() }),
             extra_hosts: BTreeMap::new(),
-            gpus: server.contained.gpus.clone(),
             ipc_host: server.contained.ipc_host,
             shm_size: common.shm_size.map(|size| size.value.0),
             user: common.user.map(|user| user.value.clone()),

@@ -27,6 +27,7 @@ pub fn desire(manifest: &Manifest, lock: &Lock, facts: &Facts) -> (Desired, Vec<
             routes.insert(route.name.clone(), route);
         }
     }
+    builder.check_gpus();
     // Clients see models in the order of the manifest.
     let order: Vec<Route> = manifest.models.iter().filter_map(|model| routes.remove(&model.name.value)).collect();
     let cache = manifest.cache.as_ref().and_then(|cache| {

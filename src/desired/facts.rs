@@ -3,7 +3,7 @@
 //! Facts are asked for by [`questions`] and brought by whoever may look; here they are only values.
 
 use crate::manifest::{Engine, Install, Manifest, RuntimeName, SecretSource, Source, Spanned};
-use crate::resource::{Bytes, Digest, SecretReference};
+use crate::resource::{Bytes, Digest, Gpu, SecretReference};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -102,6 +102,8 @@ pub struct Facts {
     pub memory: Option<Bytes>,
     /// The Python interpreter beside each program that has one, by the program's path.
     pub pythons: BTreeMap<PathBuf, PathBuf>,
+    /// The machine's GPUs, or why they are not known; `None` where nobody asked.
+    pub gpus: Option<Result<Vec<Gpu>, String>>,
     /// The digest of each model file that llamero fetched and that is as it was then.
     pub fetched: BTreeMap<PathBuf, Digest>,
 }
@@ -115,6 +117,8 @@ pub struct Questions {
     pub programs: BTreeSet<String>,
     /// Whether a Python interpreter is needed.
     pub python: bool,
+    /// Whether it must be known which GPUs there are.
+    pub gpus: bool,
 }
 
 /// Returns what must be known of the machine for this manifest.
@@ -144,6 +148,7 @@ pub fn questions(manifest: &Manifest, places: &Places) -> Questions {
             Engine::Vllm => Some("vllm"),
             Engine::Openai => None,
         };
+        questions.gpus |= provider.value.engine.value == Engine::Vllm && provider.value.memory.is_some();
         let external = provider.value.runtime.as_ref().is_none_or(|runtime| runtime.value == RuntimeName::External);
         if !external && !in_container(provider.value.runtime.as_ref()) {
             let command = provider.value.command.as_ref().map(|words| words.0.as_slice());

@@ -9,6 +9,7 @@ mod container;
 mod desire;
 mod engines;
 mod facts;
+mod gpus;
 mod references;
 
 pub use canary::{Canary, First, Former, canary};

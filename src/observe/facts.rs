@@ -1,8 +1,8 @@
 //! The facts of the machine that a manifest's meaning depends on.
 
 use crate::desired::{Facts, Places, Questions, SecretFact};
-use crate::resource::{Bytes, SecretReference};
-use crate::systems::{Hint, artifacts, files, program, python, secrets};
+use crate::resource::{Bytes, Gpu, SecretReference};
+use crate::systems::{Hint, artifacts, files, gpu, program, python, secrets};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
@@ -43,6 +43,7 @@ pub async fn facts(questions: &Questions, places: Places) -> Facts {
         hub: std::env::var("HF_ENDPOINT").ok().filter(|text| !text.is_empty()).unwrap_or_else(|| HUB.to_owned()),
         hub_token: std::env::var("HF_TOKEN").is_ok_and(|token| !token.is_empty()),
         memory: memory(),
+        gpus: if questions.gpus { Some(gpus().await) } else { None },
         fetched: artifacts::all(&places.known_artifacts()).unwrap_or_default(),
         places,
     }
@@ -57,6 +58,14 @@ fn secret(reference: &SecretReference) -> SecretFact {
             absent: matches!(error, secrets::Error::Missing(_)),
         },
     }
+}
+
+/// Returns the machine's GPUs, or why nobody tells of them.
+async fn gpus() -> Result<Vec<Gpu>, String> {
+    gpu::all().await.map_err(|error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        format!("{error}{cause}")
+    })
 }
 
 /// Returns all host memory, from `/proc/meminfo` (proc(5)).

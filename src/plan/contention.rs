@@ -134,6 +134,18 @@ pub(super) fn handover(desired: &Desired, observed: &Observed, past: &Past, chan
             }
         }
     }
+    // What a GPU has left is looked at by a server when it starts, so who gives his part up does so before.
+    for id in &starting {
+        let gpus = desired.resources.get(*id).and_then(|resource| resource.run()).map(|run| &run.gpus);
+        let shares = |other: &&ResourceId| {
+            let before = past.gpus.get(other);
+            other != id && gpus.zip(before).is_some_and(|(now, before)| now.shares_one(before))
+        };
+        for other in stopping.iter().copied().filter(shares) {
+            result.stop.insert(other.clone());
+            result.waits.entry((*id).clone()).or_default().insert(other.clone());
+        }
+    }
     if is_tight(desired, observed, past) {
         result.stop.extend(stopping.iter().map(|id| (*id).clone()));
         for id in &starting {

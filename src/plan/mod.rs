@@ -20,7 +20,7 @@ pub use step::{Action, Phase, Step, StepId};
 
 use crate::desired::Desired;
 use crate::observed::Observed;
-use crate::resource::{Content, Digest, Fields, Resource, ResourceId, Seconds};
+use crate::resource::{Content, Digest, Fields, Gpus, Resource, ResourceId, Seconds};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,6 +35,9 @@ pub struct Past {
     pub ports: BTreeMap<ResourceId, Vec<u16>>,
     /// The host memory that servers of earlier generations may take, in bytes.
     pub memory: BTreeMap<ResourceId, u64>,
+    /// The GPUs of servers of earlier generations.
+    #[serde(default)]
+    pub gpus: BTreeMap<ResourceId, Gpus>,
     /// How long servers took from start to healthy when they last did.
     pub start_times: BTreeMap<ResourceId, Seconds>,
     /// Artifacts, environments and models that the generations to which one can go back still need.
@@ -58,6 +61,7 @@ impl Past {
             if let Some(run) = resource.run() {
                 self.ports.insert(resource.id.clone(), run.ports.clone());
                 self.memory.insert(resource.id.clone(), run.memory.map_or(0, |memory| memory.0));
+                self.gpus.insert(resource.id.clone(), run.gpus.clone());
             }
         }
     }

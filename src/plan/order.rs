@@ -322,8 +322,7 @@ fn first_on_gpu<'a>(
 ) -> BTreeMap<&'a ResourceId, Vec<&'a ResourceId>> {
     let starting = runs.iter().filter(|(_, work)| work.go != Go::Leave).filter_map(|(id, _)| {
         let run = desired.resources.get(*id)?.run()?;
-        let gpus = &run.container.as_ref()?.gpus;
-        (*gpus != Gpus::None).then_some((!matches!(run.probe, Probe::Vllm { .. }), *id, gpus))
+        (!run.gpus.is_none()).then_some((!matches!(run.probe, Probe::Vllm { .. }), *id, &run.gpus))
     });
     let mut starting: Vec<(bool, &ResourceId, &Gpus)> = starting.collect();
     starting.sort_by_key(|(later, id, _)| (*later, *id));

@@ -179,7 +179,7 @@ mod tests {
     use crate::render::marker;
     use crate::render::quote::Inexpressible;
     use crate::resource::{
-        Bytes, Kind, Limits, Probe, Resource, ResourceId, Restart, Run, RunFile, Runtime, Seconds, Spec,
+        Bytes, Gpus, Kind, Limits, Probe, Resource, ResourceId, Restart, Run, RunFile, Runtime, Seconds, Spec,
     };
 
     fn resource(run: impl FnOnce(&mut Run)) -> Resource {
@@ -200,6 +200,7 @@ mod tests {
             stop_timeout: Seconds::new(20),
             restart: Restart::OnFailure,
             container: None,
+            gpus: Gpus::None,
             hands_on: false,
         };
         run(&mut server);

@@ -80,32 +80,6 @@ const fn loopback() -> IpAddr {
     IpAddr::V4(Ipv4Addr::LOCALHOST)
 }
 
-/// The GPUs that a container sees.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Gpus {
-    /// None of them.
-    #[default]
-    None,
-    /// All of them.
-    All,
-    /// Those with these indices or UUIDs.
-    Devices(Vec<String>),
-}
-
-impl Gpus {
-    /// Returns whether there is a GPU in both. One that is named by its index and by its UUID is not known to be the
-    /// same.
-    #[must_use]
-    pub fn shares_one(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::None, _) | (_, Self::None) => false,
-            (Self::All, _) | (_, Self::All) => true,
-            (Self::Devices(one), Self::Devices(other)) => one.iter().any(|device| other.contains(device)),
-        }
-    }
-}
-
 /// What a container has beyond what is said of every server that runs.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -122,8 +96,6 @@ pub struct Container {
     pub network: Option<String>,
     /// Further host names and their addresses; `host-gateway` is the host's.
     pub extra_hosts: BTreeMap<String, String>,
-    /// The GPUs that it sees.
-    pub gpus: Gpus,
     /// Whether it shares memory segments with the host.
     pub ipc_host: bool,
     /// The size of `/dev/shm`.
@@ -164,15 +136,9 @@ impl Container {
         for (name, address) in &self.extra_hosts {
             add(format!("host {name}"), address.clone());
         }
-        let gpus = match &self.gpus {
-            Gpus::None => None,
-            Gpus::All => Some("all".to_owned()),
-            Gpus::Devices(devices) => Some(devices.join(", ")),
-        };
         let yes = |is_set: bool| is_set.then(|| "yes".to_owned());
         let optional = [
             ("network", self.network.clone()),
-            ("gpus", gpus),
             ("ipc", self.ipc_host.then(|| "host".to_owned())),
             ("shm size", self.shm_size.map(exact)),
             ("user", self.user.clone()),
@@ -195,7 +161,7 @@ fn exact(size: Bytes) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bytes, Container, Gpus, Mount, MountSource, Protocol, Publish, exact, loopback};
+    use super::{Bytes, Container, Mount, MountSource, Protocol, Publish, exact, loopback};
     use crate::resource::Fingerprint;
 
     fn whole() -> Container {
@@ -210,7 +176,6 @@ mod tests {
             publish: vec![publish(80, Protocol::Tcp), publish(53, Protocol::Udp)],
             network: Some("llamero".into()),
             extra_hosts: [("host.docker.internal".to_owned(), "host-gateway".to_owned())].into(),
-            gpus: Gpus::Devices(vec!["0".into(), "GPU-1".into()]),
             ipc_host: true,
             shm_size: Some(Bytes(1 << 30)),
             user: Some("1000:1000".into()),
@@ -225,7 +190,6 @@ mod tests {
             shown,
             [
                 "entrypoint=[\"/bin/a b\",\"c\"]",
-                "gpus=0, GPU-1",
                 "host host.docker.internal=host-gateway",
                 "image=redis:7",
                 "ipc=host",
@@ -244,7 +208,7 @@ mod tests {
 
     #[test]
     fn whatever_changes_changes_the_fingerprint() {
-        let edits: [fn(&mut Container); 14] = [
+        let edits: [fn(&mut Container); 13] = [
             |it| it.image.push('1'),
             |it| it.entrypoint = None,
             |it| it.mounts[0].read_only = false,
@@ -254,7 +218,6 @@ mod tests {
             |it| it.publish[0].address = [0, 0, 0, 0].into(),
             |it| it.publish[1].protocol = Protocol::Tcp,
             |it| it.network = None,
-            |it| it.gpus = Gpus::All,
             |it| it.ipc_host = false,
             |it| it.shm_size = Some(Bytes((1 << 30) + 1)),
             |it| it.user = None,
@@ -273,7 +236,7 @@ mod tests {
         let text = r#"{"image": "redis:7", "publish": [{"host": 1, "container": 2}]}"#;
         let read: Container = serde_json::from_str(text).expect("a container");
         let expected = Publish { address: loopback(), host: 1, container: 2, protocol: Protocol::Tcp };
-        assert_eq!((read.publish, read.gpus), (vec![expected], Gpus::None));
+        assert_eq!(read.publish, vec![expected]);
         let text = serde_json::to_string(&whole()).expect("text");
         assert_eq!(serde_json::from_str::<Container>(&text).expect("a container"), whole());
     }

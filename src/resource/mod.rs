@@ -5,6 +5,7 @@
 
 mod container;
 mod fingerprint;
+mod gpu;
 mod health;
 mod id;
 mod image_name;
@@ -16,8 +17,9 @@ mod secret;
 mod spec;
 mod units;
 
-pub use container::{Container, Gpus, Mount, MountSource, Protocol, Publish};
+pub use container::{Container, Mount, MountSource, Protocol, Publish};
 pub use fingerprint::{Digest, Fields, Fingerprint, Hasher, SCHEME};
+pub use gpu::{Gpu, Gpus};
 pub use health::Health;
 pub use id::{Kind, ResourceId};
 pub use image_name::ImageName;

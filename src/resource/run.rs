@@ -3,6 +3,7 @@
 
 use super::container::Container;
 use super::fingerprint::{Digest, Fields};
+use super::gpu::Gpus;
 use super::id::ResourceId;
 use super::probe::Probe;
 use super::units::{Bytes, Seconds};
@@ -83,6 +84,9 @@ pub struct Run {
     /// to the image's program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<Box<Container>>,
+    /// The GPUs that it may use.
+    #[serde(default, skip_serializing_if = "Gpus::is_none")]
+    pub gpus: Gpus,
     /// Whether it hands its port on to its successor, so that no request is lost when another takes its place. Its command
     /// is then the launcher's, and its stop timeout is what its last streams get to end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -125,7 +129,16 @@ impl Run {
             let ports: Vec<String> = self.ports.iter().map(ToString::to_string).collect();
             fields.insert("port".to_owned(), ports.join(" "));
         }
-        fields.extend(self.container.iter().flat_map(|container| container.fields()));
+        if let Some(container) = &self.container {
+            fields.extend(container.fields());
+            // Elsewhere its environment says so.
+            let gpus = match &self.gpus {
+                Gpus::None => None,
+                Gpus::All => Some("all".to_owned()),
+                Gpus::Devices(devices) => Some(devices.join(", ")),
+            };
+            fields.extend(gpus.map(|gpus| ("gpus".to_owned(), gpus)));
+        }
         fields
     }
 }

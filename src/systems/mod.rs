@@ -9,6 +9,7 @@ pub mod detached;
 pub mod docker;
 pub mod downloads;
 pub mod files;
+pub mod gpu;
 pub mod health;
 pub mod http;
 pub mod litellm;

@@ -21,6 +21,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli/"]),
     ("indicatif", &["cli/"]),
     ("jiff", &["systems/clock.rs"]),
+    ("nvml_wrapper", &["systems/gpu.rs"]),
     ("reqwest", &["systems/http.rs", "systems/downloads.rs"]),
     ("rustix", &["systems/"]),
     ("rustls", &["systems/http.rs", "systems/downloads.rs"]),

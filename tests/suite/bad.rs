@@ -6,6 +6,7 @@ mod deadman;
 mod doctor;
 mod faults;
 mod full;
+mod gpu;
 mod home;
 mod hung;
 mod killed;

@@ -14,7 +14,7 @@ use llamero::manifest;
 use llamero::observed::{Claim, Found, FoundFile, FoundRun, Observed, Phase, PortHolder, Seen};
 use llamero::plan::{Past, Plan, foresee_all, plan, text};
 use llamero::resource::{
-    ArtifactSource, Bytes, Digest, Fingerprint, Kind, Note, Resource, ResourceId, Seconds, SecretReference, Spec,
+    ArtifactSource, Bytes, Digest, Fingerprint, Gpu, Kind, Note, Resource, ResourceId, Seconds, SecretReference, Spec,
 };
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -43,6 +43,8 @@ struct Since {
     pythons: BTreeMap<PathBuf, PathBuf>,
     /// The digests of model files that were fetched before.
     fetched: BTreeMap<PathBuf, Digest>,
+    /// The memory of each GPU; without any there is no driver.
+    gpus: Vec<String>,
     /// What registries have now of models that would be pulled.
     moved: BTreeMap<String, Digest>,
     /// Whether the wish is that nothing is left.
@@ -128,6 +130,18 @@ fn facts(manifest: &manifest::Manifest, since: &Since) -> Facts {
         hub_token: false,
         memory: Some(Bytes(64 << 30)),
         pythons: since.pythons.clone(),
+        gpus: Some(since.gpus.clone()).filter(|_| questions.gpus).map(|gpus| {
+            let gpu = |(index, memory): (usize, String)| {
+                let memory = memory.parse().expect("a size");
+                let index = u32::try_from(index).expect("few");
+                Gpu { index, uuid: format!("GPU-{index}{index}{index}"), name: "NVIDIA H100".to_owned(), memory }
+            };
+            if gpus.is_empty() {
+                Err("there is no driver".to_owned())
+            } else {
+                Ok(gpus.into_iter().enumerate().map(gpu).collect())
+            }
+        }),
         fetched: since.fetched.clone(),
         places,
     }

@@ -79,6 +79,7 @@ fn facts(manifest: &manifest::Manifest) -> Facts {
         hub: "https://huggingface.co".to_owned(),
         hub_token: false,
         memory: Some(Bytes(64 << 30)),
+        gpus: None,
         pythons: BTreeMap::new(),
         fetched: BTreeMap::new(),
         places,

@@ -1,6 +1,6 @@
 //! Plain data that many tests begin with and change.
 
-use llamero::resource::{Limits, Probe, Restart, Run, Runtime, Seconds};
+use llamero::resource::{Gpus, Limits, Probe, Restart, Run, Runtime, Seconds};
 use std::collections::BTreeMap;
 
 /// Returns a server of nothing but its command, on which nothing is asked.
@@ -14,6 +14,7 @@ pub(crate) fn run(runtime: Runtime, words: &[&str]) -> Run {
         working_directory: None,
         restart: Restart::default(),
         container: None,
+        gpus: Gpus::None,
         hands_on: false,
         inputs: Vec::new(),
         limits: Limits::default(),

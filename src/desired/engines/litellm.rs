@@ -12,7 +12,7 @@ use crate::manifest::{CacheEngine, Gateway, Mode, RuntimeName, SecretSource, Spa
 use crate::render::launcher::GATEWAY_LAUNCHER;
 use crate::render::yaml::yaml;
 use crate::resource::{
-    Authorization, Content, Digest, FileSpec, Input, Kind, Probe, Resource, ResourceId, Seconds, Spec,
+    Authorization, Content, Digest, FileSpec, Gpus, Input, Kind, Probe, Resource, ResourceId, Seconds, Spec,
 };
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -98,6 +98,7 @@ pub(in super::super) fn add(
         needs,
         last: Vec::new(),
         working_directory: None,
+        gpus: Gpus::None,
         contained: Contained::default(),
     })?;
     hand_on(builder, gateway, &id, &path);

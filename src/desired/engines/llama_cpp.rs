@@ -2,7 +2,7 @@
 
 use super::super::build::{Builder, Server};
 use super::super::container::{Contained, listen};
-use super::{Route, gpus, gpus_not_yet, route};
+use super::{Route, gpus, route};
 use crate::manifest::{Entry, Mode, Model, Provider, Source, Spanned};
 use crate::render::source::{content_name, hub_url};
 use crate::resource::{
@@ -17,7 +17,6 @@ pub(in super::super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider
     if let Some(memory) = &provider.value.memory {
         builder.not_yet("a budget of GPU memory", format!("{path}.memory"), &memory.span);
     }
-    gpus_not_yet(builder, provider);
     let manifest = builder.manifest;
     let mut routes = Vec::new();
     for (model, port) in super::ports(manifest, provider) {
@@ -78,7 +77,8 @@ fn server(builder: &mut Builder<'_>, provider: &Entry<Provider>, model: &Entry<M
         needs: BTreeSet::from([artifact]),
         last: settings.args.value.0.clone(),
         working_directory: None,
-        contained: Contained { gpus: gpus(provider), ..Contained::default() },
+        gpus: gpus(provider),
+        contained: Contained::default(),
     });
 }
 

@@ -7,8 +7,7 @@ pub(super) mod redis;
 pub(super) mod service;
 pub(super) mod vllm;
 
-use super::build::Builder;
-use crate::manifest::{Entry, Manifest, Model, Provider, RuntimeName};
+use crate::manifest::{Entry, Manifest, Model, Provider};
 use crate::resource::Gpus;
 
 /// How the gateway reaches a model.
@@ -51,17 +50,8 @@ fn route(model: &Entry<Model>, prefix: &str, port: u16) -> Route {
     }
 }
 
-/// Returns the GPUs that a provider's containers see.
+/// Returns the GPUs that a provider's servers may use, where the manifest says which.
 fn gpus(provider: &Entry<Provider>) -> Gpus {
     let chosen: Vec<String> = provider.value.gpus.iter().map(|gpu| gpu.value.0.clone()).collect();
     if chosen.is_empty() { Gpus::None } else { Gpus::Devices(chosen) }
-}
-
-/// Says that GPUs cannot be chosen outside of containers yet.
-fn gpus_not_yet(builder: &mut Builder<'_>, provider: &Entry<Provider>) {
-    let in_container = provider.value.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::Docker);
-    if let Some(gpu) = provider.value.gpus.first().filter(|_| !in_container) {
-        let path = format!("providers.{}.gpus", provider.name.value);
-        builder.not_yet("choosing GPUs outside of a container", path, &gpu.span);
-    }
 }

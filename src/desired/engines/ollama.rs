@@ -5,7 +5,7 @@
 
 use super::super::build::{Builder, Server};
 use super::super::container::{Contained, listen};
-use super::{Route, gpus, gpus_not_yet};
+use super::{Route, gpus};
 use crate::manifest::{Entry, Load, Mode, Model, Provider, RuntimeName, Source};
 use crate::resource::{
     Digest, Kind, Mount, MountSource, Note, OllamaName, Probe, Resource, ResourceId, ServedModel, Spec,
@@ -37,7 +37,6 @@ pub(in super::super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider
     if let Some(memory) = &provider.value.memory {
         builder.not_yet("a budget of GPU memory", format!("{path}.memory"), &memory.span);
     }
-    gpus_not_yet(builder, provider);
     // A container keeps its models in a volume: what it writes as root is nothing for the user's home.
     let in_container = provider.value.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::Docker);
     let store = if in_container {
@@ -67,7 +66,8 @@ pub(in super::super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider
         needs: BTreeSet::new(),
         last: Vec::new(),
         working_directory: None,
-        contained: Contained { mounts: vec![volume], gpus: gpus(provider), ..Contained::default() },
+        gpus: gpus(provider),
+        contained: Contained { mounts: vec![volume], ..Contained::default() },
     });
     models(builder, provider, &endpoint, server.as_ref(), Some(&store).filter(|_| !in_container))
 }

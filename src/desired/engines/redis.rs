@@ -4,7 +4,7 @@ use super::super::build::{Builder, Server};
 use super::super::container::{Contained, is_apart, listen};
 use super::super::references::REDIS;
 use crate::manifest::{Cache, Network, Spanned};
-use crate::resource::{Bytes, Probe, ResourceId};
+use crate::resource::{Bytes, Gpus, Probe, ResourceId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The memory when the manifest says none: without a limit a cache grows until the machine is full.
@@ -51,6 +51,7 @@ pub(in super::super) fn add(builder: &mut Builder<'_>, cache: &Spanned<Cache>) -
         needs: BTreeSet::new(),
         last: Vec::new(),
         working_directory: None,
+        gpus: Gpus::None,
         contained: Contained::default(),
     })
 }

@@ -3,7 +3,7 @@
 use super::super::build::{Builder, Server};
 use super::super::container::{Contained, is_apart};
 use crate::manifest::{Entry, Network, RuntimeName, Service};
-use crate::resource::{Note, Probe, Protocol, Publish, ResourceId};
+use crate::resource::{Gpus, Note, Probe, Protocol, Publish, ResourceId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
@@ -49,6 +49,7 @@ pub(in super::super) fn add(
         needs: after,
         last: Vec::new(),
         working_directory: folder,
+        gpus: Gpus::None,
         contained: Contained { network: Network::Bridge, publish, ..Contained::default() },
     })
 }

@@ -1,12 +1,12 @@
 //! vLLM: one server for each model, which brings the model itself when it is one of the hub.
 //!
-//! How much memory it takes is not decided here: without a word it takes its own share of the GPU.
+//! Without a word it takes its own share of the GPU; a budget becomes that share.
 
 use super::super::build::{Builder, Server};
 use super::super::container::{Contained, listen};
-use super::{Route, gpus, gpus_not_yet, llama_cpp, route};
+use super::{Route, gpus, llama_cpp, route};
 use crate::manifest::{Entry, Mode, Model, Provider, RuntimeName, Source, vllm_flags};
-use crate::resource::{Mount, MountSource, Probe, Resource, ResourceId, Restart, Seconds, Spec};
+use crate::resource::{Gpus, Mount, MountSource, Note, Probe, Resource, ResourceId, Restart, Seconds, Spec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -17,14 +17,15 @@ const TIMEOUT: Seconds = Seconds::new(600);
 /// Adds the servers of a provider's models; returns the routes to them.
 pub(in super::super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider>) -> Vec<Route> {
     let path = format!("providers.{}", provider.name.value);
-    if let Some(memory) = &provider.value.memory {
-        builder.not_yet("a budget of GPU memory", format!("{path}.memory"), &memory.span);
+    let servers = super::ports(builder.manifest, provider);
+    let share = builder.share_of_gpu(provider, servers.len());
+    if let (Some(memory), true) = (&provider.value.memory, says_its_share(provider)) {
+        let note = Note::error("twice", "`memory` is the share of the GPU that `gpu_memory_utilization` says too");
+        builder.note(note.hint("keep one of the two"), format!("{path}.memory"), &memory.span);
     }
-    gpus_not_yet(builder, provider);
-    let manifest = builder.manifest;
     let mut routes = Vec::new();
-    for (model, port) in super::ports(manifest, provider) {
-        if let Some(id) = server(builder, provider, model, port) {
+    for (model, port) in servers {
+        if let Some(id) = server(builder, provider, model, port, share.as_deref()) {
             endure(builder, provider, &id);
         }
         routes.push(route(model, prefix(model.value.mode), port));
@@ -45,6 +46,7 @@ fn server(
     provider: &Entry<Provider>,
     model: &Entry<Model>,
     port: u16,
+    share: Option<&str>,
 ) -> Option<ResourceId> {
     let name = &model.name.value;
     let settings = &model.value;
@@ -82,6 +84,7 @@ fn server(
     say("--max-num-seqs", settings.parallel.as_ref().map(|parallel| parallel.value.to_string()));
     say("--kv-cache-dtype", settings.kv_cache_type.as_ref().map(|kind| kind.value.clone()));
     say("--runner", (settings.mode == Mode::Embedding).then(|| "pooling".to_owned()));
+    say("--gpu-memory-utilization", share.map(str::to_owned));
     arguments.extend(vllm_flags(&provider.value.settings.0).0);
     let endpoint = format!("http://127.0.0.1:{port}");
     let part = if *name == provider.name.value { name.clone() } else { format!("{}-{name}", provider.name.value) };
@@ -101,8 +104,24 @@ fn server(
         needs: BTreeSet::new(),
         last: settings.args.value.0.clone(),
         working_directory: None,
-        contained: Contained { mounts, gpus: gpus(provider), ipc_host: true, ..Contained::default() },
+        gpus: used(provider, in_container),
+        contained: Contained { mounts, ipc_host: true, ..Contained::default() },
     })
+}
+
+/// Returns the GPUs that it uses: outside of a container it sees all of them.
+fn used(provider: &Entry<Provider>, in_container: bool) -> Gpus {
+    match gpus(provider) {
+        Gpus::None if !in_container => Gpus::All,
+        gpus => gpus,
+    }
+}
+
+/// Returns whether a provider says the share of the GPU that its servers take.
+fn says_its_share(provider: &Entry<Provider>) -> bool {
+    let flag = "--gpu-memory-utilization";
+    let argument = provider.value.args.value.0.iter().any(|word| word.split('=').next() == Some(flag));
+    argument || provider.value.settings.0.get("gpu_memory_utilization").is_some()
 }
 
 /// Returns what a container sees of the host: the folder of the model, and what is kept of hub and compiler.
@@ -153,6 +172,7 @@ mod tests {
             hub_token: false,
             memory: None,
             pythons: [].into(),
+            gpus: None,
             fetched: [].into(),
             places,
         };

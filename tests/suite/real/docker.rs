@@ -181,8 +181,8 @@ async fn what_goes_wrong_is_told_and_strangers_are_left_alone() {
     let error = create(stack, "no-image", &run(&[]), &of("none:1")).await.expect_err("no image");
     assert!(matches!(error, Error::Refused { fault: Fault::Image, .. }), "{error:?}");
     assert_eq!(stack.find("no-image").await.expect("asked"), None);
-    let container = Container { gpus: llamero::resource::Gpus::All, ..of("plain:1") };
-    create(stack, "no-gpu", &run(&["/bin/sleep", "1000"]), &container).await.expect("made");
+    let wants_gpus = Run { gpus: llamero::resource::Gpus::All, ..run(&["/bin/sleep", "1000"]) };
+    create(stack, "no-gpu", &wants_gpus, &of("plain:1")).await.expect("made");
     let started = stack.start("no-gpu").await;
     if !Path::new("/usr/bin/nvidia-container-runtime-hook").exists() {
         assert!(matches!(started, Err(Error::Refused { fault: Fault::Gpu, .. })), "{started:?}");

@@ -1,0 +1,47 @@
+//! NVIDIA's GPUs as their driver tells of them (NVML). The library is opened when it is asked, so llamero runs where there
+//! is none.
+
+use super::Hint;
+use crate::resource::{Bytes, Gpu};
+use nvml_wrapper::Nvml;
+use nvml_wrapper::error::NvmlError;
+use std::time::Duration;
+
+/// The longest wait for the driver, which wakes sleeping GPUs first.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Why nothing is known of GPUs.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no driver, or it does not answer as it should.
+    #[error("the NVIDIA driver cannot be asked")]
+    Driver(#[source] NvmlError),
+    /// It does not answer at all.
+    #[error("the NVIDIA driver did not answer within {} s", DEADLINE.as_secs())]
+    Deadline,
+}
+
+impl Hint for Error {}
+
+/// Returns the machine's GPUs in the order of the PCI bus.
+pub async fn all() -> Result<Vec<Gpu>, Error> {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    // A thread of its own, which nobody waits for at the end: a driver that hangs does not come back.
+    std::thread::spawn(move || {
+        let _ = tell.send(ask());
+    });
+    match tokio::time::timeout(DEADLINE, told).await {
+        Ok(Ok(gpus)) => gpus.map_err(Error::Driver),
+        Ok(Err(_)) | Err(_) => Err(Error::Deadline),
+    }
+}
+
+fn ask() -> Result<Vec<Gpu>, NvmlError> {
+    let driver = Nvml::init()?;
+    let gpu = |index: u32| {
+        let device = driver.device_by_index(index)?;
+        let memory = Bytes(device.memory_info()?.total);
+        Ok(Gpu { index, uuid: device.uuid()?, name: device.name()?, memory })
+    };
+    (0..driver.device_count()?).map(gpu).collect()
+}
