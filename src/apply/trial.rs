@@ -11,6 +11,12 @@ use std::time::{Duration, Instant};
 /// How long after an answer the next request is sent.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// The longest wait for the first answer: the model may have to be loaded for it.
+const FIRST: Duration = Duration::from_secs(600);
+
+/// The longest wait for any other.
+const NEXT: Duration = Duration::from_secs(120);
+
 /// The fewest requests that show anything.
 const FEWEST: u32 = 3;
 
@@ -26,7 +32,8 @@ pub(super) async fn try_out(scene: Scene<'_>, action: &Action, trial: &Trial, ru
     let (mut answered, mut slowest) = (0, Duration::ZERO);
     while answered < FEWEST || begun.elapsed() < trial.lasting.duration() {
         let asked = Instant::now();
-        let request = litellm::request(client, endpoint, &trial.model, trial.mode, token, run.timeout.duration());
+        let patience = if answered == 0 { FIRST } else { NEXT };
+        let request = litellm::request(client, endpoint, &trial.model, trial.mode, token, patience);
         let stopped = || Failure { interrupted: true, ..Failure::new(id, "stopped while it was tried") };
         tokio::select! {
             result = request => {

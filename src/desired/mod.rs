@@ -11,6 +11,7 @@ mod engines;
 mod facts;
 mod gpus;
 mod references;
+mod routes;
 
 pub use canary::{Canary, First, Former, canary};
 pub use desire::desire;
@@ -77,16 +78,6 @@ impl Desired {
         self.resources.values().filter_map(|resource| Some((resource, resource.run()?)))
     }
 
-    /// Returns the content of every file.
-    #[must_use]
-    pub fn files(&self) -> BTreeMap<ResourceId, Content> {
-        let files = self.resources.values().filter_map(|resource| match &resource.spec {
-            Spec::File(file) => Some((resource.id.clone(), file.content.clone())),
-            _ => None,
-        });
-        files.collect()
-    }
-
     /// Returns the gateway, if one is part of the stack.
     #[must_use]
     pub fn gateway(&self) -> Option<(&ResourceId, &Run)> {
@@ -97,13 +88,10 @@ impl Desired {
     /// Returns every secret that the stack's files hold.
     pub fn secrets(&self) -> impl Iterator<Item = &SecretReference> {
         let files = self.resources.values().filter_map(|resource| match &resource.spec {
-            Spec::File(file) => Some(&file.content.0),
+            Spec::File(file) => Some(&file.content),
             _ => None,
         });
-        files.flatten().filter_map(|piece| match piece {
-            Piece::Secret { reference, .. } => Some(reference),
-            Piece::Text(_) => None,
-        })
+        files.flat_map(Content::secrets)
     }
 
     /// Takes note of secrets that came into being after this was desired, and of all that follows from their digests.

@@ -252,7 +252,7 @@ impl History {
                 let resources = wish.desired.resources.values();
                 past.committed = resources.map(|resource| (resource.id.clone(), resource.fields())).collect();
                 past.contents = contents;
-                past.files = wish.desired.files();
+                past.former = wish.desired.routes();
             }
             // The newest word on a resource is the one that counts.
             for resource in wish.desired.resources.into_values().chain(wish.leftover) {

@@ -4,11 +4,12 @@
 //! will be then.
 
 use super::{Action, Past, Phase, Plan, Step, StepId, at_once, foresee_all};
-use crate::desired::{Desired, First, Former};
+use crate::desired::{Desired, First};
 use crate::manifest::Mode;
-use crate::observed::Observed;
-use crate::resource::{ResourceId, Seconds};
+use crate::observed::{Observed, Phase as Running};
+use crate::resource::{Fingerprint, Health, ResourceId, Seconds};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// The requests that must be answered before the other routes change.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -23,77 +24,154 @@ pub struct Trial {
     pub lasting: Seconds,
 }
 
+/// Why the routes change without a trial though one was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Untried {
+    /// The one that would be tried does not change.
+    Same,
+    /// What the former routes were is not known.
+    Unknown,
+    /// The gateway is not well with the former ones.
+    Unwell,
+}
+
 /// What becomes of a change of routes that is to begin with one model's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "begins")]
 pub enum Rollout {
     /// It begins with that, which is tried.
-    WithOne(Trial),
-    /// That one does not change, so there is nothing to try, and the others change at once.
+    WithOne {
+        /// How it is tried.
+        trial: Trial,
+        /// Whether the gateway changes once more afterwards, and if so, whether it is away meanwhile.
+        again: Option<bool>,
+    },
+    /// All change at once.
     WithAll {
-        /// The model.
+        /// The model that would be tried.
         model: String,
+        /// Why it is not.
+        why: Untried,
     },
 }
 
 /// Returns a plan in two, where the routes change and the first of them can be tried.
 pub(super) fn in_two(direct: Plan, desired: &Desired, observed: &Observed, past: &Past) -> Plan {
     let (Some(canary), Some((gateway, _))) = (&desired.canary, desired.gateway()) else { return direct };
-    // Where the gateway is as it should be already, an apply that was cut off had come past the trial.
+    // Where the gateway is as it should be already, there is nothing left to begin with.
     let changes = |step: &Step| step.phase == Phase::Switch && step.action.on() == Some(gateway);
     if !direct.refusals.is_empty() || !direct.steps.iter().any(changes) {
         return direct;
     }
-    let first = match desired.canary_first(Former { files: &past.files, ports: &past.ports }) {
-        First::Nothing => return direct,
-        First::Others => {
-            let model = canary.model.clone();
-            return Plan { rollout: Some(Rollout::WithAll { model }), ..direct };
-        }
-        First::Wish(first) => first,
+    let with_all = |direct: Plan, why: Untried| Plan {
+        rollout: Some(Rollout::WithAll { model: canary.model.clone(), why }),
+        ..direct
     };
-    let beginning = at_once(&first, observed, past);
-    if !beginning.refusals.is_empty() {
-        return Plan { steps: Vec::new(), refusals: beginning.refusals, ..direct };
+    let Some((first, beginning)) = begin(desired, observed, past) else {
+        return match desired.canary_first(&past.former, &BTreeSet::new()) {
+            First::Others => with_all(direct, Untried::Same),
+            First::Unknown => with_all(direct, Untried::Unknown),
+            First::Nothing | First::Wish(_) => direct,
+        };
+    };
+    if is_unwell(observed, past, gateway) {
+        return with_all(direct, Untried::Unwell);
     }
     let trial =
         Trial { gateway: gateway.clone(), model: canary.model.clone(), mode: canary.mode, lasting: canary.lasting };
-    join(direct, first, beginning.steps, trial, |observed| at_once(desired, observed, past), observed)
+    join(direct, first, beginning, trial, desired, observed, past)
 }
 
-/// Puts together what comes before a trial, the trial, and what `rest` plans after it.
+/// Returns the wish to begin with, and the plan that leads there.
+fn begin(desired: &Desired, observed: &Observed, past: &Past) -> Option<(Box<Desired>, Plan)> {
+    let mut stopped = BTreeSet::new();
+    loop {
+        let First::Wish(first) = desired.canary_first(&past.former, &stopped) else { return None };
+        let beginning = at_once(&first, observed, past);
+        let stops = beginning.steps.iter().filter_map(|step| match &step.action {
+            Action::Stop(ours) if step.phase == Phase::Switch => Some(ours.id().clone()),
+            _ => None,
+        });
+        let more: BTreeSet<ResourceId> = stops.filter(|id| !desired.resources.contains_key(id)).collect();
+        // A server that must make way takes its models' routes with it.
+        if more.is_subset(&stopped) {
+            return Some((first, beginning));
+        }
+        stopped.extend(more);
+    }
+}
+
+/// Returns whether the committed gateway is not well: nothing can be tried through it.
+fn is_unwell(observed: &Observed, past: &Past, gateway: &ResourceId) -> bool {
+    let committed = past.committed.get(gateway).map(Fingerprint::of);
+    observed.run(gateway).is_some_and(|found| {
+        let is_committed = found.definition.as_ref().map(|claim| &claim.fingerprint) == committed.as_ref();
+        let well = found.phase == Running::Running && found.health.as_ref().is_none_or(Health::is_healthy);
+        is_committed && !well
+    })
+}
+
+/// Puts together what comes before a trial, the trial, and what is to be done after it.
 fn join(
     direct: Plan,
     first: Box<Desired>,
-    beginning: Vec<Step>,
+    beginning: Plan,
     trial: Trial,
-    rest: impl Fn(&Observed) -> Plan,
+    desired: &Desired,
     observed: &Observed,
+    past: &Past,
 ) -> Plan {
-    let mut steps: Vec<Step> = beginning.into_iter().filter(|step| step.phase != Phase::Prune).collect();
+    if !beginning.refusals.is_empty() {
+        return Plan { steps: Vec::new(), refusals: beginning.refusals, ..direct };
+    }
+    // What has proved itself by being tried has its former one cleared away in the end all the same.
+    let (later, mut steps): (Vec<Step>, Vec<Step>) =
+        beginning.steps.into_iter().partition(|step| step.phase == Phase::Prune);
     for step in steps.iter_mut().filter(|step| step.phase == Phase::Switch) {
         step.phase = Phase::Canary;
     }
     let before = steps.iter().filter(|step| step.phase == Phase::Canary).map(|step| step.id).collect();
-    let id = StepId(steps.len());
-    let begun =
-        Plan { steps: steps.clone(), first: Some(first), rollout: Some(Rollout::WithOne(trial.clone())), ..direct };
-    steps.push(Step { id, phase: Phase::Canary, action: Action::Try(trial), after: before });
-    let Some(first) = begun.first.as_deref() else { return begun };
-    let rest = rest(&foresee_all(first, observed, &begun));
-    let later = |id: StepId| StepId(id.0 + steps.len());
-    let rest_steps: Vec<Step> = rest
-        .steps
-        .iter()
-        .map(|step| Step {
-            id: later(step.id),
-            after: step.after.iter().map(|id| later(*id)).collect(),
-            ..step.clone()
-        })
-        .collect();
+    let begun = Plan { steps: steps.clone(), first: Some(first), ..direct };
+    let rest = rest(begun.first.as_deref().unwrap_or(desired), desired, &foresee_all(desired, observed, &begun), past);
     if !rest.refusals.is_empty() {
-        return Plan { steps: Vec::new(), refusals: rest.refusals, ..begun };
+        return Plan { steps: Vec::new(), refusals: rest.refusals, first: None, ..begun };
     }
-    steps.extend(rest_steps);
-    Plan { steps, ..begun }
+    let gateway = trial.gateway.clone();
+    let again = |action: &Action| match action {
+        Action::HandOver(ours) if *ours.id() == gateway => Some(false),
+        Action::Restart(ours) if *ours.id() == gateway => Some(true),
+        Action::Start(id) if *id == gateway => Some(true),
+        _ => None,
+    };
+    let again = rest.steps.iter().find_map(|step| again(&step.action));
+    let id = StepId(steps.len());
+    steps.push(Step { id, phase: Phase::Canary, action: Action::Try(trial.clone()), after: before });
+    // What was replaced before the trial is cleared away with the rest.
+    let formers = later.into_iter().filter(|step| {
+        matches!(step.action, Action::RemoveFormer(_)) && !rest.steps.iter().any(|other| other.action == step.action)
+    });
+    let formers: Vec<Step> = formers.collect();
+    let begins = steps.len();
+    let kept = rest.steps.iter().filter(|step| step.phase != Phase::Prune).count();
+    let moved = |id: StepId| StepId(id.0 + begins + if id.0 < kept { 0 } else { formers.len() });
+    let former_ids = || (0..formers.len()).map(|index| StepId(begins + kept + index));
+    let rest = rest.steps.into_iter().map(|step| {
+        // An image can go when no container is made of it any more.
+        let formers = former_ids().filter(|_| matches!(step.action, Action::RemoveImage(_)));
+        let after = step.after.iter().map(|id| moved(*id)).chain(formers).collect();
+        Step { id: moved(step.id), after, ..step }
+    });
+    let formers = former_ids().zip(&formers).map(|(id, step)| Step { id, after: Vec::new(), ..step.clone() });
+    steps.extend(rest.chain(formers));
+    steps.sort_by_key(|step| step.id);
+    Plan { steps, rollout: Some(Rollout::WithOne { trial, again }), ..begun }
+}
+
+/// Plans what is left once a trial was passed: from `first`, which is then as good as committed.
+fn rest(first: &Desired, desired: &Desired, observed: &Observed, past: &Past) -> Plan {
+    let mut past = past.clone();
+    past.committed = first.resources.iter().map(|(id, resource)| (id.clone(), resource.fields())).collect();
+    past.learn(first.resources.values());
+    at_once(desired, observed, &past)
 }

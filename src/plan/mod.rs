@@ -13,14 +13,14 @@ mod order;
 mod step;
 pub mod text;
 
-pub use canary::{Rollout, Trial};
+pub use canary::{Rollout, Trial, Untried};
 pub use change::{Cause, Change, Consequence, Disruption, Refusal, RefusalKind, Verb};
 pub use foresee::{foresee, foresee_all};
 pub use step::{Action, Phase, Step, StepId};
 
-use crate::desired::Desired;
+use crate::desired::{Desired, Former};
 use crate::observed::Observed;
-use crate::resource::{Content, Digest, Fields, Gpus, Resource, ResourceId, Seconds};
+use crate::resource::{Digest, Fields, Gpus, Resource, ResourceId, Seconds};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,9 +48,9 @@ pub struct Past {
     /// The content that each model of the committed generation had.
     #[serde(default)]
     pub contents: BTreeMap<ResourceId, Digest>,
-    /// The content of the files of the committed generation.
+    /// The routes of the committed generation.
     #[serde(default)]
-    pub files: BTreeMap<ResourceId, Content>,
+    pub former: Former,
 }
 
 impl Past {

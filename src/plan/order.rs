@@ -125,7 +125,23 @@ fn switch(
     handover: &Handover,
     steps: &mut Steps,
 ) {
-    let first: Vec<&Ours> = work
+    let runs: BTreeMap<&ResourceId, &RunWork> = work
+        .iter()
+        .filter_map(|(id, work)| if let Work::Run(work) = work { Some((*id, work)) } else { None })
+        .collect();
+    let hands_on = |id: &ResourceId| desired.resources.get(id).and_then(Resource::run).is_some_and(|run| run.hands_on);
+    // What hands its port on has a unit for each of its instances, made when it starts.
+    let is_plain = |id: &ResourceId| id.kind == Kind::Unit && !hands_on(id);
+    // Clients reach new routes only when what these lead to has proved itself, and the former gateway serves until then.
+    let last = behind_the_rest(desired, handover, &runs);
+    let serves_on = |ours: &&Ours| {
+        let id = ours.id();
+        let waiting = handover.waits.iter().filter(|(_, waits)| waits.contains(id)).map(|(id, _)| id);
+        let mut takers = waiting.chain(Some(id).filter(|id| runs.contains_key(id))).peekable();
+        let unwritten = !(is_plain(id) && runs.get(id).is_some_and(|work| work.write));
+        takers.peek().is_some() && takers.all(|id| last.contains(id)) && unwritten
+    };
+    let (last_stops, first_stops): (Vec<&Ours>, Vec<&Ours>) = work
         .iter()
         .filter_map(|(_, work)| match work {
             Work::Remove { ours, up: true } | Work::Run(RunWork { go: Go::Restart(ours), .. }) => Some(ours),
@@ -138,21 +154,15 @@ fn switch(
                     .get(ours.id())
                     .is_some_and(|resource| !restarts_in_one(desired, observed, resource))
         })
-        .collect();
-    let stopped = stop(past, Phase::Switch, &first, &[], steps);
+        .partition(serves_on);
+    let mut stopped = stop(past, Phase::Switch, &first_stops, &[], steps);
 
     for (id, _) in work.iter().filter(|(_, work)| **work == Work::Write) {
         let step = steps.add(Phase::Switch, Action::WriteFile((*id).clone()), Vec::new());
         steps.ready.insert((*id).clone(), step);
     }
-    let runs: Vec<(&ResourceId, &RunWork)> = work
-        .iter()
-        .filter_map(|(id, work)| if let Work::Run(work) = work { Some((*id, work)) } else { None })
-        .collect();
-    let hands_on = |id: &ResourceId| desired.resources.get(id).and_then(Resource::run).is_some_and(|run| run.hands_on);
-    // What hands its port on has a unit for each of its instances, made when it starts.
-    let is_plain = |id: &ResourceId| id.kind == Kind::Unit && !hands_on(id);
-    let units: Vec<&(&ResourceId, &RunWork)> = runs.iter().filter(|(id, _)| is_plain(id)).collect();
+    let units: Vec<(&ResourceId, &RunWork)> =
+        runs.iter().filter(|(id, _)| is_plain(id)).map(|(id, work)| (*id, *work)).collect();
     let written: Vec<StepId> = units
         .iter()
         .filter(|(_, work)| work.write)
@@ -166,12 +176,9 @@ fn switch(
         units.iter().any(|(_, work)| work.reload).then(|| steps.add(Phase::Switch, Action::ReloadManager, written));
 
     let first_on_gpu = first_on_gpu(desired, &runs);
-    let order = by_need(desired, &first_on_gpu, runs.iter().map(|(id, _)| *id));
-    let runs: BTreeMap<&ResourceId, &RunWork> = runs.into_iter().collect();
-    // Clients reach new routes only when what these lead to has proved itself.
-    let last = behind_the_rest(desired, &runs);
+    let order = by_need(desired, &first_on_gpu, runs.keys().copied());
     let (last, first): (Vec<&ResourceId>, Vec<&ResourceId>) = order.into_iter().partition(|id| last.contains(id));
-    let bring = |id: &ResourceId, proved: &[StepId], steps: &mut Steps| {
+    let bring = |id: &ResourceId, stopped: &BTreeMap<ResourceId, StepId>, proved: &[StepId], steps: &mut Steps| {
         let (Some(work), Some(resource)) = (runs.get(id), desired.resources.get(id)) else { return };
         let reload: Vec<StepId> = reloaded.filter(|_| is_plain(id)).into_iter().collect();
         if work.enable && (is_plain(id) || (hands_on(id) && work.go == Go::Leave)) {
@@ -199,7 +206,7 @@ fn switch(
         steps.ready.insert(id.clone(), healthy);
     };
     for id in first {
-        bring(id, &[], steps);
+        bring(id, &stopped, &[], steps);
     }
     models(desired, observed, past, work, Phase::Switch, steps);
     let proves = |step: &&Step| {
@@ -207,14 +214,23 @@ fn switch(
         proof && step.phase == Phase::Switch
     };
     let proved: Vec<StepId> = steps.list.iter().filter(proves).map(|step| step.id).collect();
+    stopped.extend(stop(past, Phase::Switch, &last_stops, &proved, steps));
     for id in last {
-        bring(id, &proved, steps);
+        bring(id, &stopped, &proved, steps);
     }
 }
 
-/// Returns the gateway, where it runs and is to change, and all that needs it.
-fn behind_the_rest<'a>(desired: &'a Desired, runs: &BTreeMap<&'a ResourceId, &RunWork>) -> BTreeSet<&'a ResourceId> {
-    let changes = |id: &ResourceId| matches!(runs.get(id).map(|work| &work.go), Some(Go::HandOver(_) | Go::Restart(_)));
+/// Returns the gateway, where it takes the place of one that serves, and all that needs it.
+fn behind_the_rest<'a>(
+    desired: &'a Desired,
+    handover: &Handover,
+    runs: &BTreeMap<&'a ResourceId, &RunWork>,
+) -> BTreeSet<&'a ResourceId> {
+    let changes = |id: &ResourceId| match runs.get(id).map(|work| &work.go) {
+        Some(Go::HandOver(_) | Go::Restart(_)) => true,
+        Some(Go::Start) => handover.waits.contains_key(id),
+        Some(Go::Leave) | None => false,
+    };
     let gateway = desired.gateway().map(|(id, _)| id).filter(|id| changes(id));
     let mut behind: BTreeSet<&ResourceId> = gateway.into_iter().collect();
     loop {
@@ -318,7 +334,7 @@ fn prune(past: &Past, work: &[(&ResourceId, &Work)], handover: &Handover, steps:
 /// each looks how much memory is free while it starts, and vLLM first, because it takes a share of all there is.
 fn first_on_gpu<'a>(
     desired: &'a Desired,
-    runs: &[(&'a ResourceId, &RunWork)],
+    runs: &BTreeMap<&'a ResourceId, &RunWork>,
 ) -> BTreeMap<&'a ResourceId, Vec<&'a ResourceId>> {
     let starting = runs.iter().filter(|(_, work)| work.go != Go::Leave).filter_map(|(id, _)| {
         let run = desired.resources.get(*id)?.run()?;

@@ -3,7 +3,7 @@
 //! Stable: the same plan gives the same bytes. Colour is put on by whoever prints, by a line's [`Tone`].
 
 use super::change::{Cause, Change, Disruption, Refusal, Verb};
-use super::{Plan, Rollout};
+use super::{Plan, Rollout, Trial, Untried};
 use crate::resource::Bytes;
 
 const WIDTH: usize = 80;
@@ -41,20 +41,7 @@ pub struct Line {
 pub fn lines(plan: &Plan) -> Vec<Line> {
     let width = plan.changes.iter().map(|change| change.on.to_string().chars().count()).max().unwrap_or(0).min(40);
     let mut lines: Vec<Line> = plan.changes.iter().flat_map(|change| change_lines(change, width)).collect();
-    match &plan.rollout {
-        Some(Rollout::WithOne(trial)) => {
-            let text = format!(
-                "the route of `{}` changes first, and the others once requests for it have been answered for {}",
-                trial.model, trial.lasting
-            );
-            lines.extend(wrapped(Tone::Detail, "", "", &text));
-        }
-        Some(Rollout::WithAll { model }) => {
-            let text = format!("the route of `{model}` does not change, so all others change without a trial");
-            lines.extend(wrapped(Tone::Detail, "", "", &text));
-        }
-        None => {}
-    }
+    lines.extend(plan.rollout.iter().flat_map(|rollout| wrapped(Tone::Detail, "", "", &begins(rollout))));
     for Refusal { message, hint, .. } in &plan.refusals {
         lines.extend(wrapped(Tone::Refusal, "x ", "  ", message));
         if let Some(hint) = hint {
@@ -63,6 +50,28 @@ pub fn lines(plan: &Plan) -> Vec<Line> {
     }
     lines.push(Line { tone: Tone::Summary, text: summary(plan) });
     lines
+}
+
+/// Says how a change of routes begins.
+fn begins(rollout: &Rollout) -> String {
+    let (model, why) = match rollout {
+        Rollout::WithOne { trial: Trial { model, lasting, .. }, again } => {
+            let answered = format!("once requests for it have been answered for {lasting}");
+            return match again {
+                None => format!("the change counts once requests for `{model}` have been answered for {lasting}"),
+                Some(false) => format!("the route of `{model}` changes first, and the others {answered}"),
+                Some(true) => format!(
+                    "the route of `{model}` changes first, and the others {answered}; the gateway restarts for each"
+                ),
+            };
+        }
+        Rollout::WithAll { model, why } => (model, why),
+    };
+    match why {
+        Untried::Same => format!("the route of `{model}` does not change, so all others change without a trial"),
+        Untried::Unknown => format!("the former routes are not known, so all change without a trial of `{model}`"),
+        Untried::Unwell => format!("the gateway is not well, so all routes change without a trial of `{model}`"),
+    }
 }
 
 /// Returns the sum of a plan in one line.

@@ -57,6 +57,14 @@ impl Content {
         self.0.iter().any(|piece| matches!(piece, Piece::Secret { .. }))
     }
 
+    /// Returns what its secrets refer to.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretReference> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Secret { reference, .. } => Some(reference),
+            Piece::Text(_) => None,
+        })
+    }
+
     /// Returns the digest over text and secrets' digests.
     #[must_use]
     pub fn digest(&self) -> Digest {

@@ -43,7 +43,11 @@ pub(super) async fn ask(
     }
 }
 
-/// How many tokens a request asks for at most.
+/// How many tokens an answer may have. A model that thinks first needs more than it says, and one that does not ends by
+/// itself.
+const MOST: u32 = 512;
+
+/// How many words more a text may have that has no end of its own.
 const FEW: u32 = 8;
 
 /// Why a request for a model failed.
@@ -100,7 +104,7 @@ pub async fn request(
     let (path, mut body) = match mode {
         Mode::Chat => {
             let messages = json!([{ "role": "user", "content": "Say yes." }]);
-            ("/v1/chat/completions", json!({ "messages": messages, "max_tokens": FEW }))
+            ("/v1/chat/completions", json!({ "messages": messages, "max_tokens": MOST }))
         }
         Mode::Completion => ("/v1/completions", json!({ "prompt": "Yes,", "max_tokens": FEW })),
         Mode::Embedding => ("/v1/embeddings", json!({ "input": "Yes." })),

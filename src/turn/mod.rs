@@ -335,9 +335,16 @@ fn unreadable_secrets(desired: &Desired, plan: &Plan) -> Vec<Failure> {
         Action::WriteFile(id) => desired.resources.get(id),
         _ => None,
     });
-    let unreadable = written.filter_map(|resource| match &resource.spec {
-        Spec::File(file) => Some(Failure::of(Some(&resource.id), &secrets::fill(&file.content).err()?)),
-        _ => None,
+    let wished: BTreeSet<&SecretReference> = desired.secrets().collect();
+    let unreadable = written.filter_map(|resource| {
+        let Spec::File(file) = &resource.spec else { return None };
+        let mut failure = Failure::of(Some(&resource.id), &secrets::fill(&file.content).err()?);
+        if file.content.secrets().any(|reference| !wished.contains(reference)) {
+            let hint = "the former routes need it until the first one has been tried: set it once more, or let all routes \
+                        change at once";
+            failure.hint = Some(hint.to_owned());
+        }
+        Some(failure)
     });
     unreadable.collect()
 }

@@ -1,6 +1,5 @@
 //! The bad situations, with the real program: what it says, what it ends with, and what it left as it was.
 
-mod canary;
 mod damaged;
 mod deadman;
 mod doctor;
@@ -11,6 +10,7 @@ mod home;
 mod hung;
 mod killed;
 mod pins;
+mod planted;
 mod quiet;
 mod refused;
 mod sources;

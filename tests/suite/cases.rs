@@ -182,7 +182,7 @@ fn bare<'a>(resources: impl Iterator<Item = &'a Resource>) -> Observed {
 
 /// Returns what a history would know after a stack was applied.
 fn past(applied: &Desired) -> Past {
-    let mut past = Past { files: applied.files(), ..Past::default() };
+    let mut past = Past { former: applied.routes(), ..Past::default() };
     past.learn(applied.resources.values());
     past.committed = applied.resources.values().map(|resource| (resource.id.clone(), resource.fields())).collect();
     let contents = applied.resources.values().filter_map(|resource| match &resource.spec {
@@ -341,7 +341,7 @@ fn check(folder: &Path) -> Option<String> {
 
 /// Returns what the gateway reads of a wish.
 fn files(desired: &Desired) -> String {
-    let files = desired.files().into_iter().filter(|(id, _)| id.name != "gateway-launcher");
+    let files = desired.routes().files.into_iter().filter(|(id, _)| id.name != "gateway-launcher");
     files.map(|(id, content)| format!("{id}\n{}\n", content.masked())).collect()
 }
 

@@ -95,7 +95,7 @@ fn routes() -> impl Strategy<Value = Routes> {
 
 fn past(desired: &Desired) -> Past {
     let committed = desired.resources.iter().map(|(id, resource)| (id.clone(), resource.fields())).collect();
-    let mut past = Past { committed, files: desired.files(), ..Past::default() };
+    let mut past = Past { committed, former: desired.routes(), ..Past::default() };
     past.learn(desired.resources.values());
     past
 }
@@ -108,7 +108,7 @@ fn after(desired: &Desired, plan: &Plan, observed: &Observed, steps: usize) -> O
 
 /// Returns what the gateway's configuration says of each model: where it is, and what it falls back to.
 fn says(desired: &Desired) -> BTreeMap<String, (Value, Value)> {
-    let files = desired.files();
+    let files = desired.routes().files;
     let config = files.iter().find(|(id, _)| id.name == "gateway").expect("a configuration").1.masked();
     let config: Value = serde_saphyr::from_str(&config).expect("YAML");
     let relations = config.pointer("/router_settings/fallbacks").and_then(Value::as_array).cloned().unwrap_or_default();

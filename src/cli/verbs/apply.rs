@@ -66,12 +66,12 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let loaded = load::manifest(argument)?;
     load::check_lock(&loaded, arguments.lock.locked)?;
     let mut wish = load::wish(&loaded).await?;
+    if saved.is_some() && arguments.canary.is_some() {
+        let problem = Problem::new(Exit::Error, "a saved plan says by itself what comes first; nothing was changed");
+        return Err(problem.hint("say `--canary` when you plan: `llamero plan --canary MODEL -o FILE`"));
+    }
     let saved_canary = saved.as_ref().and_then(|saved| saved.canary.as_deref());
     load::canary(&mut wish, &loaded, arguments.canary.as_deref().or(saved_canary))?;
-    if arguments.rehearse {
-        // The whole configuration is rehearsed.
-        wish.desired.canary = None;
-    }
     let stack = load::stack(&loaded.manifest.stack.value, &loaded.places)?;
     let _lock = stack.history.lock(&command())?;
     hold::check(&stack)?;
@@ -96,7 +96,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         return_after: arguments.return_after.map_or(default.return_after, Seconds::duration),
         ..default
     };
-    let prepared = prepare(&stack, wish, Depth::Health, choices).await?;
+    let mut prepared = prepare(&stack, wish, Depth::Health, choices).await?;
     if let Some(saved) = &saved {
         if saved.plan != serde_json::to_value(&prepared.plan).unwrap_or_default() {
             return Err(stale("the machine is not as it was"));
@@ -104,6 +104,11 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         if saved.desired != digest(&prepared) {
             return Err(stale("a program or a secret that it needs is not as it was"));
         }
+    }
+    if arguments.rehearse && prepared.plan.first.is_some() {
+        // The whole configuration is rehearsed, and not only how it begins.
+        prepared.wish.desired.canary = None;
+        prepared = prepare(&stack, prepared.wish, Depth::Health, choices).await?;
     }
     carry_out(
         &stack,

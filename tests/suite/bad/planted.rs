@@ -8,9 +8,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
-const CANARY: &str = "canary-5d20e8b7-never-shown";
+const PLANTED: &str = "planted-5d20e8b7-never-shown";
 
-/// Every kind of secret, with the canary that is in it.
+/// Every kind of secret, with the planted word that is in it.
 const KINDS: [&str; 5] = ["master-key", "provider-file", "provider-variable", "service-file", "service-variable"];
 
 struct Cage {
@@ -27,10 +27,10 @@ impl Cage {
         cage
     }
 
-    /// Puts a canary into every secret that is a file.
+    /// Puts a planted word into every secret that is a file.
     fn plant(&self, suffix: &str) {
         for kind in KINDS.iter().filter(|kind| !kind.ends_with("variable")) {
-            self.home.write(kind, &format!("{CANARY}-{kind}{suffix}"));
+            self.home.write(kind, &format!("{PLANTED}-{kind}{suffix}"));
         }
     }
 
@@ -57,17 +57,17 @@ impl Cage {
 
     fn command(&self, words: &[&str]) -> std::process::Command {
         let mut command = self.home.command(words);
-        command.env("PROVIDER", format!("{CANARY}-provider-variable"));
-        command.env("SERVICE", format!("{CANARY}-service-variable"));
-        command.env("HF_TOKEN", format!("{CANARY}-hub")).env("HF_ENDPOINT", &self.hub.url);
+        command.env("PROVIDER", format!("{PLANTED}-provider-variable"));
+        command.env("SERVICE", format!("{PLANTED}-service-variable"));
+        command.env("HF_TOKEN", format!("{PLANTED}-hub")).env("HF_ENDPOINT", &self.hub.url);
         command
     }
 
-    /// Runs a verb and looks for the canary in what it says and in every command line.
+    /// Runs a verb and looks for the planted word in what it says and in every command line.
     #[track_caller]
     fn says_nothing(&self, words: &[&str]) -> Said {
         let said = run(&mut self.command(words));
-        let shown = |text: &str| text.contains(CANARY);
+        let shown = |text: &str| text.contains(PLANTED);
         assert!(!shown(&said.out) && !shown(&said.err), "llamero {}: {said}", words.join(" "));
         assert_eq!(self.told_by_command_lines(), None, "after llamero {}", words.join(" "));
         said
@@ -77,7 +77,7 @@ impl Cage {
     fn told_by_command_lines(&self) -> Option<String> {
         let line = |pid| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let lines = self.home.processes().into_iter().map(|pid| String::from_utf8_lossy(&line(pid)).into_owned());
-        lines.into_iter().find(|line| line.contains(CANARY))
+        lines.into_iter().find(|line| line.contains(PLANTED))
     }
 
     /// Runs a verb and looks at every command line, again and again while it is under way.
@@ -93,11 +93,11 @@ impl Cage {
         }
     }
 
-    /// Returns the files below the home that hold the canary.
+    /// Returns the files below the home that hold the planted word.
     fn holders(&self) -> BTreeSet<PathBuf> {
         let holds = |path: &PathBuf| {
             let bytes = fs::read(path).unwrap_or_default();
-            bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes())
+            bytes.windows(PLANTED.len()).any(|window| window == PLANTED.as_bytes())
         };
         self.home.listing().into_keys().filter(|path| path.is_file() && holds(path)).collect()
     }
@@ -156,7 +156,7 @@ fn a_secret_of_any_kind_is_shown_by_no_verb() {
     cage.is_kept(&["gateway", "web"]);
 
     // Errors: a secret that is too much for its file, records that are damaged, a verb that is cut short.
-    cage.home.write("service-file", &format!("{CANARY}-service-file\0"));
+    cage.home.write("service-file", &format!("{PLANTED}-service-file\0"));
     look();
     cage.says_nothing(&["apply", "--yes"]);
     cage.plant("");
