@@ -232,6 +232,9 @@ async fn offers(systems: &Systems, desired: &Desired, observed: &Observed) -> Ve
                 Offer::Size(systems.client.size(url, token.as_ref().map(Secret::reveal), SIZE).await?)
             }
             Spec::Model(model) if is_to_be_pulled(model, seen) => {
+                if is_kept(&desired.stack, model, observed) {
+                    return Some((resource.id.clone(), Offer::Size(0)));
+                }
                 let name = OllamaName::parse(&model.source).ok()?;
                 let remote = ollama::manifest(&systems.client, &name, model.insecure, SIZE).await.ok()?;
                 if model.sha256.as_ref().is_some_and(|wanted| *wanted != remote.digest) {
@@ -245,6 +248,12 @@ async fn offers(systems: &Systems, desired: &Desired, observed: &Observed) -> Ve
         Some((resource.id.clone(), offer))
     });
     join_all(questions).await.into_iter().flatten().collect()
+}
+
+/// Returns whether the content that a model must have is kept under another name of its server's.
+fn is_kept(stack: &str, model: &ServedModel, observed: &Observed) -> bool {
+    let kept = model.sha256.as_ref().map(|wanted| model.kept(stack, wanted).0);
+    kept.is_some_and(|id| matches!(observed.things.get(&id), Some(Seen::Present(_))))
 }
 
 fn is_to_be_pulled(model: &ServedModel, seen: Option<&Seen>) -> bool {

@@ -107,6 +107,18 @@ async fn a_model_is_held_to_what_was_locked() {
     assert_ne!(second, first);
     assert_eq!(property("held-ollama.service", "InvocationID"), before);
 
+    // What the tag led to before is brought back from what was kept of it, though the tag leads elsewhere now.
+    let moved_on = fs::read_to_string(home.path("llamero.lock")).expect("a lock file");
+    home.write("llamero.lock", &locked);
+    home.expect(0, &["apply", "--yes"]);
+    ollama.delete(&name(&source)).await.expect("deleted");
+    assert!(home.expect(0, &["plan"]).contains("it is gone"));
+    home.expect(0, &["apply", "--yes"]);
+    assert_eq!(content(&source).await.as_ref(), Some(&first));
+    home.write("llamero.lock", &moved_on);
+    home.expect(0, &["apply", "--yes"]);
+    assert_eq!(content(&source).await.as_ref(), Some(&second));
+
     // Back without the registry, to the very same content; forward too.
     drop(registry);
     home.expect(0, &["rollback", "--yes"]);
