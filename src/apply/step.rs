@@ -5,11 +5,11 @@ use crate::observed::{FoundRun, Ours};
 use crate::plan::Action;
 use crate::render::{marker, unit};
 use crate::resource::{
-    Artifact, ArtifactSource, Environment, FileSpec, Kind, Resource, ResourceId, Run, Runtime, Spec,
+    Artifact, ArtifactSource, Environment, FileSpec, Kind, Probe, Resource, ResourceId, Run, Runtime, Spec,
 };
 use crate::systems::downloads::{self, Download, Fetched, Patience, Token};
 use crate::systems::systemd::{self, JobResult};
-use crate::systems::{Hint, Retry, artifacts, files, process, python, secrets};
+use crate::systems::{Hint, Retry, artifacts, files, process, python, secrets, vllm};
 use std::time::Duration;
 
 /// The longest wait for a systemd job beyond what the unit itself may take, in seconds.
@@ -17,6 +17,9 @@ pub(super) const JOB: Duration = Duration::from_secs(30);
 
 /// The longest that a server without a record of its own may take to stop.
 pub(super) const LONGEST_STOP: Duration = Duration::from_secs(300);
+
+/// The longest that a server may take to bring what it has on a GPU to host memory.
+const SLEEP: Duration = Duration::from_secs(120);
 
 /// The longest that a command may take to make a model file.
 const COMMAND: Duration = Duration::from_secs(4 * 3600);
@@ -124,6 +127,18 @@ pub(super) async fn perform(scene: Scene<'_>, action: &Action) -> Result<(), Fai
         }
         Action::HandOver(ours) => handover::hand_over(scene, wanted(scene, ours.id())?).await,
         Action::Stop(ours) => stop(scene, ours).await,
+        Action::Sleep(ours) | Action::Wake(ours) => {
+            let known = scene.inventory.iter().rev().find(|resource| resource.id == *ours.id()).and_then(Resource::run);
+            let Some(Run { probe: Probe::Vllm { endpoint, .. }, timeout, .. }) = known else {
+                return Err(Failure::new(ours.id(), "its address is not on record"));
+            };
+            let client = &scene.systems.client;
+            let changed = match action {
+                Action::Sleep(_) => vllm::sleep(client, endpoint, SLEEP).await,
+                _ => vllm::wake(client, endpoint, timeout.duration()).await,
+            };
+            changed.map_err(|error| failed(&error))
+        }
         Action::Try(trial) => {
             let (_, run) = server(scene, &trial.gateway)?;
             trial::try_out(scene, action, trial, run).await

@@ -318,6 +318,7 @@ impl Builder<'_> {
             memory: limits.memory,
             limits,
             gpus: server.gpus.clone(),
+            sleeps: false,
             hands_on: false,
             ports: server.ports.clone(),
             probe: server.probe.clone(),

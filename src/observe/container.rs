@@ -114,6 +114,7 @@ fn run(found: &docker::Found) -> FoundRun {
         memory_limit: found.limits.memory,
         hands_on: false,
         strays: false,
+        asleep: false,
         reported,
         health: None,
     }

@@ -166,6 +166,7 @@ fn found_unit(unit: &Unit) -> FoundRun {
         memory_limit: unit.memory_max.map(Bytes),
         hands_on: false,
         strays: false,
+        asleep: false,
         reported: None,
         health: None,
     }

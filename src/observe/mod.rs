@@ -17,12 +17,12 @@ use crate::desired::Desired;
 use crate::observed::{Claim, Found, FoundFile, FoundRun, Observed, Ours, PortHolder, Seen};
 use crate::render::marker;
 use crate::resource::{
-    Artifact, ArtifactSource, Bytes, Digest, FileSpec, Health, Kind, OllamaName, Resource, ResourceId, Run,
+    Artifact, ArtifactSource, Bytes, Digest, FileSpec, Health, Kind, OllamaName, Probe, Resource, ResourceId, Run,
     ServedModel, Spec,
 };
 use crate::systems::python::{self, EnvironmentState};
 use crate::systems::secrets::{self, Secret};
-use crate::systems::{Systems, artifacts, files, health, ollama, ports, proc};
+use crate::systems::{Systems, artifacts, files, health, ollama, ports, proc, vllm};
 use futures_util::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -68,6 +68,7 @@ pub async fn observe(systems: &Systems, desired: &Desired, inventory: &[Resource
         servers.extend(container::marked(systems, &desired.stack).await);
     }
     observed.things.extend(look::look_at_all(systems, &desired.stack, &servers).await);
+    note_sleepers(systems, &known, &mut observed).await;
     observed.ports = port_holders(desired, &known, &observed).await;
     for (id, offer) in offers(systems, desired, &observed).await {
         match offer {
@@ -111,6 +112,21 @@ fn known_instance(servers: &BTreeSet<ResourceId>, unit: &str) -> bool {
     unit.rsplit_once('-').is_some_and(|(name, number)| {
         number.parse::<u64>().is_ok() && servers.contains(&ResourceId::new(Kind::Unit, name))
     })
+}
+
+/// Takes note of servers that run and sleep.
+async fn note_sleepers(systems: &Systems, known: &BTreeMap<&ResourceId, &Resource>, observed: &mut Observed) {
+    let questions = known.values().filter_map(|resource| {
+        let run = resource.run().filter(|run| run.sleeps)?;
+        let Probe::Vllm { endpoint, .. } = &run.probe else { return None };
+        observed.run(&resource.id).filter(|found| found.is_up())?;
+        Some(async move { (resource.id.clone(), vllm::is_asleep(&systems.client, endpoint).await) })
+    });
+    for (id, asleep) in join_all(questions).await {
+        if let Some(Seen::Present(Found::Run(run))) = observed.things.get_mut(&id) {
+            run.asleep = asleep == Some(true);
+        }
+    }
 }
 
 /// Looks at what does not run.

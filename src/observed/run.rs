@@ -55,6 +55,9 @@ pub struct FoundRun {
     /// Whether successors that never took its place were left behind.
     #[serde(default)]
     pub strays: bool,
+    /// Whether it has given its GPU's memory back and answers nothing until it is woken.
+    #[serde(default)]
+    pub asleep: bool,
     /// What its runtime itself says of its health, where it says that it is not well.
     #[serde(default)]
     pub reported: Option<crate::resource::Health>,
@@ -80,6 +83,7 @@ impl FoundRun {
             memory_limit: None,
             hands_on: false,
             strays: false,
+            asleep: false,
             reported: None,
             health: None,
         }

@@ -90,7 +90,7 @@ fn begin(desired: &Desired, observed: &Observed, past: &Past) -> Option<(Box<Des
         let First::Wish(first) = desired.canary_first(&past.former, &stopped) else { return None };
         let beginning = at_once(&first, observed, past);
         let stops = beginning.steps.iter().filter_map(|step| match &step.action {
-            Action::Stop(ours) if step.phase == Phase::Switch => Some(ours.id().clone()),
+            Action::Stop(ours) | Action::Sleep(ours) if step.phase == Phase::Switch => Some(ours.id().clone()),
             _ => None,
         });
         let more: BTreeSet<ResourceId> = stops.filter(|id| !desired.resources.contains_key(id)).collect();

@@ -4,8 +4,8 @@ use super::Past;
 use super::change::{Refusal, RefusalKind};
 use super::compare::{Difference, Go, Work};
 use crate::desired::Desired;
-use crate::observed::{FoundRun, Observed, PortHolder};
-use crate::resource::{Bytes, Probe, ResourceId};
+use crate::observed::{FoundRun, Observed, Phase, PortHolder};
+use crate::resource::{Bytes, Health, Probe, ResourceId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Returns why the wish cannot be had: it is over its memory budget, or a stranger holds a port that it needs.
@@ -104,6 +104,8 @@ fn over_budget(
 pub(super) struct Handover {
     /// Servers that are up and must stop before anything that waits for them starts.
     pub(super) stop: BTreeSet<ResourceId>,
+    /// Those of `stop` that can sleep instead: all that they must give up is on their GPU.
+    pub(super) sleep: BTreeSet<ResourceId>,
     /// For each server that starts, those of `stop` for which it waits.
     pub(super) waits: BTreeMap<ResourceId, BTreeSet<ResourceId>>,
 }
@@ -134,6 +136,7 @@ pub(super) fn handover(desired: &Desired, observed: &Observed, past: &Past, chan
             }
         }
     }
+    let of_ports = result.stop.clone();
     // What a GPU has left is looked at by a server when it starts, so who gives his part up does so before.
     for id in &starting {
         let gpus = desired.resources.get(*id).and_then(|resource| resource.run()).map(|run| &run.gpus);
@@ -146,7 +149,17 @@ pub(super) fn handover(desired: &Desired, observed: &Observed, past: &Past, chan
             result.waits.entry((*id).clone()).or_default().insert(other.clone());
         }
     }
+    // Only what one may want to go back to sleeps, and only what is well enough to do as it is told.
+    let may_sleep = |id: &&ResourceId| {
+        let gone = past.sleep.contains(*id) && !desired.resources.contains_key(id) && !of_ports.contains(id);
+        let well = observed
+            .run(id)
+            .is_some_and(|found| found.phase == Phase::Running && found.health.as_ref().is_none_or(Health::is_healthy));
+        gone && well && past.committed.contains_key(*id)
+    };
+    result.sleep = result.stop.iter().filter(may_sleep).cloned().collect();
     if is_tight(desired, observed, past) {
+        result.sleep.clear();
         result.stop.extend(stopping.iter().map(|id| (*id).clone()));
         for id in &starting {
             result.waits.entry((*id).clone()).or_default().extend(stopping.iter().map(|id| (*id).clone()));

@@ -55,6 +55,8 @@ pub fn foresee(desired: &Desired, mut observed: Observed, step: &Step) -> Observ
         Action::EnableUnit(id) => on_run(&mut observed, id, |run| run.enabled = true),
         Action::Start(id) => start(desired, &mut observed, id, resource),
         Action::Restart(ours) | Action::HandOver(ours) => start(desired, &mut observed, ours.id(), resource),
+        Action::Sleep(ours) => on_run(&mut observed, ours.id(), |run| run.asleep = true),
+        Action::Wake(ours) => on_run(&mut observed, ours.id(), |run| run.asleep = false),
         Action::Stop(ours) => stop(&mut observed, ours),
         Action::RemoveFormer(ours) => on_run(&mut observed, ours.id(), |run| run.strays = false),
         Action::AwaitHealthy(_) | Action::Rehearse(_) | Action::Try(_) => {}
@@ -133,6 +135,7 @@ fn start(desired: &Desired, observed: &mut Observed, id: &ResourceId, resource: 
     on_run(observed, id, |run| {
         run.phase = Running::Running;
         run.why = None;
+        run.asleep = false;
         // A manager that has not read the new definition starts the old one.
         loaded = run.loaded || defines;
         run.hands_on = spec.hands_on;

@@ -38,6 +38,9 @@ pub struct Past {
     /// The GPUs of servers of earlier generations.
     #[serde(default)]
     pub gpus: BTreeMap<ResourceId, Gpus>,
+    /// The servers of earlier generations that can sleep.
+    #[serde(default)]
+    pub sleep: BTreeSet<ResourceId>,
     /// How long servers took from start to healthy when they last did.
     pub start_times: BTreeMap<ResourceId, Seconds>,
     /// Artifacts, environments and models that the generations to which one can go back still need.
@@ -62,6 +65,11 @@ impl Past {
                 self.ports.insert(resource.id.clone(), run.ports.clone());
                 self.memory.insert(resource.id.clone(), run.memory.map_or(0, |memory| memory.0));
                 self.gpus.insert(resource.id.clone(), run.gpus.clone());
+                if run.sleeps {
+                    self.sleep.insert(resource.id.clone());
+                } else {
+                    self.sleep.remove(&resource.id);
+                }
             }
         }
     }
@@ -114,7 +122,9 @@ impl Plan {
         // What would have to start or stop for it cannot be rehearsed out of everybody's reach.
         let disturbs = |step: &Step| {
             let action = &step.action;
-            matches!(action, Action::Start(_) | Action::Restart(_) | Action::Stop(_) | Action::HandOver(_))
+            let starts =
+                matches!(action, Action::Start(_) | Action::Restart(_) | Action::Wake(_) | Action::HandOver(_));
+            starts || matches!(action, Action::Stop(_) | Action::Sleep(_))
         };
         if self.steps.iter().any(|step| needed.contains(&step.id) && disturbs(step)) {
             needed.clear();

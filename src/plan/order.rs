@@ -155,7 +155,11 @@ fn switch(
                     .is_some_and(|resource| !restarts_in_one(desired, observed, resource))
         })
         .partition(serves_on);
-    let mut stopped = stop(past, Phase::Switch, &first_stops, &[], steps);
+    // What sleeps already has made room.
+    let asleep = |ours: &&Ours| observed.run(ours.id()).is_some_and(|found| found.asleep);
+    let first_stops: Vec<&Ours> =
+        first_stops.into_iter().filter(|ours| !(handover.sleep.contains(ours.id()) && asleep(ours))).collect();
+    let mut stopped = stop(past, Phase::Switch, &handover.sleep, &first_stops, &[], steps);
 
     for (id, _) in work.iter().filter(|(_, work)| **work == Work::Write) {
         let step = steps.add(Phase::Switch, Action::WriteFile((*id).clone()), Vec::new());
@@ -198,6 +202,7 @@ fn switch(
                 Action::HandOver(ours.clone())
             }
             (Go::Restart(ours), None) => Action::Restart(ours.clone()),
+            (Go::Wake(ours), None) => Action::Wake(ours.clone()),
             _ => Action::Start(id.clone()),
         };
         after.extend(proved);
@@ -214,7 +219,7 @@ fn switch(
         proof && step.phase == Phase::Switch
     };
     let proved: Vec<StepId> = steps.list.iter().filter(proves).map(|step| step.id).collect();
-    stopped.extend(stop(past, Phase::Switch, &last_stops, &proved, steps));
+    stopped.extend(stop(past, Phase::Switch, &handover.sleep, &last_stops, &proved, steps));
     for id in last {
         bring(id, &stopped, &proved, steps);
     }
@@ -229,7 +234,7 @@ fn behind_the_rest<'a>(
     let changes = |id: &ResourceId| match runs.get(id).map(|work| &work.go) {
         Some(Go::HandOver(_) | Go::Restart(_)) => true,
         Some(Go::Start) => handover.waits.contains_key(id),
-        Some(Go::Leave) | None => false,
+        Some(Go::Wake(_) | Go::Leave) | None => false,
     };
     let gateway = desired.gateway().map(|(id, _)| id).filter(|id| changes(id));
     let mut behind: BTreeSet<&ResourceId> = gateway.into_iter().collect();
@@ -253,10 +258,11 @@ fn restarts_in_one(desired: &Desired, observed: &Observed, resource: &Resource) 
     resource.id.kind == Kind::Unit && !found && !wanted
 }
 
-/// Adds a stop for each, so that what needs another stops before it, and all of them after the steps in `first`.
+/// Adds a stop for each, or has it sleep, so that what needs another stops before it, and all of them after the steps in `first`.
 fn stop(
     past: &Past,
     phase: Phase,
+    sleep: &BTreeSet<ResourceId>,
     ours: &[&Ours],
     first: &[StepId],
     steps: &mut Steps,
@@ -274,7 +280,9 @@ fn stop(
         let dependents = dependents.get(id).into_iter().flatten().filter_map(|id| stopped.get(*id).copied());
         let after = dependents.chain(first.iter().copied()).collect();
         if let Some(ours) = ids.get(id) {
-            stopped.insert(id.clone(), steps.add(phase, Action::Stop((*ours).clone()), after));
+            let ours = (*ours).clone();
+            let action = if sleep.contains(id) { Action::Sleep(ours) } else { Action::Stop(ours) };
+            stopped.insert(id.clone(), steps.add(phase, action, after));
         }
     }
     stopped
@@ -285,8 +293,8 @@ fn prune(past: &Past, work: &[(&ResourceId, &Work)], handover: &Handover, steps:
         .iter()
         .filter_map(|(_, work)| if let Work::Remove { ours, up } = work { Some((ours, *up)) } else { None })
         .collect();
-    let up: Vec<&Ours> =
-        gone.iter().filter(|(ours, up)| *up && !handover.stop.contains(ours.id())).map(|(ours, _)| *ours).collect();
+    let still_up = |id: &ResourceId| !handover.stop.contains(id) || handover.sleep.contains(id);
+    let up: Vec<&Ours> = gone.iter().filter(|(ours, up)| *up && still_up(ours.id())).map(|(ours, _)| *ours).collect();
     // A server must be asked for its models while it is there, and for one after another: while it clears away what no
     // name needs any more, it does not know those that share a part of it.
     let mut emptied: Vec<StepId> = Vec::new();
@@ -294,7 +302,7 @@ fn prune(past: &Past, work: &[(&ResourceId, &Work)], handover: &Handover, steps:
         let before = emptied.last().copied().into_iter().collect();
         emptied.push(steps.add(Phase::Prune, Action::RemoveModel((*ours).clone()), before));
     }
-    let stopped = stop(past, Phase::Prune, &up, &emptied, steps);
+    let stopped = stop(past, Phase::Prune, &BTreeSet::new(), &up, &emptied, steps);
     // A file, an environment or a model may be in use by any of the servers that stop.
     let quiet: Vec<StepId> = stopped.values().copied().collect();
     let mut removed_units = Vec::new();

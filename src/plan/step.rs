@@ -69,6 +69,10 @@ pub enum Action {
     HandOver(Ours),
     /// Stops a server.
     Stop(Ours),
+    /// Has a server give its GPU's memory back and stay.
+    Sleep(Ours),
+    /// Has a server that sleeps serve again.
+    Wake(Ours),
     /// Has the gateway answer real requests for a model for a while.
     Try(Trial),
     /// Waits until a server that was started is healthy.
@@ -116,6 +120,8 @@ impl Action {
             Self::Restart(ours)
             | Self::HandOver(ours)
             | Self::Stop(ours)
+            | Self::Sleep(ours)
+            | Self::Wake(ours)
             | Self::RemoveFile(ours)
             | Self::RemoveUnit(ours)
             | Self::RemoveProcess(ours)
@@ -148,6 +154,8 @@ impl Action {
             Self::Rehearse(_) => "rehearse",
             Self::HandOver(_) => "hand over",
             Self::Stop(_) => "stop",
+            Self::Sleep(_) => "put to sleep",
+            Self::Wake(_) => "wake",
             Self::Try(_) => "try",
             Self::AwaitHealthy(_) => "await health of",
             Self::RemoveFile(_)

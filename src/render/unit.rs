@@ -201,6 +201,7 @@ mod tests {
             restart: Restart::OnFailure,
             container: None,
             gpus: Gpus::None,
+            sleeps: false,
             hands_on: false,
         };
         run(&mut server);

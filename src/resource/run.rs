@@ -87,6 +87,9 @@ pub struct Run {
     /// The GPUs that it may use.
     #[serde(default, skip_serializing_if = "Gpus::is_none")]
     pub gpus: Gpus,
+    /// Whether it can give its GPU's memory back without ending.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sleeps: bool,
     /// Whether it hands its port on to its successor, so that no request is lost when another takes its place. Its command
     /// is then the launcher's, and its stop timeout is what its last streams get to end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

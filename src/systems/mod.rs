@@ -26,7 +26,7 @@ mod redis;
 pub mod sealed;
 pub mod secrets;
 pub mod systemd;
-mod vllm;
+pub mod vllm;
 
 use crate::render::unit::unit_name;
 use crate::resource::ResourceId;

@@ -80,6 +80,8 @@ enum Happening {
     NotEnabled,
     /// The manager has not read its unit file.
     NotLoaded,
+    /// It runs, and sleeps.
+    Asleep,
     /// A model file whose digest is not known.
     Unverified,
     /// A model whose server does not answer, and that its folder of models tells of.
@@ -264,6 +266,7 @@ fn happen_to_run(run: &mut FoundRun, happening: Happening, nobody: Fingerprint) 
         Happening::Older => run.running = Some(nobody),
         Happening::NotEnabled => run.enabled = false,
         Happening::NotLoaded => run.loaded = false,
+        Happening::Asleep => run.asleep = true,
         other => panic!("{other:?} cannot happen to a server"),
     }
 }

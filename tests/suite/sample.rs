@@ -15,6 +15,7 @@ pub(crate) fn run(runtime: Runtime, words: &[&str]) -> Run {
         restart: Restart::default(),
         container: None,
         gpus: Gpus::None,
+        sleeps: false,
         hands_on: false,
         inputs: Vec::new(),
         limits: Limits::default(),

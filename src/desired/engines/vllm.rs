@@ -85,6 +85,11 @@ fn server(
     say("--kv-cache-dtype", settings.kv_cache_type.as_ref().map(|kind| kind.value.clone()));
     say("--runner", (settings.mode == Mode::Embedding).then(|| "pooling".to_owned()));
     say("--gpu-memory-utilization", share.map(str::to_owned));
+    if provider.value.sleep.value {
+        // Without the variable vLLM has no address to be sent to sleep by.
+        environment.insert("VLLM_SERVER_DEV_MODE".to_owned(), "1".to_owned());
+        arguments.push("--enable-sleep-mode".to_owned());
+    }
     arguments.extend(vllm_flags(&provider.value.settings.0).0);
     let endpoint = format!("http://127.0.0.1:{port}");
     let part = if *name == provider.name.value { name.clone() } else { format!("{}-{name}", provider.name.value) };
@@ -148,6 +153,7 @@ fn endure(builder: &mut Builder<'_>, provider: &Entry<Provider>, id: &ResourceId
         if !own {
             run.timeout = TIMEOUT;
         }
+        run.sleeps = provider.value.sleep.value;
     }
 }
 

@@ -107,6 +107,10 @@ fn providers(checker: &mut Checker<'_>) {
                 &runtime.span,
             );
         }
+        if provider.sleep.value && (external || engine != Engine::Vllm) {
+            let note = Note::error("sleep", "a vLLM that llamero runs can sleep, and nothing else");
+            checker.at(note.hint("leave it out"), format!("{path}.sleep"), &provider.sleep.span);
+        }
         match &provider.endpoint {
             None if external && !checker.says(&path, "endpoint") => {
                 let note = Note::error("missing-field", "`endpoint` is missing");

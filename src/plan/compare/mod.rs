@@ -56,6 +56,8 @@ pub(super) enum Go {
     Leave,
     /// Start it.
     Start,
+    /// Have it serve again.
+    Wake(Ours),
     /// Have a successor take its place.
     HandOver(Ours),
     /// Stop it and start it.

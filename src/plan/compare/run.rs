@@ -54,6 +54,10 @@ pub(super) fn run(desired: &Desired, past: &Past, resource: &Resource, spec: &Ru
             // The socket stays, and with it the port.
             true if spec.hands_on && found.hands_on && same_port => Go::HandOver(ours),
             true => Go::Restart(ours),
+            false if found.asleep => {
+                causes.push(Cause::Drift("it sleeps".to_owned()));
+                Go::Wake(ours)
+            }
             false => Go::Leave,
         }
     } else {
@@ -119,7 +123,7 @@ fn differs(
 ) -> Verdict {
     let disruption = match work.go {
         Go::Leave => Disruption::None,
-        Go::Start => Disruption::Start,
+        Go::Start | Go::Wake(_) => Disruption::Start,
         Go::HandOver(_) => Disruption::HandOver,
         Go::Restart(_) => Disruption::Restart,
     };

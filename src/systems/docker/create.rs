@@ -193,6 +193,7 @@ mod tests {
             restart: Restart::OnFailure,
             container: None,
             gpus: Gpus::None,
+            sleeps: false,
             hands_on: false,
             inputs: vec![],
             limits: Limits { memory: Some(Bytes(16 << 20)), cpu_percent: Some(150) },

@@ -2,32 +2,67 @@
 
 use super::home::{Home, port, run};
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// A `vllm` that says how it was called and answers what is asked of it.
+/// A `vllm` that says how it was called and answers what is asked of it. One folder is the memory of its GPU: whoever is
+/// awake has it, and who starts while somebody has it fails as vLLM does.
 const VLLM: &str = r#"#!/usr/bin/env python3
-import http.server, json, os, sys
-words = sys.argv[1:]
-with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "said"), "w") as file:
+import http.server, json, os, signal, sys
+home, words = os.path.dirname(os.path.abspath(__file__)), sys.argv[1:]
+with open(os.path.join(home, "said"), "w") as file:
     file.write(" ".join(words) + "\n" + str(os.environ.get("CUDA_VISIBLE_DEVICES")))
 name, port = (words[words.index(flag) + 1] for flag in ("--served-model-name", "--port"))
+memory, asleep = os.path.join(home, "memory"), False
+def take():
+    try:
+        os.mkdir(memory)
+    except FileExistsError:
+        sys.exit("Free memory on device is less than desired GPU memory utilization")
+def end(*_):
+    if not asleep:
+        os.rmdir(memory)
+    os._exit(0)
+take()
+signal.signal(signal.SIGTERM, end)
+if name == "broken":
+    os.rmdir(memory)
+    sys.exit("it does not load")
 class Answers(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
+    def answer(self, status, said=None):
+        self.send_response(status)
         self.end_headers()
-        self.wfile.write(json.dumps({"data": [{"id": name}]}).encode())
+        self.wfile.write(json.dumps(said).encode() if said else b"")
+    def do_GET(self):
+        sleeps = {"is_sleeping": asleep}
+        self.answer(200, sleeps if self.path == "/is_sleeping" else {"data": [{"id": name}]})
+    def do_POST(self):
+        global asleep
+        if "--enable-sleep-mode" not in words or os.environ.get("VLLM_SERVER_DEV_MODE") != "1":
+            return self.answer(404)
+        if self.path == "/sleep?level=1":
+            os.rmdir(memory)
+        else:
+            take()
+        asleep = self.path != "/wake_up"
+        self.answer(200)
     def log_message(self, *words):
         pass
 http.server.HTTPServer(("127.0.0.1", int(port)), Answers).serve_forever()
 "#;
 
-/// Writes the stack, and builds the driver's library; `None` where there is no compiler.
-fn stack(home: &Home, gpus: &str, memory: &str) -> Option<PathBuf> {
+fn program(home: &Home) {
     let vllm = home.write("vllm", VLLM);
     fs::set_permissions(&vllm, fs::Permissions::from_mode(0o755)).expect("a program");
+}
+
+/// Writes the stack, and builds the driver's library; `None` where there is no compiler.
+fn stack(home: &Home, gpus: &str, memory: &str) -> Option<PathBuf> {
+    program(home);
     let port = port();
     home.manifest(&format!(
         "providers:\n  vllm: {{engine: vllm, runtime: process, port: {port}, command: [./vllm, serve], gpus: [{gpus}], \
@@ -87,4 +122,53 @@ fn more_than_a_gpu_has_is_refused() {
         assert_eq!(said.code, 1, "{said}");
         said.has(&[words]);
     }
+}
+
+#[test]
+fn who_makes_room_on_a_gpu_sleeps_until_another_has_proved_itself() {
+    let home = Home::new();
+    program(&home);
+    let ports: Vec<u16> = (0..3).map(|_| port()).collect();
+    let wish = |model: &str, port: u16| {
+        home.manifest(&format!(
+            "providers:\n  vllm: {{engine: vllm, runtime: process, port: {}, command: [./vllm, serve], gpus: [0], sleep: \
+             true, health: {{timeout: 10s}}}}\nmodels:\n  {model}: {{provider: vllm, source: ./m, port: {port}}}",
+            ports[0]
+        ));
+    };
+    let pid = || home.processes();
+    wish("one", ports[0]);
+    home.expect(0, &["apply", "--yes"]);
+    let first = pid();
+
+    // Another does not come up: the first one is woken, and was never away.
+    wish("broken", ports[1]);
+    home.expect(0, &["plan"]).has(&["remove process/vllm-one"]);
+    let said = home.expect(3, &["apply", "--yes"]);
+    said.has(&["done put to sleep process/vllm-one", "done wake process/vllm-one", "it does not load"]);
+    assert_eq!(pid(), first);
+    wish("one", ports[0]);
+    home.expect(0, &["plan", "--detailed-exitcode"]);
+
+    // Somebody sent it to sleep by hand.
+    let asked = request(ports[0], "POST /sleep?level=1");
+    assert!(asked.contains("200"), "{asked}");
+    home.expect(2, &["status"]).has(&["it sleeps"]);
+    home.expect(0, &["apply", "--yes"]).has(&["done wake process/vllm-one"]);
+
+    // Another does come up, and the first one goes.
+    wish("two", ports[2]);
+    let said = home.expect(0, &["apply", "--yes"]);
+    said.has(&["done put to sleep process/vllm-one", "done stop process/vllm-one"]);
+    home.expect(0, &["plan"]).has(&["Nothing to do"]);
+    assert!(request(ports[2], "GET /v1/models").contains("two"));
+}
+
+/// Sends one request, and returns all that comes back.
+fn request(port: u16, words: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    write!(stream, "{words} HTTP/1.0\r\nContent-Length: 0\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    answer
 }
