@@ -152,13 +152,19 @@ mod tests {
     }
 
     #[test]
-    fn a_look_at_many_ports_is_quick() {
+    fn a_look_at_many_ports_costs_little_more_than_one_at_one() {
         let socket = TcpListener::bind("127.0.0.1:0").expect("a socket");
         let port = socket.local_addr().expect("an address").port();
-        let ports: BTreeSet<u16> = (1..=u16::MAX).collect();
-        let started = Instant::now();
-        assert!(holders(&ports).contains_key(&port));
-        assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+        let quickest = |ports: &BTreeSet<u16>| {
+            let once = || {
+                let started = Instant::now();
+                assert!(holders(ports).contains_key(&port));
+                started.elapsed()
+            };
+            (0..5).map(|_| once()).min().expect("it was done")
+        };
+        let (one, all) = (quickest(&BTreeSet::from([port])), quickest(&(1..=u16::MAX).collect()));
+        assert!(all < one * 8 + Duration::from_millis(50), "{all:?} for all, {one:?} for one");
     }
 
     #[test]
