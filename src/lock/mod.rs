@@ -29,9 +29,9 @@ const HEADER: &str = "\
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pin {
-    /// The sha256 of the file, or of the model's manifest in its registry.
+    /// The sha256 of the file, of the model's manifest in its registry, or of the list of a repository's files.
     pub sha256: Digest,
-    /// The commit of the hub's repository that the file is taken from.
+    /// The commit of the hub's repository that the file is taken from, or that is taken whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
     /// The size of all that it stands for, in bytes.

@@ -22,6 +22,13 @@ pub enum Origin {
         /// The branch, tag or commit.
         revision: Option<String>,
     },
+    /// A whole repository of the model hub, which a server brings itself.
+    Repository {
+        /// `organization/repository`.
+        repository: String,
+        /// The branch, tag or commit.
+        revision: Option<String>,
+    },
     /// An address.
     Url(String),
     /// A registry of container images.
@@ -87,10 +94,17 @@ fn source(provider: &Entry<Provider>, model: &Entry<Model>) -> Option<Source> {
             (format!("ollama:{}", name.shortest()), Origin::Ollama { name, insecure: model.value.insecure.value })
         }
         Engine::LlamaCpp if !external => (text?.to_owned(), file(text?)?),
+        Engine::Vllm if !external => (text?.to_owned(), repository(text?)?),
         _ => return None,
     };
     let declared = model.value.sha256.as_ref().and_then(|text| Digest::parse(text));
     Some(Source { key, origin, parts: vec![model.name.value.clone()], declared })
+}
+
+fn repository(text: &str) -> Option<Origin> {
+    let rest = text.strip_prefix("hf:")?;
+    let (repository, revision) = rest.split_once('@').map_or((rest, None), |(path, revision)| (path, Some(revision)));
+    Some(Origin::Repository { repository: repository.to_owned(), revision: revision.map(str::to_owned) })
 }
 
 fn file(text: &str) -> Option<Origin> {

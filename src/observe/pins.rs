@@ -6,7 +6,7 @@ use crate::resource::SecretReference;
 use crate::systems::docker::{self, Docker};
 use crate::systems::downloads::{self, Offer, Tell, Token};
 use crate::systems::http::Client;
-use crate::systems::{Hint, Retry, ollama, secrets};
+use crate::systems::{Hint, Retry, files, ollama, secrets};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -69,6 +69,13 @@ pub async fn lead(client: &Client, source: &Source, facts: &Facts) -> Result<Lea
             let place = (repository.as_str(), file.as_str(), revision.as_deref());
             downloads::hub_offer(client, &facts.hub, place, token.as_ref(), DEADLINE).await?
         }
+        Origin::Repository { repository, revision } => {
+            let place = (repository.as_str(), revision.as_deref());
+            let offer = downloads::repository_offer(client, &facts.hub, place, token.as_ref(), DEADLINE).await?;
+            let here = offer.revision.as_ref().is_some_and(|commit| is_in_hub_cache(facts, repository, commit));
+            let to_fetch = if here { Some(0) } else { offer.size };
+            return Ok(Lead { offer, to_fetch });
+        }
         Origin::Url(url) => downloads::offer(client, url, None, DEADLINE).await?,
         Origin::Image(name) => {
             let docker = Docker::connect().await?;
@@ -105,7 +112,8 @@ pub async fn pin(
                 }
                 Origin::Url(url) => (url.clone(), None),
                 Origin::Ollama { name, insecure } => (name.registry_url(*insecure), None),
-                // A registry always tells the digest of an image, or is an error.
+                // These always tell their digest, or are an error.
+                Origin::Repository { repository, .. } => (repository.clone(), None),
                 Origin::Image(name) => (name.to_string(), None),
             };
             let read = downloads::read(client, &url, token.as_ref(), progress, cancel).await?;
@@ -114,6 +122,14 @@ pub async fn pin(
         }
     };
     Ok(Pin { sha256, revision, size, etag })
+}
+
+/// Returns whether the hub's own tools have a commit of a repository on this machine: `~/.cache/huggingface/hub` is where
+/// they keep it when nobody says otherwise.
+fn is_in_hub_cache(facts: &Facts, repository: &str, commit: &str) -> bool {
+    let folder = format!("models--{}", repository.replace('/', "--"));
+    let cache = facts.places.home.join(".cache").join("huggingface").join("hub");
+    files::names(&cache.join(folder).join("snapshots").join(commit)).is_ok_and(|names| !names.is_empty())
 }
 
 fn token(facts: &Facts) -> Option<Token> {

@@ -59,7 +59,9 @@ fn server(
             environment.insert("HF_ENDPOINT".to_owned(), builder.facts.hub.clone());
             let (repository, revision) =
                 rest.split_once('@').map_or((rest, None), |(it, of)| (it, Some(of.to_owned())));
-            (repository.to_owned(), revision)
+            // What the lock file says of it is the commit that the revision was at.
+            let locked = builder.pin(text, model).and_then(|pin| pin.revision.clone());
+            (repository.to_owned(), locked.or(revision))
         }
         None => {
             let folder = text.strip_prefix("file:").map_or(text.as_str(), |path| path.trim_start_matches("//"));

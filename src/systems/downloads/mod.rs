@@ -16,7 +16,7 @@ use super::{Hint as _, Retry, files};
 use crate::resource::{Bytes, Digest};
 use error::file_error;
 use make::making;
-pub use offer::{Offer, hub_offer, offer, read};
+pub use offer::{Offer, hub_offer, offer, read, repository_offer};
 pub use part::check_room;
 use part::{Part, beside, hash};
 use std::fmt;

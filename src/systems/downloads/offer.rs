@@ -36,8 +36,39 @@ pub async fn offer(client: &Client, url: &str, token: Option<&Token>, deadline: 
     Ok(Offer { size, etag, ..Offer::default() })
 }
 
+/// What a hub tells of a repository at one of its revisions.
+#[derive(Deserialize)]
+struct Repository {
+    sha: String,
+    #[serde(default)]
+    siblings: Vec<Sibling>,
+}
+
+/// A file of a repository.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Sibling {
+    rfilename: String,
+    size: Option<u64>,
+    blob_id: Option<String>,
+    lfs: Option<Large>,
+}
+
+/// A file that the hub keeps as a large one (Git LFS), as models are.
+#[derive(Deserialize)]
+struct Large {
+    sha256: String,
+    size: Option<u64>,
+}
+
+impl Sibling {
+    fn size(&self) -> Option<u64> {
+        self.lfs.as_ref().and_then(|large| large.size).or(self.size)
+    }
+}
+
 /// Asks a hub for the commit that a revision of a repository is at, and for the digest and size of one of its files.
-/// The hub tells the digest of files that it keeps as large ones (Git LFS), which models are.
+/// The hub tells the digest of large files.
 pub async fn hub_offer(
     client: &Client,
     hub: &str,
@@ -45,42 +76,51 @@ pub async fn hub_offer(
     token: Option<&Token>,
     deadline: Duration,
 ) -> Result<Offer, Error> {
-    #[derive(Deserialize)]
-    struct Repository {
-        sha: String,
-        #[serde(default)]
-        siblings: Vec<Sibling>,
+    let known = ask_hub(client, hub, (repository, revision), token, deadline).await?;
+    let Some(found) = known.siblings.into_iter().find(|sibling| sibling.rfilename == file) else {
+        let (organization, repository) = repository.split_once('/').unwrap_or((repository, ""));
+        let url = shown(&hub_url(hub, organization, repository, file, revision));
+        return Err(Error::NotFound { url, status: 404 });
+    };
+    let size = found.size();
+    let sha256 = found.lfs.and_then(|large| Digest::parse(&large.sha256));
+    Ok(Offer { sha256, size, revision: Some(known.sha), etag: None })
+}
+
+/// Asks a hub for the commit that a revision of a repository is at, and for all that it has there: the digest is that of
+/// the list of its files with the digest that the hub tells of each, the size is that of all of them.
+pub async fn repository_offer(
+    client: &Client,
+    hub: &str,
+    place: (&str, Option<&str>),
+    token: Option<&Token>,
+    deadline: Duration,
+) -> Result<Offer, Error> {
+    let Repository { sha, mut siblings } = ask_hub(client, hub, place, token, deadline).await?;
+    siblings.sort_by(|one, other| one.rfilename.cmp(&other.rfilename));
+    let size = siblings.iter().map(Sibling::size).sum();
+    let mut hasher = Hasher::default();
+    for Sibling { rfilename, blob_id, lfs, .. } in &siblings {
+        let content = lfs.as_ref().map(|large| &large.sha256).or(blob_id.as_ref());
+        hasher.update(format!("{} {rfilename}\n", content.map_or("", String::as_str)).as_bytes());
     }
-    #[derive(Deserialize)]
-    struct Sibling {
-        rfilename: String,
-        size: Option<u64>,
-        lfs: Option<Large>,
-    }
-    #[derive(Deserialize)]
-    struct Large {
-        sha256: String,
-        size: Option<u64>,
-    }
+    Ok(Offer { sha256: Some(Digest::finish(hasher)), size, revision: Some(sha), etag: None })
+}
+
+async fn ask_hub(
+    client: &Client,
+    hub: &str,
+    (repository, revision): (&str, Option<&str>),
+    token: Option<&Token>,
+    deadline: Duration,
+) -> Result<Repository, Error> {
     let url = hub_api_url(hub, repository, revision);
     let mut incoming = ask(client, &url, token, &[("accept", "application/json")], deadline).await?;
     let body = timeout(deadline, incoming.rest()).await;
     let body = body.map_err(|_| Error::Stalled { url: shown(&url), waited: deadline })?;
     let body = body.map_err(|source| Error::Network { url: shown(&url), source })?;
     let strange = || Error::Strange { url: shown(&url), expected: "the files of a repository" };
-    let known: Repository = body.and_then(|body| serde_json::from_slice(&body).ok()).ok_or_else(strange)?;
-    let Some(found) = known.siblings.into_iter().find(|sibling| sibling.rfilename == file) else {
-        let (organization, repository) = repository.split_once('/').unwrap_or((repository, ""));
-        let url = shown(&hub_url(hub, organization, repository, file, revision));
-        return Err(Error::NotFound { url, status: 404 });
-    };
-    let large = found.lfs;
-    Ok(Offer {
-        sha256: large.as_ref().and_then(|large| Digest::parse(&large.sha256)),
-        size: large.and_then(|large| large.size).or(found.size),
-        revision: Some(known.sha),
-        etag: None,
-    })
+    body.and_then(|body| serde_json::from_slice(&body).ok()).ok_or_else(strange)
 }
 
 /// Reads all that an address gives, to learn its digest.

@@ -104,6 +104,27 @@ fn an_address_that_was_fetched_before_it_was_locked_is_followed_too() {
 }
 
 #[test]
+fn a_repository_that_a_server_brings_is_held_to_its_commit() {
+    let pinned = Pinned::new();
+    pinned.home.manifest(&format!(
+        "providers:\n  vllm: {{engine: vllm, runtime: process, port: {}, command: [sleep, \"600\"]}}\nmodels:\n  m: \
+         {{provider: vllm, source: 'hf:a/b'}}",
+        port()
+    ));
+    let first = pinned.hub.commit("tiny.gguf", "one");
+    pinned.expect(0, &["lock"]).has(&["+ hf:a/b", "3 B", "holds 1 source"]);
+    assert!(pinned.lock().contains(&format!("revision: {first}")), "{}", pinned.lock());
+    pinned.expect(0, &["plan", "--locked"]);
+    pinned.expect(0, &["outdated"]).has(&["1 as locked"]);
+    let second = pinned.hub.commit("tiny.gguf", "two!");
+    pinned.expect(2, &["outdated"]).has(&["4 B to fetch", "llamero update m"]);
+    pinned.home.write(&format!(".cache/huggingface/hub/models--a--b/snapshots/{second}/tiny.gguf"), "two!");
+    pinned.expect(2, &["outdated"]).has(&["nothing to fetch"]);
+    pinned.expect(0, &["update", "m"]).has(&["~ hf:a/b", "was "]);
+    assert!(pinned.lock().contains(&format!("revision: {second}")), "{}", pinned.lock());
+}
+
+#[test]
 fn a_lock_that_does_not_fit_is_said() {
     let pinned = Pinned::new();
     pinned.manifest("");
