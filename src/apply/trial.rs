@@ -38,7 +38,10 @@ pub(super) async fn try_out(scene: Scene<'_>, action: &Action, trial: &Trial, ru
         tokio::select! {
             result = request => {
                 if let Err(error) = result {
-                    return Err(with_log(scene, Failure::of(Some(id), &error)).await);
+                    let failure = Failure::of(Some(id), &error);
+                    // What was answered says why; its log says the same at length.
+                    let is_lost = matches!(error, litellm::Error::Lost { .. });
+                    return Err(if is_lost { with_log(scene, failure).await } else { failure });
                 }
             }
             () = scene.cancel.cancelled() => return Err(stopped()),
