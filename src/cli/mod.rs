@@ -122,22 +122,37 @@ pub fn run() -> Exit {
     };
     color::choose(arguments.color);
     let supervises = matches!(arguments.verb, Verb::Supervise { .. } | Verb::Return(_));
-    // A supervisor lives as long as its server, and a watcher mostly sleeps: they get by with one thread.
-    let mut builder = if supervises {
-        tokio::runtime::Builder::new_current_thread()
-    } else {
-        tokio::runtime::Builder::new_multi_thread()
-    };
-    let runtime = match builder.enable_all().build() {
+    let runtime = match start(supervises) {
         Ok(runtime) => runtime,
-        Err(error) => {
-            problem::say(&format!("error: cannot start: {error}"));
-            return Exit::Error;
-        }
+        Err(error) => return refuse(&error),
     };
     let exit = runtime.block_on(perform(arguments.verb)).unwrap_or_else(|problem| problem.tell());
     runtime.shutdown_background();
     exit
+}
+
+/// Starts the threads that everything runs on. A supervisor lives as long as its server, and a watcher mostly sleeps:
+/// they get by with one.
+fn start(supervises: bool) -> std::io::Result<tokio::runtime::Runtime> {
+    if supervises {
+        return tokio::runtime::Builder::new_current_thread().enable_all().build();
+    }
+    // Where a thread is denied, tokio panics, and then waits for ever for the threads that it has.
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|panic| {
+        let said = panic.payload().downcast_ref::<String>().map_or("a thread gave up", String::as_str);
+        let exit = refuse(&said);
+        #[expect(clippy::exit, reason = "nothing was begun")]
+        std::process::exit(exit as i32);
+    }));
+    let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    std::panic::set_hook(usual);
+    built
+}
+
+fn refuse(why: &dyn std::fmt::Display) -> Exit {
+    problem::say(&format!("error: cannot start: {why}; nothing was changed"));
+    Exit::Error
 }
 
 async fn perform(verb: Verb) -> Result<Exit, problem::Problem> {

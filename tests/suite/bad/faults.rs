@@ -126,17 +126,19 @@ impl Stack {
         }
         // Between its own threads the kernel never fails: one that waits for a word that was lost was ended from outside.
         let unheard = injected.iter().all(|line| line.contains("anon_inode:") || line.contains("pipe:"));
-        let unborn = said.code == 127 && said.err.contains("shared libraries") || said.code == 101;
+        let unborn = said.code == 127 && said.err.contains("shared libraries")
+            || said.code == 1 && said.err.contains("cannot start:");
         if unborn {
-            assert!(said.code == 127 || !panics.is_empty(), "{what}");
             assert_eq!(home.listing(), before, "it could not begin and has begun: {what}");
+        } else if [101, -Signal::ABORT.as_raw()].contains(&said.code) {
+            assert!(!panics.is_empty(), "{what}");
         } else if !(unheard && said.code == -Signal::KILL.as_raw()) {
             assert!([0, 1, 2, 3, 4].contains(&said.code), "{what}");
         }
         let lives = answer(self.port);
         match said.code {
             0 | 2 => assert_eq!(lives.as_deref(), Some(new), "{what}"),
-            1 | 3 | 101 | 127 => assert_eq!(lives.as_deref(), Some(old), "{what}"),
+            1 | 3 | 127 => assert_eq!(lives.as_deref(), Some(old), "{what}"),
             _ => assert!(lives.is_none() || [old, new].contains(&lives.as_deref().unwrap_or_default()), "{what}"),
         }
         for (path, text) in self.rendered() {
@@ -267,6 +269,21 @@ fn a_rename_or_a_sync_may_fail_anywhere() {
         let codes = stack.survives_all(calls, errors[0]);
         // Some come before anything that runs is touched, some after.
         assert!(codes.contains_key(&1) && codes.contains_key(&3), "{calls}: {codes:?}");
+    }
+}
+
+#[test]
+fn without_its_threads_nothing_is_begun() {
+    if !may_inject() {
+        return;
+    }
+    let stack = Stack::new();
+    for count in 1..=2 {
+        let before = stack.home.listing();
+        let (said, injected) = stack.apply_with("clone,clone3", "EAGAIN", count);
+        assert_eq!((said.code, injected.len()), (1, 1), "{said}");
+        said.has(&["cannot start: OS can't spawn worker thread"]);
+        assert_eq!(stack.home.listing(), before, "{said}");
     }
 }
 
