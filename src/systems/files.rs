@@ -252,13 +252,15 @@ fn gone(result: io::Result<()>, path: &Path) -> Result<bool, Error> {
     }
 }
 
-/// Makes the folder at `path` and those above it where they are missing, for their owner alone.
+/// Makes the folder at `path` and those above it where they are missing, durably and for their owner alone.
 pub fn create_folder(path: &Path) -> Result<(), Error> {
     if path.is_dir() {
         return Ok(());
     }
+    // Each is a name in the one above, and is lost with the power if that was not synced.
+    let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.is_dir()).collect();
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::refused("create the folder", path))?;
-    sync_folder(folder_of(path))
+    missing.into_iter().try_for_each(|folder| sync_folder(folder_of(folder)))
 }
 
 /// Returns the names in the folder at `path`, sorted; a missing folder is empty, and a name that is not UTF-8 is

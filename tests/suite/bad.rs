@@ -11,6 +11,7 @@ mod hung;
 mod killed;
 mod pins;
 mod planted;
+mod power;
 mod quiet;
 mod refused;
 mod sources;

@@ -106,6 +106,25 @@ async fn a_part_that_is_whole_already_is_not_fetched_again() {
 }
 
 #[tokio::test]
+async fn a_part_from_before_a_power_cut_is_gone_on_with_only_where_a_digest_would_tell() {
+    for known in [true, false] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let files = Files::start([file(End::Cut(1_000_000)), file(End::Whole)]).await;
+        let mut download = download(&files.url, folder.path());
+        download.sha256 = download.sha256.filter(|_| known);
+        download.patience.tries = 1;
+        assert!(run(&download).await.is_err());
+        let record = folder.path().join("models/model.gguf.part.json");
+        let text = std::fs::read_to_string(&record).expect("a record");
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("a boot");
+        assert!(text.contains(boot.trim()), "{text}");
+        std::fs::write(&record, text.replace(boot.trim(), "an-earlier-boot")).expect("written");
+        assert_eq!(run(&download).await.expect("it arrives").sha256, Digest::of(content(0)));
+        assert_eq!(files.seen()[1].range.is_some(), known);
+    }
+}
+
+#[tokio::test]
 async fn a_server_without_ranges_starts_again_from_the_first_byte() {
     let folder = tempfile::tempdir().expect("a folder");
     let plain = |end| Reply::File { content: content(0), etag: "\"one\"", ranges: false, end };

@@ -1,7 +1,7 @@
 //! Why a download did not become a file.
 
 use crate::resource::{Bytes, Digest};
-use crate::systems::{Hint, Retry, http, program};
+use crate::systems::{Hint, Retry, files, http, program};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -112,6 +112,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The folder cannot be made.
+    #[error(transparent)]
+    Folder(#[from] files::Error),
     /// The command that makes the file did not come to its end.
     #[error("cannot make the file")]
     Command {
@@ -159,6 +162,7 @@ impl Hint for Error {
             Self::File { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 "free some space; the next try goes on where this one ended".into()
             }
+            Self::Folder(error) => return error.hint(),
             Self::NotMade { .. } => "the command must write to `{path}`".into(),
             Self::Network { source, .. } => return source.hint(),
             _ => return None,

@@ -3,7 +3,7 @@
 use super::part::{hash, publish};
 use super::{Error, Fetched, file_error};
 use crate::resource::Digest;
-use crate::systems::program;
+use crate::systems::{files, program};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::fs;
@@ -19,9 +19,7 @@ pub async fn make(
     deadline: Duration,
     cancel: &CancellationToken,
 ) -> Result<Fetched, Error> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).await;
-    made.map_err(file_error("make the folder", folder))?;
+    files::create_folder(path.parent().unwrap_or(Path::new("/")))?;
     let making = Making(making(path));
     let argv: Vec<String> = argv.iter().map(|word| word.replace("{path}", &making.0.display().to_string())).collect();
     let what = argv.first().cloned().unwrap_or_default();

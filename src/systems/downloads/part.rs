@@ -4,6 +4,7 @@ use super::error::{Error, file_error, refusal};
 use super::{Download, Fetched, Progress, Tell};
 use crate::resource::{Bytes, Digest, Hasher};
 use crate::systems::http::{Client, Incoming, shown};
+use crate::systems::{files, proc};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,20 +30,30 @@ struct Record {
     url: String,
     /// A strong `ETag`, or `Last-Modified`: what `If-Range` may carry (RFC 9110, 13.1.5).
     version: Option<String>,
+    /// The boot of the machine in which its bytes were written.
+    #[serde(default)]
+    boot: Option<String>,
+}
+
+impl Record {
+    /// Returns whether a download can go on where the part ends. A part is not synced on its way: with the power some of
+    /// it may have been lost in its midst, which only a digest would tell.
+    fn leads_on(&self, download: &Download) -> bool {
+        let sure = download.sha256.is_some() || self.boot.is_some() && self.boot == proc::boot();
+        self.url == shown(&download.url) && self.version.is_some() && sure
+    }
 }
 
 impl Part {
-    /// Opens what an earlier try left; what is not of the same address is emptied.
+    /// Opens what an earlier try left; what cannot be gone on with is emptied.
     pub(super) async fn open(download: &Download) -> Result<Self, Error> {
         let path = beside(&download.path, ".part");
-        let folder = download.path.parent().unwrap_or(Path::new("/"));
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).await;
-        made.map_err(file_error("make the folder", folder))?;
+        files::create_folder(download.path.parent().unwrap_or(Path::new("/")))?;
         let file = private().truncate(false).read(true).open(&path).await.map_err(file_error("open", &path))?;
         let mut part = Self { path, file, buffer: vec![], hasher: Hasher::default(), size: 0, version: None };
         let record = fs::read(beside(&part.path, ".json")).await.ok();
         let record = record.and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
-        match record.filter(|record| record.url == shown(&download.url) && record.version.is_some()) {
+        match record.filter(|record| record.leads_on(download)) {
             Some(record) => {
                 part.version = record.version;
                 (part.hasher, part.size) = hash(&mut part.file, &part.path, &|_| {}).await?;
@@ -137,7 +148,7 @@ impl Part {
     async fn remember(&mut self, incoming: &Incoming, url: &str) -> Result<(), Error> {
         let etag = incoming.header("etag").filter(|etag| !etag.starts_with("W/"));
         self.version = etag.or_else(|| incoming.header("last-modified")).map(str::to_owned);
-        let record = Record { url: url.to_owned(), version: self.version.clone() };
+        let record = Record { url: url.to_owned(), version: self.version.clone(), boot: proc::boot() };
         let path = beside(&self.path, ".json");
         let text = serde_json::to_vec(&record).expect("two strings are JSON");
         let written = async {
