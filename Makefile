@@ -3,7 +3,7 @@
 # vllm         installs a vLLM in the cache too (6 GB) and runs its tests, some minutes
 # faults       lets every system call of a small apply fail once, each in its turn, and the power at every instant, some 20 minutes
 # kills        kills an apply 1,200 times at random instants and writes docs/kills.md, some 20 minutes
-# box          cuts the power of a disposable machine in the middle of an apply; as root, with systemd-container
+# box          cuts the power of a disposable machine in the middle of an apply; as root
 # bench        prints llamero and its peers side by side
 export CARGO_TERM_COLOR ?= auto
 CACHE := $(or $(LLAMERO_CACHE),$(HOME)/.cache/llamero-tests)
@@ -60,6 +60,7 @@ kills:
 	LLAMERO_KILLS=1200 LLAMERO_KILLS_REPORT="$(CURDIR)/docs/kills.md" LLAMERO_CACHE="$(CACHE)" tests/real/lane real::kills
 
 box:
+	@LLAMERO_BOX=1 tests/real/install "$(CACHE)"
 	cargo build
 	$(call heading,power cuts)
 	@tests/real/power-cut 20
