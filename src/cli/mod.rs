@@ -162,7 +162,7 @@ async fn perform(verb: Verb) -> Result<Exit, problem::Problem> {
         Verb::Diff(arguments) => verbs::diff::run(&arguments).await,
         Verb::Apply(arguments) => Box::pin(verbs::apply::run(&arguments)).await,
         Verb::Status(arguments) => verbs::status::run(&arguments).await,
-        Verb::Doctor(arguments) => verbs::doctor::run(&arguments),
+        Verb::Doctor(arguments) => verbs::doctor::run(&arguments).await,
         Verb::History(arguments) => verbs::history::run(&arguments),
         Verb::Show(arguments) => verbs::show::run(&arguments),
         Verb::Rollback(arguments) => Box::pin(verbs::rollback::run(&arguments)).await,

@@ -1,7 +1,11 @@
 //! What may be wrong with what llamero keeps about a stack, as findings with stable codes, and how that is mended.
 //!
-//! Nothing is ever deleted: what is damaged gets another name. No server is started, stopped or asked.
+//! Nothing is ever deleted: what is damaged gets another name. No server is started, stopped or asked; a container
+//! engine is asked for what carries the stack's mark, where a wish was lost.
 
+mod lost;
+
+use crate::desired::Places;
 use crate::history::{self, Lock};
 use crate::resource::{ResourceId, Spec};
 use crate::systems::pulled::Pulled;
@@ -66,6 +70,15 @@ pub struct Repair {
     pub aside: Option<PathBuf>,
     /// What became of it.
     pub message: String,
+}
+
+/// What came of mending.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Mended {
+    /// What was mended.
+    pub repairs: Vec<Repair>,
+    /// What may be left on the machine that no record knows of any more, in words for a person.
+    pub left: Vec<String>,
 }
 
 /// Why the records could not be checked or mended.
@@ -133,7 +146,7 @@ fn finding(error: &sealed::Error) -> Finding {
 
 /// Gives every damaged record another name, and writes anew what can be told from what runs and is ours, and from the
 /// records that are whole. The lock must be held.
-pub fn repair(stack: &Stack, _lock: &Lock) -> Result<Vec<Repair>, Error> {
+pub async fn repair(stack: &Stack, places: &Places, _lock: &Lock) -> Result<Mended, Error> {
     let mut repairs = Vec::new();
     for error in stack.history.damage()? {
         repairs.extend(set_aside(&error, "what runs is found again by its marks")?);
@@ -162,7 +175,33 @@ pub fn repair(stack: &Stack, _lock: &Lock) -> Result<Vec<Repair>, Error> {
     for error in artifacts::damage(&stack.systems.records)? {
         repairs.extend(set_aside(&error, "its file is checked anew when it is needed")?);
     }
-    Ok(repairs)
+    let left = recover(stack, places, &mut repairs).await?;
+    Ok(Mended { repairs, left })
+}
+
+/// Puts on record again what only a wish knew that is lost, and returns what that cannot be done for.
+async fn recover(stack: &Stack, places: &Places, repairs: &mut Vec<Repair>) -> Result<Vec<String>, Error> {
+    let Some(number) = stack.history.last_lost()? else { return Ok(Vec::new()) };
+    let lost::Lost { resources, engine } = lost::find(stack, places).await?;
+    let mut left = Vec::new();
+    for wish in repairs.iter().filter(|repair| repair.path.ends_with("wish")) {
+        let aside = wish.aside.as_ref().unwrap_or(&wish.path).display();
+        left.push(format!(
+            "what only that wish had may be left: files at places that its manifest chose, such as `gateway.config`, and \
+             environments and model files in {}; look for them in {aside}",
+            places.data.join("llamero").display()
+        ));
+        if !engine {
+            left.push("no container engine answers; if it had containers, mend it again when one does".to_owned());
+        }
+    }
+    if !resources.is_empty() {
+        let names: Vec<String> = resources.iter().map(|resource| resource.id.to_string()).collect();
+        let path = stack.history.keep_found(number, resources)?;
+        let message = format!("found by marks and on record again in {1}: {0}", names.join(", "), path.display());
+        repairs.push(Repair { path, aside: None, message });
+    }
+    Ok(left)
 }
 
 fn set_aside(error: &sealed::Error, then: &str) -> Result<Option<Repair>, Error> {

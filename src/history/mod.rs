@@ -5,6 +5,7 @@
 //!   lock                      who changes the stack right now
 //!   generations/<n>/wish      what was asked for; written once, before anything is touched
 //!   generations/<n>/outcome   how it ended; missing while it is being applied, or after a crash
+//!   generations/<n>/found     what is left of a wish that was damaged
 //!   generations/<n>/watch     who watches over it while it is applied, and more of that kind
 //!   quarantine                which manifests failed
 //!   hold                      who holds the stack as it is
@@ -142,8 +143,33 @@ impl History {
             let folder = self.generation(number);
             damage.extend(sealed::read::<Wish>(&folder.join("wish")).err());
             damage.extend(sealed::read::<Outcome>(&folder.join("outcome")).err());
+            damage.extend(sealed::read::<Vec<Resource>>(&folder.join("found")).err());
         }
         Ok(damage)
+    }
+
+    /// Returns the last generation whose wish was damaged and moved aside, if any was.
+    pub fn last_lost(&self) -> Result<Option<u64>, Error> {
+        for number in self.numbers()?.into_iter().rev() {
+            let names = files::names(&self.generation(number))?;
+            if names.iter().any(|name| name.starts_with("wish.damaged")) && !names.iter().any(|name| name == "wish") {
+                return Ok(Some(number));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Keeps what was found of a generation whose wish is lost, after what was found of it before.
+    pub fn keep_found(&self, number: u64, resources: Vec<Resource>) -> Result<PathBuf, Error> {
+        let path = self.generation(number).join("found");
+        let mut found = self.found(number)?;
+        found.extend(resources);
+        sealed::write(&path, &found)?;
+        Ok(path)
+    }
+
+    fn found(&self, number: u64) -> Result<Vec<Resource>, Error> {
+        Ok(sealed::read(&self.generation(number).join("found"))?.unwrap_or_default())
     }
 
     /// Returns the number of the committed generation: the last whose outcome says so, and whose wish is there.
@@ -229,6 +255,9 @@ impl History {
                 for (id, time) in times {
                     past.start_times.entry(id.clone()).or_insert(*time);
                 }
+            }
+            for resource in self.found(*number)? {
+                inventory.entry(resource.id.clone()).or_insert(resource);
             }
             let committed = outcome.as_ref().is_some_and(|outcome| outcome.ending == Ending::Committed);
             let is_good = committed && good < KEPT;

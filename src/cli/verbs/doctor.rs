@@ -5,9 +5,11 @@ use super::super::exit::Exit;
 use super::super::problem::{Problem, print, print_json};
 use super::super::{StackArgument, load};
 use super::apply::command;
-use crate::doctor::{Error, Finding, Repair, check, repair};
+use crate::doctor::{Error, Finding, Mended, Repair, check, repair};
+use crate::observe::places;
 use anstyle::AnsiColor;
 use serde::Serialize;
+use std::path::Path;
 
 /// The version of the JSON form.
 const SCHEMA: u32 = 1;
@@ -30,6 +32,7 @@ struct Document {
     stack: String,
     findings: Vec<Finding>,
     repairs: Vec<Repair>,
+    left: Vec<String>,
 }
 
 impl From<Error> for Problem {
@@ -41,17 +44,17 @@ impl From<Error> for Problem {
     }
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Problem> {
+pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let stack = load::stack_of(&arguments.stack)?;
-    let repairs = if arguments.repair {
+    let Mended { repairs, left } = if arguments.repair {
         let lock = stack.history.lock(&command())?;
-        repair(&stack, &lock)?
+        repair(&stack, &places(Path::new("/")), &lock).await?
     } else {
-        Vec::new()
+        Mended::default()
     };
     let findings = check(&stack)?;
     let exit = if findings.is_empty() { Exit::Done } else { Exit::Changes };
-    let document = Document { schema: SCHEMA, stack: stack.name, findings, repairs };
+    let document = Document { schema: SCHEMA, stack: stack.name, findings, repairs, left };
     if arguments.json {
         print_json(&document)?;
     } else {
@@ -64,6 +67,9 @@ fn lines(document: &Document) -> String {
     let mut text = String::new();
     for repair in &document.repairs {
         text.push_str(&format!("{} {}\n", styled(color(AnsiColor::Green), "mended"), repair.message));
+    }
+    for left in &document.left {
+        text.push_str(&format!("{} {left}\n", styled(color(AnsiColor::Yellow), "note:")));
     }
     for finding in &document.findings {
         let code = styled(color(AnsiColor::Red), finding.code.as_str());

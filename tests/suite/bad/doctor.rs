@@ -1,6 +1,8 @@
 //! Damaged records, and the one who mends them.
 
-use super::home::{Home, answer, port, web};
+use super::home::{Home, answer, port, run, web};
+use crate::fakes::docker::{FakeDocker, Says};
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs;
 
@@ -172,4 +174,77 @@ fn mending_waits_for_nobody_and_steps_on_nobodys_toes() {
     lock.lock().expect("it is free");
     stack.home.expect(5, &["doctor", "--repair"]);
     stack.home.expect(2, &["doctor"]).has(&["record-damaged"]);
+}
+
+/// A gateway and a server with a secret, which a wish adds to `web`; the configuration lies where `config` says.
+fn more(ports: [u16; 2], config: &str) -> String {
+    let program = std::env::current_exe().expect("this program");
+    let [gateway, other] = ports;
+    format!(
+        "gateway:\n  engine: litellm\n  runtime: process\n  port: {gateway}\n{config}  \
+         command: [sh, -c, 'exec \"$0\" --exact bad::home::server --ignored', {}]\n  \
+         env: {{PORT: \"{gateway}\", ANSWER: '{{\"data\": []}}'}}\n  master_key: {{file: ~/key}}\n{}    \
+         secrets: {{TOKEN: {{file: ~/key}}}}\n",
+        program.display(),
+        web("other", other, "two", "").replacen("  other:", "services:\n  other:", 1),
+    )
+}
+
+#[test]
+fn what_only_a_damaged_wish_knew_is_found_where_llamero_put_it() {
+    let home = Home::new();
+    let ports = [port(), port(), port()];
+    home.write("key", "secret");
+    let one = format!("services:\n{}", web("web", ports[0], "one", ""));
+    home.manifest_with(RULES, &one);
+    home.expect(0, &["apply", "--yes"]);
+    let chosen = home.path("chosen/litellm.yaml");
+    home.manifest_with(RULES, &more([ports[1], ports[2]], &format!("  also_at: [\"{}\"]\n", chosen.display())));
+    home.expect(0, &["apply", "--yes"]);
+    let found = [home.path(".config/llamero/bad/litellm.yaml"), home.record("secrets/other.env")];
+    assert!(found.iter().chain([&chosen]).all(|path| path.exists()));
+
+    fs::write(home.record("generations/2/wish"), "damaged").expect("damaged");
+    let said = home.expect(0, &["doctor", "--repair"]);
+    said.has(&["found by marks and on record again", "found: file/gateway, file/gateway-secrets, file/other-secrets"]);
+    said.has(&["may be left", "`gateway.config`", "generations/2/wish.damaged"]);
+    let record = fs::read_to_string(home.record("generations/2/found")).expect("a record");
+    assert!(record.contains("litellm.yaml") && !record.contains("TOKEN"), "{record}");
+    assert!(!home.expect(0, &["doctor", "--repair"]).out.contains("found by marks"), "once is enough");
+
+    home.manifest_with(RULES, &one);
+    home.expect(0, &["apply", "--yes", "--prune-anyway"]);
+    for path in &found {
+        assert!(!path.exists(), "{} is nobody's any more", path.display());
+    }
+    assert!(chosen.exists(), "nobody could know of it");
+    assert_eq!(home.processes().len(), 2);
+    home.expect(0, &["plan"]).has(&["Nothing to do"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_only_a_damaged_wish_knew_is_found_by_its_label() {
+    let engine = FakeDocker::start(|asked| match asked.what.as_str() {
+        "GET /containers/json" => Some(Says::Json(200, json!([{"Id": "0123456789ab"}]))),
+        "GET /containers/0123456789ab/json" | "GET /containers/lost/json" => {
+            let labels = json!({"llamero.stack": "bad", "llamero.resource": "container/lost",
+                "llamero.fingerprint": "1:00112233445566778899aabbccddeeff"});
+            Some(Says::Json(
+                200,
+                json!({"Id": "0123456789ab", "Name": "/lost", "Image": "sha256:1", "State": {"Status": "exited"},
+                    "RestartCount": 0, "Config": {"Image": "redis:7", "Labels": labels}, "HostConfig": {}}),
+            ))
+        }
+        _ => None,
+    });
+    let stack = Stack::new();
+    let llamero = |words: &[&str]| {
+        run(stack.home.command(words).env("DOCKER_HOST", format!("unix://{}", engine.socket().display())))
+    };
+    assert!(!llamero(&["plan"]).out.contains("lost"), "nobody asks an engine for a stack without containers");
+    fs::write(stack.home.record("generations/2/wish"), "damaged").expect("damaged");
+    let said = llamero(&["doctor", "--repair"]);
+    said.has(&["found: container/lost"]);
+    assert!(!said.out.contains("no container engine"), "{said}");
+    llamero(&["plan"]).has(&["- remove", "container/lost"]);
 }
