@@ -52,7 +52,7 @@ vllm:
 faults:
 	@tools/need cargo cc strace
 	$(call heading,every system call may fail)
-	cargo test --test suite -- every_system_call_may_fail every_power_cut --ignored --nocapture
+	cargo test --test suite -- every_system_call_may_fail every_power_cut --ignored --nocapture --test-threads=1
 
 kills:
 	@tests/real/install "$(CACHE)"

@@ -278,10 +278,16 @@ pub(super) fn answer(port: u16) -> Option<String> {
 
 /// Waits until something holds.
 #[track_caller]
-pub(super) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(super) fn until(what: &str, holds: impl FnMut() -> bool) {
+    until_within(DEADLINE, what, holds);
+}
+
+/// Waits until something holds that may take its time.
+#[track_caller]
+pub(super) fn until_within(deadline: Duration, what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
-        assert!(begun.elapsed() < DEADLINE, "it never came to this: {what}");
+        assert!(begun.elapsed() < deadline, "it never came to this: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

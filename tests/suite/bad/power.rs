@@ -6,7 +6,7 @@
 mod disk;
 mod trace;
 
-use super::home::{Home, Said, answer, port, run, said, signal, until, web};
+use super::home::{Home, Said, answer, port, run, said, signal, until, until_within, web};
 use crate::fakes::hub::Hub;
 use disk::{Disk, Node, Tree};
 use rustix::process::{Pid, Signal, kill_process};
@@ -15,8 +15,12 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 use tempfile::TempDir;
 use trace::{CALLS, Event, events};
+
+/// How long the applies take at the very most: each call of theirs is stopped twice.
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Of how many states one is looked at where there is not much time.
 const SOME: usize = 12;
@@ -81,9 +85,9 @@ impl Stack {
         let program = std::env::current_exe().expect("this program");
         let server = format!("[sh, -c, 'exec \"$0\" --exact bad::home::server --ignored', {}]", program.display());
         let environment = |port: u16| format!("{{PORT: \"{port}\", ANSWER: '{{\"data\": [{{\"id\": \"tiny\"}}]}}'}}");
-        let sick = if word == "broken" { ", SICK: \"1\"" } else { "" };
+        let (sick, timeout) = if word == "broken" { (", SICK: \"1\"", 2) } else { ("", 20) };
         format!(
-            "version: 1\nstack: bad\npolicy: {{health: {{timeout: 2s, stable_for: 0s}}}}\n\
+            "version: 1\nstack: bad\npolicy: {{health: {{timeout: {timeout}s, stable_for: 0s}}}}\n\
              providers:\n  llama: {{engine: llama-cpp, runtime: process, port: {llama}, command: {server}, env: {}}}\n\
              models:\n  tiny: {{provider: llama, source: \"hf:someone/tiny/tiny.gguf\", insecure: true}}\n\
              gateway:\n  engine: litellm\n  runtime: process\n  port: {gateway}\n  retries: {}\n  command: {server}\n  \
@@ -120,7 +124,7 @@ impl Stack {
         let child = strace.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("strace runs");
         // The servers live on, and strace with them.
         let read = || fs::read_to_string(&trace).unwrap_or_default();
-        until("all is applied", || ended(&read()).is_some());
+        until_within(DEADLINE, "all is applied", || ended(&read()).is_some());
         signal(&child, Signal::TERM);
         let said = said(child);
         let text = read();
