@@ -1,7 +1,7 @@
 # quickstart   builds llamero, brings up a real model behind a gateway and lets it write; can be run again at any time
 # test         installs what the tests need (Debian packages as root, the rest in a cache) and runs them all
 # vllm         installs a vLLM in the cache too (6 GB) and runs its tests, some minutes
-# faults       lets every system call of a small apply fail once, each in its turn, and the power at every instant, some 20 minutes
+# faults       lets every system call of a small apply fail once, each in its turn, and the power at every instant, some 25 minutes
 # kills        kills an apply 1,200 times at random instants and writes docs/kills.md, some 20 minutes
 # box          cuts the power of a disposable machine in the middle of an apply; as root
 # bench        prints llamero and its peers side by side

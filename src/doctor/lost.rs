@@ -1,7 +1,7 @@
 //! What a wish that was damaged asked for, found again by its marks where llamero itself chooses the place.
 //!
 //! Units and processes need no record: whoever looks at the machine finds them anyway. Models on servers have records of
-//! their own. Nothing is read here of files that somebody else may have written but their first line.
+//! their own. What a file says after its mark is not looked at.
 
 use super::Error;
 use crate::desired::Places;
@@ -12,7 +12,7 @@ use crate::resource::{
 };
 use crate::systems::{files, pulled};
 use crate::turn::Stack;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The largest rendered file that is read, in bytes.
 const LIMIT: Bytes = Bytes(4 << 20);
@@ -74,7 +74,7 @@ async fn containers(stack: &Stack) -> Option<Vec<Resource>> {
             runtime: Runtime::Docker,
             description: String::new(),
             argv: Vec::new(),
-            environment: std::collections::BTreeMap::new(),
+            environment: BTreeMap::new(),
             environment_file: None,
             working_directory: None,
             inputs: Vec::new(),

@@ -182,8 +182,12 @@ pub async fn repair(stack: &Stack, places: &Places, _lock: &Lock) -> Result<Mend
 /// Puts on record again what only a wish knew that is lost, and returns what that cannot be done for.
 async fn recover(stack: &Stack, places: &Places, repairs: &mut Vec<Repair>) -> Result<Vec<String>, Error> {
     let Some(number) = stack.history.last_lost()? else { return Ok(Vec::new()) };
-    let lost::Lost { resources, engine } = lost::find(stack, places).await?;
     let mut left = Vec::new();
+    let lost::Lost { resources, engine } = match lost::find(stack, places).await {
+        Ok(lost) => lost,
+        // What was mended is told all the same.
+        Err(error) => return Ok(vec![format!("what only a lost wish had was not looked for: {error}")]),
+    };
     for wish in repairs.iter().filter(|repair| repair.path.ends_with("wish")) {
         let aside = wish.aside.as_ref().unwrap_or(&wish.path).display();
         left.push(format!(
