@@ -3,6 +3,7 @@
 mod containers;
 mod deadman;
 mod docker;
+mod doctor;
 mod engine;
 mod handover;
 mod home;
