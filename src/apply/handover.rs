@@ -174,6 +174,9 @@ impl<'a> Parts<'a> {
         self.write(&self.file(&name), &text)?;
         self.reload().await?;
         self.systemd.enable(std::slice::from_ref(&name)).await.map_err(|error| self.failed(&error))?;
+        // systemd makes the link and does not sync it.
+        let wants = self.scene.systems.units.join("sockets.target.wants");
+        files::settle(&wants).map_err(|error| self.failed(&error))?;
         let job = self.systemd.start(&name, JOB).await.map_err(|error| self.failed(&error))?;
         if job.result == JobResult::Done {
             return Ok(());

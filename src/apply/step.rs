@@ -117,7 +117,9 @@ pub(super) async fn perform(scene: Scene<'_>, action: &Action) -> Result<(), Fai
         Action::EnableUnit(id) if handover::hands_on(scene.systems, id) => handover::enable(scene, id),
         Action::EnableUnit(id) => {
             let systemd = scene.systems.systemd().await.map_err(|error| failed(&error))?;
-            systemd.enable(&[unit::unit_name(id)]).await.map_err(|error| failed(&error))
+            systemd.enable(&[unit::unit_name(id)]).await.map_err(|error| failed(&error))?;
+            // systemd makes the link and does not sync it.
+            files::settle(&scene.systems.units.join("default.target.wants")).map_err(|error| failed(&error))
         }
         Action::Start(id) => start(scene, id, false).await,
         Action::Restart(ours) => start(scene, ours.id(), true).await,

@@ -263,6 +263,15 @@ pub fn create_folder(path: &Path) -> Result<(), Error> {
     missing.into_iter().try_for_each(|folder| sync_folder(folder_of(folder)))
 }
 
+/// Has the names in the folder at `path`, and its own, reach the disk after somebody else made them. It need not be there.
+pub fn settle(path: &Path) -> Result<(), Error> {
+    if !path.is_dir() {
+        return Ok(());
+    }
+    sync_folder(path)?;
+    sync_folder(folder_of(path))
+}
+
 /// Returns the names in the folder at `path`, sorted; a missing folder is empty, and a name that is not UTF-8 is
 /// not ours.
 pub fn names(path: &Path) -> Result<Vec<String>, Error> {

@@ -13,6 +13,7 @@ mod launcher;
 mod load;
 mod ollama;
 mod pins;
+mod power;
 mod rollout;
 mod stack;
 mod swap;
