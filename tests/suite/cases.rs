@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 /// What has happened to the machine since the last apply.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Since {
+pub(crate) struct Since {
     /// What became of things; `*` at the end of a name stands for the digits of its digest.
     things: BTreeMap<String, Happening>,
     /// Strangers that listen on ports.
@@ -99,7 +99,7 @@ enum SecretHappening {
 }
 
 /// Returns the facts of a machine that has everything.
-fn facts(manifest: &manifest::Manifest, since: &Since) -> Facts {
+pub(crate) fn facts(manifest: &manifest::Manifest, since: &Since) -> Facts {
     let home = PathBuf::from("/home/ai");
     let places = Places {
         config: home.join(".config"),
@@ -183,7 +183,7 @@ fn bare<'a>(resources: impl Iterator<Item = &'a Resource>) -> Observed {
 }
 
 /// Returns what a history would know after a stack was applied.
-fn past(applied: &Desired) -> Past {
+pub(crate) fn past(applied: &Desired) -> Past {
     let mut past = Past { former: applied.routes(), ..Past::default() };
     past.learn(applied.resources.values());
     past.committed = applied.resources.values().map(|resource| (resource.id.clone(), resource.fields())).collect();

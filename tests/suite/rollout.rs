@@ -1,18 +1,17 @@
 //! Routes that change one first: what holds of every such plan, and what one request says.
 
+use crate::cases::{Since, facts, past};
 use axum::http::StatusCode;
-use llamero::desired::{Desired, Facts, Places, SecretFact, desire, questions};
+use llamero::desired::{Desired, desire};
 use llamero::lock::Lock;
 use llamero::manifest::{self, Mode};
 use llamero::observed::{Observed, Seen};
 use llamero::plan::{Action, Past, Phase, Plan, Step, foresee, plan};
-use llamero::resource::{Bytes, Digest};
 use llamero::systems::http::Client;
 use llamero::systems::{Hint as _, Retry, litellm};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
@@ -55,34 +54,9 @@ impl Routes {
         );
         let (manifest, notes) = manifest::read(&text);
         let manifest = manifest.unwrap_or_else(|| panic!("{text}\n{notes:?}"));
-        let (desired, notes) = desire(&manifest, &Lock::default(), &facts(&manifest));
+        let (desired, notes) = desire(&manifest, &Lock::default(), &facts(&manifest, &Since::default()));
         assert!(notes.iter().all(|(note, ..)| !note.is_error()), "{notes:?}");
         desired
-    }
-}
-
-fn facts(manifest: &manifest::Manifest) -> Facts {
-    let home = PathBuf::from("/home/ai");
-    let places = Places {
-        config: home.join(".config"),
-        state: home.join(".local/state"),
-        data: home.join(".local/share"),
-        manifest: home.join("stack"),
-        home,
-    };
-    let questions = questions(manifest, &places);
-    let known = |reference| (reference, SecretFact::Known(Digest::of("secret")));
-    Facts {
-        secrets: questions.secrets.into_iter().map(known).collect(),
-        programs: questions.programs.into_iter().map(|name| (name, PathBuf::from("/bin/true"))).collect(),
-        python: Some((PathBuf::from("/usr/bin/python3"), "3.11.7".to_owned())),
-        hub: "https://huggingface.co".to_owned(),
-        hub_token: false,
-        memory: Some(Bytes(64 << 30)),
-        gpus: None,
-        pythons: BTreeMap::new(),
-        fetched: BTreeMap::new(),
-        places,
     }
 }
 
@@ -91,13 +65,6 @@ fn routes() -> impl Strategy<Value = Routes> {
     let some = |places: [usize; 4]| if places == [0; 4] { [1, 0, 0, 0] } else { places };
     (places.prop_map(some), any::<[bool; 4]>(), prop::sample::select(vec![8000_u16, 8001, 8004]), 0..2_u8)
         .prop_map(|(places, falls_back, first_port, retries)| Routes { places, falls_back, first_port, retries })
-}
-
-fn past(desired: &Desired) -> Past {
-    let committed = desired.resources.iter().map(|(id, resource)| (id.clone(), resource.fields())).collect();
-    let mut past = Past { committed, former: desired.routes(), ..Past::default() };
-    past.learn(desired.resources.values());
-    past
 }
 
 fn after(desired: &Desired, plan: &Plan, observed: &Observed, steps: usize) -> Observed {
