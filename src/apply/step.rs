@@ -5,11 +5,12 @@ use crate::observed::{FoundRun, Ours};
 use crate::plan::Action;
 use crate::render::{marker, unit};
 use crate::resource::{
-    Artifact, ArtifactSource, Environment, FileSpec, Kind, Probe, Resource, ResourceId, Run, Runtime, Spec,
+    Artifact, ArtifactSource, Bytes, Environment, FileSpec, Kind, Probe, Resource, ResourceId, Run, Runtime, Spec,
 };
 use crate::systems::downloads::{self, Download, Fetched, Patience, Token};
 use crate::systems::systemd::{self, JobResult};
 use crate::systems::{Hint, Retry, artifacts, files, process, python, secrets, vllm};
+use std::path::Path;
 use std::time::Duration;
 
 /// The longest wait for a systemd job beyond what the unit itself may take, in seconds.
@@ -17,6 +18,9 @@ pub(super) const JOB: Duration = Duration::from_secs(30);
 
 /// The longest that a server without a record of its own may take to stop.
 pub(super) const LONGEST_STOP: Duration = Duration::from_secs(300);
+
+/// The largest rendered file that is read, in bytes.
+const LIMIT: Bytes = Bytes(4 << 20);
 
 /// The longest that a server may take to bring what it has on a GPU to host memory.
 const SLEEP: Duration = Duration::from_secs(120);
@@ -108,6 +112,7 @@ pub(super) async fn perform(scene: Scene<'_>, action: &Action) -> Result<(), Fai
         Action::WriteUnit(id) => {
             let text = unit::unit(&scene.desired.stack, wanted(scene, id)?);
             let text = text.map_err(|error| Failure::new(id, error.to_string()))?;
+            still_ours(scene, id, &scene.systems.unit_file(id))?;
             files::write(&scene.systems.unit_file(id), text.as_bytes(), files::PRIVATE).map_err(|error| failed(&error))
         }
         Action::ReloadManager => {
@@ -233,6 +238,7 @@ async fn fetch(scene: Scene<'_>, action: &Action, id: &ResourceId, artifact: &Ar
 fn write_file(scene: Scene<'_>, resource: &Resource, file: &FileSpec) -> Result<(), Failure> {
     let failed = |error: &dyn Hint| Failure::of(Some(&resource.id), error);
     let body = secrets::fill(&file.content).map_err(|error| failed(&error))?;
+    still_ours(scene, &resource.id, &file.path)?;
     let text = marker::mark(&scene.desired.stack, &resource.id, &resource.fingerprint(), &body);
     files::write(&file.path, text.as_bytes(), files::PRIVATE).map_err(|error| failed(&error))
 }
@@ -300,6 +306,7 @@ async fn remove_unit(scene: Scene<'_>, ours: &Ours) -> Result<(), Failure> {
     if files::stamp(&scene.systems.unit_file(id)).map_err(|error| failed(&error))?.is_none() {
         return Ok(());
     }
+    still_ours(scene, id, &scene.systems.unit_file(id))?;
     let systemd = scene.systems.systemd().await.map_err(|error| failed(&error))?;
     // A start that a killed llamero asked for may still be on its way: it would run without a file.
     match systemd.stop(&unit::unit_name(id), JOB + LONGEST_STOP).await {
@@ -310,13 +317,28 @@ async fn remove_unit(scene: Scene<'_>, ours: &Ours) -> Result<(), Failure> {
     files::remove(&scene.systems.unit_file(id)).map(drop).map_err(|error| failed(&error))
 }
 
+/// Makes sure that nobody has put another file in the place of ours since it was looked at for the plan.
+fn still_ours(scene: Scene<'_>, id: &ResourceId, path: &Path) -> Result<(), Failure> {
+    let text = files::read_text(path, LIMIT).map_err(|error| Failure::of(Some(id), &error))?;
+    let Some(text) = text else { return Ok(()) };
+    let ours = marker::read(&text).is_some_and(|marker| marker.stack == scene.desired.stack && marker.resource == *id);
+    if ours {
+        return Ok(());
+    }
+    let why = format!("{} was put there by somebody else meanwhile, and is left", path.display());
+    Err(Failure { hint: Some("move it away, then run it again".to_owned()), ..Failure::new(id, why) })
+}
+
 /// Removes what lies in a place that earlier generations tell.
 fn remove(scene: Scene<'_>, ours: &Ours) -> Result<(), Failure> {
     let id = ours.id();
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
     let known = scene.inventory.iter().find(|resource| resource.id == *id);
     match known.map(|resource| &resource.spec) {
-        Some(Spec::File(file)) => files::remove(&file.path).map(drop).map_err(|error| failed(&error)),
+        Some(Spec::File(file)) => {
+            still_ours(scene, id, &file.path)?;
+            files::remove(&file.path).map(drop).map_err(|error| failed(&error))
+        }
         Some(Spec::Environment(environment)) => python::remove(&environment.path).map_err(|error| failed(&error)),
         Some(Spec::Artifact(artifact)) => {
             artifacts::remove(&scene.systems.records, &artifact.path).map_err(|error| failed(&error))

@@ -174,3 +174,37 @@ fn a_supervisor_that_is_gone_is_given_back() {
     home.expect(0, &["apply", "--yes"]);
     home.expect(0, &["status"]);
 }
+
+#[test]
+fn what_somebody_puts_in_our_place_after_the_plan_is_left() {
+    let home = Home::new();
+    home.write("token", "a token");
+    home.write("model.py", "import sys, time; time.sleep(3); open(sys.argv[1], 'w').write('weights')");
+    let wish = |name: &str, more: &str| {
+        home.manifest(&format!(
+            "services:\n  quiet:\n    runtime: process\n    command: [/bin/sleep, \"600\"]\n    secrets: {{{name}: {{file: \
+             ~/token}}}}\n{more}"
+        ));
+    };
+    wish("ONE", "");
+    home.expect(0, &["apply", "--yes"]);
+    let rendered = home.record("secrets/quiet.env");
+    assert!(rendered.exists(), "{}", rendered.display());
+    // While a model is made, somebody else takes the place of the file that is to be written next.
+    let provider = format!(
+        "providers:\n  llama: {{engine: llama-cpp, runtime: process, port: {}, command: [/bin/sleep]}}\nmodels:\n  m: \
+         {{provider: llama, source: {{command: [python3, ./model.py, \"{{path}}\"]}}}}\n",
+        port()
+    );
+    wish("TWO", &provider);
+    let child = home.begin(&["apply", "--yes"]);
+    std::thread::sleep(Duration::from_secs(1));
+    fs::write(&rendered, "somebody else's\n").expect("written");
+    let said = super::home::said(child);
+    said.has(&["was put there by somebody else"]);
+    assert_eq!(said.code, 4, "{said}");
+    assert_eq!(fs::read_to_string(&rendered).expect("it is there"), "somebody else's\n");
+    fs::remove_file(&rendered).expect("removed");
+    wish("ONE", "");
+    home.expect(0, &["apply", "--yes"]);
+}
