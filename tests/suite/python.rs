@@ -45,6 +45,27 @@ async fn made(tool: Option<&Path>) {
 }
 
 #[tokio::test]
+async fn two_that_want_the_same_environment_do_not_make_it_side_by_side() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let wanted = environment(folder.path().join("environments/abc"), &[]).await;
+    let (lines, cancel) = (Mutex::new(vec![]), CancellationToken::new());
+    let hear = |line: &str| lines.lock().expect("no panic").push(line.to_owned());
+    let (one, other) = tokio::join!(create(&wanted, None, &hear, &cancel), create(&wanted, None, &hear, &cancel));
+    one.expect("made");
+    other.expect("found");
+    assert_eq!(state(&wanted.path).expect("a state"), EnvironmentState::Complete);
+    let waited = lines.lock().expect("no panic").iter().filter(|line| line.contains("another llamero")).count();
+    assert_eq!(waited, 1);
+    // Who waits can be told to stop.
+    let held = folder.path().join("environments/held.making");
+    let held = std::fs::File::create(held).expect("a mark");
+    held.lock().expect("held");
+    let wanted = environment(folder.path().join("environments/held"), &[]).await;
+    cancel.cancel();
+    assert!(matches!(create(&wanted, None, &hear, &cancel).await, Err(Error::Cancelled)));
+}
+
+#[tokio::test]
 async fn pip_makes_an_environment() {
     made(None).await;
 }
