@@ -11,6 +11,7 @@ pub mod downloads;
 pub mod files;
 pub mod gpu;
 pub mod health;
+pub mod held;
 pub mod http;
 pub mod litellm;
 mod llama_cpp;

@@ -5,20 +5,17 @@
 //! without either is somebody's, and is never touched. Nothing is ever installed into an environment that is whole.
 
 use super::program::{self, Ended};
-use super::{Hint, Retry};
+use super::{Hint, Retry, held};
 use crate::resource::Environment;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::fs;
 use tokio_util::sync::CancellationToken;
 
 /// Large packages take their time on a slow line; nothing takes longer than this.
 const DEADLINE: Duration = Duration::from_secs(2 * 60 * 60);
 const QUESTION_DEADLINE: Duration = Duration::from_secs(10);
-/// How often it is looked whether another has made an environment.
-const AGAIN: Duration = Duration::from_millis(200);
 const STAMP: &str = ".llamero-complete.json";
 
 /// What of a Python environment that happens to be active would leak into another one.
@@ -81,6 +78,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// Another is making the same.
+    #[error(transparent)]
+    Held(held::Error),
     /// It was called off; what is there is removed by the next try.
     #[error("interrupted")]
     Cancelled,
@@ -218,7 +218,11 @@ pub async fn create(
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).await;
     made.map_err(file_error("make the folder", folder))?;
     // Another stack may want the very same one.
-    let _held = hold(&mark, progress, cancel).await?;
+    let waiting = || progress("another llamero is making it");
+    let _held = held::hold(&mark, &waiting, cancel).await.map_err(|error| match error {
+        held::Error::Cancelled => Error::Cancelled,
+        error => Error::Held(error),
+    })?;
     if self::state(path)? == EnvironmentState::Complete {
         return Ok(());
     }
@@ -241,44 +245,6 @@ pub async fn create(
     });
     stamp_with(path, format!("{stamp:#}\n").into_bytes()).await?;
     fs::remove_file(&mark).await.map_err(file_error("remove", &mark))
-}
-
-/// Makes the mark of what is being made, and holds it, so that nobody else makes the same meanwhile. The kernel lets go of
-/// it when its holder dies.
-async fn hold(
-    mark: &Path,
-    progress: &(dyn Fn(&str) + Send + Sync),
-    cancel: &CancellationToken,
-) -> Result<std::fs::File, Error> {
-    let begun = Instant::now();
-    let mut told = false;
-    loop {
-        let options = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(mark);
-        let file = options.map_err(file_error("write", mark))?;
-        match file.try_lock() {
-            Ok(()) => {
-                // Whoever held it before may have taken it away when it was done.
-                let number = |metadata: io::Result<std::fs::Metadata>| metadata.map(|metadata| metadata.ino()).ok();
-                if number(file.metadata()) == number(std::fs::metadata(mark)) {
-                    return Ok(file);
-                }
-                continue;
-            }
-            Err(std::fs::TryLockError::WouldBlock) => {}
-            Err(std::fs::TryLockError::Error(error)) => return Err(file_error("hold", mark)(error)),
-        }
-        if begun.elapsed() >= DEADLINE {
-            return Err(file_error("hold", mark)(io::ErrorKind::TimedOut.into()));
-        }
-        if !told {
-            progress("another llamero is making it");
-            told = true;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(AGAIN) => {}
-            () = cancel.cancelled() => return Err(Error::Cancelled),
-        }
-    }
 }
 
 fn commands(environment: &Environment, uv: Option<&Path>) -> Vec<Vec<String>> {

@@ -51,6 +51,21 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn two_that_want_the_same_file_fetch_it_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = Files::start([file(End::Whole), file(End::Whole)]).await;
+    for wanted in [Some(Digest::of(content(0))), None] {
+        let download = Download { sha256: wanted, ..download(&files.url, folder.path()) };
+        let (one, other) = tokio::join!(run(&download), run(&download));
+        assert_eq!(one.expect("fetched"), other.expect("found"));
+        assert_eq!(names(folder.path()), ["model.gguf"]);
+        assert!(std::fs::read(&download.path).expect("the file") == content(0));
+        std::fs::remove_file(&download.path).expect("removed");
+    }
+    assert_eq!(files.seen().len(), 2);
+}
+
+#[tokio::test]
 async fn a_download_that_breaks_goes_on_where_it_broke() {
     let folder = tempfile::tempdir().expect("a folder");
     let files = Files::start([file(End::Cut(1_000_000)), file(End::Cut(500_000)), file(End::Whole)]).await;

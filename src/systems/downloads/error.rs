@@ -1,7 +1,7 @@
 //! Why a download did not become a file.
 
 use crate::resource::{Bytes, Digest};
-use crate::systems::{Hint, Retry, files, http, program};
+use crate::systems::{Hint, Retry, files, held, http, program};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -115,6 +115,9 @@ pub enum Error {
     /// The folder cannot be made.
     #[error(transparent)]
     Folder(#[from] files::Error),
+    /// Another is making the same.
+    #[error(transparent)]
+    Held(held::Error),
     /// The command that makes the file did not come to its end.
     #[error("cannot make the file")]
     Command {

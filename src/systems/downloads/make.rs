@@ -1,9 +1,9 @@
 //! Files that a command makes: the same promise as for downloads, whole and checked or not there.
 
-use super::part::{hash, publish};
+use super::part::{beside, hash, publish};
 use super::{Error, Fetched, file_error};
 use crate::resource::Digest;
-use crate::systems::{files, program};
+use crate::systems::program;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::fs;
@@ -19,8 +19,8 @@ pub async fn make(
     deadline: Duration,
     cancel: &CancellationToken,
 ) -> Result<Fetched, Error> {
-    files::create_folder(path.parent().unwrap_or(Path::new("/")))?;
-    let making = Making(making(path));
+    let _held = super::alone(path, cancel).await?;
+    let making = Making(making(path), beside(path, ".part"));
     let argv: Vec<String> = argv.iter().map(|word| word.replace("{path}", &making.0.display().to_string())).collect();
     let what = argv.first().cloned().unwrap_or_default();
     let ended = match program::run(&argv, &[], heard, deadline, cancel).await {
@@ -57,12 +57,13 @@ pub(super) fn making(path: &Path) -> PathBuf {
     path.with_file_name(format!(".making-{}", path.file_name().unwrap_or_default().display()))
 }
 
-/// What a command is writing; a command cannot resume, so nothing of it is kept.
-struct Making(PathBuf);
+/// What a command is writing, and what is held meanwhile; a command cannot resume, so nothing of it is kept.
+struct Making(PathBuf, PathBuf);
 
 impl Drop for Making {
     fn drop(&mut self) {
         // It is not there when all went well.
         let _ = std::fs::remove_file(&self.0);
+        let _ = std::fs::remove_file(&self.1);
     }
 }

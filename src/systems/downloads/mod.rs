@@ -12,7 +12,7 @@ pub use error::Error;
 pub use make::make;
 
 use super::http::Client;
-use super::{Hint as _, Retry, files};
+use super::{Hint as _, Retry, files, held};
 use crate::resource::{Bytes, Digest};
 use error::file_error;
 use make::making;
@@ -114,6 +114,11 @@ pub async fn fetch(
     cancel: &CancellationToken,
 ) -> Result<Fetched, Error> {
     let work = async {
+        let before = files::stamp(&download.path)?;
+        let _held = alone(&download.path, cancel).await?;
+        if let Some(fetched) = made_meanwhile(download, before).await? {
+            return Ok(fetched);
+        }
         let mut part = Part::open(download).await?;
         let (mut furthest, mut idle) = (part.size, 0);
         loop {
@@ -138,6 +143,32 @@ pub async fn fetch(
         () = cancel.cancelled() => Err(Error::Cancelled),
         result = work => result,
     }
+}
+
+/// Waits until nobody else makes the same file, which may be another stack's too.
+async fn alone(path: &Path, cancel: &CancellationToken) -> Result<std::fs::File, Error> {
+    files::create_folder(path.parent().unwrap_or(Path::new("/")))?;
+    held::hold(&beside(path, ".part"), &|| {}, cancel).await.map_err(|error| match error {
+        held::Error::Cancelled => Error::Cancelled,
+        error => Error::Held(error),
+    })
+}
+
+/// Returns the file that another has brought since it was looked at, if it is the right one.
+async fn made_meanwhile(download: &Download, before: Option<(Bytes, i128)>) -> Result<Option<Fetched>, Error> {
+    let path = &download.path;
+    if files::stamp(path)?.is_none_or(|now| Some(now) == before) {
+        return Ok(None);
+    }
+    let mut file = fs::File::open(path).await.map_err(file_error("read", path))?;
+    let (hasher, size) = hash(&mut file, path, &|_| {}).await?;
+    let fetched = Fetched { sha256: Digest::finish(hasher), size };
+    if download.sha256.as_ref().is_some_and(|wanted| *wanted != fetched.sha256) {
+        return Ok(None);
+    }
+    // The part that was held is nobody's any more.
+    discard(path)?;
+    Ok(Some(fetched))
 }
 
 /// Removes what unfinished tries to get a file have left beside its place, and the folder if nothing else is in it.
