@@ -134,18 +134,8 @@ pub(super) async fn perform(scene: Scene<'_>, action: &Action) -> Result<(), Fai
         }
         Action::HandOver(ours) => handover::hand_over(scene, wanted(scene, ours.id())?).await,
         Action::Stop(ours) => stop(scene, ours).await,
-        Action::Sleep(ours) | Action::Wake(ours) => {
-            let known = scene.inventory.iter().rev().find(|resource| resource.id == *ours.id()).and_then(Resource::run);
-            let Some(Run { probe: Probe::Vllm { endpoint, .. }, timeout, .. }) = known else {
-                return Err(Failure::new(ours.id(), "its address is not on record"));
-            };
-            let client = &scene.systems.client;
-            let changed = match action {
-                Action::Sleep(_) => vllm::sleep(client, endpoint, SLEEP).await,
-                _ => vllm::wake(client, endpoint, timeout.duration()).await,
-            };
-            changed.map_err(|error| failed(&error))
-        }
+        Action::Sleep(ours) => put_to_sleep(scene, action, ours).await,
+        Action::Wake(ours) => wake(scene, action, ours).await,
         Action::Try(trial) => {
             let (_, run) = server(scene, &trial.gateway)?;
             trial::try_out(scene, action, trial, run).await
@@ -315,6 +305,55 @@ async fn remove_unit(scene: Scene<'_>, ours: &Ours) -> Result<(), Failure> {
     }
     systemd.disable(&[unit::unit_name(id)]).await.map_err(|error| failed(&error))?;
     files::remove(&scene.systems.unit_file(id)).map(drop).map_err(|error| failed(&error))
+}
+
+/// Has a server make room on its GPU and stay; one that does not sleep when it is told to makes room by stopping.
+async fn put_to_sleep(scene: Scene<'_>, action: &Action, ours: &Ours) -> Result<(), Failure> {
+    let asked = vllm::sleep(&scene.systems.client, endpoint_of_vllm(scene, ours)?.0, SLEEP);
+    match or_stopped(scene, ours.id(), asked).await? {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            note(scene, action, &format!("{error}, so it is stopped"));
+            stop(scene, ours).await
+        }
+    }
+}
+
+/// Has a server that sleeps serve again; one that does not wake when it is told to is started anew.
+async fn wake(scene: Scene<'_>, action: &Action, ours: &Ours) -> Result<(), Failure> {
+    let (endpoint, timeout) = endpoint_of_vllm(scene, ours)?;
+    let asked = vllm::wake(&scene.systems.client, endpoint, timeout);
+    match or_stopped(scene, ours.id(), asked).await? {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            note(scene, action, &format!("{error}, so it is started anew"));
+            stop(scene, ours).await?;
+            start(scene, ours.id(), false).await
+        }
+    }
+}
+
+fn endpoint_of_vllm<'a>(scene: Scene<'a>, ours: &Ours) -> Result<(&'a str, Duration), Failure> {
+    let known = scene.inventory.iter().rev().find(|resource| resource.id == *ours.id()).and_then(Resource::run);
+    match known {
+        Some(Run { probe: Probe::Vllm { endpoint, .. }, timeout, .. }) => Ok((endpoint, timeout.duration())),
+        _ => Err(Failure::new(ours.id(), "its address is not on record")),
+    }
+}
+
+/// Waits for something unless somebody wants all of it to stop.
+async fn or_stopped<T>(scene: Scene<'_>, id: &ResourceId, work: impl Future<Output = T>) -> Result<T, Failure> {
+    tokio::select! {
+        result = work => Ok(result),
+        () = scene.cancel.cancelled() => {
+            Err(Failure { interrupted: true, ..Failure::new(id, "stopped while it was asked") })
+        }
+    }
+}
+
+fn note(scene: Scene<'_>, action: &Action, text: &str) {
+    let note = Some(text.to_owned());
+    (scene.report)(Event::Progress { step: action.to_string(), done: None, total: None, note });
 }
 
 /// Makes sure that nobody has put another file in the place of ours since it was looked at for the plan.

@@ -28,9 +28,10 @@ pub(super) async fn try_out(scene: Scene<'_>, action: &Action, trial: &Trial, ru
     };
     let token = secrets::resolve(&authorization.0).map_err(|error| Failure::of(Some(id), &error))?;
     let (client, token) = (&scene.systems.client, Some(token.reveal()));
-    let begun = Instant::now();
+    // The time begins with the first answer, for which the model may have had to be loaded.
+    let mut begun: Option<Instant> = None;
     let (mut answered, mut slowest) = (0, Duration::ZERO);
-    while answered < FEWEST || begun.elapsed() < trial.lasting.duration() {
+    while answered < FEWEST || begun.is_none_or(|begun| begun.elapsed() < trial.lasting.duration()) {
         let asked = Instant::now();
         let patience = if answered == 0 { FIRST } else { NEXT };
         let request = litellm::request(client, endpoint, &trial.model, trial.mode, token, patience);
@@ -46,6 +47,7 @@ pub(super) async fn try_out(scene: Scene<'_>, action: &Action, trial: &Trial, ru
             }
             () = scene.cancel.cancelled() => return Err(stopped()),
         }
+        begun = begun.or_else(|| Some(Instant::now()));
         answered += 1;
         slowest = slowest.max(asked.elapsed());
         let requests = if answered == 1 { "request" } else { "requests" };

@@ -90,8 +90,13 @@ pub async fn walk(
         let (result, failure) = settle(step, result, tolerated, &mut walk);
         if failure.is_none() {
             done.insert(step.id);
+            // To wake is not to start.
+            let woken = |id: &ResourceId| {
+                steps.iter().any(|step| matches!(&step.action, Action::Wake(ours) if ours.id() == id))
+            };
             if let Action::AwaitHealthy(id) = &step.action
                 && !walk.unhealthy_before.contains(id)
+                && !woken(id)
             {
                 let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
                 walk.start_times.insert(id.clone(), Seconds::new(milliseconds.div_ceil(1000)));

@@ -48,6 +48,20 @@ pub struct Former {
     pub ports: BTreeMap<ResourceId, Vec<u16>>,
 }
 
+impl Former {
+    /// Returns whether a route leads to a server.
+    #[must_use]
+    pub fn leads_to(&self, id: &ResourceId) -> bool {
+        let ports = self.ports.get(id).map(Vec::as_slice).unwrap_or_default();
+        let routes: Vec<Value> = self.files.values().filter_map(configuration).collect();
+        let bases = routes
+            .iter()
+            .flat_map(deployments)
+            .filter_map(|deployment| deployment.pointer("/litellm_params/api_base")?.as_str());
+        bases.filter_map(loopback_port).any(|port| ports.contains(&port))
+    }
+}
+
 /// Returns a model of a manifest as the one whose route changes first; `None` when there is no such model.
 #[must_use]
 pub fn canary(manifest: &Manifest, model: &str) -> Option<Canary> {

@@ -68,7 +68,8 @@ impl Builder<'_> {
         for gpu in all {
             let on_it = |provider: &&Entry<Provider>| {
                 let gpus = &provider.value.gpus;
-                gpus.iter().any(|device| gpu.is(&device.value.0)) || (gpus.is_empty() && all.len() == 1)
+                // Without a word it takes the first one.
+                gpus.iter().any(|device| gpu.is(&device.value.0)) || (gpus.is_empty() && gpu.index == 0)
             };
             let claims: Vec<_> = self.manifest.providers.iter().filter(on_it).collect();
             let claims: Vec<(&str, &Spanned<Size>)> = claims

@@ -116,8 +116,8 @@ runnable! {
         pub gpus: Vec<Spanned<GpuChoice>>,
         /// The memory that it may use on its GPUs.
         pub memory: Option<Spanned<Size>>,
-        /// Whether a vLLM that must make room on its GPU sleeps until what takes it has proved itself, instead of ending: it
-        /// is back in seconds then if it must be.
+        /// Whether a vLLM that no route leads to and that must make room on its GPU sleeps until what takes it, on another
+        /// port, has proved itself, instead of ending: it is back in seconds then if it must be.
         #[serde(default)]
         pub sleep: Spanned<bool>,
         /// Settings of the engine.

@@ -286,6 +286,7 @@ fn is_to_be_pulled(model: &ServedModel, seen: Option<&Seen>) -> bool {
 pub async fn fares(systems: &Systems, run: &Run, found: &FoundRun) -> Health {
     match &found.reported {
         Some(reported) => reported.clone(),
+        None if found.asleep => Health::unhealthy("it sleeps"),
         None => ask(systems, run).await,
     }
 }

@@ -73,7 +73,8 @@ pub async fn lead(client: &Client, source: &Source, facts: &Facts) -> Result<Lea
             let place = (repository.as_str(), revision.as_deref());
             let offer = downloads::repository_offer(client, &facts.hub, place, token.as_ref(), DEADLINE).await?;
             let here = offer.revision.as_ref().is_some_and(|commit| is_in_hub_cache(facts, repository, commit));
-            let to_fetch = if here { Some(0) } else { offer.size };
+            // How much of it is there already is not known.
+            let to_fetch = offer.size.filter(|_| !here);
             return Ok(Lead { offer, to_fetch });
         }
         Origin::Url(url) => downloads::offer(client, url, None, DEADLINE).await?,

@@ -5,8 +5,11 @@ use super::change::{Refusal, RefusalKind};
 use super::compare::{Difference, Go, Work};
 use crate::desired::Desired;
 use crate::observed::{FoundRun, Observed, Phase, PortHolder};
-use crate::resource::{Bytes, Health, Probe, ResourceId};
+use crate::resource::{Bytes, Fields, Health, Probe, ResourceId};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// The field that says which share of a GPU a vLLM takes.
+const SHARE: &str = "--gpu-memory-utilization";
 
 /// Returns why the wish cannot be had: it is over its memory budget, or a stranger holds a port that it needs.
 pub(super) fn refuse(desired: &Desired, observed: &Observed, past: &Past, changes: &[Difference]) -> Vec<Refusal> {
@@ -141,8 +144,10 @@ pub(super) fn handover(desired: &Desired, observed: &Observed, past: &Past, chan
     for id in &starting {
         let gpus = desired.resources.get(*id).and_then(|resource| resource.run()).map(|run| &run.gpus);
         let shares = |other: &&ResourceId| {
-            let before = past.gpus.get(other);
-            other != id && gpus.zip(before).is_some_and(|(now, before)| now.shares_one(before))
+            let before = past.gpus.get(*other);
+            !keeps_its_place(desired, past, other)
+                && other != id
+                && gpus.zip(before).is_some_and(|(now, before)| now.shares_one(before))
         };
         for other in stopping.iter().copied().filter(shares) {
             result.stop.insert(other.clone());
@@ -155,7 +160,9 @@ pub(super) fn handover(desired: &Desired, observed: &Observed, past: &Past, chan
         let well = observed
             .run(id)
             .is_some_and(|found| found.phase == Phase::Running && found.health.as_ref().is_none_or(Health::is_healthy));
-        gone && well && past.committed.contains_key(*id)
+        // A request that reaches one that sleeps hangs, or ends it, and it starts again with all its memory.
+        let routed = past.former.leads_to(id);
+        gone && well && !routed && past.committed.contains_key(*id)
     };
     result.sleep = result.stop.iter().filter(may_sleep).cloned().collect();
     if is_tight(desired, observed, past) {
@@ -166,6 +173,14 @@ pub(super) fn handover(desired: &Desired, observed: &Observed, past: &Past, chan
         }
     }
     result
+}
+
+/// Returns whether a server that restarts has the same part of the same GPUs afterwards: then the others need not wait.
+fn keeps_its_place(desired: &Desired, past: &Past, id: &ResourceId) -> bool {
+    let Some(resource) = desired.resources.get(id) else { return false };
+    let share = |fields: Option<&Fields>| fields.and_then(|fields| fields.get(SHARE).cloned());
+    let same_gpus = resource.run().map(|run| &run.gpus) == past.gpus.get(id);
+    same_gpus && share(past.committed.get(id)) == share(Some(&resource.fields()))
 }
 
 fn on(difference: &Difference) -> &ResourceId {

@@ -179,7 +179,7 @@ fn switch(
     let reloaded =
         units.iter().any(|(_, work)| work.reload).then(|| steps.add(Phase::Switch, Action::ReloadManager, written));
 
-    let first_on_gpu = first_on_gpu(desired, &runs);
+    let first_on_gpu = first_on_gpu(desired, past, &runs);
     let order = by_need(desired, &first_on_gpu, runs.keys().copied());
     let (last, first): (Vec<&ResourceId>, Vec<&ResourceId>) = order.into_iter().partition(|id| last.contains(id));
     let bring = |id: &ResourceId, stopped: &BTreeMap<ResourceId, StepId>, proved: &[StepId], steps: &mut Steps| {
@@ -339,19 +339,22 @@ fn prune(past: &Past, work: &[(&ResourceId, &Work)], handover: &Handover, steps:
 }
 
 /// Returns for each server that starts the ones that start before it on a GPU of its own: one after another, because
-/// each looks how much memory is free while it starts, and vLLM first, because it takes a share of all there is.
+/// each looks how much memory is free while it starts, and vLLM first, because it takes a share of all there is. Who had a
+/// place there before comes before who is new.
 fn first_on_gpu<'a>(
     desired: &'a Desired,
+    past: &Past,
     runs: &BTreeMap<&'a ResourceId, &RunWork>,
 ) -> BTreeMap<&'a ResourceId, Vec<&'a ResourceId>> {
     let starting = runs.iter().filter(|(_, work)| work.go != Go::Leave).filter_map(|(id, _)| {
         let run = desired.resources.get(*id)?.run()?;
-        (!run.gpus.is_none()).then_some((!matches!(run.probe, Probe::Vllm { .. }), *id, &run.gpus))
+        let place = (!matches!(run.probe, Probe::Vllm { .. }), !past.gpus.contains_key(*id));
+        (!run.gpus.is_none()).then_some((place, *id, &run.gpus))
     });
-    let mut starting: Vec<(bool, &ResourceId, &Gpus)> = starting.collect();
-    starting.sort_by_key(|(later, id, _)| (*later, *id));
+    let mut starting: Vec<((bool, bool), &ResourceId, &Gpus)> = starting.collect();
+    starting.sort_by_key(|(place, id, _)| (*place, *id));
     let earlier = |index: usize| {
-        let shares = |other: &&(bool, &'a ResourceId, &Gpus)| other.2.shares_one(starting[index].2);
+        let shares = |other: &&((bool, bool), &'a ResourceId, &Gpus)| other.2.shares_one(starting[index].2);
         starting[..index].iter().filter(shares).map(|(_, id, _)| *id).collect()
     };
     (0..starting.len()).map(|index| (starting[index].1, earlier(index))).collect()

@@ -28,9 +28,11 @@ impl Gpu {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Gpus {
-    /// None of them, as far as is known.
+    /// None of them.
     #[default]
     None,
+    /// Whichever it finds, if it uses any: nobody said.
+    Perhaps,
     /// All of them.
     All,
     /// Those with these indices or UUIDs.
@@ -44,12 +46,13 @@ impl Gpus {
         *self == Self::None
     }
 
-    /// Returns whether there is a GPU in both. One that is named by its index and by its UUID is not known to be the
-    /// same.
+    /// Returns whether there is a GPU in both; of two that only perhaps use any it is not known. One that is named by its
+    /// index and by its UUID is not known to be the same.
     #[must_use]
     pub fn shares_one(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::None, _) | (_, Self::None) => false,
+            (Self::None, _) | (_, Self::None) | (Self::Perhaps, Self::Perhaps) => false,
+            (Self::Perhaps, _) | (_, Self::Perhaps) => true,
             (Self::All, _) | (_, Self::All) => true,
             (Self::Devices(one), Self::Devices(other)) => one.iter().any(|device| other.contains(device)),
         }

@@ -136,7 +136,7 @@ impl Run {
             fields.extend(container.fields());
             // Elsewhere its environment says so.
             let gpus = match &self.gpus {
-                Gpus::None => None,
+                Gpus::None | Gpus::Perhaps => None,
                 Gpus::All => Some("all".to_owned()),
                 Gpus::Devices(devices) => Some(devices.join(", ")),
             };

@@ -42,11 +42,6 @@ pub enum Error {
 }
 
 impl Hint for Error {
-    fn hint(&self) -> Option<String> {
-        let hint = "its log tells why; without `sleep` in the manifest it is stopped instead";
-        matches!(self, Self::Refused { .. } | Self::Late { .. }).then(|| hint.to_owned())
-    }
-
     fn retry(&self) -> Retry {
         match self {
             Self::Lost { source, .. } => source.retry(),

@@ -7,7 +7,7 @@ pub(super) mod redis;
 pub(super) mod service;
 pub(super) mod vllm;
 
-use crate::manifest::{Entry, Manifest, Model, Provider};
+use crate::manifest::{Engine, Entry, Manifest, Model, Provider, RuntimeName};
 use crate::resource::Gpus;
 
 /// How the gateway reaches a model.
@@ -50,8 +50,14 @@ fn route(model: &Entry<Model>, prefix: &str, port: u16) -> Route {
     }
 }
 
-/// Returns the GPUs that a provider's servers may use, where the manifest says which.
+/// Returns the GPUs that a provider's servers may use. A container sees those that the manifest names and no others.
 fn gpus(provider: &Entry<Provider>) -> Gpus {
     let chosen: Vec<String> = provider.value.gpus.iter().map(|gpu| gpu.value.0.clone()).collect();
-    if chosen.is_empty() { Gpus::None } else { Gpus::Devices(chosen) }
+    let in_container = provider.value.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::Docker);
+    match (chosen.is_empty(), in_container, provider.value.engine.value) {
+        (false, _, _) => Gpus::Devices(chosen),
+        (true, true, _) => Gpus::None,
+        (true, false, Engine::Vllm) => Gpus::All,
+        (true, false, _) => Gpus::Perhaps,
+    }
 }

@@ -6,7 +6,7 @@ use super::super::build::{Builder, Server};
 use super::super::container::{Contained, listen};
 use super::{Route, gpus, llama_cpp, route};
 use crate::manifest::{Entry, Mode, Model, Provider, RuntimeName, Source, vllm_flags};
-use crate::resource::{Gpus, Mount, MountSource, Note, Probe, Resource, ResourceId, Restart, Seconds, Spec};
+use crate::resource::{Mount, MountSource, Note, Probe, Resource, ResourceId, Restart, Seconds, Spec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -14,12 +14,15 @@ use std::path::PathBuf;
 /// its engine (`VLLM_ENGINE_READY_TIMEOUT_S`).
 const TIMEOUT: Seconds = Seconds::new(600);
 
+/// The flag by which it is told the share of a GPU that it may take.
+const SHARE: &str = "--gpu-memory-utilization";
+
 /// Adds the servers of a provider's models; returns the routes to them.
 pub(in super::super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider>) -> Vec<Route> {
     let path = format!("providers.{}", provider.name.value);
     let servers = super::ports(builder.manifest, provider);
     let share = builder.share_of_gpu(provider, servers.len());
-    if let (Some(memory), true) = (&provider.value.memory, says_its_share(provider)) {
+    if let (Some(memory), true) = (&provider.value.memory, says_its_share(builder, provider)) {
         let note = Note::error("twice", "`memory` is the share of the GPU that `gpu_memory_utilization` says too");
         builder.note(note.hint("keep one of the two"), format!("{path}.memory"), &memory.span);
     }
@@ -86,7 +89,7 @@ fn server(
     say("--max-num-seqs", settings.parallel.as_ref().map(|parallel| parallel.value.to_string()));
     say("--kv-cache-dtype", settings.kv_cache_type.as_ref().map(|kind| kind.value.clone()));
     say("--runner", (settings.mode == Mode::Embedding).then(|| "pooling".to_owned()));
-    say("--gpu-memory-utilization", share.map(str::to_owned));
+    say(SHARE, share.map(str::to_owned));
     if provider.value.sleep.value {
         // Without the variable vLLM has no address to be sent to sleep by.
         environment.insert("VLLM_SERVER_DEV_MODE".to_owned(), "1".to_owned());
@@ -111,24 +114,18 @@ fn server(
         needs: BTreeSet::new(),
         last: settings.args.value.0.clone(),
         working_directory: None,
-        gpus: used(provider, in_container),
+        gpus: gpus(provider),
         contained: Contained { mounts, ipc_host: true, ..Contained::default() },
     })
 }
 
-/// Returns the GPUs that it uses: outside of a container it sees all of them.
-fn used(provider: &Entry<Provider>, in_container: bool) -> Gpus {
-    match gpus(provider) {
-        Gpus::None if !in_container => Gpus::All,
-        gpus => gpus,
-    }
-}
-
-/// Returns whether a provider says the share of the GPU that its servers take.
-fn says_its_share(provider: &Entry<Provider>) -> bool {
-    let flag = "--gpu-memory-utilization";
-    let argument = provider.value.args.value.0.iter().any(|word| word.split('=').next() == Some(flag));
-    argument || provider.value.settings.0.get("gpu_memory_utilization").is_some()
+/// Returns whether a provider or one of its models says the share of the GPU that its servers take.
+fn says_its_share(builder: &Builder<'_>, provider: &Entry<Provider>) -> bool {
+    let models = builder.manifest.models.iter().filter(|model| model.value.provider.value == provider.name.value);
+    let mut arguments = models.flat_map(|model| &model.value.args.value.0).chain(&provider.value.args.value.0);
+    // vLLM takes both spellings of its flags.
+    let flag = |word: &String| word.split('=').next().is_some_and(|word| word.replace('_', "-") == SHARE);
+    arguments.any(flag) || provider.value.settings.0.get("gpu_memory_utilization").is_some()
 }
 
 /// Returns what a container sees of the host: the folder of the model, and what is kept of hub and compiler.

@@ -153,7 +153,7 @@ fn mount(mount: Mount) -> MountBody {
 /// Returns how to ask for GPUs. Podman heeds none but CDI names, and silently so.
 fn gpus(engine: Engine, gpus: &Gpus) -> Option<DeviceRequest> {
     let devices = match gpus {
-        Gpus::None => return None,
+        Gpus::None | Gpus::Perhaps => return None,
         Gpus::All => None,
         Gpus::Devices(devices) => Some(devices.clone()),
     };

@@ -101,8 +101,12 @@ pub async fn repository_offer(
     let size = siblings.iter().map(Sibling::size).sum();
     let mut hasher = Hasher::default();
     for Sibling { rfilename, blob_id, lfs, .. } in &siblings {
-        let content = lfs.as_ref().map(|large| &large.sha256).or(blob_id.as_ref());
-        hasher.update(format!("{} {rfilename}\n", content.map_or("", String::as_str)).as_bytes());
+        // Where the hub does not tell what is in a file, its commit stands for it.
+        let content = lfs.as_ref().map(|large| &large.sha256).or(blob_id.as_ref()).unwrap_or(&sha);
+        hasher.update(format!("{content} {rfilename}\n").as_bytes());
+    }
+    if siblings.is_empty() {
+        hasher.update(sha.as_bytes());
     }
     Ok(Offer { sha256: Some(Digest::finish(hasher)), size, revision: Some(sha), etag: None })
 }

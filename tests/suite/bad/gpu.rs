@@ -44,6 +44,8 @@ class Answers(http.server.BaseHTTPRequestHandler):
         global asleep
         if "--enable-sleep-mode" not in words or os.environ.get("VLLM_SERVER_DEV_MODE") != "1":
             return self.answer(404)
+        if os.path.exists(os.path.join(home, "refuses" + self.path.split("?")[0].replace("/", "-"))):
+            return self.answer(500)
         if self.path == "/sleep?level=1":
             os.rmdir(memory)
         else:
@@ -150,13 +152,24 @@ fn who_makes_room_on_a_gpu_sleeps_until_another_has_proved_itself() {
     wish("one", ports[0]);
     home.expect(0, &["plan", "--detailed-exitcode"]);
 
+    // One that does not wake is started anew.
+    home.write("refuses-wake_up", "");
+    wish("broken", ports[1]);
+    home.expect(3, &["apply", "--yes"]).has(&["done put to sleep process/vllm-one", "done wake process/vllm-one"]);
+    assert_ne!(pid(), first);
+    assert!(request(ports[0], "GET /v1/models").contains("one"));
+    fs::remove_file(home.path("refuses-wake_up")).expect("removed");
+    wish("one", ports[0]);
+    home.expect(0, &["plan", "--detailed-exitcode"]);
+
     // Somebody sent it to sleep by hand.
     let asked = request(ports[0], "POST /sleep?level=1");
     assert!(asked.contains("200"), "{asked}");
-    home.expect(2, &["status"]).has(&["it sleeps"]);
+    home.expect(2, &["status"]).has(&["unhealthy", "it sleeps"]);
     home.expect(0, &["apply", "--yes"]).has(&["done wake process/vllm-one"]);
 
-    // Another does come up, and the first one goes.
+    // Another does come up, and the first one goes, also where it does not sleep when it is told to.
+    home.write("refuses-sleep", "");
     wish("two", ports[2]);
     let said = home.expect(0, &["apply", "--yes"]);
     said.has(&["done put to sleep process/vllm-one", "done stop process/vllm-one"]);
