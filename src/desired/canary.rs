@@ -4,7 +4,7 @@
 //! new routes lead to are there; the other routes stay those of the committed generation, and so do the gateway's settings.
 
 use super::Desired;
-use super::routes::{configuration, deployments, forget, keys_of, name, related, relation_of, relations, replace, set};
+use super::routes::{are_same, configuration, deployments, forget, keys_of, name, related, replace, set};
 use crate::manifest::{Manifest, Mode};
 use crate::render::yaml::yaml;
 use crate::resource::{Content, Piece, Probe, ResourceId, Seconds, SecretReference, Spec};
@@ -105,11 +105,7 @@ impl Desired {
         let mut own = before.clone();
         replace(&mut own, &wished, &canary.model);
         if own == before && read.iter().all(same_key) {
-            let others = deployments(&before) != deployments(&wished)
-                || relations().any(|(section, relation)| {
-                    relation_of(&before, section, relation) != relation_of(&wished, section, relation)
-                });
-            return if others { First::Others } else { First::Nothing };
+            return if are_same(&before, &wished) { First::Nothing } else { First::Others };
         }
         let mut mixed = self.mixed(&canary.model, &before, &wished, former, stopped);
         // The cache is a server, and as it will be.

@@ -25,6 +25,12 @@ pub(super) fn name(deployment: &Value) -> Option<&str> {
     deployment.get("model_name")?.as_str()
 }
 
+/// Returns whether two configurations have the same routes, whatever else they say.
+pub(super) fn are_same(one: &Value, other: &Value) -> bool {
+    let same = |(section, relation)| relation_of(one, section, relation) == relation_of(other, section, relation);
+    deployments(one) == deployments(other) && relations().all(same)
+}
+
 /// Returns the models that a configuration has take the place of one.
 pub(super) fn related<'a>(config: &'a Value, model: &'a str) -> impl Iterator<Item = &'a str> {
     let entries = relations().flat_map(|(section, relation)| relation_of(config, section, relation));
@@ -67,11 +73,11 @@ fn is_empty(targets: &Value) -> bool {
     targets.as_array().is_some_and(Vec::is_empty)
 }
 
-pub(super) fn relations() -> impl Iterator<Item = (&'static str, &'static str)> {
+fn relations() -> impl Iterator<Item = (&'static str, &'static str)> {
     SECTIONS.into_iter().flat_map(|section| RELATIONS.map(|relation| (section, relation)))
 }
 
-pub(super) fn relation_of<'a>(config: &'a Value, section: &str, relation: &str) -> &'a [Value] {
+fn relation_of<'a>(config: &'a Value, section: &str, relation: &str) -> &'a [Value] {
     let list = config.get(section).and_then(|section| section.get(relation)).and_then(Value::as_array);
     list.map(Vec::as_slice).unwrap_or_default()
 }
