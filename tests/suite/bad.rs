@@ -14,6 +14,7 @@ mod planted;
 mod power;
 mod quiet;
 mod refused;
+mod rollout;
 mod sources;
 mod turns;
 mod unhealthy;
