@@ -120,23 +120,23 @@ fn who_stops_it_while_it_is_tried_can_go_on() {
 fn a_former_route_has_its_key_until_then() {
     let stack = Stack::new();
     stack.wish(["a1", "b1"], ", api_key: {env: UP_KEY}", "1s");
-    assert_eq!(stack.apply(Some("sk-1")).code, 0);
+    assert_eq!(stack.apply(Some("former-key-1")).code, 0);
     // The key goes with the change, and nobody has it any more: what is written already still does.
     stack.wish(["a2", "b2"], "", "1s");
     let said = stack.apply(None);
     assert_eq!(said.code, 0, "{said}");
     assert!(stack.asked().iter().all(|line| line == "chat a2 beside ['a2', 'b1']"));
     let secrets = || fs::read_to_string(stack.home.record("secrets/gateway.env")).expect("a file");
-    assert!(!secrets().contains("sk-1"), "the route that read it is gone");
+    assert!(!secrets().contains("former-key-1"), "the route that read it is gone");
 
     // Where the file must be written with it once more, it must be there once more.
     stack.wish(["a3", "b3"], ", api_key: {env: UP_KEY}", "1s");
-    assert_eq!(stack.apply(Some("sk-2")).code, 0);
+    assert_eq!(stack.apply(Some("former-key-2")).code, 0);
     stack.asked();
     stack.wish(["a4", "b4"], "", "1s");
     let manifest = fs::read_to_string(stack.home.path("llamero.yaml")).expect("text");
     let near = "  near: {engine: openai, endpoint: \"http://127.0.0.1:1/v1\", api_key: {file: ~/near}}\nmodels:\n";
-    stack.home.write("near", "sk-3");
+    stack.home.write("near", "near-key-3");
     let manifest = manifest.replace("models:\n", near).replace("chat: {provider: up", "chat: {provider: near");
     stack.home.write("llamero.yaml", &manifest);
     let before = secrets();
@@ -144,8 +144,8 @@ fn a_former_route_has_its_key_until_then() {
     assert_eq!(refused.code, 1, "{refused}");
     refused.has(&["UP_KEY", "the former routes need it until the first one has been tried"]);
     assert_eq!((secrets(), stack.asked()), (before, Vec::new()));
-    let said = stack.apply(Some("sk-2"));
+    let said = stack.apply(Some("former-key-2"));
     assert_eq!(said.code, 0, "{said}");
     assert!(stack.asked().iter().all(|line| line == "chat a4 beside ['a4', 'b3']"));
-    assert!(secrets().contains("sk-3") && !secrets().contains("sk-2"));
+    assert!(secrets().contains("near-key-3") && !secrets().contains("former-key-2"));
 }
