@@ -112,8 +112,9 @@ impl Home {
         let mut found = BTreeMap::new();
         let mut folders = vec![self.folder.path().to_owned()];
         while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(&folder).expect("a folder").flatten() {
-                let (path, metadata) = (entry.path(), entry.metadata().expect("metadata"));
+            // Who is at work in the home may take away what was just listed.
+            for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                let (path, Ok(metadata)) = (entry.path(), entry.metadata()) else { continue };
                 if metadata.is_dir() {
                     folders.push(path.clone());
                 }

@@ -51,7 +51,7 @@ impl Stack {
             path.is_file() && (path.ends_with("litellm.yaml") || path.extension().is_some_and(|end| end == "env"))
         };
         let files = self.home.listing().into_keys().filter(rendered);
-        files.map(|path| (path.clone(), fs::read_to_string(&path).expect("text"))).collect()
+        files.filter_map(|path| Some((path.clone(), fs::read_to_string(&path).ok()?))).collect()
     }
 }
 
