@@ -52,6 +52,10 @@ pub(super) fn manifest(argument: &ManifestArgument) -> Result<Loaded, Problem> {
     let absolute = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
     let places = places(absolute.parent().unwrap_or(Path::new("/")));
     let lock_path = path.with_extension("lock");
+    if lock_path == path {
+        let message = format!("{} would be its own lock file; nothing was changed", path.display());
+        return Err(Problem::new(Exit::Error, message).hint("give the manifest another ending, such as `.yaml`"));
+    }
     let (lock, lock_digest) = lock_file(&lock_path)?.unzip();
     Ok(Loaded { path, text, manifest, places, lock_path, lock, lock_digest })
 }

@@ -3,7 +3,7 @@
 use super::color::{color, styled};
 use super::exit::Exit;
 use crate::history;
-use crate::systems::Hint;
+use crate::systems::{Hint, output};
 use anstyle::AnsiColor;
 use std::io::Write;
 
@@ -57,6 +57,13 @@ impl From<crate::systems::sealed::Error> for Problem {
 impl From<crate::systems::files::Error> for Problem {
     fn from(error: crate::systems::files::Error) -> Self {
         Self::of(&error)
+    }
+}
+
+impl From<output::Error> for Problem {
+    fn from(error: output::Error) -> Self {
+        let exit = if matches!(error, output::Error::Foreign { .. }) { Exit::Refused } else { Exit::Error };
+        Self { exit, ..Self::of(&error) }
     }
 }
 

@@ -61,7 +61,6 @@ pub struct Lock {
 #[serde(deny_unknown_fields)]
 struct Document {
     version: u32,
-    #[serde(default)]
     sources: BTreeMap<String, Pin>,
 }
 
@@ -87,6 +86,12 @@ impl Lock {
         }
         let document: Document = serde_saphyr::from_str(text).map_err(said)?;
         Ok(Self { pins: document.sources })
+    }
+
+    /// Returns whether a text is a lock file that may be replaced by its successor.
+    #[must_use]
+    pub fn recognizes(text: &str) -> bool {
+        Self::parse(text).is_ok()
     }
 
     /// Returns the lock file's text.
@@ -143,6 +148,7 @@ mod tests {
         for (text, says) in [
             ("", "unexpected end"),
             ("sources: {}\n", "version"),
+            ("version: 1\n", "sources"),
             ("version: 2\nsources: {}\n", "version 2"),
             ("version: 1\nsources: {a: {sha256: 12}}\n", "sha256"),
             ("version: 1\nsource: {}\n", "source"),

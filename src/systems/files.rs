@@ -34,6 +34,12 @@ pub enum Error {
         /// What the operating system said.
         source: io::Error,
     },
+    /// Something is there that is not a file, and so is not replaced by one.
+    #[error("cannot replace {}: it is not a regular file", path.display())]
+    NotAFile {
+        /// What is there.
+        path: PathBuf,
+    },
     /// The file is larger than what is asked of it can be.
     #[error("{} is larger than {limit}", path.display())]
     TooLarge {
@@ -65,7 +71,10 @@ impl Error {
     #[must_use]
     pub fn path(&self) -> &Path {
         match self {
-            Self::Refused { path, .. } | Self::TooLarge { path, .. } | Self::NotText { path } => path,
+            Self::Refused { path, .. }
+            | Self::NotAFile { path }
+            | Self::TooLarge { path, .. }
+            | Self::NotText { path } => path,
         }
     }
 
@@ -78,7 +87,11 @@ impl Error {
 
 impl Hint for Error {
     fn hint(&self) -> Option<String> {
-        let Self::Refused { path, source, .. } = self else { return None };
+        let (path, source) = match self {
+            Self::Refused { path, source, .. } => (path, source),
+            Self::NotAFile { path } => return Some(format!("see `ls -ld {}`, and move it away", path.display())),
+            Self::TooLarge { .. } | Self::NotText { .. } => return None,
+        };
         match source.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
                 Some(format!("free some space on the file system of {} and run it again", path.display()))
@@ -94,12 +107,25 @@ impl Hint for Error {
 
 /// Replaces the file at `path` by one with these bytes and this mode, durably: a reader, and whoever looks after a
 /// crash, sees the old bytes or the new ones. Where `path` is a symbolic link, the link stays and its target is
-/// replaced, because people keep their configs in another folder and link them.
+/// replaced, because people keep their configs in another folder and link them. A device, a pipe or a folder is never
+/// replaced.
 pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     let path = target(path)?;
+    check_replaceable(&path)?;
     let file = prepare(&path, bytes, mode)?;
     file.persist(&path).map_err(|error| Error::refused("replace", &path)(error.error))?;
     sync_folder(folder_of(&path))
+}
+
+/// Refuses to have a file take the name `path` where something other than a file or a link has it: rename(2) itself
+/// replaces all but folders, devices and pipes too.
+pub(super) fn check_replaceable(path: &Path) -> Result<(), Error> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::refused("look at", path)(error)),
+        Ok(found) if found.is_file() || found.is_symlink() => Ok(()),
+        Ok(_) => Err(Error::NotAFile { path: path.to_owned() }),
+    }
 }
 
 /// Makes a new file as [`write()`] does; fails when anything, even a dangling link, is there already.
@@ -112,6 +138,7 @@ pub fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
 /// Makes `path` a symbolic link to `target`, durably; a link or file that is there already is replaced in one step.
 pub fn link(path: &Path, target: &Path) -> Result<(), Error> {
     let folder = folder_of(path);
+    check_replaceable(path)?;
     create_folder(folder)?;
     let prefix = temporary(path);
     sweep(folder, &prefix, LITTER);
@@ -407,6 +434,26 @@ mod tests {
         link(&at("file"), Path::new("three")).expect("linked");
         assert!(at("file").is_symlink());
         assert!(link(&at("new"), Path::new("four")).is_err(), "a folder stays");
+    }
+
+    #[test]
+    fn only_a_file_or_a_link_is_replaced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("folder")).expect("a folder");
+        rustix::fs::mkfifoat(rustix::fs::CWD, at("pipe"), rustix::fs::Mode::RUSR).expect("a pipe");
+        symlink("pipe", at("to-pipe")).expect("a link");
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).expect("a socket");
+        let before = names(folder.path()).expect("names");
+        for name in ["folder", "pipe", "to-pipe", "socket"] {
+            let error = write(&at(name), b"x", PRIVATE).expect_err(name);
+            assert!(matches!(error, Error::NotAFile { .. }) && error.hint().is_some(), "{name}: {error}");
+        }
+        for name in ["folder", "pipe", "socket"] {
+            assert!(matches!(link(&at(name), Path::new("x")), Err(Error::NotAFile { .. })), "{name}");
+        }
+        assert_eq!(names(folder.path()).expect("names"), before);
+        assert!(at("folder").is_dir() && !at("pipe").is_file() && !at("socket").is_file());
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod litellm;
 mod llama_cpp;
 pub mod ollama;
 mod openai;
+pub mod output;
 pub mod ports;
 pub mod proc;
 pub mod process;

@@ -111,7 +111,9 @@ fn from_file(reference: &SecretReference, path: &Path) -> Result<(String, bool),
     let failed = |source| match source {
         files::Error::TooLarge { .. } => Error::TooLarge(reference.clone()),
         files::Error::NotText { .. } => Error::NotText(reference.clone()),
-        source @ files::Error::Refused { .. } => Error::Unreadable { reference: reference.clone(), source },
+        source @ (files::Error::Refused { .. } | files::Error::NotAFile { .. }) => {
+            Error::Unreadable { reference: reference.clone(), source }
+        }
     };
     let value = files::read_text(path, LIMIT).map_err(failed)?.ok_or_else(|| Error::Missing(reference.clone()))?;
     let mode = files::mode(path).map_err(failed)?.unwrap_or_default();

@@ -9,6 +9,7 @@ mod gpu;
 mod home;
 mod hung;
 mod killed;
+mod outputs;
 mod pins;
 mod planted;
 mod power;

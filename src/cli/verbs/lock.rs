@@ -6,18 +6,20 @@ use super::super::load::{self, Loaded};
 use super::super::problem::{Problem, print};
 use super::super::progress::Progress;
 use crate::apply::Event;
-use crate::lock::{Lock, Pin, Source};
+use crate::lock::{LIMIT, Lock, Pin, Source};
 use crate::observe;
 use crate::resource::Bytes;
-use crate::systems::{downloads, files, http::Client};
+use crate::systems::output::{Format, Output};
+use crate::systems::{downloads, http::Client};
 use futures_util::stream::{StreamExt as _, iter};
 use tokio_util::sync::CancellationToken;
 
 /// How many sources are asked about at once.
 const AT_ONCE: usize = 8;
 
-/// Everyone may read a lock file: it goes into git.
-const MODE: u32 = 0o644;
+/// The lock file. Everyone may read it: it goes into git.
+const FORMAT: Format =
+    Format { name: "a lock file", recognizes: Lock::recognizes, limit: Bytes(LIMIT as u64), mode: 0o644 };
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -27,6 +29,7 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let loaded = load::manifest(&arguments.manifest)?;
+    let output = output(&loaded).await?;
     let before = loaded.lock.clone().unwrap_or_default();
     let unused = before.unused(&loaded.manifest);
     let mut lock = before.clone();
@@ -46,14 +49,14 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         print(&format!("{path} is up to date: {sources}\n"))?;
         return Ok(Exit::Done);
     }
-    write(&loaded, &lock)?;
+    output.write(&lock.text())?;
     print(&format!("{text}{path} holds {sources}\n"))?;
     Ok(Exit::Done)
 }
 
-/// Writes the lock file.
-pub(super) fn write(loaded: &Loaded, lock: &Lock) -> Result<(), Problem> {
-    Ok(files::write(&loaded.lock_path, lock.text().as_bytes(), MODE)?)
+/// Opens the lock file, before anything is asked of a source.
+pub(super) async fn output(loaded: &Loaded) -> Result<Output, Problem> {
+    Ok(Output::open(&loaded.lock_path, FORMAT).await?)
 }
 
 /// Returns a source with what it is held to, as one line.

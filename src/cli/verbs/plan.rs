@@ -2,13 +2,14 @@
 
 use super::super::color;
 use super::super::exit::Exit;
-use super::super::problem::{Problem, note, print, print_json};
+use super::super::problem::{Problem, note, print, print_json, say};
 use super::super::{LockArgument, ManifestArgument, load};
 use crate::observe::Depth;
 use crate::observed::Observed;
 use crate::plan::{Plan, RefusalKind, plan, text};
 use crate::resource::{Bytes, Digest};
 use crate::systems::files;
+use crate::systems::output::{Format, Output};
 use crate::turn::{Choices, Prepared, Stack, prepare};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ const LIMIT: Bytes = Bytes(256 << 20);
 pub(crate) struct Arguments {
     #[command(flatten)]
     manifest: ManifestArgument,
-    /// Save the plan, to apply exactly this later
+    /// Save the plan to apply exactly this later; `-` is standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -81,6 +82,16 @@ impl SavedPlan {
         }
     }
 
+    /// Returns whether a text is a saved plan.
+    fn recognizes(text: &str) -> bool {
+        #[derive(Deserialize)]
+        struct Opening {
+            #[serde(rename = "llamero_plan")]
+            _schema: u32,
+        }
+        serde_json::from_str::<Opening>(text).is_ok()
+    }
+
     /// Reads a saved plan; `None` when the file is something else.
     pub(super) fn read(path: &Path) -> Result<Option<Self>, Problem> {
         let Some(text) = files::read_text(path, LIMIT)? else { return Ok(None) };
@@ -106,7 +117,21 @@ impl SavedPlan {
     }
 }
 
+/// The file of a saved plan.
+const FORMAT: Format =
+    Format { name: "a saved plan", recognizes: SavedPlan::recognizes, limit: LIMIT, mode: files::PRIVATE };
+
 pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
+    let output = match &arguments.output {
+        Some(path) => Some(Output::open(path, FORMAT).await?),
+        None => None,
+    };
+    let shares_stdout = output.as_ref().is_some_and(Output::is_stdout);
+    if shares_stdout && arguments.json {
+        let problem = Problem::new(Exit::Error, "`--json` and the saved plan cannot both go to standard output");
+        return Err(problem.hint("leave out `--json`, or name a file to save the plan to"));
+    }
+    let is_kept = output.as_ref().is_some_and(Output::is_file);
     let loaded = load::manifest(&arguments.manifest)?;
     load::check_lock(&loaded, arguments.lock.locked)?;
     let mut wish = load::wish(&loaded).await?;
@@ -117,18 +142,23 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         plan(&wish.desired, &recorded(path)?, &stack.history.memory()?.past)
     } else {
         let prepared = prepare(&stack, wish, Depth::State, Choices::default()).await?;
-        if let Some(path) = &arguments.output {
+        if let Some(output) = output {
             let saved = SavedPlan::new(&prepared, stack.history.current()?, arguments.canary.clone());
             let saved = serde_json::to_string_pretty(&saved).unwrap_or_default();
-            files::write(path, saved.as_bytes(), files::PRIVATE)?;
+            output.write(&(saved + "\n"))?;
         }
         prepared.plan
     };
     if arguments.json {
         print_json(&Document { schema: SCHEMA, plan: &plan })?;
     } else {
-        print(&color::text(&text::lines(&plan)))?;
-        if let Some(path) = arguments.output.as_ref().filter(|_| plan.refusals.is_empty()) {
+        let shown = color::text(&text::lines(&plan));
+        if shares_stdout {
+            say(shown.trim_end());
+        } else {
+            print(&shown)?;
+        }
+        if let Some(path) = arguments.output.as_ref().filter(|_| is_kept && plan.refusals.is_empty()) {
             note(&format!("saved; `llamero apply {}` applies exactly this", path.display()));
         }
     }

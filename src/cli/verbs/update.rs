@@ -3,7 +3,7 @@
 use super::super::exit::Exit;
 use super::super::problem::{Problem, print};
 use super::super::{ManifestArgument, load};
-use super::lock::{line, pins, write};
+use super::lock::{line, output, pins};
 use crate::lock::{Source, sources};
 use std::path::PathBuf;
 
@@ -29,6 +29,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         };
         return Err(Problem::new(Exit::Error, format!("there is nothing called `{model}` to update")).hint(hint));
     }
+    let output = output(&loaded).await?;
     let named = |source: &Source| {
         arguments.names.is_empty() || source.parts.iter().any(|model| arguments.names.contains(model))
     };
@@ -48,7 +49,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         print("nothing moved\n")?;
         return Ok(Exit::Done);
     }
-    write(&loaded, &lock)?;
+    output.write(&lock.text())?;
     print(&format!("{text}`llamero plan` shows what that means, and `llamero apply` makes it so\n"))?;
     Ok(Exit::Done)
 }

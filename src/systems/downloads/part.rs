@@ -199,6 +199,7 @@ pub(super) async fn hash(file: &mut fs::File, path: &Path, progress: Tell<'_>) -
 
 /// Gives a finished file its name, so that it is there after a power cut too.
 pub(super) async fn publish(from: &Path, to: &Path) -> Result<(), Error> {
+    files::check_replaceable(to)?;
     fs::rename(from, to).await.map_err(file_error("rename to", to))?;
     let folder = to.parent().unwrap_or(Path::new("/"));
     let synced = async { fs::File::open(folder).await?.sync_all().await };
