@@ -24,15 +24,15 @@ test: check pure real
 check:
 	@tools/need cargo cc
 	$(call heading,format)
-	cargo fmt --check
+	cargo fmt --all --check
 	$(call heading,lints)
-	cargo clippy --all-targets -- -D warnings
+	cargo clippy --workspace --all-targets -- -D warnings
 	$(call heading,documentation)
-	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items
 
 pure:
 	$(call heading,tests that touch nothing outside)
-	RUST_TEST_THREADS=8 cargo test
+	RUST_TEST_THREADS=8 cargo test --workspace
 
 real:
 	@if [ "$$(id -u)" != 0 ]; then printf '\n== tests on real parts are skipped: they need root\n'; else $(MAKE) --no-print-directory lane; fi

@@ -1,27 +1,9 @@
 //! llamero declares a local AI stack in one manifest and makes the machine match it.
 //!
-//! The modules stand in the order of the flow, and a module uses only modules listed above it. Up to the line they are
-//! values: no input or output, no clock, no environment, no waiting. Below it is the world.
+//! Values live in `llamero-core`, which this crate passes on; here is the world: systems, records, execution and the
+//! command line. The modules stand in the order of the flow, and a module uses only modules listed above it.
 
-pub mod resource;
-
-pub mod manifest;
-
-pub mod render;
-
-pub mod lock;
-
-pub mod desired;
-
-pub mod observed;
-
-pub mod plan;
-
-pub mod pace;
-
-pub mod status;
-
-// ---- above: values. below: the world ----
+pub use llamero_core::{desired, lock, manifest, observed, pace, plan, render, resource, status};
 
 pub mod systems;
 

@@ -2,7 +2,6 @@
 //!
 //! `TRYCMD=overwrite cargo test` rewrites them.
 
-use crate::golden;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -67,7 +66,7 @@ fn replay(home: &Home, pattern: &str) {
         cases.env(name, value);
     }
     cases.insert_var("[HOME]", home.path().display().to_string()).expect("it is the name of a variable");
-    cases.case(golden::repository(pattern));
+    cases.case(Path::new(env!("CARGO_MANIFEST_DIR")).join(pattern));
 }
 
 #[test]

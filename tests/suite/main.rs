@@ -3,26 +3,21 @@
 
 mod architecture;
 mod bad;
-mod cases;
 mod cli;
 mod docker;
 mod downloads;
 mod fakes;
 mod files;
-mod golden;
 mod health;
-mod laws;
-mod manifest_cases;
 mod ollama;
-mod planning;
 mod process;
 mod python;
 mod real;
-mod rollout;
+#[path = "../../crates/core/tests/suite/sample.rs"]
 mod sample;
-mod schema;
 mod states;
 mod systemd;
+mod trial;
 
 /// Says that a test could not be done here, and why.
 #[expect(clippy::print_stderr, reason = "a test that is skipped must say so")]

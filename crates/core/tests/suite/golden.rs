@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 /// Returns a path inside the repository.
 pub(crate) fn repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = package.ancestors().find(|folder| folder.join("Cargo.lock").is_file());
+    root.expect("every package lies in the repository").join(path)
 }
 
 /// Reads a text.

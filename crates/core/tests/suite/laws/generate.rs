@@ -5,10 +5,10 @@
 //! and from a [`Condition`] for each thing, which is what happened to it since.
 
 use crate::sample;
-use llamero::desired::{Desired, Drift, Policy};
-use llamero::observed::{Claim, Found, FoundFile, FoundRun, Observed, Phase, PortHolder, Seen};
-use llamero::plan::Past;
-use llamero::resource::{
+use llamero_core::desired::{Desired, Drift, Policy};
+use llamero_core::observed::{Claim, Found, FoundFile, FoundRun, Observed, Phase, PortHolder, Seen};
+use llamero_core::plan::Past;
+use llamero_core::resource::{
     Artifact, ArtifactSource, Bytes, Content, Digest, Environment, Fields, FileSpec, Fingerprint, GeneratedSecret,
     Input, Kind, Limits, Piece, Resource, ResourceId, Run, Runtime, SecretReference, Spec,
 };

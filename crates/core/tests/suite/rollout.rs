@@ -1,19 +1,14 @@
-//! Routes that change one first: what holds of every such plan, and what one request says.
+//! Routes that change one first: what holds of every such plan.
 
 use crate::cases::{Since, facts, past};
-use axum::http::StatusCode;
-use llamero::desired::{Desired, desire};
-use llamero::lock::Lock;
-use llamero::manifest::{self, Mode};
-use llamero::observed::{Observed, Seen};
-use llamero::plan::{Action, Past, Phase, Plan, Step, foresee, plan};
-use llamero::systems::http::Client;
-use llamero::systems::{Hint as _, Retry, litellm};
+use llamero_core::desired::{Desired, desire};
+use llamero_core::lock::Lock;
+use llamero_core::manifest;
+use llamero_core::observed::{Observed, Seen};
+use llamero_core::plan::{Action, Past, Phase, Plan, Step, foresee, plan};
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeMap;
-use std::time::Duration;
-use tokio::net::TcpListener;
 
 /// Where each model may be: nowhere, at one of two addresses, or on a server of llamero's own.
 const PLACES: [&str; 4] = ["", "far", "near", "own"];
@@ -100,7 +95,7 @@ proptest! {
         let mut observed = Observed::default();
         for resource in before.resources.values().chain(now.resources.values()) {
             let seen = match resource.id.kind {
-                llamero::resource::Kind::Artifact => Seen::Present(llamero::observed::Found::Artifact { size: 1, sha256: None, ours: false }),
+                llamero_core::resource::Kind::Artifact => Seen::Present(llamero_core::observed::Found::Artifact { size: 1, sha256: None, ours: false }),
                 _ => Seen::Absent,
             };
             observed.things.insert(resource.id.clone(), seen);
@@ -143,49 +138,4 @@ proptest! {
         let done = after(&now, &again, &cut, again.steps.len());
         prop_assert!(plan(&now, &done, &past).is_empty());
     }
-}
-
-async fn asked(status: u16, group: &'static str, body: Value, mode: Mode) -> Result<(), (String, Retry)> {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
-    let router =
-        axum::Router::new().fallback(move |uri: axum::http::Uri, axum::Json(asked): axum::Json<Value>| async move {
-            let right = match uri.path() {
-                "/v1/chat/completions" => asked["messages"].is_array(),
-                "/v1/completions" => asked["prompt"].is_string(),
-                "/v1/embeddings" => asked["input"].is_string(),
-                _ => false,
-            };
-            let alone =
-                asked["disable_fallbacks"] == true && asked["cache"]["no-cache"] == true && asked["model"] == "m";
-            let status = if right && alone { status } else { 418 };
-            (StatusCode::from_u16(status).expect("a status"), [("x-litellm-model-group", group)], body.to_string())
-        });
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    let client = Client::new().expect("a client");
-    let result = litellm::request(&client, &endpoint, "m", mode, Some("sk"), Duration::from_secs(5)).await;
-    result.map_err(|error| (error.to_string(), error.retry()))
-}
-
-#[tokio::test]
-async fn a_request_is_answered_by_the_model_itself_or_has_failed() {
-    for mode in [Mode::Chat, Mode::Completion, Mode::Embedding] {
-        assert_eq!(asked(200, "m", json!({}), mode).await, Ok(()));
-    }
-    let said = |body: &str| json!({ "error": { "message": body } });
-    let (why, retry) = asked(404, "m", said("no such model"), Mode::Chat).await.expect_err("refused");
-    assert_eq!((why.as_str(), retry), ("a request for `m` was answered with 404: no such model", Retry::Never));
-    let (why, retry) = asked(500, "m", said("connection refused"), Mode::Chat).await.expect_err("refused");
-    assert_eq!((why.as_str(), retry), ("a request for `m` was answered with 500: connection refused", Retry::Soon));
-    let (why, retry) = asked(200, "spare", json!({}), Mode::Chat).await.expect_err("elsewhere");
-    assert_eq!((why.as_str(), retry), ("a request for `m` was answered by `spare`", Retry::Never));
-}
-
-#[tokio::test]
-async fn a_request_that_nobody_answers_ends() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
-    let client = Client::new().expect("a client");
-    let asked = litellm::request(&client, &endpoint, "m", Mode::Chat, None, Duration::from_millis(200)).await;
-    assert_eq!(asked.expect_err("late").retry(), Retry::Soon);
 }

@@ -1,7 +1,7 @@
 //! The JSON Schema in the repository is the one that the types give, and every example is a good manifest.
 
 use crate::golden;
-use llamero::manifest;
+use llamero_core::manifest;
 use std::fs;
 
 #[test]

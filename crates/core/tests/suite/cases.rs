@@ -8,12 +8,12 @@
 //! - `first.txt`: the files of the wish that holds until one route has been tried, where there is such a wish.
 
 use crate::golden;
-use llamero::desired::{Desired, Facts, Places, SecretFact, desire, questions};
-use llamero::lock::Lock;
-use llamero::manifest;
-use llamero::observed::{Claim, Found, FoundFile, FoundRun, Observed, Phase, PortHolder, Seen};
-use llamero::plan::{Past, Plan, foresee_all, plan, text};
-use llamero::resource::{
+use llamero_core::desired::{Desired, Facts, Places, SecretFact, desire, questions};
+use llamero_core::lock::Lock;
+use llamero_core::manifest;
+use llamero_core::observed::{Claim, Found, FoundFile, FoundRun, Observed, Phase, PortHolder, Seen};
+use llamero_core::plan::{Past, Plan, foresee_all, plan, text};
+use llamero_core::resource::{
     ArtifactSource, Bytes, Digest, Fingerprint, Gpu, Kind, Note, Resource, ResourceId, Seconds, SecretReference, Spec,
 };
 use proptest::prelude::*;
@@ -350,7 +350,7 @@ fn files(desired: &Desired) -> String {
 
 #[test]
 fn every_case_is_planned_as_it_should_be() {
-    let folder = golden::repository("tests/suite/cases");
+    let folder = golden::repository("crates/core/tests/suite/cases");
     let names = golden::folders(&folder);
     assert!(names.len() >= 27, "only {} cases were found", names.len());
     golden::all_well(&names.iter().filter_map(|name| check(&folder.join(name))).collect::<Vec<_>>());
@@ -396,7 +396,7 @@ proptest! {
     fn whatever_reads_can_be_planned(
         chosen in prop::collection::vec((prop::sample::select(EDGES), any::<prop::sample::Index>()), 1..5),
     ) {
-        let good = golden::repository("tests/suite/cases/service-after-the-gateway/manifest.yaml");
+        let good = golden::repository("crates/core/tests/suite/cases/service-after-the-gateway/manifest.yaml");
         let mut text = golden::read(&good);
         for ((part, edges), index) in &chosen {
             let edge: &&str = index.get(edges);
@@ -415,7 +415,8 @@ proptest! {
 
 #[test]
 fn the_edges_are_parts_of_the_good_manifest() {
-    let good = golden::read(&golden::repository("tests/suite/cases/service-after-the-gateway/manifest.yaml"));
+    let good =
+        golden::read(&golden::repository("crates/core/tests/suite/cases/service-after-the-gateway/manifest.yaml"));
     for (part, edges) in EDGES {
         assert!(good.contains(part), "`{part}` is not in the manifest");
         let reads = |edge: &&str| manifest::read(&good.replacen(part, edge, 1)).0.is_some();

@@ -1,16 +1,16 @@
 //! Manifests and what is said of them: each folder holds a manifest and the report that a person reads.
 
 use crate::golden;
-use llamero::manifest;
+use llamero_core::manifest;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
-const FOLDER: &str = "tests/suite/manifest_cases";
+const FOLDER: &str = "crates/core/tests/suite/manifest_cases";
 
 /// What is said of a manifest, as a person reads it.
 fn report(text: &str) -> String {
     let (manifest, notes) = manifest::read(text);
-    let good = !notes.iter().any(llamero::resource::Note::is_error);
+    let good = !notes.iter().any(llamero_core::resource::Note::is_error);
     assert_eq!(manifest.is_some(), good, "a manifest is returned exactly when no note is an error");
     if notes.is_empty() { "no notes\n".to_owned() } else { manifest::report("manifest.yaml", text, &notes, false) }
 }
@@ -31,7 +31,7 @@ fn every_case_is_told_as_it_should_be() {
 #[test]
 fn every_code_has_a_case() {
     let mut written = BTreeSet::new();
-    let mut folders = vec![golden::repository("src/manifest")];
+    let mut folders = vec![golden::repository("crates/core/src/manifest")];
     while let Some(folder) = folders.pop() {
         folders.extend(golden::folders(&folder).into_iter().map(|name| folder.join(name)));
         for entry in std::fs::read_dir(&folder).expect("the sources can be listed") {
@@ -95,7 +95,7 @@ fn a_large_file_below_the_limit_is_read_in_time() {
 }
 
 /// A good manifest to be spoiled.
-const GOOD: &str = include_str!("../../manifests/workstation.yaml");
+const GOOD: &str = include_str!("../../../../manifests/workstation.yaml");
 
 /// What a spoiled place becomes.
 fn spoiling() -> impl Strategy<Value = String> {

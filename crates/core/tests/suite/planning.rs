@@ -1,10 +1,10 @@
 //! Single decisions of the planner that are easily got wrong, each on the smallest stack that shows it.
 
 use crate::sample;
-use llamero::desired::{Desired, Drift, Policy};
-use llamero::observed::{Claim, Found, FoundRun, Observed, Phase, PortHolder, Seen};
-use llamero::plan::{Cause, Past, Plan, RefusalKind, foresee_all, plan};
-use llamero::resource::{
+use llamero_core::desired::{Desired, Drift, Policy};
+use llamero_core::observed::{Claim, Found, FoundRun, Observed, Phase, PortHolder, Seen};
+use llamero_core::plan::{Cause, Past, Plan, RefusalKind, foresee_all, plan};
+use llamero_core::resource::{
     Artifact, ArtifactSource, Bytes, Digest, Fingerprint, Kind, Limits, Resource, ResourceId, Run, Runtime, Spec,
 };
 use std::collections::BTreeSet;

@@ -1,6 +1,6 @@
 //! Plain data that many tests begin with and change.
 
-use llamero::resource::{Gpus, Limits, Probe, Restart, Run, Runtime, Seconds};
+use llamero_core::resource::{Gpus, Limits, Probe, Restart, Run, Runtime, Seconds};
 use std::collections::BTreeMap;
 
 /// Returns a server of nothing but its command, on which nothing is asked.

@@ -6,11 +6,11 @@
 mod generate;
 
 use generate::{STACK, Scenario, any_machine, any_policy, committed, look, undisturbed, undisturbed_under};
-use llamero::desired::{Desired, Drift, Policy};
-use llamero::observed::Phase::Running;
-use llamero::observed::{Found, FoundRun, Observed, Ours, Seen};
-use llamero::plan::{Action, Cause, Past, Phase, Plan, Step, StepId, foresee, foresee_all, plan};
-use llamero::resource::{Kind, ResourceId, Spec};
+use llamero_core::desired::{Desired, Drift, Policy};
+use llamero_core::observed::Phase::Running;
+use llamero_core::observed::{Found, FoundRun, Observed, Ours, Seen};
+use llamero_core::plan::{Action, Cause, Past, Phase, Plan, Step, StepId, foresee, foresee_all, plan};
+use llamero_core::resource::{Kind, ResourceId, Spec};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,0 +1,10 @@
+//! The tests of the values: nothing outside this process is touched, and nothing waits.
+
+mod cases;
+mod golden;
+mod laws;
+mod manifest_cases;
+mod planning;
+mod rollout;
+mod sample;
+mod schema;

@@ -1,0 +1,54 @@
+//! One real request for a model through a gateway, and what its answer means.
+
+use axum::http::StatusCode;
+use llamero::manifest::Mode;
+use llamero::systems::http::Client;
+use llamero::systems::{Hint as _, Retry, litellm};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+async fn asked(status: u16, group: &'static str, body: Value, mode: Mode) -> Result<(), (String, Retry)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+    let router =
+        axum::Router::new().fallback(move |uri: axum::http::Uri, axum::Json(asked): axum::Json<Value>| async move {
+            let right = match uri.path() {
+                "/v1/chat/completions" => asked["messages"].is_array(),
+                "/v1/completions" => asked["prompt"].is_string(),
+                "/v1/embeddings" => asked["input"].is_string(),
+                _ => false,
+            };
+            let alone =
+                asked["disable_fallbacks"] == true && asked["cache"]["no-cache"] == true && asked["model"] == "m";
+            let status = if right && alone { status } else { 418 };
+            (StatusCode::from_u16(status).expect("a status"), [("x-litellm-model-group", group)], body.to_string())
+        });
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let client = Client::new().expect("a client");
+    let result = litellm::request(&client, &endpoint, "m", mode, Some("sk"), Duration::from_secs(5)).await;
+    result.map_err(|error| (error.to_string(), error.retry()))
+}
+
+#[tokio::test]
+async fn a_request_is_answered_by_the_model_itself_or_has_failed() {
+    for mode in [Mode::Chat, Mode::Completion, Mode::Embedding] {
+        assert_eq!(asked(200, "m", json!({}), mode).await, Ok(()));
+    }
+    let said = |body: &str| json!({ "error": { "message": body } });
+    let (why, retry) = asked(404, "m", said("no such model"), Mode::Chat).await.expect_err("refused");
+    assert_eq!((why.as_str(), retry), ("a request for `m` was answered with 404: no such model", Retry::Never));
+    let (why, retry) = asked(500, "m", said("connection refused"), Mode::Chat).await.expect_err("refused");
+    assert_eq!((why.as_str(), retry), ("a request for `m` was answered with 500: connection refused", Retry::Soon));
+    let (why, retry) = asked(200, "spare", json!({}), Mode::Chat).await.expect_err("elsewhere");
+    assert_eq!((why.as_str(), retry), ("a request for `m` was answered by `spare`", Retry::Never));
+}
+
+#[tokio::test]
+async fn a_request_that_nobody_answers_ends() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+    let client = Client::new().expect("a client");
+    let asked = litellm::request(&client, &endpoint, "m", Mode::Chat, None, Duration::from_millis(200)).await;
+    assert_eq!(asked.expect_err("late").retry(), Retry::Soon);
+}
