@@ -38,6 +38,7 @@ pub(super) async fn pull(
         name: image.name.to_string(),
         pulled: Some(image.name.to_string()),
         sha256: image.name.digest().cloned(),
+        made: None,
     };
     // On record before it is there: an interrupted pull leaves nothing that nobody knows of.
     pulled::record(&scene.systems.images, id, &record).map_err(|error| failed(&error))?;

@@ -33,19 +33,19 @@ pub(super) async fn pull(
     let id = &resource.id;
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
     let ollama = Ollama::new(&scene.systems.client, &model.endpoint);
-    let source = name(id, &model.source)?;
+    let source = model.source.clone();
     let known = pulled::find(&scene.systems.pulled, id).map_err(|error| failed(&error))?;
     // Whoever of this stack's models had it pulled: it is ours for all of them.
     let records = pulled::all(&scene.systems.pulled, id.kind).map_err(|error| failed(&error))?;
-    let ours =
-        |record: &pulled::Pulled| record.endpoint == model.endpoint && record.pulled.as_ref() == Some(&model.source);
-    let brought = records.iter().any(|(_, record)| ours(record)).then(|| model.source.clone());
+    let text = source.shortest();
+    let brought = records.iter().any(|(_, record)| record.has_pulled(id.kind, &text, &model.endpoint));
     let mut record = pulled::Pulled {
         fingerprint: resource.fingerprint(),
         endpoint: model.endpoint.clone(),
-        name: model.name.clone(),
-        pulled: brought,
+        name: model.name.shortest(),
+        pulled: brought.then(|| text.clone()),
         sha256: None,
+        made: None,
     };
     let keep = |record: &pulled::Pulled| pulled::record(&scene.systems.pulled, id, record);
     let content = content(ollama, id, &source).await?;
@@ -58,7 +58,7 @@ pub(super) async fn pull(
             return Err(Failure::new(id, why));
         }
         // On record before it is there: an interrupted pull leaves nothing that nobody knows of.
-        record.pulled = Some(model.source.clone());
+        record.pulled = Some(text);
         // What it is made of stays as it was until it is made anew: a break in between must be seen.
         let begun = match &known {
             Some(known) => pulled::Pulled { pulled: record.pulled.clone(), ..known.clone() },
@@ -78,13 +78,14 @@ pub(super) async fn pull(
     }
     if model.is_derived() {
         let derived = Derived {
-            name: name(id, &model.name)?,
+            name: model.name.clone(),
             from: source,
             parameters: model.parameters.clone(),
             template: model.template.clone(),
             system: model.system.clone(),
         };
         ollama.create(&derived, scene.cancel).await.map_err(|error| failed(&error))?;
+        record.made = self::content(ollama, id, &model.name).await?;
     }
     keep(&record).map_err(|error| failed(&error))
 }
@@ -99,7 +100,7 @@ async fn content(ollama: Ollama<'_>, id: &ResourceId, name: &OllamaName) -> Resu
 pub(super) async fn keep_content(scene: Scene<'_>, id: &ResourceId, model: &ServedModel) -> Result<(), Failure> {
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
     let ollama = Ollama::new(&scene.systems.client, &model.endpoint);
-    let Some(content) = content(ollama, id, &name(id, &model.source)?).await? else { return Ok(()) };
+    let Some(content) = content(ollama, id, &model.source).await? else { return Ok(()) };
     let (kept, text) = model.kept(&scene.desired.stack, &content);
     let record = pulled::Pulled {
         fingerprint: Fingerprint::of(&Fields::from([("content".to_owned(), content.to_string())])),
@@ -107,9 +108,10 @@ pub(super) async fn keep_content(scene: Scene<'_>, id: &ResourceId, model: &Serv
         name: text.clone(),
         pulled: Some(text.clone()),
         sha256: Some(content.clone()),
+        made: None,
     };
     pulled::record(&scene.systems.pulled, &kept, &record).map_err(|error| failed(&error))?;
-    ollama.copy(&name(id, &model.source)?, &name(id, &text)?).await.map_err(|error| failed(&error))
+    ollama.copy(&model.source, &name(id, &text)?).await.map_err(|error| failed(&error))
 }
 
 /// Gives a source the content that it must have from what was kept of it; returns whether that was kept.
@@ -162,8 +164,7 @@ async fn fetch(
 /// Loads a model that is to stay loaded.
 pub(super) async fn load(scene: Scene<'_>, id: &ResourceId, model: &ServedModel) -> Result<(), Failure> {
     let ollama = Ollama::new(&scene.systems.client, &model.endpoint);
-    let name = name(id, &model.name)?;
-    let loaded = ollama.load(&name, KeepAlive::Forever, model.embedding, LOAD, scene.cancel).await;
+    let loaded = ollama.load(&model.name, KeepAlive::Forever, model.embedding, LOAD, scene.cancel).await;
     loaded.map_err(|error| Failure::of(Some(id), &error))
 }
 
@@ -174,7 +175,8 @@ pub(super) async fn remove(scene: Scene<'_>, ours: &Ours) -> Result<(), Failure>
     let folder = &scene.systems.pulled;
     let Some(record) = pulled::find(folder, id).map_err(|error| failed(&error))? else { return Ok(()) };
     let ollama = Ollama::new(&scene.systems.client, &record.endpoint);
-    let derived = record.pulled.as_ref() != Some(&record.name) && record.name.starts_with("llamero-");
+    let own = format!("llamero-{}/", scene.desired.stack);
+    let derived = record.pulled.as_ref() != Some(&record.name) && record.name.starts_with(&own);
     if derived {
         delete(scene, id, ollama, &record.name).await?;
     }

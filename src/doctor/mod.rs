@@ -225,8 +225,9 @@ fn remembered(stack: &Stack, id: &ResourceId) -> Result<Option<Pulled>, Error> {
     Ok(Some(Pulled {
         fingerprint: resource.fingerprint(),
         endpoint: model.endpoint.clone(),
-        name: model.name.clone(),
+        name: model.name.shortest(),
         pulled: None,
         sha256,
+        made: None,
     }))
 }

@@ -17,8 +17,8 @@ use crate::desired::Desired;
 use crate::observed::{Claim, Found, FoundFile, FoundRun, Observed, Ours, PortHolder, Seen};
 use crate::render::marker;
 use crate::resource::{
-    Artifact, ArtifactSource, Bytes, Digest, FileSpec, Health, Kind, OllamaName, Probe, Resource, ResourceId, Run,
-    ServedModel, Spec,
+    Artifact, ArtifactSource, Bytes, Digest, FileSpec, Health, Kind, Probe, Resource, ResourceId, Run, ServedModel,
+    Spec,
 };
 use crate::systems::python::{self, EnvironmentState};
 use crate::systems::secrets::{self, Secret};
@@ -251,8 +251,7 @@ async fn offers(systems: &Systems, desired: &Desired, observed: &Observed) -> Ve
                 if is_kept(&desired.stack, model, observed) {
                     return Some((resource.id.clone(), Offer::Size(0)));
                 }
-                let name = OllamaName::parse(&model.source).ok()?;
-                let remote = ollama::manifest(&systems.client, &name, model.insecure, SIZE).await.ok()?;
+                let remote = ollama::manifest(&systems.client, &model.source, model.insecure, SIZE).await.ok()?;
                 if model.sha256.as_ref().is_some_and(|wanted| *wanted != remote.digest) {
                     Offer::Moved(remote.digest)
                 } else {

@@ -2,7 +2,7 @@
 
 use crate::desired::Desired;
 use crate::observed::{Found, Seen};
-use crate::resource::{Bytes, Digest, Kind, OllamaName, Resource, ResourceId, ServedModel, Spec};
+use crate::resource::{Bytes, Digest, Kind, OllamaName, Resource, ResourceId, ServedModel};
 use crate::systems::ollama::{Error, Loaded, Ollama, Tag};
 use crate::systems::pulled::Pulled;
 use crate::systems::{Systems, files, pulled};
@@ -20,9 +20,8 @@ pub(super) async fn look_at_models<'a>(
     stack: &str,
     resources: impl Iterator<Item = &'a Resource>,
 ) -> BTreeMap<ResourceId, Seen> {
-    let models: BTreeMap<&ResourceId, &ServedModel> = resources
-        .filter_map(|resource| if let Spec::Model(model) = &resource.spec { Some((&resource.id, model)) } else { None })
-        .collect();
+    let models: BTreeMap<&ResourceId, &ServedModel> =
+        resources.filter_map(|resource| Some((&resource.id, resource.model()?))).collect();
     let records: BTreeMap<ResourceId, Pulled> = match pulled::all(&systems.pulled, Kind::Model) {
         Ok(records) => records.into_iter().collect(),
         Err(error) => {
@@ -45,8 +44,8 @@ pub(super) async fn look_at_models<'a>(
     let mut things = BTreeMap::new();
     for (id, model) in &models {
         if let Some(answer) = answers.get(model.endpoint.as_str()) {
-            let is_pulled =
-                |record: &Pulled| record.endpoint == model.endpoint && record.pulled.as_ref() == Some(&model.source);
+            let source = model.source.shortest();
+            let is_pulled = |record: &Pulled| record.has_pulled(id.kind, &source, &model.endpoint);
             let ours = records.values().any(is_pulled);
             things.insert((*id).clone(), seen(stack, model, records.get(*id), ours, answer));
         }
@@ -62,6 +61,7 @@ pub(super) async fn look_at_models<'a>(
             ours: record.pulled.is_some(),
             kept: false,
             unserved: false,
+            edited: false,
         };
         things.insert(id.clone(), if there { Seen::Present(found()) } else { Seen::Absent });
     }
@@ -80,28 +80,28 @@ pub async fn contents(systems: &Systems, desired: &Desired) -> BTreeMap<Resource
 }
 
 fn seen(stack: &str, model: &ServedModel, record: Option<&Pulled>, ours: bool, answer: &Answer) -> Seen {
-    let (Ok(name), Ok(source)) = (OllamaName::parse(&model.name), OllamaName::parse(&model.source)) else {
-        return Seen::Absent;
-    };
-    let found = |loaded, content: Option<Digest>, kept, unserved| {
+    let (name, source) = (&model.name, &model.source);
+    let digest =
+        |tags: &[Tag], name: &OllamaName| tags.iter().find(|tag| tag.name == *name).map(|tag| tag.digest.clone());
+    let found = |loaded, content: Option<Digest>, kept, live: Option<Digest>| {
         let made_from = record.and_then(|record| record.sha256.clone());
         let sha256 = if model.is_derived() { made_from } else { content };
         let recorded = record.map(|record| record.fingerprint.clone());
-        Seen::Present(Found::Model { recorded, loaded, sha256, ours, kept, unserved })
+        let made = record.and_then(|record| record.made.as_ref()).filter(|_| model.is_derived());
+        let edited = made.is_some_and(|made| live.as_ref().is_some_and(|live| live != made));
+        let unserved = live.is_none();
+        Seen::Present(Found::Model { recorded, loaded, sha256, ours, kept, unserved, edited })
     };
     match answer {
         Ok((tags, loaded)) => {
-            if !tags.iter().any(|tag| tag.name == name) {
-                return Seen::Absent;
-            }
-            let loaded = loaded.iter().any(|loaded| loaded.name == name && loaded.pinned);
-            let content = tags.iter().find(|tag| tag.name == source).map(|tag| tag.digest.clone());
-            found(loaded, content, is_kept(stack, model, tags), false)
+            let Some(live) = digest(tags, name) else { return Seen::Absent };
+            let loaded = loaded.iter().any(|loaded| loaded.name == *name && loaded.pinned);
+            found(loaded, digest(tags, source), is_kept(stack, model, tags), Some(live))
         }
         // The server does not run; its folder of models tells what it will have when it does.
         Err(error) => match model.manifest.as_ref().map(|path| content(path)) {
             Some(Ok(Some(content))) if !model.is_derived() || record.is_some() => {
-                found(false, Some(content), false, true)
+                found(false, Some(content), false, None)
             }
             Some(Ok(_)) => Seen::Absent,
             Some(Err(error)) => Seen::Unknown(error.to_string()),

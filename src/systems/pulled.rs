@@ -20,6 +20,27 @@ pub struct Pulled {
     /// The content that it was made from: the sha256 of a manifest.
     #[serde(default)]
     pub sha256: Option<Digest>,
+    /// The content of the model of llamero's own when it was made: another one was made by another program.
+    #[serde(default)]
+    pub made: Option<Digest>,
+}
+
+impl Pulled {
+    /// Returns whether it is about a name of a server. Ollama takes names that differ in their case for one.
+    #[must_use]
+    pub fn is_about(&self, kind: Kind, name: &str, endpoint: &str) -> bool {
+        self.endpoint == endpoint && (same(kind, &self.name, name) || self.has_pulled(kind, name, endpoint))
+    }
+
+    /// Returns whether a name of a server was pulled for it.
+    #[must_use]
+    pub fn has_pulled(&self, kind: Kind, name: &str, endpoint: &str) -> bool {
+        self.endpoint == endpoint && self.pulled.as_deref().is_some_and(|pulled| same(kind, pulled, name))
+    }
+}
+
+fn same(kind: Kind, one: &str, other: &str) -> bool {
+    if kind == Kind::Model { one.eq_ignore_ascii_case(other) } else { one == other }
 }
 
 /// Keeps what was done for a model.
@@ -60,8 +81,7 @@ pub fn is_shared(folder: &Path, id: &ResourceId, name: &str, endpoint: &str) -> 
     for stack in files::names(stacks)? {
         let folder = stacks.join(stack).join(folder.file_name().unwrap_or_default());
         for (other, record) in all(&folder, id.kind)? {
-            let same = record.name == name || record.pulled.as_deref() == Some(name);
-            if same && record.endpoint == endpoint && place(&folder, &other) != own {
+            if record.is_about(id.kind, name, endpoint) && place(&folder, &other) != own {
                 return Ok(true);
             }
         }

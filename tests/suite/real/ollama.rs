@@ -376,7 +376,7 @@ async fn llamero_keeps_models_as_declared() {
     let client = Client::new().expect("a client");
     let endpoint = format!("http://127.0.0.1:{port}");
     let ollama = Ollama::new(&client, &endpoint);
-    let own = OllamaName::parse("llamero-pulls/tiny:1").expect("a name");
+    let own = OllamaName::parse("llamero-pulls/tiny").expect("a name");
     let loaded = ollama.ps().await.expect("a list");
     assert!(loaded.iter().any(|loaded| loaded.name == own && loaded.pinned && loaded.context_length == Some(1024)));
 
@@ -406,4 +406,88 @@ async fn llamero_keeps_models_as_declared() {
     let left = home.under_home(".ollama/models/manifests");
     let names: Vec<_> = super::home::files_below(&left);
     assert!(names.iter().all(|path| path.ends_with("theirs/1")) && !names.is_empty(), "{names:?}");
+}
+
+/// Several models of one source are several live models: each has its own settings, and none changes with another.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs ollama"]
+async fn models_of_one_source_do_not_touch_each_other() {
+    let Some(program) = program() else { return };
+    let server = Private::start(program).await;
+    let registry = Registry::start().await;
+    registry.publish("team/base", "one", &weights(6));
+    registry.publish("other/base", "one", &weights(7));
+    let source = |publisher: &str| format!("{}/{publisher}/base:one", registry.host);
+    let home = super::home::Home::new();
+    let wish = |models: &[(&str, &str, u32, &str)]| {
+        let lines: String = models
+            .iter()
+            .map(|(name, publisher, context, system)| {
+                let source = source(publisher);
+                format!(
+                    "  {name}: {{provider: ollama, source: \"{source}\", insecure: true, context: {context}, system: \
+                     {system}}}\n"
+                )
+            })
+            .collect();
+        home.write(
+            "llamero.yaml",
+            &format!(
+                "version: 1\nstack: twins\nproviders:\n  ollama: {{engine: ollama, runtime: external, endpoint: \"{}\", \
+                 manage: models}}\nmodels:\n  plain: {{provider: ollama, source: \"{team}\", insecure: true}}\n  again: \
+                 {{provider: ollama, source: \"{team}\", insecure: true}}\n{lines}",
+                server.endpoint,
+                team = source("team"),
+            ),
+        );
+    };
+    let client = Client::new().expect("a client");
+    let ollama = server.ollama(&client);
+    let own = |name: &str| OllamaName::parse(&format!("llamero-twins/{name}")).expect("a name");
+    let has = async |name: &str| {
+        let described = ollama.show(&own(name)).await.ok()?;
+        let context = described.parameters.lines().find_map(|line| line.strip_prefix("num_ctx")?.trim().parse().ok());
+        Some((context.unwrap_or(0_u32), described.system))
+    };
+    let is = |context: u32, system: &str| Some((context, system.to_owned()));
+
+    wish(&[("a", "team", 512, "first"), ("b", "team", 1024, "second"), ("c", "other", 512, "third")]);
+    let planned = home.expect(0, &["plan"]);
+    // Two names for what is merely pulled are one model.
+    assert!(planned.contains("4 to create"), "{planned}");
+    home.expect(0, &["apply", "--yes"]);
+    assert_eq!((has("a").await, has("b").await), (is(512, "first"), is(1024, "second")));
+    assert_eq!(has("c").await, is(512, "third"));
+    assert!(home.expect(0, &["plan"]).contains("Nothing to do"));
+    let digests = async || (digest_of(ollama, &own("a")).await, digest_of(ollama, &own("c")).await);
+    let untouched = digests().await;
+
+    // One changes, the others stay to the byte.
+    wish(&[("a", "team", 512, "first"), ("b", "team", 2048, "second"), ("c", "other", 512, "third")]);
+    let planned = home.expect(0, &["plan"]);
+    assert!(planned.contains("num_ctx 1024 → 2048") && planned.contains("1 to change"), "{planned}");
+    home.expect(0, &["apply", "--yes"]);
+    assert_eq!((has("b").await, digests().await), (is(2048, "second"), untouched.clone()));
+
+    // What another program makes of it is seen, and put right.
+    let team = OllamaName::parse(&source("team")).expect("a name");
+    let parameters = serde_json::json!({"num_ctx": 256}).as_object().expect("an object").clone();
+    let other = Derived { name: own("b"), from: team, parameters, template: None, system: None };
+    ollama.create(&other, &CancellationToken::new()).await.expect("made");
+    let planned = home.expect(0, &["plan"]);
+    assert!(planned.contains("model/ollama-b  another program made it anew"), "{planned}");
+    home.expect(0, &["apply", "--yes"]);
+    assert_eq!((has("b").await, digests().await), (is(2048, "second"), untouched));
+
+    // One goes once no generation that can be gone back to needs it; what the others are made of stays.
+    for (index, context) in [512, 513, 514, 515].into_iter().enumerate() {
+        let system = format!("round{index}");
+        wish(&[("a", "team", context, &system), ("c", "other", 512, "third")]);
+        home.expect(0, &["apply", "--yes"]);
+        assert_eq!((has("a").await, has("c").await), (is(context, &system), is(512, "third")));
+    }
+    assert_eq!(has("b").await, None);
+    assert!(digest_of(ollama, &OllamaName::parse(&source("team")).expect("a name")).await.is_some());
+    home.expect(0, &["down", "--purge", "--yes"]);
+    assert_eq!(ollama.tags().await.expect("a list"), []);
 }

@@ -6,7 +6,7 @@ use crate::lock::{Lock, Pin};
 use crate::manifest::{Common, Entry, HealthSettings, Install, Manifest, Model, RuntimeName, SecretSource, Spanned};
 use crate::resource::{
     Bytes, Content, Digest, Environment, FileSpec, GeneratedSecret, Gpus, Input, Kind, Limits, Note, Piece, Probe,
-    Resource, ResourceId, Restart, Run, RunFile, Runtime, Seconds, SecretReference, Spec,
+    Resource, ResourceId, Restart, Run, RunFile, Runtime, Seconds, SecretReference, ServedModel, Spec,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -29,6 +29,8 @@ pub(super) struct Builder<'a> {
     pub(super) lock: &'a Lock,
     pub(super) facts: &'a Facts,
     pub(super) resources: BTreeMap<ResourceId, Resource>,
+    /// Where each resource is declared first.
+    pub(super) spans: BTreeMap<ResourceId, Range<usize>>,
     pub(super) notes: Vec<(Note, String, Range<usize>)>,
 }
 
@@ -112,6 +114,7 @@ impl Builder<'_> {
             self.note(note, resource.role, span);
             return;
         }
+        self.spans.entry(resource.id.clone()).or_insert_with(|| span.clone());
         self.resources.insert(resource.id.clone(), resource);
     }
 
@@ -123,6 +126,26 @@ impl Builder<'_> {
         {
             artifact.sha256 = artifact.sha256.take().or_else(|| known.sha256.clone());
             self.resources.remove(&resource.id);
+        }
+        self.add(resource, span);
+    }
+
+    /// Adds a model on a server. What several models of a manifest merely call by other names is one that all of them
+    /// share: it stays loaded if one of them says so.
+    pub(super) fn add_model(&mut self, mut resource: Resource, span: &Range<usize>) {
+        if let (Some(Spec::Model(known)), Spec::Model(model)) =
+            (self.resources.get(&resource.id).map(|known| &known.spec), &mut resource.spec)
+            && !model.is_derived()
+            && known.endpoint == model.endpoint
+        {
+            let first = known.clone();
+            **model = ServedModel {
+                pinned: first.pinned || model.pinned,
+                embedding: if model.pinned { model.embedding } else { first.embedding },
+                ..*first
+            };
+            let role = self.resources.remove(&resource.id).map(|known| known.role);
+            resource.role = role.unwrap_or(resource.role);
         }
         self.add(resource, span);
     }
@@ -175,7 +198,7 @@ impl Builder<'_> {
         let plain: String = first.chars().take_while(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect();
         let id = ResourceId::new(Kind::Environment, format!("{}-{}", plain.to_lowercase(), &digest.as_str()[..8]));
         let path = self.facts.places.data.join("llamero").join("environments").join(&id.name);
-        let spec = Environment { path: path.clone(), requirements: requirements.clone(), python };
+        let spec = Environment { path: path.clone(), requirements: sorted, python };
         let spec = Spec::Environment(spec);
         self.add(
             Resource { id: id.clone(), role: role.to_owned(), spec, needs: BTreeSet::new() },

@@ -20,7 +20,8 @@ const LEFT: u64 = 2 << 30;
 /// the path and the bytes of the manifest that it is about.
 #[must_use]
 pub fn desire(manifest: &Manifest, lock: &Lock, facts: &Facts) -> (Desired, Vec<(Note, String, Range<usize>)>) {
-    let mut builder = Builder { manifest, lock, facts, resources: BTreeMap::new(), notes: Vec::new() };
+    let mut builder =
+        Builder { manifest, lock, facts, resources: BTreeMap::new(), spans: BTreeMap::new(), notes: Vec::new() };
     let mut routes: BTreeMap<String, Route> = BTreeMap::new();
     for provider in &manifest.providers {
         for route in provider_routes(&mut builder, provider) {
@@ -44,6 +45,7 @@ pub fn desire(manifest: &Manifest, lock: &Lock, facts: &Facts) -> (Desired, Vec<
         litellm::add(&mut builder, gateway, &order, cache.as_ref())
     });
     services(&mut builder, cache, gateway);
+    builder.check_identities();
     let mut desired = Desired {
         stack: manifest.stack.value.clone(),
         resources: builder.resources,

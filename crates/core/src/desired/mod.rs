@@ -10,6 +10,7 @@ mod desire;
 mod engines;
 mod facts;
 mod gpus;
+mod identities;
 mod references;
 mod routes;
 

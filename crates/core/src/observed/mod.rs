@@ -70,6 +70,9 @@ pub enum Found {
         /// Whether its server does not answer, and only its folder of models told of it.
         #[serde(default)]
         unserved: bool,
+        /// Whether it is a model of llamero's own that another program has made anew since.
+        #[serde(default)]
+        edited: bool,
     },
     /// A server.
     Run(Box<FoundRun>),

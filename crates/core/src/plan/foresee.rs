@@ -34,7 +34,15 @@ pub fn foresee(desired: &Desired, mut observed: Observed, step: &Step) -> Observ
             present(
                 &mut observed,
                 id,
-                Found::Model { recorded, loaded: false, sha256, ours: true, kept: false, unserved: false },
+                Found::Model {
+                    recorded,
+                    loaded: false,
+                    sha256,
+                    ours: true,
+                    kept: false,
+                    unserved: false,
+                    edited: false,
+                },
             );
         }
         Action::LoadModel(id) => {

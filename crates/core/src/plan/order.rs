@@ -9,7 +9,7 @@ use super::contention::{Handover, handover};
 use super::step::{Action, Phase, Step, StepId};
 use crate::desired::Desired;
 use crate::observed::{Found, Observed, Ours, Seen};
-use crate::resource::{Gpus, Kind, Probe, Resource, ResourceId, ServedModel, Spec};
+use crate::resource::{Gpus, Kind, OllamaName, Probe, Resource, ResourceId, ServedModel, Spec};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn order(desired: &Desired, observed: &Observed, past: &Past, changes: &[Difference]) -> Vec<Step> {
@@ -89,7 +89,7 @@ fn models(
     steps: &mut Steps,
 ) {
     let work: BTreeMap<&ResourceId, &Work> = work.iter().copied().collect();
-    let mut pulls: BTreeMap<(&str, &str), StepId> = BTreeMap::new();
+    let mut pulls: BTreeMap<(&str, &OllamaName), StepId> = BTreeMap::new();
     let starts = |id: &ResourceId| matches!(work.get(id), Some(Work::Run(run)) if run.go != Go::Leave);
     for resource in desired.resources.values() {
         let Spec::Model(model) = &resource.spec else { continue };
@@ -100,7 +100,7 @@ fn models(
         let after = steps.needed(resource, phase);
         let pulled = (work.get(&resource.id) == Some(&&Work::Make)).then(|| {
             // While a server pulls a name it has none of it: whoever else needs it waits, and finds it there.
-            let name = (model.endpoint.as_str(), model.source.as_str());
+            let name = (model.endpoint.as_str(), &model.source);
             let mut after: Vec<StepId> = after.iter().chain(pulls.get(&name)).copied().collect();
             if !pulls.contains_key(&name) && content_to_keep(desired, observed, past, resource, model) {
                 after = vec![steps.add(phase, Action::KeepContent(resource.id.clone()), after)];

@@ -87,9 +87,9 @@ pub struct ServedModel {
     /// The server's address without a path.
     pub endpoint: String,
     /// The name under which requests ask for it: that of its source, or one of llamero's own.
-    pub name: String,
+    pub name: OllamaName,
     /// The name that is pulled.
-    pub source: String,
+    pub source: OllamaName,
     /// Whether its registry is asked over plain HTTP.
     pub insecure: bool,
     /// The sha256 of the manifest that the source must have: what Ollama says as a model's digest.
@@ -130,10 +130,11 @@ impl ServedModel {
     /// that it has on the server.
     #[must_use]
     pub fn kept(&self, stack: &str, sha256: &Digest) -> (ResourceId, String) {
-        let name = OllamaName::parse(&self.source);
-        let model = name.as_ref().map_or("model", OllamaName::model);
-        let id = ResourceId::new(Kind::Model, format!("kept-{}-{}", model.to_lowercase(), sha256.short()));
-        (id, format!("llamero-{stack}/{model}:kept-{}", sha256.short()))
+        let (model, content) = (self.source.model().to_ascii_lowercase(), sha256.short());
+        // Each server has a copy of its own.
+        let server = Digest::of(&self.endpoint);
+        let id = ResourceId::new(Kind::Model, format!("kept-{model}-{content}-{}", &server.as_str()[..6]));
+        (id, format!("llamero-{stack}/{model}:kept-{content}"))
     }
 }
 
@@ -152,7 +153,7 @@ pub enum Spec {
     /// A rendered file.
     File(FileSpec),
     /// A model on a server that is asked for it.
-    Model(ServedModel),
+    Model(Box<ServedModel>),
     /// A server; the id's kind is that of its runtime.
     Run(Box<Run>),
 }
@@ -175,6 +176,12 @@ impl Resource {
     #[must_use]
     pub fn run(&self) -> Option<&Run> {
         if let Spec::Run(run) = &self.spec { Some(run) } else { None }
+    }
+
+    /// Returns the model on a server, if it is one.
+    #[must_use]
+    pub fn model(&self) -> Option<&ServedModel> {
+        if let Spec::Model(model) = &self.spec { Some(model) } else { None }
     }
 
     /// Returns the fields that its fingerprint covers.
@@ -208,7 +215,7 @@ impl Resource {
 }
 
 fn model_fields(model: &ServedModel) -> Fields {
-    let mut fields = Fields::from([("source".to_owned(), model.source.clone())]);
+    let mut fields = Fields::from([("source".to_owned(), model.source.shortest())]);
     fields.extend(model.parameters.iter().map(|(name, value)| (name.clone(), value.to_string())));
     for (name, text) in [("template", &model.template), ("system", &model.system)] {
         if let Some(text) = text {

@@ -168,7 +168,7 @@ fn wish(path: &Path, since: &Since) -> (Desired, Vec<Note>) {
 }
 
 /// Returns a machine on which nothing is but the user's own model files.
-fn bare<'a>(resources: impl Iterator<Item = &'a Resource>) -> Observed {
+pub(crate) fn bare<'a>(resources: impl Iterator<Item = &'a Resource>) -> Observed {
     let mut observed = Observed::default();
     for resource in resources {
         let seen = match &resource.spec {
@@ -243,6 +243,7 @@ fn happen(observed: &mut Observed, stack: &str, id: &ResourceId, happening: Happ
         (Found::Artifact { sha256, .. }, Happening::Unverified) => *sha256 = None,
         (Found::Artifact { sha256, .. }, Happening::Damaged) => *sha256 = Some(Digest::of("damaged")),
         (Found::Model { unserved, .. }, Happening::Unserved) => *unserved = true,
+        (Found::Model { edited, .. }, Happening::Edited) => *edited = true,
         (Found::Model { sha256, .. }, Happening::Damaged) => *sha256 = Some(Digest::of("damaged")),
         (Found::Model { sha256, ours, recorded, .. }, Happening::Stranger) => {
             (*sha256, *ours, *recorded) = (Some(Digest::of("damaged")), false, None);

@@ -4,6 +4,7 @@
 //! the tests of the systems to show.
 
 mod generate;
+mod identities;
 
 use generate::{STACK, Scenario, any_machine, any_policy, committed, look, undisturbed, undisturbed_under};
 use llamero_core::desired::{Desired, Drift, Policy};

@@ -205,7 +205,7 @@ fn detail(resource: &Resource) -> Option<String> {
         Spec::Secret(secret) => Some(secret.path.display().to_string()),
         Spec::Environment(environment) => Some(environment.requirements.join(" ")),
         Spec::Artifact(artifact) => Some(artifact.origin.clone()),
-        Spec::Model(model) => Some(model.source.clone()),
+        Spec::Model(model) => Some(model.source.shortest()),
         Spec::Image(image) => Some(image.name.to_string()),
         Spec::File(file) => Some(file.path.display().to_string()),
         Spec::Run(_) => None,

@@ -26,7 +26,7 @@ pub(super) fn model(
     if let Some(moved) = observed.moved.get(&resource.id) {
         return Verdict::Refused(moved_on(resource, spec, moved));
     }
-    let Some(Found::Model { recorded, loaded, sha256, ours, kept, .. }) = found else {
+    let Some(Found::Model { recorded, loaded, sha256, ours, kept, edited, .. }) = found else {
         return made(desired, resource, vec![absent(past, resource)], pulled);
     };
     if let (Some(is), Some(wanted)) = (sha256, &spec.sha256)
@@ -52,6 +52,10 @@ pub(super) fn model(
         }
         // A model of that name which llamero did not make.
         None if spec.is_derived() => differs(Verb::Change, vec![Cause::Unrecorded], nothing, Work::Make),
+        _ if *edited => {
+            let cause = Cause::Drift("another program made it anew with other settings".to_owned());
+            differs(Verb::Correct, vec![cause], nothing, Work::Make)
+        }
         _ if spec.pinned && !loaded && server_is_up(observed, resource) => {
             let cause = Cause::Drift("it is to stay loaded and is not".to_owned());
             differs(Verb::Correct, vec![cause], nothing, Work::Load)

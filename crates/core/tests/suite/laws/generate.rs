@@ -498,6 +498,7 @@ fn seen(before: Option<&Resource>, now: Option<&Resource>, condition: Condition)
             ours: true,
             kept: false,
             unserved: false,
+            edited: false,
         },
         Spec::File(_) => Found::File(FoundFile { marker: claim(&fingerprint, condition), text: None }),
         Spec::Run(_) => {
