@@ -6,7 +6,6 @@
 # box          cuts the power of a disposable machine in the middle of an apply; as root
 # bench        prints llamero and its peers side by side
 export CARGO_TERM_COLOR ?= auto
-CACHE := $(or $(LLAMERO_CACHE),$(HOME)/.cache/llamero-tests)
 heading = @printf '\n== %s\n' '$(1)'
 
 .PHONY: quickstart test check pure real lane vllm faults kills box bench
@@ -38,16 +37,12 @@ real:
 	@if [ "$$(id -u)" != 0 ]; then printf '\n== tests on real parts are skipped: they need root\n'; else $(MAKE) --no-print-directory lane; fi
 
 lane:
-	$(call heading,what the tests on real parts need)
-	@tests/real/install "$(CACHE)"
 	$(call heading,tests on real parts)
-	LLAMERO_CACHE="$(CACHE)" tests/real/lane
+	tests/real/lane
 
 vllm:
-	$(call heading,what the tests with vLLM need)
-	@LLAMERO_VLLM=1 tests/real/install "$(CACHE)"
 	$(call heading,tests with vLLM)
-	LLAMERO_VLLM=1 LLAMERO_CACHE="$(CACHE)" tests/real/lane real::vllm
+	LLAMERO_VLLM=1 tests/real/lane real::vllm
 
 faults:
 	@tools/need cargo cc strace
@@ -55,12 +50,11 @@ faults:
 	cargo test --test suite -- every_system_call_may_fail every_power_cut --ignored --nocapture --test-threads=1
 
 kills:
-	@tests/real/install "$(CACHE)"
 	$(call heading,killed at random instants)
-	LLAMERO_KILLS=1200 LLAMERO_KILLS_REPORT="$(CURDIR)/docs/kills.md" LLAMERO_CACHE="$(CACHE)" tests/real/lane real::kills
+	LLAMERO_KILLS=1200 LLAMERO_KILLS_REPORT="$(CURDIR)/docs/kills.md" tests/real/lane real::kills
 
 box:
-	@LLAMERO_BOX=1 tests/real/install "$(CACHE)"
+	@LLAMERO_BOX=1 tests/real/install >/dev/null
 	cargo build
 	$(call heading,power cuts)
 	@tests/real/power-cut 20

@@ -10,6 +10,7 @@ mod fakes;
 mod files;
 mod health;
 mod ollama;
+mod parts;
 mod process;
 mod python;
 mod real;

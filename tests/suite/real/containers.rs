@@ -77,7 +77,7 @@ policy: {{health: {{timeout: 60s, stable_for: 1s}}}}
             root = env!("CARGO_MANIFEST_DIR"),
             of_llama = lent(&format!("{} {} {}", env!("CARGO_MANIFEST_DIR"), home.part("llama"), python)),
             of_redis = lent("/etc/ssl"),
-            gemma = home.part("gemma3.gguf"),
+            gemma = home.part("gemma3/gemma3.gguf"),
             litellm = home.part("litellm/bin/litellm"),
         );
         home.write("llamero.yaml", &edit(text));

@@ -8,20 +8,13 @@ use tempfile::TempDir;
 pub(super) struct Home {
     folder: TempDir,
     user: PathBuf,
-    cache: PathBuf,
     environment: Vec<(String, String)>,
 }
 
 impl Home {
     pub(super) fn new() -> Self {
         let user = PathBuf::from(std::env::var_os("HOME").expect("HOME is set"));
-        let cache = std::env::var_os("LLAMERO_CACHE").expect("LLAMERO_CACHE names the test environment");
-        Self {
-            folder: tempfile::tempdir().expect("a folder"),
-            user,
-            cache: PathBuf::from(cache),
-            environment: Vec::new(),
-        }
+        Self { folder: tempfile::tempdir().expect("a folder"), user, environment: Vec::new() }
     }
 
     /// Gives the program a variable more.
@@ -30,9 +23,11 @@ impl Home {
         self
     }
 
-    /// Returns the path of something that the test environment has.
-    pub(super) fn part(&self, name: &str) -> String {
-        self.cache.join(name).display().to_string()
+    /// Returns the path of something in a part, such as `litellm/bin/python`.
+    #[track_caller]
+    #[expect(clippy::unused_self, reason = "a manifest is written with a home and its parts")]
+    pub(super) fn part(&self, path: &str) -> String {
+        super::parts::part(path).display().to_string()
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {

@@ -12,6 +12,7 @@ mod kills;
 mod launcher;
 mod load;
 mod ollama;
+mod parts;
 mod pins;
 mod power;
 mod rollout;

@@ -1,5 +1,6 @@
 //! A real Ollama of its own, beside a real registry and beside one that has bad days.
 
+use super::parts::{part, place};
 use crate::fakes::registry::Registry;
 use crate::skipped;
 use llamero::resource::{Bytes, Digest, Health, OllamaName};
@@ -22,18 +23,13 @@ const PATIENCE: Patience = Patience {
     longest_pause: Duration::from_secs(2),
 };
 
-pub(super) fn part(name: &str) -> PathBuf {
-    PathBuf::from(std::env::var_os("LLAMERO_CACHE").expect("LLAMERO_CACHE names the test environment")).join(name)
-}
-
 /// Returns the Ollama of the test environment, or says that there is none.
 pub(super) fn program() -> Option<PathBuf> {
-    let program = part("ollama/ollama");
-    if !program.exists() {
-        skipped("tests/real/install-ollama has not been run");
+    if place("ollama").is_none() {
+        skipped("tests/real/install could not build Ollama");
         return None;
     }
-    Some(program)
+    Some(part("ollama/ollama"))
 }
 
 pub(super) fn free_port() -> u16 {
@@ -160,7 +156,7 @@ async fn a_model_lives_its_whole_life() {
     let text = format!("{host}/Team/tiny:one");
     let name = OllamaName::parse(&text).expect("a name");
     let lower = OllamaName::parse(&text.replace("Team", "team")).expect("a name");
-    let weights = part("gemma3.gguf");
+    let weights = part("gemma3/gemma3.gguf");
     let publish = |name: &str, system: &str| {
         let modelfile = private.folder.path().join("Modelfile");
         let text = format!("FROM {}\nTEMPLATE {{{{ .Prompt }}}}\nSYSTEM {system}\n", weights.display());
@@ -350,7 +346,7 @@ async fn llamero_keeps_models_as_declared() {
     let (host, registry) = registry(maker.folder.path());
     let source = format!("{host}/library/tiny:1");
     let modelfile = maker.folder.path().join("Modelfile");
-    let weights = part("gemma3.gguf");
+    let weights = part("gemma3/gemma3.gguf");
     std::fs::write(&modelfile, format!("FROM {}\nPARAMETER num_predict 8\n", weights.display())).expect("written");
     maker.run(&["create", &source, "-f", &modelfile.display().to_string()]);
     maker.run(&["push", "--insecure", &source]);

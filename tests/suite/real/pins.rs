@@ -1,7 +1,8 @@
 //! Models held to what they were when they were locked, on a real Ollama, beside a real registry and a gateway.
 
 use super::home::{Home, files_below, post, property};
-use super::ollama::{Private, free_port, part, program, registry, weights};
+use super::ollama::{Private, free_port, program, registry, weights};
+use super::parts::part;
 use crate::fakes::registry::Registry;
 use llamero::resource::OllamaName;
 use llamero::systems::http::Client;
@@ -32,7 +33,7 @@ async fn a_model_is_held_to_what_was_locked() {
     let publish = |limit: u32| {
         let text = format!(
             "FROM {}\nTEMPLATE {{{{ .Prompt }}}}\nPARAMETER num_predict {limit}\n",
-            part("gemma3.gguf").display()
+            part("gemma3/gemma3.gguf").display()
         );
         fs::write(maker.folder.path().join("Modelfile"), text).expect("written");
         maker.run(&["create", &source, "-f", "Modelfile"]);
@@ -56,7 +57,7 @@ async fn a_model_is_held_to_what_was_locked() {
             python = home.part("llama/bin/python"),
             root = env!("CARGO_MANIFEST_DIR"),
             litellm = home.part("litellm/bin/litellm"),
-            model = home.part("gemma3.gguf"),
+            model = home.part("gemma3/gemma3.gguf"),
         ),
     );
     let client = Client::new().expect("a client");

@@ -44,7 +44,7 @@ policy: {{health: {{stable_for: 2s}}}}
 "#,
         python = home.part("llama/bin/python"),
         litellm = home.part("litellm/bin/litellm"),
-        model = home.part("gemma3.gguf"),
+        model = home.part("gemma3/gemma3.gguf"),
     ))
 }
 

@@ -53,7 +53,8 @@ fn processes() -> BTreeMap<u32, String> {
     let output = Command::new("ps").args(["-eo", "pid=,args="]).output().expect("ps runs");
     let text = String::from_utf8_lossy(&output.stdout);
     let numbered = text.lines().filter_map(|line| line.trim().split_once(' '));
-    let is_vllm = |command: &str| command.contains("VLLM::") || command.contains("/vllm/venv/bin/");
+    let programs = super::parts::part("vllm/venv/bin").display().to_string();
+    let is_vllm = |command: &str| command.contains("VLLM::") || command.contains(&programs);
     let found = numbered.filter(|(_, command)| is_vllm(command));
     found.map(|(pid, command)| (pid.parse().expect("a number"), command.to_owned())).collect()
 }
