@@ -5,7 +5,7 @@ use llamero_core::desired::{Desired, desire};
 use llamero_core::lock::Lock;
 use llamero_core::manifest;
 use llamero_core::plan::{Past, foresee_all, plan};
-use llamero_core::resource::{Kind, Note, ResourceId, ServedModel, Spec, shared};
+use llamero_core::resource::{Kind, Note, ResourceId, ServedModel, shared};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -80,10 +80,8 @@ fn resolved(text: &str) -> (Desired, Vec<Note>) {
 }
 
 fn served(desired: &Desired) -> impl Iterator<Item = (&ResourceId, &str, &ServedModel)> {
-    desired.resources.values().filter_map(|resource| match &resource.spec {
-        Spec::Model(model) => Some((&resource.id, resource.role.as_str(), model)),
-        _ => None,
-    })
+    let resources = desired.resources.values();
+    resources.filter_map(|resource| Some((&resource.id, resource.role.as_str(), resource.model()?)))
 }
 
 proptest! {
