@@ -3,9 +3,9 @@
 
 use super::health::{examine, with_log};
 use super::step::Failure;
-use super::{Event, Scene};
-use crate::observe::fares;
-use crate::observed::{FoundRun, Phase};
+use super::{Event, Execution};
+use crate::live::{LiveRun, RunState};
+use crate::observe::health_of;
 use crate::resource::{Health, Resource, ResourceId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -21,16 +21,16 @@ const PATIENCE: Duration = Duration::from_secs(15);
 ///
 /// Returns what failed; nothing when the gate is passed.
 pub async fn gate(
-    scene: Scene<'_>,
+    execution: Execution<'_>,
     touched: &BTreeSet<ResourceId>,
-    tolerated: &BTreeSet<ResourceId>,
-    proved: &BTreeMap<ResourceId, FoundRun>,
+    preexisting: &BTreeSet<ResourceId>,
+    verified: &BTreeMap<ResourceId, LiveRun>,
 ) -> Vec<Failure> {
-    let servers: Vec<&Resource> = scene
+    let servers: Vec<&Resource> = execution
         .desired
         .runs()
         .map(|(resource, _)| resource)
-        .filter(|resource| !tolerated.contains(&resource.id))
+        .filter(|resource| !preexisting.contains(&resource.id))
         .collect();
     let stable = servers
         .iter()
@@ -40,56 +40,56 @@ pub async fn gate(
         .max()
         .unwrap_or_default();
     if !stable.is_zero() {
-        (scene.report)(Event::Settling { for_ms: u64::try_from(stable.as_millis()).unwrap_or(u64::MAX) });
+        (execution.report)(Event::Settling { for_ms: u64::try_from(stable.as_millis()).unwrap_or(u64::MAX) });
     }
-    let (mut failures, mut first) = (Vec::new(), proved.clone());
+    let (mut failures, mut first) = (Vec::new(), verified.clone());
     let begun = Instant::now();
     loop {
         for resource in &servers {
-            match examine(scene, &resource.id).await {
-                Ok(found) => {
-                    if let Some(why) = unsettled(first.get(&resource.id), &found) {
-                        failures.push(with_log(scene, Failure::new(&resource.id, why)).await);
+            match examine(execution, &resource.id).await {
+                Ok(live) => {
+                    if let Some(why) = unsettled(first.get(&resource.id), &live) {
+                        failures.push(with_log(execution, Failure::new(&resource.id, why)).await);
                     }
-                    first.entry(resource.id.clone()).or_insert(found);
+                    first.entry(resource.id.clone()).or_insert(live);
                 }
                 Err(failure) => failures.push(failure),
             }
         }
-        if !failures.is_empty() || begun.elapsed() >= stable || scene.cancel.is_cancelled() {
+        if !failures.is_empty() || begun.elapsed() >= stable || execution.cancel.is_cancelled() {
             break;
         }
         tokio::time::sleep(EVERY.min(stable.saturating_sub(begun.elapsed()))).await;
     }
-    if failures.is_empty() && !scene.cancel.is_cancelled() {
-        let answers = servers.iter().map(|resource| answers(scene, resource));
+    if failures.is_empty() && !execution.cancel.is_cancelled() {
+        let answers = servers.iter().map(|resource| answers(execution, resource));
         failures.extend(futures_util::future::join_all(answers).await.into_iter().flatten());
     }
     failures
 }
 
-fn unsettled(first: Option<&FoundRun>, now: &FoundRun) -> Option<String> {
+fn unsettled(first: Option<&LiveRun>, now: &LiveRun) -> Option<String> {
     let why = now.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-    if now.phase != Phase::Running {
+    if now.phase != RunState::Running {
         return Some(format!("it does not run any more{why}"));
     }
     let same = first.is_none_or(|first| first.identity == now.identity && first.restarts == now.restarts);
     (!same).then(|| format!("it ended after it was healthy, and was started again{why}"))
 }
 
-async fn answers(scene: Scene<'_>, resource: &Resource) -> Option<Failure> {
+async fn answers(execution: Execution<'_>, resource: &Resource) -> Option<Failure> {
     let run = resource.run()?;
     let begun = Instant::now();
     loop {
-        let health = match examine(scene, &resource.id).await {
-            Ok(found) => fares(scene.systems, run, &found).await,
+        let health = match examine(execution, &resource.id).await {
+            Ok(live) => health_of(execution.systems, run, &live).await,
             Err(failure) => return Some(failure),
         };
         if health == Health::Healthy {
             return None;
         }
-        if begun.elapsed() >= PATIENCE || scene.cancel.is_cancelled() {
-            return Some(with_log(scene, Failure::new(&resource.id, health.to_string())).await);
+        if begun.elapsed() >= PATIENCE || execution.cancel.is_cancelled() {
+            return Some(with_log(execution, Failure::new(&resource.id, health.to_string())).await);
         }
         tokio::time::sleep(EVERY).await;
     }

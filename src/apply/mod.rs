@@ -6,27 +6,27 @@
 mod container;
 mod event;
 mod excerpt;
+mod execute;
 mod gate;
-mod handover;
+mod handoff;
 mod health;
 mod model;
 mod step;
 mod trial;
-mod walk;
 
 pub use event::{Event, Report};
+pub use execute::{Executed, execute};
 pub use gate::gate;
 pub use step::Failure;
-pub use walk::{Walk, walk};
 
-use crate::desired::Desired;
+use crate::resolve::Desired;
 use crate::resource::Resource;
 use crate::systems::Systems;
 use tokio_util::sync::CancellationToken;
 
 /// What every part of a walk needs.
 #[derive(Clone, Copy)]
-pub struct Scene<'a> {
+pub struct Execution<'a> {
     /// The wish.
     pub desired: &'a Desired,
     /// Everything that any generation may have made, with its place.

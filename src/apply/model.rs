@@ -1,8 +1,8 @@
 //! Models on a server that is asked for them: pulled, derived, loaded, removed.
 
 use super::step::Failure;
-use super::{Event, Scene};
-use crate::observed::Ours;
+use super::{Event, Execution};
+use crate::live::Managed;
 use crate::plan::Action;
 use crate::resource::{Digest, Fields, Fingerprint, OllamaName, Resource, ResourceId, ServedModel};
 use crate::systems::downloads::{self, Patience, Progress};
@@ -25,18 +25,18 @@ fn name(id: &ResourceId, text: &str) -> Result<OllamaName, Failure> {
 
 /// Brings what a model is made of, unless it is there, and makes the model of llamero's own if it is to be one.
 pub(super) async fn pull(
-    scene: Scene<'_>,
+    execution: Execution<'_>,
     action: &Action,
     resource: &Resource,
     model: &ServedModel,
 ) -> Result<(), Failure> {
     let id = &resource.id;
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
-    let ollama = Ollama::new(&scene.systems.client, &model.endpoint);
+    let ollama = Ollama::new(&execution.systems.client, &model.endpoint);
     let source = model.source.clone();
-    let known = pulled::find(&scene.systems.pulled, id).map_err(|error| failed(&error))?;
+    let known = pulled::find(&execution.systems.pulled, id).map_err(|error| failed(&error))?;
     // Whoever of this stack's models had it pulled: it is ours for all of them.
-    let records = pulled::all(&scene.systems.pulled, id.kind).map_err(|error| failed(&error))?;
+    let records = pulled::all(&execution.systems.pulled, id.kind).map_err(|error| failed(&error))?;
     let text = source.shortest();
     let brought = records.iter().any(|(_, record)| record.has_pulled(id.kind, &text, &model.endpoint));
     let mut record = pulled::Pulled {
@@ -47,9 +47,9 @@ pub(super) async fn pull(
         sha256: None,
         made: None,
     };
-    let keep = |record: &pulled::Pulled| pulled::record(&scene.systems.pulled, id, record);
+    let keep = |record: &pulled::Pulled| pulled::record(&execution.systems.pulled, id, record);
     let content = content(ollama, id, &source).await?;
-    let right = |content: &Digest| model.sha256.as_ref().is_none_or(|wanted| wanted == content);
+    let right = |content: &Digest| model.sha256.as_ref().is_none_or(|declared| declared == content);
     if !content.as_ref().is_some_and(right) {
         if let Some(content) = &content
             && record.pulled.is_none()
@@ -65,16 +65,16 @@ pub(super) async fn pull(
             None => record.clone(),
         };
         keep(&begun).map_err(|error| failed(&error))?;
-        if !bring_back(scene, id, model, &source).await? {
-            fetch(scene, action, id, model, &source).await?;
+        if !bring_back(execution, id, model, &source).await? {
+            fetch(execution, action, id, model, &source).await?;
         }
     }
     record.sha256 = self::content(ollama, id, &source).await?;
-    if let Some(wanted) = &model.sha256
-        && record.sha256.as_ref() != Some(wanted)
+    if let Some(declared) = &model.sha256
+        && record.sha256.as_ref() != Some(declared)
     {
         let is = record.sha256.map_or_else(|| "nothing".to_owned(), |is| is.to_string());
-        return Err(Failure::new(id, format!("`{source}` has become {is}, not {wanted}")));
+        return Err(Failure::new(id, format!("`{source}` has become {is}, not {declared}")));
     }
     if model.is_derived() {
         let derived = Derived {
@@ -84,7 +84,7 @@ pub(super) async fn pull(
             template: model.template.clone(),
             system: model.system.clone(),
         };
-        ollama.create(&derived, scene.cancel).await.map_err(|error| failed(&error))?;
+        ollama.create(&derived, execution.cancel).await.map_err(|error| failed(&error))?;
         record.made = self::content(ollama, id, &model.name).await?;
     }
     keep(&record).map_err(|error| failed(&error))
@@ -97,11 +97,15 @@ async fn content(ollama: Ollama<'_>, id: &ResourceId, name: &OllamaName) -> Resu
 }
 
 /// Gives the content that a source has now a name of its own, so that one can go back to it without its registry.
-pub(super) async fn keep_content(scene: Scene<'_>, id: &ResourceId, model: &ServedModel) -> Result<(), Failure> {
+pub(super) async fn keep_content(
+    execution: Execution<'_>,
+    id: &ResourceId,
+    model: &ServedModel,
+) -> Result<(), Failure> {
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
-    let ollama = Ollama::new(&scene.systems.client, &model.endpoint);
+    let ollama = Ollama::new(&execution.systems.client, &model.endpoint);
     let Some(content) = content(ollama, id, &model.source).await? else { return Ok(()) };
-    let (kept, text) = model.kept(&scene.desired.stack, &content);
+    let (kept, text) = model.kept(&execution.desired.stack, &content);
     let record = pulled::Pulled {
         fingerprint: Fingerprint::of(&Fields::from([("content".to_owned(), content.to_string())])),
         endpoint: model.endpoint.clone(),
@@ -110,21 +114,21 @@ pub(super) async fn keep_content(scene: Scene<'_>, id: &ResourceId, model: &Serv
         sha256: Some(content.clone()),
         made: None,
     };
-    pulled::record(&scene.systems.pulled, &kept, &record).map_err(|error| failed(&error))?;
+    pulled::record(&execution.systems.pulled, &kept, &record).map_err(|error| failed(&error))?;
     ollama.copy(&model.source, &name(id, &text)?).await.map_err(|error| failed(&error))
 }
 
 /// Gives a source the content that it must have from what was kept of it; returns whether that was kept.
 async fn bring_back(
-    scene: Scene<'_>,
+    execution: Execution<'_>,
     id: &ResourceId,
     model: &ServedModel,
     source: &OllamaName,
 ) -> Result<bool, Failure> {
-    let Some(wanted) = &model.sha256 else { return Ok(false) };
-    let ollama = Ollama::new(&scene.systems.client, &model.endpoint);
-    let kept = name(id, &model.kept(&scene.desired.stack, wanted).1)?;
-    if content(ollama, id, &kept).await?.as_ref() != Some(wanted) {
+    let Some(declared) = &model.sha256 else { return Ok(false) };
+    let ollama = Ollama::new(&execution.systems.client, &model.endpoint);
+    let kept = name(id, &model.kept(&execution.desired.stack, declared).1)?;
+    if content(ollama, id, &kept).await?.as_ref() != Some(declared) {
         return Ok(false);
     }
     ollama.copy(&kept, source).await.map_err(|error| Failure::of(Some(id), &error))?;
@@ -133,18 +137,18 @@ async fn bring_back(
 
 /// Has the server pull a source, after its registry has told that it is the right one and that there is room for it.
 async fn fetch(
-    scene: Scene<'_>,
+    execution: Execution<'_>,
     action: &Action,
     id: &ResourceId,
     model: &ServedModel,
     source: &OllamaName,
 ) -> Result<(), Failure> {
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
-    let client = &scene.systems.client;
+    let client = &execution.systems.client;
     // Where its registry does not tell, the server may reach it all the same, and it says better what is wrong if not.
     if let Ok(remote) = ollama::manifest(client, source, model.insecure, REGISTRY).await {
-        if let Some(wanted) = model.sha256.as_ref().filter(|wanted| **wanted != remote.digest) {
-            let mut failure = Failure::new(id, format!("`{source}` now leads to {}, not to {wanted}", remote.digest));
+        if let Some(declared) = model.sha256.as_ref().filter(|declared| **declared != remote.digest) {
+            let mut failure = Failure::new(id, format!("`{source}` now leads to {}, not to {declared}", remote.digest));
             failure.hint = Some("`llamero outdated` shows what moved, and `llamero update` follows it".to_owned());
             return Err(failure);
         }
@@ -155,46 +159,46 @@ async fn fetch(
     }
     let step = action.to_string();
     let progress = |Progress { received, total }: Progress| {
-        (scene.report)(Event::Progress { step: step.clone(), done: Some(received), total, note: None });
+        (execution.report)(Event::Progress { step: step.clone(), done: Some(received), total, note: None });
     };
     let pull = Pull { name: source.clone(), insecure: model.insecure, patience: Patience::default() };
-    Ollama::new(client, &model.endpoint).pull(&pull, &progress, scene.cancel).await.map_err(|error| failed(&error))
+    Ollama::new(client, &model.endpoint).pull(&pull, &progress, execution.cancel).await.map_err(|error| failed(&error))
 }
 
 /// Loads a model that is to stay loaded.
-pub(super) async fn load(scene: Scene<'_>, id: &ResourceId, model: &ServedModel) -> Result<(), Failure> {
-    let ollama = Ollama::new(&scene.systems.client, &model.endpoint);
-    let loaded = ollama.load(&model.name, KeepAlive::Forever, model.embedding, LOAD, scene.cancel).await;
+pub(super) async fn load(execution: Execution<'_>, id: &ResourceId, model: &ServedModel) -> Result<(), Failure> {
+    let ollama = Ollama::new(&execution.systems.client, &model.endpoint);
+    let loaded = ollama.load(&model.name, KeepAlive::Forever, model.embedding, LOAD, execution.cancel).await;
     loaded.map_err(|error| Failure::of(Some(id), &error))
 }
 
 /// Removes what llamero brought for a model: the model of its own, and what it pulled, unless another stands on it.
-pub(super) async fn remove(scene: Scene<'_>, ours: &Ours) -> Result<(), Failure> {
-    let id = ours.id();
+pub(super) async fn remove(execution: Execution<'_>, managed: &Managed) -> Result<(), Failure> {
+    let id = managed.id();
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
-    let folder = &scene.systems.pulled;
+    let folder = &execution.systems.pulled;
     let Some(record) = pulled::find(folder, id).map_err(|error| failed(&error))? else { return Ok(()) };
-    let ollama = Ollama::new(&scene.systems.client, &record.endpoint);
-    let own = format!("llamero-{}/", scene.desired.stack);
+    let ollama = Ollama::new(&execution.systems.client, &record.endpoint);
+    let own = format!("llamero-{}/", execution.desired.stack);
     let derived = record.pulled.as_ref() != Some(&record.name) && record.name.starts_with(&own);
     if derived {
-        delete(scene, id, ollama, &record.name).await?;
+        delete(execution, id, ollama, &record.name).await?;
     }
     if let Some(text) = &record.pulled
         && !pulled::is_shared(folder, id, text, &record.endpoint).map_err(|error| failed(&error))?
     {
-        delete(scene, id, ollama, text).await?;
+        delete(execution, id, ollama, text).await?;
     }
     pulled::forget(folder, id).map_err(|error| failed(&error))
 }
 
 /// Removes a name from a server. What is loaded under it would stay in memory, for ever where it was to stay loaded.
-async fn delete(scene: Scene<'_>, id: &ResourceId, ollama: Ollama<'_>, text: &str) -> Result<(), Failure> {
+async fn delete(execution: Execution<'_>, id: &ResourceId, ollama: Ollama<'_>, text: &str) -> Result<(), Failure> {
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
     let name = name(id, text)?;
     let loaded = ollama.ps().await.map_err(|error| failed(&error))?;
     if loaded.iter().any(|loaded| loaded.name == name) {
-        ollama.unload(&name, UNLOAD, scene.cancel).await.map_err(|error| failed(&error))?;
+        ollama.unload(&name, UNLOAD, execution.cancel).await.map_err(|error| failed(&error))?;
     }
     ollama.delete(&name).await.map_err(|error| failed(&error))
 }

@@ -1,7 +1,7 @@
 //! One step, one call: what each action means in a system's language.
 
-use super::{Event, Scene, container, handover, health, model, trial};
-use crate::observed::{FoundRun, Ours};
+use super::{Event, Execution, container, handoff, health, model, trial};
+use crate::live::{LiveRun, Managed};
 use crate::plan::Action;
 use crate::render::{marker, unit};
 use crate::resource::{
@@ -72,91 +72,102 @@ impl Failure {
 }
 
 /// Makes the one call that `action` names.
-pub(super) async fn perform(scene: Scene<'_>, action: &Action) -> Result<(), Failure> {
+pub(super) async fn perform(execution: Execution<'_>, action: &Action) -> Result<(), Failure> {
     let on = action.on().cloned();
     let failed = |error: &dyn Hint| Failure::of(on.as_ref(), error);
     match action {
-        Action::GenerateSecret(id) => match &wanted(scene, id)?.spec {
+        Action::GenerateSecret(id) => match &declared(execution, id)?.spec {
             Spec::Secret(secret) => secrets::generate(&secret.path).map(drop).map_err(|error| failed(&error)),
             _ => Err(mismatch(id)),
         },
-        Action::CreateEnvironment(id) => match &wanted(scene, id)?.spec {
-            Spec::Environment(environment) => create(scene, action, environment).await,
+        Action::CreateEnvironment(id) => match &declared(execution, id)?.spec {
+            Spec::Environment(environment) => create(execution, action, environment).await,
             _ => Err(mismatch(id)),
         },
-        Action::FetchArtifact(id) | Action::VerifyArtifact(id) => match &wanted(scene, id)?.spec {
-            Spec::Artifact(artifact) => fetch(scene, action, id, artifact).await,
+        Action::FetchArtifact(id) | Action::VerifyArtifact(id) => match &declared(execution, id)?.spec {
+            Spec::Artifact(artifact) => fetch(execution, action, id, artifact).await,
             _ => Err(mismatch(id)),
         },
         Action::KeepContent(id) | Action::PullModel(id) | Action::LoadModel(id) => {
-            match (&wanted(scene, id)?.spec, action) {
-                (Spec::Model(model), Action::KeepContent(_)) => model::keep_content(scene, id, model).await,
-                (Spec::Model(model), Action::LoadModel(_)) => model::load(scene, id, model).await,
-                (Spec::Model(model), _) => model::pull(scene, action, wanted(scene, id)?, model).await,
+            match (&declared(execution, id)?.spec, action) {
+                (Spec::Model(model), Action::KeepContent(_)) => model::keep_content(execution, id, model).await,
+                (Spec::Model(model), Action::LoadModel(_)) => model::load(execution, id, model).await,
+                (Spec::Model(model), _) => model::pull(execution, action, declared(execution, id)?, model).await,
                 _ => Err(mismatch(id)),
             }
         }
-        Action::RemoveModel(ours) => model::remove(scene, ours).await,
-        Action::PullImage(id) => match &wanted(scene, id)?.spec {
-            Spec::Image(image) => container::pull(scene, action, wanted(scene, id)?, image).await,
+        Action::RemoveModel(managed) => model::remove(execution, managed).await,
+        Action::PullImage(id) => match &declared(execution, id)?.spec {
+            Spec::Image(image) => container::pull(execution, action, declared(execution, id)?, image).await,
             _ => Err(mismatch(id)),
         },
-        Action::RemoveImage(ours) => container::remove_image(scene, ours).await,
-        Action::RemoveContainer(ours) => container::remove(scene, ours.id(), &ours.id().name).await,
-        Action::RemoveFormer(ours) if ours.id().kind == Kind::Unit => handover::clear_strays(scene, ours).await,
-        Action::RemoveFormer(ours) => container::remove(scene, ours.id(), &container::former(ours.id())).await,
-        Action::WriteFile(id) => match &wanted(scene, id)?.spec {
-            Spec::File(file) => write_file(scene, wanted(scene, id)?, file),
+        Action::RemoveImage(managed) => container::remove_image(execution, managed).await,
+        Action::RemoveContainer(managed) => container::remove(execution, managed.id(), &managed.id().name).await,
+        Action::RemovePrevious(managed) if managed.id().kind == Kind::Unit => {
+            handoff::clear_orphaned_instances(execution, managed).await
+        }
+        Action::RemovePrevious(managed) => {
+            container::remove(execution, managed.id(), &container::previous(managed.id())).await
+        }
+        Action::WriteFile(id) => match &declared(execution, id)?.spec {
+            Spec::File(file) => write_file(execution, declared(execution, id)?, file),
             _ => Err(mismatch(id)),
         },
         Action::WriteUnit(id) => {
-            let text = unit::unit(&scene.desired.stack, wanted(scene, id)?);
+            let text = unit::unit(&execution.desired.stack, declared(execution, id)?);
             let text = text.map_err(|error| Failure::new(id, error.to_string()))?;
-            still_ours(scene, id, &scene.systems.unit_file(id))?;
-            files::write(&scene.systems.unit_file(id), text.as_bytes(), files::PRIVATE).map_err(|error| failed(&error))
+            still_managed(execution, id, &execution.systems.unit_file(id))?;
+            files::write(&execution.systems.unit_file(id), text.as_bytes(), files::PRIVATE)
+                .map_err(|error| failed(&error))
         }
         Action::ReloadManager => {
-            let systemd = scene.systems.systemd().await.map_err(|error| failed(&error))?;
+            let systemd = execution.systems.systemd().await.map_err(|error| failed(&error))?;
             systemd.reload().await.map_err(|error| failed(&error))
         }
-        Action::EnableUnit(id) if handover::hands_on(scene.systems, id) => handover::enable(scene, id),
+        Action::EnableUnit(id) if handoff::socket_handoff(execution.systems, id) => handoff::enable(execution, id),
         Action::EnableUnit(id) => {
-            let systemd = scene.systems.systemd().await.map_err(|error| failed(&error))?;
+            let systemd = execution.systems.systemd().await.map_err(|error| failed(&error))?;
             systemd.enable(&[unit::unit_name(id)]).await.map_err(|error| failed(&error))?;
             // systemd makes the link and does not sync it.
-            files::settle(&scene.systems.units.join("default.target.wants")).map_err(|error| failed(&error))
+            files::sync(&execution.systems.units.join("default.target.wants")).map_err(|error| failed(&error))
         }
-        Action::Start(id) => start(scene, id, false).await,
-        Action::Restart(ours) => start(scene, ours.id(), true).await,
+        Action::Start(id) => start(execution, id, false).await,
+        Action::Restart(managed) => start(execution, managed.id(), true).await,
         Action::Rehearse(id) => {
-            let (resource, run) = server(scene, id)?;
-            handover::rehearse(scene, resource, run).await
+            let (resource, run) = server(execution, id)?;
+            handoff::rehearse(execution, resource, run).await
         }
-        Action::HandOver(ours) => handover::hand_over(scene, wanted(scene, ours.id())?).await,
-        Action::Stop(ours) => stop(scene, ours).await,
-        Action::Sleep(ours) => put_to_sleep(scene, action, ours).await,
-        Action::Wake(ours) => wake(scene, action, ours).await,
+        Action::HandOff(managed) => handoff::hand_off(execution, declared(execution, managed.id())?).await,
+        Action::Stop(managed) => stop(execution, managed).await,
+        Action::Sleep(managed) => put_to_sleep(execution, action, managed).await,
+        Action::Wake(managed) => wake(execution, action, managed).await,
         Action::Try(trial) => {
-            let (_, run) = server(scene, &trial.gateway)?;
-            trial::try_out(scene, action, trial, run).await
+            let (_, run) = server(execution, &trial.gateway)?;
+            trial::try_out(execution, action, trial, run).await
         }
-        Action::AwaitHealthy(id) => await_healthy(scene, action, id).await.map(drop),
-        Action::RemoveUnit(ours) => remove_unit(scene, ours).await,
-        Action::RemoveProcess(ours) => scene.systems.processes.forget(&ours.id().name).map_err(|error| failed(&error)),
-        Action::RemoveFile(ours) | Action::RemoveEnvironment(ours) | Action::RemoveArtifact(ours) => {
-            remove(scene, ours)
+        Action::AwaitHealthy(id) => await_healthy(execution, action, id).await.map(drop),
+        Action::RemoveUnit(managed) => remove_unit(execution, managed).await,
+        Action::RemoveProcess(managed) => {
+            execution.systems.processes.forget(&managed.id().name).map_err(|error| failed(&error))
+        }
+        Action::RemoveFile(managed) | Action::RemoveEnvironment(managed) | Action::RemoveArtifact(managed) => {
+            remove(execution, managed)
         }
     }
 }
 
 /// Waits until a server is healthy; returns how it was found then.
-pub(super) async fn await_healthy(scene: Scene<'_>, action: &Action, id: &ResourceId) -> Result<FoundRun, Failure> {
-    let (resource, run) = server(scene, id)?;
-    health::await_healthy(scene, action, resource, run).await
+pub(super) async fn await_healthy(
+    execution: Execution<'_>,
+    action: &Action,
+    id: &ResourceId,
+) -> Result<LiveRun, Failure> {
+    let (resource, run) = server(execution, id)?;
+    health::await_healthy(execution, action, resource, run).await
 }
 
-fn wanted<'a>(scene: Scene<'a>, id: &ResourceId) -> Result<&'a Resource, Failure> {
-    scene.desired.resources.get(id).ok_or_else(|| mismatch(id))
+fn declared<'a>(execution: Execution<'a>, id: &ResourceId) -> Result<&'a Resource, Failure> {
+    execution.desired.resources.get(id).ok_or_else(|| mismatch(id))
 }
 
 /// A plan and its wish belong together; this is what a mix-up would look like.
@@ -164,32 +175,37 @@ fn mismatch(id: &ResourceId) -> Failure {
     Failure::new(id, format!("{id} is in the plan and not in the wish"))
 }
 
-fn server<'a>(scene: Scene<'a>, id: &ResourceId) -> Result<(&'a Resource, &'a Run), Failure> {
-    let resource = wanted(scene, id)?;
+fn server<'a>(execution: Execution<'a>, id: &ResourceId) -> Result<(&'a Resource, &'a Run), Failure> {
+    let resource = declared(execution, id)?;
     resource.run().map(|run| (resource, run)).ok_or_else(|| mismatch(id))
 }
 
-async fn create(scene: Scene<'_>, action: &Action, environment: &Environment) -> Result<(), Failure> {
+async fn create(execution: Execution<'_>, action: &Action, environment: &Environment) -> Result<(), Failure> {
     let step = action.to_string();
     let note = |line: &str| {
-        (scene.report)(Event::Progress { step: step.clone(), done: None, total: None, note: Some(line.to_owned()) });
+        (execution.report)(Event::Progress {
+            step: step.clone(),
+            done: None,
+            total: None,
+            note: Some(line.to_owned()),
+        });
     };
-    python::create(environment, python::uv().as_deref(), &note, scene.cancel)
+    python::create(environment, python::uv().as_deref(), &note, execution.cancel)
         .await
         .map_err(|error| Failure::of(action.on(), &error))
 }
 
-async fn fetch(scene: Scene<'_>, action: &Action, id: &ResourceId, artifact: &Artifact) -> Result<(), Failure> {
+async fn fetch(execution: Execution<'_>, action: &Action, id: &ResourceId, artifact: &Artifact) -> Result<(), Failure> {
     let step = action.to_string();
     let progress = |progress: downloads::Progress| {
         let downloads::Progress { received, total } = progress;
-        (scene.report)(Event::Progress { step: step.clone(), done: Some(received), total, note: None });
+        (execution.report)(Event::Progress { step: step.clone(), done: Some(received), total, note: None });
     };
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
     let verify = matches!(action, Action::VerifyArtifact(_)) || artifact.source == ArtifactSource::File;
     let fetched = match &artifact.source {
         _ if verify => {
-            let digested = downloads::digest_file(&artifact.path, &progress, scene.cancel).await;
+            let digested = downloads::digest_file(&artifact.path, &progress, execution.cancel).await;
             let (sha256, size) = digested.map_err(|error| failed(&error))?;
             Fetched { sha256, size }
         }
@@ -203,44 +219,44 @@ async fn fetch(scene: Scene<'_>, action: &Action, id: &ResourceId, artifact: &Ar
                 keep_free: artifact.keep_free,
                 patience: Patience::default(),
             };
-            let client = &scene.systems.client;
-            downloads::fetch(client, &download, &progress, scene.cancel).await.map_err(|error| failed(&error))?
+            let client = &execution.systems.client;
+            downloads::fetch(client, &download, &progress, execution.cancel).await.map_err(|error| failed(&error))?
         }
         ArtifactSource::Command { argv } => {
             let note = |line: &str| {
                 let note = Some(line.to_owned());
-                (scene.report)(Event::Progress { step: step.clone(), done: None, total: None, note });
+                (execution.report)(Event::Progress { step: step.clone(), done: None, total: None, note });
             };
-            downloads::make(argv, &artifact.path, artifact.sha256.as_ref(), &note, COMMAND, scene.cancel)
+            downloads::make(argv, &artifact.path, artifact.sha256.as_ref(), &note, COMMAND, execution.cancel)
                 .await
                 .map_err(|error| failed(&error))?
         }
         ArtifactSource::File => return Err(mismatch(id)),
     };
-    if let Some(wanted) = artifact.sha256.as_ref().filter(|wanted| **wanted != fetched.sha256) {
-        let why = format!("{} has the sha256 {}, not {wanted}", artifact.path.display(), fetched.sha256);
+    if let Some(declared) = artifact.sha256.as_ref().filter(|declared| **declared != fetched.sha256) {
+        let why = format!("{} has the sha256 {}, not {declared}", artifact.path.display(), fetched.sha256);
         return Err(Failure::new(id, why));
     }
-    let ours = artifact.source != ArtifactSource::File;
-    artifacts::record(&scene.systems.records, &artifact.path, &fetched, ours).map_err(|error| failed(&error))
+    let managed = artifact.source != ArtifactSource::File;
+    artifacts::record(&execution.systems.records, &artifact.path, &fetched, managed).map_err(|error| failed(&error))
 }
 
-fn write_file(scene: Scene<'_>, resource: &Resource, file: &FileSpec) -> Result<(), Failure> {
+fn write_file(execution: Execution<'_>, resource: &Resource, file: &FileSpec) -> Result<(), Failure> {
     let failed = |error: &dyn Hint| Failure::of(Some(&resource.id), error);
     let body = secrets::fill(&file.content).map_err(|error| failed(&error))?;
-    still_ours(scene, &resource.id, &file.path)?;
-    let text = marker::mark(&scene.desired.stack, &resource.id, &resource.fingerprint(), &body);
+    still_managed(execution, &resource.id, &file.path)?;
+    let text = marker::mark(&execution.desired.stack, &resource.id, &resource.fingerprint(), &body);
     files::write(&file.path, text.as_bytes(), files::PRIVATE).map_err(|error| failed(&error))
 }
 
-async fn start(scene: Scene<'_>, id: &ResourceId, again: bool) -> Result<(), Failure> {
-    let (resource, run) = server(scene, id)?;
+async fn start(execution: Execution<'_>, id: &ResourceId, again: bool) -> Result<(), Failure> {
+    let (resource, run) = server(execution, id)?;
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
     match run.runtime {
-        Runtime::Docker => container::start(scene, resource, run).await,
-        Runtime::Systemd if run.hands_on => handover::start(scene, resource, run).await,
+        Runtime::Docker => container::start(execution, resource, run).await,
+        Runtime::Systemd if run.socket_handoff => handoff::start(execution, resource, run).await,
         Runtime::Systemd => {
-            let systemd = scene.systems.systemd().await.map_err(|error| failed(&error))?;
+            let systemd = execution.systems.systemd().await.map_err(|error| failed(&error))?;
             let name = unit::unit_name(id);
             let deadline = JOB + run.stop_timeout.duration() + run.timeout.duration();
             let job = if again { systemd.restart(&name, deadline).await } else { systemd.start(&name, deadline).await };
@@ -253,7 +269,7 @@ async fn start(scene: Scene<'_>, id: &ResourceId, again: bool) -> Result<(), Fai
         }
         Runtime::Process => {
             let launch = process::Launch {
-                stack: scene.desired.stack.clone(),
+                stack: execution.desired.stack.clone(),
                 resource: id.clone(),
                 fingerprint: resource.fingerprint(),
                 argv: run.argv.clone(),
@@ -263,105 +279,110 @@ async fn start(scene: Scene<'_>, id: &ResourceId, again: bool) -> Result<(), Fai
                 stop_timeout: run.stop_timeout,
                 restart: run.restart,
             };
-            scene.systems.processes.start(&id.name, &launch).await.map_err(|error| failed(&error))
+            execution.systems.processes.start(&id.name, &launch).await.map_err(|error| failed(&error))
         }
     }
 }
 
-async fn stop(scene: Scene<'_>, ours: &Ours) -> Result<(), Failure> {
-    let id = ours.id();
+async fn stop(execution: Execution<'_>, managed: &Managed) -> Result<(), Failure> {
+    let id = managed.id();
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
     if id.kind == Kind::Container {
-        return container::stop(scene, id).await;
+        return container::stop(execution, id).await;
     }
-    if handover::hands_on(scene.systems, id) {
-        return handover::dismantle(scene, ours).await;
+    if handoff::socket_handoff(execution.systems, id) {
+        return handoff::dismantle(execution, managed).await;
     }
     if id.kind == Kind::Process {
         let deadline = JOB + LONGEST_STOP;
-        return scene.systems.processes.stop(&id.name, deadline).await.map_err(|error| failed(&error));
+        return execution.systems.processes.stop(&id.name, deadline).await.map_err(|error| failed(&error));
     }
-    let systemd = scene.systems.systemd().await.map_err(|error| failed(&error))?;
-    let known = scene.inventory.iter().find(|resource| resource.id == *id).and_then(Resource::run);
+    let systemd = execution.systems.systemd().await.map_err(|error| failed(&error))?;
+    let known = execution.inventory.iter().find(|resource| resource.id == *id).and_then(Resource::run);
     let deadline = JOB + known.map_or(LONGEST_STOP, |run| run.stop_timeout.duration());
     systemd.stop(&unit::unit_name(id), deadline).await.map(drop).map_err(|error| failed(&error))
 }
 
-async fn remove_unit(scene: Scene<'_>, ours: &Ours) -> Result<(), Failure> {
-    let id = ours.id();
+async fn remove_unit(execution: Execution<'_>, managed: &Managed) -> Result<(), Failure> {
+    let id = managed.id();
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
-    if handover::hands_on(scene.systems, id) {
-        return handover::dismantle(scene, ours).await;
+    if handoff::socket_handoff(execution.systems, id) {
+        return handoff::dismantle(execution, managed).await;
     }
-    if files::stamp(&scene.systems.unit_file(id)).map_err(|error| failed(&error))?.is_none() {
+    if files::stamp(&execution.systems.unit_file(id)).map_err(|error| failed(&error))?.is_none() {
         return Ok(());
     }
-    still_ours(scene, id, &scene.systems.unit_file(id))?;
-    let systemd = scene.systems.systemd().await.map_err(|error| failed(&error))?;
+    still_managed(execution, id, &execution.systems.unit_file(id))?;
+    let systemd = execution.systems.systemd().await.map_err(|error| failed(&error))?;
     // A start that a killed llamero asked for may still be on its way: it would run without a file.
     match systemd.stop(&unit::unit_name(id), JOB + LONGEST_STOP).await {
         Ok(_) | Err(systemd::Error::NoSuchUnit { .. }) => {}
         Err(error) => return Err(failed(&error)),
     }
     systemd.disable(&[unit::unit_name(id)]).await.map_err(|error| failed(&error))?;
-    files::remove(&scene.systems.unit_file(id)).map(drop).map_err(|error| failed(&error))
+    files::remove(&execution.systems.unit_file(id)).map(drop).map_err(|error| failed(&error))
 }
 
 /// Has a server make room on its GPU and stay; one that does not sleep when it is told to makes room by stopping.
-async fn put_to_sleep(scene: Scene<'_>, action: &Action, ours: &Ours) -> Result<(), Failure> {
-    let asked = vllm::sleep(&scene.systems.client, endpoint_of_vllm(scene, ours)?.0, SLEEP);
-    match or_stopped(scene, ours.id(), asked).await? {
+async fn put_to_sleep(execution: Execution<'_>, action: &Action, managed: &Managed) -> Result<(), Failure> {
+    let asked = vllm::sleep(&execution.systems.client, endpoint_of_vllm(execution, managed)?.0, SLEEP);
+    match or_stopped(execution, managed.id(), asked).await? {
         Ok(()) => Ok(()),
         Err(error) => {
-            note(scene, action, &format!("{error}, so it is stopped"));
-            stop(scene, ours).await
+            note(execution, action, &format!("{error}, so it is stopped"));
+            stop(execution, managed).await
         }
     }
 }
 
 /// Has a server that sleeps serve again; one that does not wake when it is told to is started anew.
-async fn wake(scene: Scene<'_>, action: &Action, ours: &Ours) -> Result<(), Failure> {
-    let (endpoint, timeout) = endpoint_of_vllm(scene, ours)?;
-    let asked = vllm::wake(&scene.systems.client, endpoint, timeout);
-    match or_stopped(scene, ours.id(), asked).await? {
+async fn wake(execution: Execution<'_>, action: &Action, managed: &Managed) -> Result<(), Failure> {
+    let (endpoint, timeout) = endpoint_of_vllm(execution, managed)?;
+    let asked = vllm::wake(&execution.systems.client, endpoint, timeout);
+    match or_stopped(execution, managed.id(), asked).await? {
         Ok(()) => Ok(()),
         Err(error) => {
-            note(scene, action, &format!("{error}, so it is started anew"));
-            stop(scene, ours).await?;
-            start(scene, ours.id(), false).await
+            note(execution, action, &format!("{error}, so it is started anew"));
+            stop(execution, managed).await?;
+            start(execution, managed.id(), false).await
         }
     }
 }
 
-fn endpoint_of_vllm<'a>(scene: Scene<'a>, ours: &Ours) -> Result<(&'a str, Duration), Failure> {
-    let known = scene.inventory.iter().rev().find(|resource| resource.id == *ours.id()).and_then(Resource::run);
+fn endpoint_of_vllm<'a>(execution: Execution<'a>, managed: &Managed) -> Result<(&'a str, Duration), Failure> {
+    let known = execution.inventory.iter().rev().find(|resource| resource.id == *managed.id()).and_then(Resource::run);
     match known {
         Some(Run { probe: Probe::Vllm { endpoint, .. }, timeout, .. }) => Ok((endpoint, timeout.duration())),
-        _ => Err(Failure::new(ours.id(), "its address is not on record")),
+        _ => Err(Failure::new(managed.id(), "its address is not on record")),
     }
 }
 
 /// Waits for something unless somebody wants all of it to stop.
-async fn or_stopped<T>(scene: Scene<'_>, id: &ResourceId, work: impl Future<Output = T>) -> Result<T, Failure> {
+async fn or_stopped<T>(
+    execution: Execution<'_>,
+    id: &ResourceId,
+    remedy: impl Future<Output = T>,
+) -> Result<T, Failure> {
     tokio::select! {
-        result = work => Ok(result),
-        () = scene.cancel.cancelled() => {
+        result = remedy => Ok(result),
+        () = execution.cancel.cancelled() => {
             Err(Failure { interrupted: true, ..Failure::new(id, "stopped while it was asked") })
         }
     }
 }
 
-fn note(scene: Scene<'_>, action: &Action, text: &str) {
+fn note(execution: Execution<'_>, action: &Action, text: &str) {
     let note = Some(text.to_owned());
-    (scene.report)(Event::Progress { step: action.to_string(), done: None, total: None, note });
+    (execution.report)(Event::Progress { step: action.to_string(), done: None, total: None, note });
 }
 
 /// Makes sure that nobody has put another file in the place of ours since it was looked at for the plan.
-fn still_ours(scene: Scene<'_>, id: &ResourceId, path: &Path) -> Result<(), Failure> {
+fn still_managed(execution: Execution<'_>, id: &ResourceId, path: &Path) -> Result<(), Failure> {
     let text = files::read_text(path, LIMIT).map_err(|error| Failure::of(Some(id), &error))?;
     let Some(text) = text else { return Ok(()) };
-    let ours = marker::read(&text).is_some_and(|marker| marker.stack == scene.desired.stack && marker.resource == *id);
-    if ours {
+    let managed =
+        marker::read(&text).is_some_and(|marker| marker.stack == execution.desired.stack && marker.resource == *id);
+    if managed {
         return Ok(());
     }
     let why = format!("{} was put there by somebody else meanwhile, and is left", path.display());
@@ -369,18 +390,18 @@ fn still_ours(scene: Scene<'_>, id: &ResourceId, path: &Path) -> Result<(), Fail
 }
 
 /// Removes what lies in a place that earlier generations tell.
-fn remove(scene: Scene<'_>, ours: &Ours) -> Result<(), Failure> {
-    let id = ours.id();
+fn remove(execution: Execution<'_>, managed: &Managed) -> Result<(), Failure> {
+    let id = managed.id();
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
-    let known = scene.inventory.iter().find(|resource| resource.id == *id);
+    let known = execution.inventory.iter().find(|resource| resource.id == *id);
     match known.map(|resource| &resource.spec) {
         Some(Spec::File(file)) => {
-            still_ours(scene, id, &file.path)?;
+            still_managed(execution, id, &file.path)?;
             files::remove(&file.path).map(drop).map_err(|error| failed(&error))
         }
         Some(Spec::Environment(environment)) => python::remove(&environment.path).map_err(|error| failed(&error)),
         Some(Spec::Artifact(artifact)) => {
-            artifacts::remove(&scene.systems.records, &artifact.path).map_err(|error| failed(&error))
+            artifacts::remove(&execution.systems.records, &artifact.path).map_err(|error| failed(&error))
         }
         _ => Err(Failure::new(id, format!("the place of {id} is not on record"))),
     }

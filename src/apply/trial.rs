@@ -2,7 +2,7 @@
 
 use super::health::with_log;
 use super::step::Failure;
-use super::{Event, Scene};
+use super::{Event, Execution};
 use crate::plan::{Action, Trial};
 use crate::resource::{Probe, Run};
 use crate::systems::{litellm, secrets};
@@ -21,17 +21,22 @@ const NEXT: Duration = Duration::from_secs(120);
 const FEWEST: u32 = 3;
 
 /// Asks the gateway for a model again and again. The first request that fails ends it.
-pub(super) async fn try_out(scene: Scene<'_>, action: &Action, trial: &Trial, run: &Run) -> Result<(), Failure> {
+pub(super) async fn try_out(
+    execution: Execution<'_>,
+    action: &Action,
+    trial: &Trial,
+    run: &Run,
+) -> Result<(), Failure> {
     let id = &trial.gateway;
     let Probe::Litellm { endpoint, authorization, .. } = &run.probe else {
         return Err(Failure::new(id, "it is no gateway"));
     };
     let token = secrets::resolve(&authorization.0).map_err(|error| Failure::of(Some(id), &error))?;
-    let (client, token) = (&scene.systems.client, Some(token.reveal()));
+    let (client, token) = (&execution.systems.client, Some(token.reveal()));
     // The time begins with the first answer, for which the model may have had to be loaded.
     let mut begun: Option<Instant> = None;
     let (mut answered, mut slowest) = (0, Duration::ZERO);
-    while answered < FEWEST || begun.is_none_or(|begun| begun.elapsed() < trial.lasting.duration()) {
+    while answered < FEWEST || begun.is_none_or(|begun| begun.elapsed() < trial.permanent.duration()) {
         let asked = Instant::now();
         let patience = if answered == 0 { FIRST } else { NEXT };
         let request = litellm::request(client, endpoint, &trial.model, trial.mode, token, patience);
@@ -41,21 +46,21 @@ pub(super) async fn try_out(scene: Scene<'_>, action: &Action, trial: &Trial, ru
                 if let Err(error) = result {
                     let failure = Failure::of(Some(id), &error);
                     // What was answered says why; its log says the same at length.
-                    let is_lost = matches!(error, litellm::Error::Lost { .. });
-                    return Err(if is_lost { with_log(scene, failure).await } else { failure });
+                    let is_lost = matches!(error, litellm::Error::Recovered { .. });
+                    return Err(if is_lost { with_log(execution, failure).await } else { failure });
                 }
             }
-            () = scene.cancel.cancelled() => return Err(stopped()),
+            () = execution.cancel.cancelled() => return Err(stopped()),
         }
         begun = begun.or_else(|| Some(Instant::now()));
         answered += 1;
         slowest = slowest.max(asked.elapsed());
         let requests = if answered == 1 { "request" } else { "requests" };
         let note = format!("{answered} {requests} answered, the slowest in {:.1} s", slowest.as_secs_f64());
-        (scene.report)(Event::Progress { step: action.to_string(), done: None, total: None, note: Some(note) });
+        (execution.report)(Event::Progress { step: action.to_string(), done: None, total: None, note: Some(note) });
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
-            () = scene.cancel.cancelled() => return Err(stopped()),
+            () = execution.cancel.cancelled() => return Err(stopped()),
         }
     }
     Ok(())

@@ -4,15 +4,15 @@ use super::color;
 use super::exit::Exit;
 use super::problem::{Problem, note, say};
 use super::{ManifestArgument, StackArgument};
-use crate::desired::{self, Facts, Places, desire, questions};
-use crate::history::Wish;
-use crate::lock::{self, Lock};
+use crate::history::Revision;
+use crate::lockfile::{self, LockFile};
 use crate::manifest::{self, Manifest};
-use crate::observe::{facts, places};
+use crate::observe::{directories, facts};
 use crate::pace::Attempt;
+use crate::reconcile::Stack;
+use crate::resolve::{self, Directories, Facts, questions, resolve};
 use crate::resource::{Bytes, Digest, Note};
 use crate::systems::{clock, files};
-use crate::turn::Stack;
 use std::path::{Path, PathBuf};
 
 /// A manifest that was read.
@@ -21,10 +21,10 @@ pub(super) struct Loaded {
     pub(super) path: PathBuf,
     pub(super) text: String,
     pub(super) manifest: Manifest,
-    pub(super) places: Places,
+    pub(super) directories: Directories,
     /// The lock file, and what it says if it is there.
     pub(super) lock_path: PathBuf,
-    pub(super) lock: Option<Lock>,
+    pub(super) lock: Option<LockFile>,
     lock_digest: Option<Digest>,
 }
 
@@ -50,23 +50,23 @@ pub(super) fn manifest(argument: &ManifestArgument) -> Result<Loaded, Problem> {
     tell(&path, &text, &notes);
     let Some(manifest) = manifest else { return Err(broken(&path, &notes)) };
     let absolute = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
-    let places = places(absolute.parent().unwrap_or(Path::new("/")));
+    let directories = directories(absolute.parent().unwrap_or(Path::new("/")));
     let lock_path = path.with_extension("lock");
     if lock_path == path {
         let message = format!("{} would be its own lock file; nothing was changed", path.display());
         return Err(Problem::new(Exit::Error, message).hint("give the manifest another ending, such as `.yaml`"));
     }
     let (lock, lock_digest) = lock_file(&lock_path)?.unzip();
-    Ok(Loaded { path, text, manifest, places, lock_path, lock, lock_digest })
+    Ok(Loaded { path, text, manifest, directories, lock_path, lock, lock_digest })
 }
 
-fn lock_file(path: &Path) -> Result<Option<(Lock, Digest)>, Problem> {
-    let Some(text) = files::read_text(path, Bytes(lock::LIMIT as u64))? else { return Ok(None) };
+fn lock_file(path: &Path) -> Result<Option<(LockFile, Digest)>, Problem> {
+    let Some(text) = files::read_text(path, Bytes(lockfile::LIMIT as u64))? else { return Ok(None) };
     let damaged = |why| {
         Problem::new(Exit::Error, format!("{} is damaged: {why}; nothing was changed", path.display()))
             .hint("bring it back from git, or move it away and make a new one with `llamero lock`")
     };
-    Lock::parse(&text).map(|lock| Some((lock, Digest::of(&text)))).map_err(damaged)
+    LockFile::parse(&text).map(|lock| Some((lock, Digest::of(&text)))).map_err(damaged)
 }
 
 /// Refuses a manifest that its lock file does not cover, if that is asked for, and says so otherwise.
@@ -90,20 +90,20 @@ pub(super) fn check_lock(loaded: &Loaded, locked: bool) -> Result<(), Problem> {
 
 /// Finds out what must be known of this machine for a manifest.
 pub(super) async fn known(loaded: &Loaded) -> Facts {
-    facts(&questions(&loaded.manifest, &loaded.places), loaded.places.clone()).await
+    facts(&questions(&loaded.manifest, &loaded.directories), loaded.directories.clone()).await
 }
 
 /// Finds out what a manifest means on this machine.
-pub(super) async fn wish(loaded: &Loaded) -> Result<Wish, Problem> {
+pub(super) async fn revision(loaded: &Loaded) -> Result<Revision, Problem> {
     let Loaded { path, text, manifest, lock, lock_digest, .. } = loaded;
-    let (desired, notes) = desire(manifest, &lock.clone().unwrap_or_default(), &known(loaded).await);
+    let (desired, notes) = resolve(manifest, &lock.clone().unwrap_or_default(), &known(loaded).await);
     let notes: Vec<Note> =
         notes.into_iter().map(|(note, keys, span)| note.at(manifest::locate(text, &keys, span))).collect();
     tell(path, text, &notes);
     if notes.iter().any(Note::is_error) {
         return Err(broken(path, &notes));
     }
-    Ok(Wish {
+    Ok(Revision {
         begun: clock::now(),
         llamero: env!("CARGO_PKG_VERSION").to_owned(),
         manifest: std::path::absolute(path).unwrap_or_else(|_| path.clone()),
@@ -112,19 +112,19 @@ pub(super) async fn wish(loaded: &Loaded) -> Result<Wish, Problem> {
         manifest_text: text.clone(),
         origin: None,
         desired,
-        leftover: Vec::new(),
+        orphans: Vec::new(),
     })
 }
 
 /// Has the route of a model change first, if somebody says so beside the manifest.
-pub(super) fn canary(wish: &mut Wish, loaded: &Loaded, model: Option<&str>) -> Result<(), Problem> {
+pub(super) fn canary(revision: &mut Revision, loaded: &Loaded, model: Option<&str>) -> Result<(), Problem> {
     let Some(model) = model else { return Ok(()) };
     let Loaded { path, manifest, .. } = loaded;
     if manifest.gateway.is_none() {
         let message = format!("{} has no gateway, and so no routes to change; nothing was changed", path.display());
         return Err(Problem::new(Exit::Error, message).hint("leave out `--canary`"));
     }
-    let Some(canary) = desired::canary(manifest, model) else {
+    let Some(canary) = resolve::canary(manifest, model) else {
         let known: Vec<&str> = manifest.models.iter().map(|model| model.name.value.as_str()).collect();
         let message = format!("there is no model `{model}` in {}; nothing was changed", path.display());
         return Err(Problem {
@@ -132,39 +132,39 @@ pub(super) fn canary(wish: &mut Wish, loaded: &Loaded, model: Option<&str>) -> R
             ..Problem::new(Exit::Error, message)
         });
     };
-    wish.desired.canary = Some(canary);
+    revision.desired.canary = Some(canary);
     Ok(())
 }
 
 /// Opens the stack with a name.
-pub(super) fn stack(name: &str, places: &Places) -> Result<Stack, Problem> {
+pub(super) fn stack(name: &str, directories: &Directories) -> Result<Stack, Problem> {
     let program = std::env::current_exe()
         .map_err(|error| Problem::new(Exit::Error, format!("cannot find llamero's own program: {error}")))?;
-    Stack::open(name, places, program).map_err(|error| Problem::of(&error))
+    Stack::open(name, directories, program).map_err(|error| Problem::of(&error))
 }
 
 /// Opens the stack that a verb is about, for verbs that need no manifest.
 pub(super) fn stack_of(argument: &StackArgument) -> Result<Stack, Problem> {
     let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-    let places = places(&here);
+    let directories = directories(&here);
     if let Some(name) = &argument.stack {
         // A name that no manifest could say would lead out of the folder of all stacks.
-        if !manifest::is_stack_name(name) || !places.records(name).join("generations").is_dir() {
+        if !manifest::is_stack_name(name) || !directories.records(name).join("generations").is_dir() {
             return Err(Problem::new(Exit::Error, format!("there is no stack `{name}`"))
                 .hint("name one that was applied, or point to its manifest"));
         }
-        return stack(name, &places);
+        return stack(name, &directories);
     }
     if argument.manifest.manifest.is_some() || find(&argument.manifest).is_ok() {
         let loaded = manifest(&argument.manifest)?;
-        return stack(&loaded.manifest.stack.value, &places);
+        return stack(&loaded.manifest.stack.value, &directories);
     }
-    let known: Vec<String> = files::names(&places.state.join("llamero"))?
+    let known: Vec<String> = files::names(&directories.state.join("llamero"))?
         .into_iter()
-        .filter(|name| places.records(name).join("generations").is_dir())
+        .filter(|name| directories.records(name).join("generations").is_dir())
         .collect();
     match known.as_slice() {
-        [only] => stack(only, &places),
+        [only] => stack(only, &directories),
         [] => Err(Problem::new(Exit::Error, "no stack was applied here and no manifest was found")
             .hint("say which manifest: `llamero apply MANIFEST`")),
         several => Err(Problem::new(Exit::Error, format!("there are several stacks: {}", several.join(", ")))
@@ -176,7 +176,7 @@ fn find(argument: &ManifestArgument) -> Result<PathBuf, Problem> {
     if let Some(path) = &argument.manifest {
         return Ok(path.clone());
     }
-    let configured = places(Path::new("/")).config.join("llamero").join("llamero.yaml");
+    let configured = directories(Path::new("/")).config.join("llamero").join("llamero.yaml");
     let candidates = [PathBuf::from("llamero.yaml"), configured];
     candidates.iter().find(|path| path.is_file()).cloned().ok_or_else(|| {
         let message = format!("there is no llamero.yaml here and no {}", candidates[1].display());

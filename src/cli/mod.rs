@@ -76,10 +76,10 @@ enum Verb {
     Confirm(verbs::confirm::Arguments),
     /// Forget that the manifest failed as it is now
     Retry(verbs::retry::Arguments),
-    /// Refuse every apply until `release`
-    Hold(verbs::hold::HoldArguments),
+    /// Refuse every apply until `resume`
+    Suspend(verbs::suspend::SuspendArguments),
     /// Let the stack be changed again
-    Release(verbs::hold::ReleaseArguments),
+    Resume(verbs::suspend::ResumeArguments),
     /// Stop and remove everything that the stack made
     Down(verbs::down::Arguments),
     /// Hold every model to what its source leads to now
@@ -99,7 +99,7 @@ enum Verb {
     },
     /// Watch over a generation, and take it back when its apply is gone
     #[command(hide = true)]
-    Return(verbs::watch::Arguments),
+    Deadman(verbs::deadman::Arguments),
     /// Keep one server of the process runtime running
     #[command(hide = true)]
     Supervise {
@@ -114,14 +114,14 @@ pub fn run() -> Exit {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            let wanted = !error.use_stderr();
+            let declared = !error.use_stderr();
             // Help that nobody reads to its end is no failure.
             let _ = error.print();
-            return if wanted { Exit::Done } else { Exit::Error };
+            return if declared { Exit::Done } else { Exit::Error };
         }
     };
     color::choose(arguments.color);
-    let supervises = matches!(arguments.verb, Verb::Supervise { .. } | Verb::Return(_));
+    let supervises = matches!(arguments.verb, Verb::Supervise { .. } | Verb::Deadman(_));
     let runtime = match start(supervises) {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&error),
@@ -168,9 +168,9 @@ async fn perform(verb: Verb) -> Result<Exit, problem::Problem> {
         Verb::Rollback(arguments) => Box::pin(verbs::rollback::run(&arguments)).await,
         Verb::Confirm(arguments) => verbs::confirm::run(&arguments).await,
         Verb::Retry(arguments) => verbs::retry::run(&arguments),
-        Verb::Hold(arguments) => verbs::hold::hold(&arguments),
-        Verb::Release(arguments) => verbs::hold::release(&arguments),
-        Verb::Return(arguments) => verbs::watch::run(&arguments).await,
+        Verb::Suspend(arguments) => verbs::suspend::suspend(&arguments),
+        Verb::Resume(arguments) => verbs::suspend::resume(&arguments),
+        Verb::Deadman(arguments) => verbs::deadman::run(&arguments).await,
         Verb::Down(arguments) => Box::pin(verbs::down::run(&arguments)).await,
         Verb::Lock(arguments) => verbs::lock::run(&arguments).await,
         Verb::Outdated(arguments) => verbs::outdated::run(&arguments).await,

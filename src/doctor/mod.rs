@@ -3,14 +3,14 @@
 //! Nothing is ever deleted: what is damaged gets another name. No server is started, stopped or asked; a container
 //! engine is asked for what carries the stack's mark, where a wish was lost.
 
-mod lost;
+mod recovered;
 
-use crate::desired::Places;
-use crate::history::{self, Lock};
+use crate::history::{self, StackLock};
+use crate::reconcile::Stack;
+use crate::resolve::Directories;
 use crate::resource::{ResourceId, Spec};
 use crate::systems::pulled::Pulled;
 use crate::systems::{Hint, artifacts, files, process, pulled, sealed};
-use crate::turn::Stack;
 use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
@@ -74,7 +74,7 @@ pub struct Repair {
 
 /// What came of mending.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Mended {
+pub struct Repaired {
     /// What was mended.
     pub repairs: Vec<Repair>,
     /// What may be left on the machine that no record knows of any more, in words for a person.
@@ -146,7 +146,7 @@ fn finding(error: &sealed::Error) -> Finding {
 
 /// Gives every damaged record another name, and writes anew what can be told from what runs and is ours, and from the
 /// records that are whole. The lock must be held.
-pub async fn repair(stack: &Stack, places: &Places, _lock: &Lock) -> Result<Mended, Error> {
+pub async fn repair(stack: &Stack, directories: &Directories, _lock: &StackLock) -> Result<Repaired, Error> {
     let mut repairs = Vec::new();
     for error in stack.history.damage()? {
         repairs.extend(set_aside(&error, "what runs is found again by its marks")?);
@@ -175,25 +175,25 @@ pub async fn repair(stack: &Stack, places: &Places, _lock: &Lock) -> Result<Mend
     for error in artifacts::damage(&stack.systems.records)? {
         repairs.extend(set_aside(&error, "its file is checked anew when it is needed")?);
     }
-    let left = recover(stack, places, &mut repairs).await?;
-    Ok(Mended { repairs, left })
+    let left = recover(stack, directories, &mut repairs).await?;
+    Ok(Repaired { repairs, left })
 }
 
 /// Puts on record again what only a wish knew that is lost, and returns what that cannot be done for.
-async fn recover(stack: &Stack, places: &Places, repairs: &mut Vec<Repair>) -> Result<Vec<String>, Error> {
+async fn recover(stack: &Stack, directories: &Directories, repairs: &mut Vec<Repair>) -> Result<Vec<String>, Error> {
     let Some(number) = stack.history.last_lost()? else { return Ok(Vec::new()) };
     let mut left = Vec::new();
-    let lost::Lost { resources, engine } = match lost::find(stack, places).await {
+    let recovered::Recovered { resources, engine } = match recovered::find(stack, directories).await {
         Ok(lost) => lost,
         // What was mended is told all the same.
         Err(error) => return Ok(vec![format!("what only a lost wish had was not looked for: {error}")]),
     };
-    for wish in repairs.iter().filter(|repair| repair.path.ends_with("wish")) {
-        let aside = wish.aside.as_ref().unwrap_or(&wish.path).display();
+    for revision in repairs.iter().filter(|repair| repair.path.ends_with("desired")) {
+        let aside = revision.aside.as_ref().unwrap_or(&revision.path).display();
         left.push(format!(
             "what only that wish had may be left: files at places that its manifest chose, such as `gateway.config`, and \
              environments and model files in {}; look for them in {aside}",
-            places.data.join("llamero").display()
+            directories.data.join("llamero").display()
         ));
         if !engine {
             left.push("no container engine answers; if it had containers, mend it again when one does".to_owned());
@@ -220,7 +220,7 @@ fn set_aside(error: &sealed::Error, then: &str) -> Result<Option<Repair>, Error>
 fn remembered(stack: &Stack, id: &ResourceId) -> Result<Option<Pulled>, Error> {
     let Some(good) = stack.history.committed()? else { return Ok(None) };
     let sha256 = good.outcome.as_ref().and_then(|outcome| outcome.contents.get(id).cloned());
-    let Some(resource) = good.wish.desired.resources.get(id) else { return Ok(None) };
+    let Some(resource) = good.revision.desired.resources.get(id) else { return Ok(None) };
     let Spec::Model(model) = &resource.spec else { return Ok(None) };
     Ok(Some(Pulled {
         fingerprint: resource.fingerprint(),

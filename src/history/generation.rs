@@ -1,6 +1,6 @@
 //! One applied wish and how it ended, as plain data.
 
-use crate::desired::Desired;
+use crate::resolve::Desired;
 use crate::resource::{Digest, Resource, ResourceId, Seconds, Spec};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wish {
+pub struct Revision {
     /// When it was begun, with the offset from UTC.
     pub begun: String,
     /// The llamero that began it.
@@ -28,7 +28,7 @@ pub struct Wish {
     pub desired: Desired,
     /// What earlier generations made, is still there, and is not part of this wish.
     #[serde(default)]
-    pub leftover: Vec<Resource>,
+    pub orphans: Vec<Resource>,
 }
 
 /// How an apply ended.
@@ -119,7 +119,7 @@ pub struct Generation {
     /// Its number, from 1.
     pub number: u64,
     /// What was asked for.
-    pub wish: Wish,
+    pub revision: Revision,
     /// How it ended; `None` while it is being applied, or after a crash.
     pub outcome: Option<Outcome>,
 }
@@ -133,34 +133,35 @@ impl Generation {
 
     /// Returns the wish as it was fulfilled: with the content that models had, also where nothing held them to it.
     #[must_use]
-    pub fn fulfilled(self) -> Wish {
-        let mut wish = self.wish;
+    pub fn fulfilled(self) -> Revision {
+        let mut revision = self.revision;
         let contents = self.outcome.map(|outcome| outcome.contents).unwrap_or_default();
         for (id, content) in contents {
-            if let Some(Spec::Model(model)) = wish.desired.resources.get_mut(&id).map(|resource| &mut resource.spec) {
+            if let Some(Spec::Model(model)) = revision.desired.resources.get_mut(&id).map(|resource| &mut resource.spec)
+            {
                 model.sha256.get_or_insert(content);
             }
         }
-        wish
+        revision
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Ending, Outcome, Wish};
+    use super::{Ending, Outcome, Revision};
 
     #[test]
     fn records_of_before_there_were_lock_files_and_reasons_are_read() {
         let outcome: Outcome =
             serde_json::from_str(r#"{"ending": "rolled-back", "ended": "then", "steps": []}"#).expect("an outcome");
         assert_eq!((outcome.ending, outcome.why), (Ending::RolledBack, None));
-        let wish: Wish = serde_json::from_str(&format!(
+        let revision: Revision = serde_json::from_str(&format!(
             r#"{{"begun": "then", "llamero": "0.1.0", "manifest": "/a.yaml", "manifest_digest": "{}",
             "manifest_text": "", "origin": null, "desired": {{"stack": "a", "resources": [], "memory": null,
             "policy": {{"drift": "correct", "prune": true, "rollback": true}}}}}}"#,
             "0".repeat(64)
         ))
         .expect("a wish");
-        assert_eq!(wish.lock_digest, None);
+        assert_eq!(revision.lock_digest, None);
     }
 }

@@ -3,29 +3,29 @@
 //! ```text
 //! $XDG_STATE_HOME/llamero/<stack>/
 //!   lock                      who changes the stack right now
-//!   generations/<n>/wish      what was asked for; written once, before anything is touched
+//!   generations/<n>/desired   what was asked for; written once, before anything is touched
 //!   generations/<n>/outcome   how it ended; missing while it is being applied, or after a crash
-//!   generations/<n>/found     what is left of a wish that was damaged
-//!   generations/<n>/watch     who watches over it while it is applied, and more of that kind
+//!   generations/<n>/recovered what is left of a wish that was damaged
+//!   generations/<n>/deadman   who watches over it while it is applied, and more of that kind
 //!   quarantine                which manifests failed
-//!   hold                      who holds the stack as it is
+//!   suspended                 who suspended the stack as it is
 //!   processes/<name>/         the process runtime's records
 //! ```
 //!
 //! Every file is sealed with its digest and written whole. A damaged one is an error that names it, and is never read
 //! as if there were nothing. Nothing here decides what to do about a generation.
 
+mod deadman;
 mod generation;
-mod lock;
 mod quarantine;
-mod watch;
+mod stack_lock;
 
-pub use generation::{Ending, Generation, Outcome, StepOutcome, StepResult, Wish};
-pub use lock::{Lock, Occupant};
-pub use watch::{Confirmed, Passed, Watch, Watcher};
+pub use deadman::{Confirmed, DeadMan, Passed, Watcher};
+pub use generation::{Ending, Generation, Outcome, Revision, StepOutcome, StepResult};
+pub use stack_lock::{LockHolder, StackLock};
 
-use crate::desired::Desired;
 use crate::plan::Past;
+use crate::resolve::Desired;
 use crate::resource::{Digest, Resource, ResourceId, Spec};
 use crate::systems::{Hint, files, sealed};
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,7 +60,7 @@ pub enum Error {
     Record(#[from] sealed::Error),
     /// Another llamero is changing the stack.
     #[error("another llamero is changing this stack: {0}")]
-    Occupied(Occupant),
+    Occupied(LockHolder),
     /// There is no such generation.
     #[error("there is no generation {0}")]
     NoGeneration(u64),
@@ -97,14 +97,14 @@ impl History {
     }
 
     /// Takes the lock, or says who has it. The kernel takes it back when this process ends, however it ends.
-    pub fn lock(&self, command: &str) -> Result<Lock, Error> {
-        lock::take(&self.folder.join("lock"), command)
+    pub fn lock(&self, command: &str) -> Result<StackLock, Error> {
+        stack_lock::take(&self.folder.join("lock"), command)
     }
 
     /// Returns who changes the stack right now.
     #[must_use]
-    pub fn occupant(&self) -> Option<Occupant> {
-        lock::occupant(&self.folder.join("lock"))
+    pub fn occupant(&self) -> Option<LockHolder> {
+        stack_lock::occupant(&self.folder.join("lock"))
     }
 
     /// Returns the numbers of all generations, oldest first.
@@ -118,9 +118,9 @@ impl History {
     /// Reads one generation.
     pub fn load(&self, number: u64) -> Result<Generation, Error> {
         let folder = self.generation(number);
-        let wish = sealed::read(&folder.join("wish"))?.ok_or(Error::NoGeneration(number))?;
+        let revision = sealed::read(&folder.join("desired"))?.ok_or(Error::NoGeneration(number))?;
         let outcome = sealed::read(&folder.join("outcome"))?;
-        Ok(Generation { number, wish, outcome })
+        Ok(Generation { number, revision, outcome })
     }
 
     /// Reads every generation that has been begun, oldest first.
@@ -141,9 +141,9 @@ impl History {
         let mut damage = Vec::new();
         for number in self.numbers()? {
             let folder = self.generation(number);
-            damage.extend(sealed::read::<Wish>(&folder.join("wish")).err());
+            damage.extend(sealed::read::<Revision>(&folder.join("desired")).err());
             damage.extend(sealed::read::<Outcome>(&folder.join("outcome")).err());
-            damage.extend(sealed::read::<Vec<Resource>>(&folder.join("found")).err());
+            damage.extend(sealed::read::<Vec<Resource>>(&folder.join("recovered")).err());
         }
         Ok(damage)
     }
@@ -152,7 +152,9 @@ impl History {
     pub fn last_lost(&self) -> Result<Option<u64>, Error> {
         for number in self.numbers()?.into_iter().rev() {
             let names = files::names(&self.generation(number))?;
-            if names.iter().any(|name| name.starts_with("wish.damaged")) && !names.iter().any(|name| name == "wish") {
+            if names.iter().any(|name| name.starts_with("desired.damaged"))
+                && !names.iter().any(|name| name == "desired")
+            {
                 return Ok(Some(number));
             }
         }
@@ -161,22 +163,22 @@ impl History {
 
     /// Keeps what was found of a generation whose wish is lost, after what was found of it before.
     pub fn keep_found(&self, number: u64, resources: Vec<Resource>) -> Result<PathBuf, Error> {
-        let path = self.generation(number).join("found");
-        let mut found = self.found(number)?;
-        found.extend(resources);
-        sealed::write(&path, &found)?;
+        let path = self.generation(number).join("recovered");
+        let mut live = self.live(number)?;
+        live.extend(resources);
+        sealed::write(&path, &live)?;
         Ok(path)
     }
 
-    fn found(&self, number: u64) -> Result<Vec<Resource>, Error> {
-        Ok(sealed::read(&self.generation(number).join("found"))?.unwrap_or_default())
+    fn live(&self, number: u64) -> Result<Vec<Resource>, Error> {
+        Ok(sealed::read(&self.generation(number).join("recovered"))?.unwrap_or_default())
     }
 
     /// Returns the number of the committed generation: the last whose outcome says so, and whose wish is there.
     pub fn current(&self) -> Result<Option<u64>, Error> {
         for number in self.numbers()?.into_iter().rev() {
             let committed = self.outcome(number)?.is_some_and(|outcome| outcome.ending == Ending::Committed);
-            if committed && files::stamp(&self.generation(number).join("wish"))?.is_some() {
+            if committed && files::stamp(&self.generation(number).join("desired"))?.is_some() {
                 return Ok(Some(number));
             }
         }
@@ -194,22 +196,22 @@ impl History {
     }
 
     /// Returns what was there, made by earlier generations, when the last one began that did not ask for it.
-    pub fn last_leftover(&self) -> Result<Vec<ResourceId>, Error> {
+    pub fn last_orphans(&self) -> Result<Vec<ResourceId>, Error> {
         let Some(last) = self.numbers()?.last().copied() else { return Ok(Vec::new()) };
-        let wish = sealed::read::<Wish>(&self.generation(last).join("wish"))?;
-        Ok(wish.into_iter().flat_map(|wish| wish.leftover).map(|resource| resource.id).collect())
+        let revision = sealed::read::<Revision>(&self.generation(last).join("desired"))?;
+        Ok(revision.into_iter().flat_map(|revision| revision.orphans).map(|resource| resource.id).collect())
     }
 
     /// Begins a generation: from here on what it may create is on record.
-    pub fn begin(&self, wish: &Wish) -> Result<u64, Error> {
+    pub fn begin(&self, revision: &Revision) -> Result<u64, Error> {
         let number = self.numbers()?.last().map_or(1, |last| last + 1);
-        self.rewrite(number, wish)?;
+        self.rewrite(number, revision)?;
         Ok(number)
     }
 
     /// Writes the wish of a generation that is not committed yet once more, with what became known on the way.
-    pub fn rewrite(&self, number: u64, wish: &Wish) -> Result<(), Error> {
-        Ok(sealed::write(&self.generation(number).join("wish"), wish)?)
+    pub fn rewrite(&self, number: u64, revision: &Revision) -> Result<(), Error> {
+        Ok(sealed::write(&self.generation(number).join("desired"), revision)?)
     }
 
     /// Keeps how a generation ended; one that ended as committed is the good one from here on.
@@ -231,7 +233,7 @@ impl History {
 
     /// Removes every record of the stack but the lock, after nothing of it is left on the machine.
     pub fn forget(&self) -> Result<(), Error> {
-        for name in ["quarantine", "hold", "watch.log"] {
+        for name in ["quarantine", "suspended", "deadman.log"] {
             files::remove(&self.folder.join(name))?;
         }
         files::remove_folder(&self.folder.join("generations"))?;
@@ -256,7 +258,7 @@ impl History {
                     past.start_times.entry(id.clone()).or_insert(*time);
                 }
             }
-            for resource in self.found(*number)? {
+            for resource in self.live(*number)? {
                 inventory.entry(resource.id.clone()).or_insert(resource);
             }
             let committed = outcome.as_ref().is_some_and(|outcome| outcome.ending == Ending::Committed);
@@ -265,26 +267,26 @@ impl History {
             if read && !is_good && Some(*number) != current {
                 continue;
             }
-            let Some(wish) = sealed::read::<Wish>(&self.generation(*number).join("wish"))? else { continue };
+            let Some(revision) = sealed::read::<Revision>(&self.generation(*number).join("desired"))? else { continue };
             let contents = outcome.map(|outcome| outcome.contents).unwrap_or_default();
             // What the last one asked for is kept too, good or not: it may be on its way.
             let keeps = is_good || !read;
             read = true;
             good += usize::from(is_good);
             if keeps {
-                let new = needed(&wish.desired, &contents).into_iter().filter(|id| !past.keep.contains(id));
+                let new = needed(&revision.desired, &contents).into_iter().filter(|id| !past.keep.contains(id));
                 let new: Vec<ResourceId> = new.collect();
                 past.oldest = if good == KEPT { new.iter().cloned().collect() } else { BTreeSet::new() };
                 past.keep.extend(new);
             }
             if Some(*number) == current {
-                let resources = wish.desired.resources.values();
+                let resources = revision.desired.resources.values();
                 past.committed = resources.map(|resource| (resource.id.clone(), resource.fields())).collect();
                 past.contents = contents;
-                past.former = wish.desired.routes();
+                past.previous = revision.desired.routes();
             }
             // The newest word on a resource is the one that counts.
-            for resource in wish.desired.resources.into_values().chain(wish.leftover) {
+            for resource in revision.desired.resources.into_values().chain(revision.orphans) {
                 inventory.entry(resource.id.clone()).or_insert(resource);
             }
             if good == KEPT && current.is_none_or(|current| *number <= current) && age >= RECENT {
@@ -317,8 +319,8 @@ impl History {
 
 /// Returns what must stay there for a generation to be gone back to without the network.
 fn needed(desired: &Desired, contents: &BTreeMap<ResourceId, Digest>) -> BTreeSet<ResourceId> {
-    let lasting = |id: &&ResourceId| id.kind.lasts();
-    let mut needed: BTreeSet<ResourceId> = desired.resources.keys().filter(lasting).cloned().collect();
+    let permanent = |id: &&ResourceId| id.kind.lasts();
+    let mut needed: BTreeSet<ResourceId> = desired.resources.keys().filter(permanent).cloned().collect();
     for resource in desired.resources.values() {
         let Spec::Model(model) = &resource.spec else { continue };
         let content = model.sha256.as_ref().or_else(|| contents.get(&resource.id));

@@ -1,6 +1,6 @@
 //! The facts of the machine that a manifest's meaning depends on.
 
-use crate::desired::{Facts, Places, Questions, SecretFact};
+use crate::resolve::{Directories, Facts, Questions, SecretFact};
 use crate::resource::{Bytes, Gpu, SecretReference};
 use crate::systems::{Hint, artifacts, files, gpu, program, python, secrets};
 use std::collections::BTreeMap;
@@ -12,12 +12,12 @@ const HUB: &str = "https://huggingface.co";
 
 /// Returns where things belong for the user who runs this, by the XDG base directory specification.
 #[must_use]
-pub fn places(manifest: &Path) -> Places {
+pub fn directories(manifest: &Path) -> Directories {
     let folder = |name: &str, default: PathBuf| {
         std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute()).unwrap_or(default)
     };
     let home = folder("HOME", PathBuf::from("/"));
-    Places {
+    Directories {
         config: folder("XDG_CONFIG_HOME", home.join(".config")),
         state: folder("XDG_STATE_HOME", home.join(".local/state")),
         data: folder("XDG_DATA_HOME", home.join(".local/share")),
@@ -27,7 +27,7 @@ pub fn places(manifest: &Path) -> Places {
 }
 
 /// Answers a manifest's questions.
-pub async fn facts(questions: &Questions, places: Places) -> Facts {
+pub async fn facts(questions: &Questions, directories: Directories) -> Facts {
     let python = if questions.python { python::interpreter(&CancellationToken::new()).await.ok() } else { None };
     let programs = questions.programs.iter().filter_map(|name| Some((name.clone(), program::find(name)?)));
     let programs: BTreeMap<String, PathBuf> = programs.collect();
@@ -44,8 +44,8 @@ pub async fn facts(questions: &Questions, places: Places) -> Facts {
         hub_token: std::env::var("HF_TOKEN").is_ok_and(|token| !token.is_empty()),
         memory: memory(),
         gpus: if questions.gpus { Some(gpus().await) } else { None },
-        fetched: artifacts::all(&places.known_artifacts()).unwrap_or_default(),
-        places,
+        fetched: artifacts::all(&directories.known_artifacts()).unwrap_or_default(),
+        directories,
     }
 }
 

@@ -4,18 +4,18 @@
 
 mod container;
 mod facts;
-mod look;
 mod model;
 mod pins;
+mod servers;
 
-pub use facts::{facts, places};
-pub use look::look;
+pub use facts::{directories, facts};
 pub use model::contents;
-pub use pins::{Lead, lead, pin};
+pub use pins::{Upstream, pin, upstream};
+pub use servers::inspect;
 
-use crate::desired::Desired;
-use crate::observed::{Claim, Found, FoundFile, FoundRun, Observed, Ours, PortHolder, Seen};
+use crate::live::{Live, LiveFile, LiveRun, Managed, Observation, Ownership, PortHolder, Presence};
 use crate::render::marker;
+use crate::resolve::Desired;
 use crate::resource::{
     Artifact, ArtifactSource, Bytes, Digest, FileSpec, Health, Kind, Probe, Resource, ResourceId, Run, ServedModel,
     Spec,
@@ -48,8 +48,8 @@ pub enum Depth {
 
 /// Looks at everything that is wanted, everything that earlier generations may have made (`inventory`), and whatever
 /// else carries this stack's mark.
-pub async fn observe(systems: &Systems, desired: &Desired, inventory: &[Resource], depth: Depth) -> Observed {
-    let mut observed = Observed::default();
+pub async fn observe(systems: &Systems, desired: &Desired, inventory: &[Resource], depth: Depth) -> Observation {
+    let mut observed = Observation::default();
     let known: BTreeMap<&ResourceId, &Resource> = inventory
         .iter()
         .map(|resource| (&resource.id, resource))
@@ -57,17 +57,17 @@ pub async fn observe(systems: &Systems, desired: &Desired, inventory: &[Resource
         .chain(desired.resources.iter())
         .collect();
     for resource in known.values() {
-        if let Some(seen) = plain(systems, resource) {
-            observed.things.insert(resource.id.clone(), seen);
+        if let Some(presence) = plain(systems, resource) {
+            observed.resources.insert(resource.id.clone(), presence);
         }
     }
-    observed.things.extend(model::look_at_models(systems, &desired.stack, known.values().copied()).await);
-    observed.things.extend(container::look_at_images(systems, known.values().copied()).await);
+    observed.resources.extend(model::inspect_models(systems, &desired.stack, known.values().copied()).await);
+    observed.resources.extend(container::inspect_images(systems, known.values().copied()).await);
     let mut servers = servers(systems, desired, known.keys().copied());
     if known.keys().any(|id| id.kind == Kind::Container) {
         servers.extend(container::marked(systems, &desired.stack).await);
     }
-    observed.things.extend(look::look_at_all(systems, &desired.stack, &servers).await);
+    observed.resources.extend(servers::inspect_all(systems, &desired.stack, &servers).await);
     note_sleepers(systems, &known, &mut observed).await;
     observed.ports = port_holders(desired, &known, &observed).await;
     for (id, offer) in offers(systems, desired, &observed).await {
@@ -95,12 +95,13 @@ fn servers<'a>(
         let Some(unit) = name.strip_suffix(".service") else { continue };
         let id = ResourceId::new(Kind::Unit, unit);
         // An instance is part of the server whose name it bears.
-        if known_instance(&servers, unit) {
+        if is_known_instance(&servers, unit) {
             continue;
         }
         let text = || files::read_text(&systems.unit_file(&id), LIMIT).ok().flatten();
-        let ours = || text().and_then(|text| marker::read(&text)).is_some_and(|marker| marker.stack == desired.stack);
-        if !servers.contains(&id) && ours() {
+        let managed =
+            || text().and_then(|text| marker::read(&text)).is_some_and(|marker| marker.stack == desired.stack);
+        if !servers.contains(&id) && managed() {
             servers.insert(id);
         }
     }
@@ -108,116 +109,117 @@ fn servers<'a>(
 }
 
 /// Returns whether a unit is an instance of a server that hands its port on.
-fn known_instance(servers: &BTreeSet<ResourceId>, unit: &str) -> bool {
+fn is_known_instance(servers: &BTreeSet<ResourceId>, unit: &str) -> bool {
     unit.rsplit_once('-').is_some_and(|(name, number)| {
         number.parse::<u64>().is_ok() && servers.contains(&ResourceId::new(Kind::Unit, name))
     })
 }
 
 /// Takes note of servers that run and sleep.
-async fn note_sleepers(systems: &Systems, known: &BTreeMap<&ResourceId, &Resource>, observed: &mut Observed) {
+async fn note_sleepers(systems: &Systems, known: &BTreeMap<&ResourceId, &Resource>, observed: &mut Observation) {
     let questions = known.values().filter_map(|resource| {
         let run = resource.run().filter(|run| run.sleeps)?;
         let Probe::Vllm { endpoint, .. } = &run.probe else { return None };
-        observed.run(&resource.id).filter(|found| found.is_up())?;
+        observed.run(&resource.id).filter(|live| live.is_up())?;
         Some(async move { (resource.id.clone(), vllm::is_asleep(&systems.client, endpoint).await) })
     });
     for (id, asleep) in join_all(questions).await {
-        if let Some(Seen::Present(Found::Run(run))) = observed.things.get_mut(&id) {
+        if let Some(Presence::Present(Live::Run(run))) = observed.resources.get_mut(&id) {
             run.asleep = asleep == Some(true);
         }
     }
 }
 
 /// Looks at what does not run.
-fn plain(systems: &Systems, resource: &Resource) -> Option<Seen> {
+fn plain(systems: &Systems, resource: &Resource) -> Option<Presence> {
     Some(match &resource.spec {
         Spec::Secret(secret) => match files::stamp(&secret.path) {
-            Ok(Some(_)) => Seen::Present(Found::Secret),
-            Ok(None) => Seen::Absent,
-            Err(error) => Seen::Unknown(error.to_string()),
+            Ok(Some(_)) => Presence::Present(Live::Secret),
+            Ok(None) => Presence::Absent,
+            Err(error) => Presence::Unknown(error.to_string()),
         },
         Spec::Environment(environment) => match python::state(&environment.path) {
-            Ok(EnvironmentState::Absent) => Seen::Absent,
-            Ok(state) => Seen::Present(Found::Environment { complete: state == EnvironmentState::Complete }),
-            Err(error) => Seen::Unknown(error.to_string()),
+            Ok(EnvironmentState::Absent) => Presence::Absent,
+            Ok(state) => Presence::Present(Live::Environment { complete: state == EnvironmentState::Complete }),
+            Err(error) => Presence::Unknown(error.to_string()),
         },
-        Spec::Artifact(artifact) => found_artifact(systems, artifact),
-        Spec::File(file) => found_file(&resource.id, file),
+        Spec::Artifact(artifact) => live_artifact(systems, artifact),
+        Spec::File(file) => live_file(&resource.id, file),
         Spec::Run(_) | Spec::Model(_) | Spec::Image(_) => return None,
     })
 }
 
-fn found_artifact(systems: &Systems, artifact: &Artifact) -> Seen {
+fn live_artifact(systems: &Systems, artifact: &Artifact) -> Presence {
     match artifacts::find(&systems.records, &artifact.path) {
-        Ok(None) => Seen::Absent,
+        Ok(None) => Presence::Absent,
         Ok(Some((size, known))) => {
             // Only llamero writes to the places of what it fetches.
-            let ours = artifact.source != ArtifactSource::File;
-            Seen::Present(Found::Artifact { size: size.0, sha256: known.map(|known| known.sha256), ours })
+            let managed = artifact.source != ArtifactSource::File;
+            Presence::Present(Live::Artifact { size: size.0, sha256: known.map(|known| known.sha256), managed })
         }
-        Err(error) => Seen::Unknown(error.to_string()),
+        Err(error) => Presence::Unknown(error.to_string()),
     }
 }
 
-fn found_file(id: &ResourceId, file: &FileSpec) -> Seen {
+fn live_file(id: &ResourceId, file: &FileSpec) -> Presence {
     match files::read_text(&file.path, LIMIT) {
-        Ok(None) => Seen::Absent,
+        Ok(None) => Presence::Absent,
         Ok(Some(text)) => {
             // What carries another resource's name is that one's, whatever its place.
             let marker = marker::read(&text).filter(|marker| marker.resource == *id).map(claim);
             let body = text.split_once('\n').map(|(_, body)| body.to_owned()).filter(|_| marker.is_some());
             let text = if file.content.is_secret() { None } else { Some(body.unwrap_or(text)) };
-            Seen::Present(Found::File(FoundFile { marker, text }))
+            Presence::Present(Live::File(LiveFile { marker, text }))
         }
-        Err(error) => Seen::Unknown(error.to_string()),
+        Err(error) => Presence::Unknown(error.to_string()),
     }
 }
 
-fn claim(marker: marker::Marker) -> Claim {
-    Claim { stack: marker.stack, fingerprint: marker.fingerprint, intact: marker.intact }
+fn claim(marker: marker::Marker) -> Ownership {
+    Ownership { stack: marker.stack, fingerprint: marker.fingerprint, intact: marker.intact }
 }
 
 /// Finds out who listens on the ports that the stack wants, unless all its servers are up as they should be.
 async fn port_holders(
     desired: &Desired,
     known: &BTreeMap<&ResourceId, &Resource>,
-    observed: &Observed,
+    observed: &Observation,
 ) -> BTreeMap<u16, PortHolder> {
     let as_wanted = |resource: &Resource| {
-        let found = observed.run(&resource.id);
-        found.is_some_and(|found| found.is_up() && found.running == Some(resource.fingerprint()))
+        let live = observed.run(&resource.id);
+        live.is_some_and(|live| live.is_up() && live.running == Some(resource.fingerprint()))
     };
     if desired.runs().all(|(resource, _)| as_wanted(resource)) {
         return BTreeMap::new();
     }
-    let wanted: BTreeSet<u16> = desired.runs().flat_map(|(_, run)| run.ports.iter().copied()).collect();
-    let ours =
-        |id: &ResourceId| observed.things.get(id).and_then(|seen| Ours::prove(&desired.stack, id, seen)).is_some();
+    let declared: BTreeSet<u16> = desired.runs().flat_map(|(_, run)| run.ports.iter().copied()).collect();
+    let managed = |id: &ResourceId| {
+        observed.resources.get(id).and_then(|presence| Managed::prove(&desired.stack, id, presence)).is_some()
+    };
     let owner = |pid: u32| -> Option<ResourceId> {
         let marked = proc::variable(pid, proc::RESOURCE);
         let marked = marked.and_then(|text| text.strip_prefix(&desired.stack)?.strip_prefix('/')?.parse().ok());
         // A process that wrote over its environment is known by its unit, or by its number.
-        let unit = || proc::unit_of(pid).map(|name| ResourceId::new(Kind::Unit, name)).filter(|id| ours(id));
-        let numbered = |found: &FoundRun| found.identity.as_ref().is_some_and(|id| id.starts_with(&format!("{pid}:")));
-        let process = || observed.things.keys().find(|id| observed.run(id).is_some_and(numbered)).cloned();
+        let unit = || proc::unit_of(pid).map(|name| ResourceId::new(Kind::Unit, name)).filter(|id| managed(id));
+        let numbered = |live: &LiveRun| live.identity.as_ref().is_some_and(|id| id.starts_with(&format!("{pid}:")));
+        let process = || observed.resources.keys().find(|id| observed.run(id).is_some_and(numbered)).cloned();
         marked.or_else(unit).or_else(process)
     };
     // On the port of a container it is the engine that listens, or the engine's own child, and on one that is handed on
     // the manager.
     let on_behalf = |port: u16| {
         let listens = |id: &ResourceId| {
-            let found = observed.run(id).filter(|_| ours(id));
-            found.is_some_and(|found| found.hands_on || id.kind == Kind::Container && found.is_up())
+            let live = observed.run(id).filter(|_| managed(id));
+            live.is_some_and(|live| live.socket_handoff || id.kind == Kind::Container && live.is_up())
         };
         let mut listening = known.values().filter(|resource| listens(&resource.id));
         listening.find(|resource| resource.run().is_some_and(|run| run.ports.contains(&port))).map(|it| it.id.clone())
     };
     let begun = Instant::now();
-    let mut holders = ports::holders(&wanted);
+    let mut holders = ports::holders(&declared);
     while holders.values().any(ports::Holder::is_ending) && begun.elapsed() < ENDING {
         tokio::time::sleep(ENDING / 20).await;
-        holders = ports::holders(&wanted);
+        holders = ports::holders(&declared);
     }
     holders
         .into_iter()
@@ -238,21 +240,21 @@ enum Offer {
 }
 
 /// Asks for whatever would be downloaded what there is of it now.
-async fn offers(systems: &Systems, desired: &Desired, observed: &Observed) -> Vec<(ResourceId, Offer)> {
+async fn offers(systems: &Systems, desired: &Desired, observed: &Observation) -> Vec<(ResourceId, Offer)> {
     let questions = desired.resources.values().map(|resource| async move {
-        let seen = observed.things.get(&resource.id);
+        let presence = observed.resources.get(&resource.id);
         let offer = match &resource.spec {
-            Spec::Artifact(artifact) if seen == Some(&Seen::Absent) => {
+            Spec::Artifact(artifact) if presence == Some(&Presence::Absent) => {
                 let ArtifactSource::Url { url, token } = &artifact.source else { return None };
                 let token = token.as_ref().and_then(|token| secrets::resolve(token).ok());
                 Offer::Size(systems.client.size(url, token.as_ref().map(Secret::reveal), SIZE).await?)
             }
-            Spec::Model(model) if is_to_be_pulled(model, seen) => {
+            Spec::Model(model) if is_to_be_pulled(model, presence) => {
                 if is_kept(&desired.stack, model, observed) {
                     return Some((resource.id.clone(), Offer::Size(0)));
                 }
                 let remote = ollama::manifest(&systems.client, &model.source, model.insecure, SIZE).await.ok()?;
-                if model.sha256.as_ref().is_some_and(|wanted| *wanted != remote.digest) {
+                if model.sha256.as_ref().is_some_and(|declared| *declared != remote.digest) {
                     Offer::Moved(remote.digest)
                 } else {
                     Offer::Size(ollama::missing(model.store(), &remote).0)
@@ -266,15 +268,15 @@ async fn offers(systems: &Systems, desired: &Desired, observed: &Observed) -> Ve
 }
 
 /// Returns whether the content that a model must have is kept under another name of its server's.
-fn is_kept(stack: &str, model: &ServedModel, observed: &Observed) -> bool {
-    let kept = model.sha256.as_ref().map(|wanted| model.kept(stack, wanted).0);
-    kept.is_some_and(|id| matches!(observed.things.get(&id), Some(Seen::Present(_))))
+fn is_kept(stack: &str, model: &ServedModel, observed: &Observation) -> bool {
+    let kept = model.sha256.as_ref().map(|declared| model.kept(stack, declared).0);
+    kept.is_some_and(|id| matches!(observed.resources.get(&id), Some(Presence::Present(_))))
 }
 
-fn is_to_be_pulled(model: &ServedModel, seen: Option<&Seen>) -> bool {
-    match seen {
-        Some(Seen::Absent) => true,
-        Some(Seen::Present(Found::Model { sha256, kept, .. })) => {
+fn is_to_be_pulled(model: &ServedModel, presence: Option<&Presence>) -> bool {
+    match presence {
+        Some(Presence::Absent) => true,
+        Some(Presence::Present(Live::Model { sha256, kept, .. })) => {
             !kept && model.sha256.is_some() && sha256.is_some() && *sha256 != model.sha256
         }
         _ => false,
@@ -282,10 +284,10 @@ fn is_to_be_pulled(model: &ServedModel, seen: Option<&Seen>) -> bool {
 }
 
 /// Returns how a server that runs fares: what its runtime has against it, or else what it answers.
-pub async fn fares(systems: &Systems, run: &Run, found: &FoundRun) -> Health {
-    match &found.reported {
+pub async fn health_of(systems: &Systems, run: &Run, live: &LiveRun) -> Health {
+    match &live.reported {
         Some(reported) => reported.clone(),
-        None if found.asleep => Health::unhealthy("it sleeps"),
+        None if live.asleep => Health::unhealthy("it sleeps"),
         None => ask(systems, run).await,
     }
 }
@@ -299,14 +301,14 @@ async fn ask(systems: &Systems, run: &Run) -> Health {
     }
 }
 
-async fn ask_all(systems: &Systems, desired: &Desired, observed: &mut Observed) {
+async fn ask_all(systems: &Systems, desired: &Desired, observed: &mut Observation) {
     let up = desired.runs().filter_map(|(resource, run)| {
-        let found = observed.run(&resource.id).filter(|found| found.is_up())?;
-        Some((&resource.id, run, found))
+        let live = observed.run(&resource.id).filter(|live| live.is_up())?;
+        Some((&resource.id, run, live))
     });
-    let questions = up.map(|(id, run, found)| async move { (id.clone(), fares(systems, run, found).await) });
+    let questions = up.map(|(id, run, live)| async move { (id.clone(), health_of(systems, run, live).await) });
     for (id, health) in join_all(questions).await {
-        if let Some(Seen::Present(Found::Run(run))) = observed.things.get_mut(&id) {
+        if let Some(Presence::Present(Live::Run(run))) = observed.resources.get_mut(&id) {
             run.health = Some(health);
         }
     }

@@ -1,7 +1,7 @@
 //! Looks at models on servers that are asked for them, each server once.
 
-use crate::desired::Desired;
-use crate::observed::{Found, Seen};
+use crate::live::{Live, Presence};
+use crate::resolve::Desired;
 use crate::resource::{Bytes, Digest, Kind, OllamaName, Resource, ResourceId, ServedModel};
 use crate::systems::ollama::{Error, Loaded, Ollama, Tag};
 use crate::systems::pulled::Pulled;
@@ -15,17 +15,17 @@ const LIMIT: Bytes = Bytes(1 << 20);
 type Answer = Result<(Vec<Tag>, Vec<Loaded>), Error>;
 
 /// Looks at every model of `resources`, and at every one that is on record.
-pub(super) async fn look_at_models<'a>(
+pub(super) async fn inspect_models<'a>(
     systems: &Systems,
     stack: &str,
     resources: impl Iterator<Item = &'a Resource>,
-) -> BTreeMap<ResourceId, Seen> {
+) -> BTreeMap<ResourceId, Presence> {
     let models: BTreeMap<&ResourceId, &ServedModel> =
         resources.filter_map(|resource| Some((&resource.id, resource.model()?))).collect();
     let records: BTreeMap<ResourceId, Pulled> = match pulled::all(&systems.pulled, Kind::Model) {
         Ok(records) => records.into_iter().collect(),
         Err(error) => {
-            let unknown = |id: &ResourceId| (id.clone(), Seen::Unknown(error.to_string()));
+            let unknown = |id: &ResourceId| (id.clone(), Presence::Unknown(error.to_string()));
             return models.keys().map(|id| unknown(id)).collect();
         }
     };
@@ -46,24 +46,24 @@ pub(super) async fn look_at_models<'a>(
         if let Some(answer) = answers.get(model.endpoint.as_str()) {
             let source = model.source.shortest();
             let is_pulled = |record: &Pulled| record.has_pulled(id.kind, &source, &model.endpoint);
-            let ours = records.values().any(is_pulled);
-            things.insert((*id).clone(), seen(stack, model, records.get(*id), ours, answer));
+            let managed = records.values().any(is_pulled);
+            things.insert((*id).clone(), presence(stack, model, records.get(*id), managed, answer));
         }
     }
     // What is kept of earlier contents is known by its record alone. It is left alone while it cannot be seen.
     for (id, record) in others {
         let Some(Ok((tags, _))) = answers.get(record.endpoint.as_str()) else { continue };
         let there = tags.iter().any(|tag| tag.name.shortest() == record.name);
-        let found = || Found::Model {
+        let live = || Live::Model {
             recorded: Some(record.fingerprint.clone()),
             loaded: false,
             sha256: record.sha256.clone(),
-            ours: record.pulled.is_some(),
+            managed: record.pulled.is_some(),
             kept: false,
             unserved: false,
             edited: false,
         };
-        things.insert(id.clone(), if there { Seen::Present(found()) } else { Seen::Absent });
+        things.insert(id.clone(), if there { Presence::Present(live()) } else { Presence::Absent });
     }
     debug_assert!(things.keys().all(|id| id.kind == Kind::Model));
     things
@@ -71,50 +71,50 @@ pub(super) async fn look_at_models<'a>(
 
 /// Returns the content that each model of a wish has now, where that can be told.
 pub async fn contents(systems: &Systems, desired: &Desired) -> BTreeMap<ResourceId, Digest> {
-    let things = look_at_models(systems, &desired.stack, desired.resources.values()).await;
-    let content = |(id, seen)| match seen {
-        Seen::Present(Found::Model { sha256, .. }) if desired.resources.contains_key(&id) => Some((id, sha256?)),
+    let things = inspect_models(systems, &desired.stack, desired.resources.values()).await;
+    let content = |(id, presence)| match presence {
+        Presence::Present(Live::Model { sha256, .. }) if desired.resources.contains_key(&id) => Some((id, sha256?)),
         _ => None,
     };
     things.into_iter().filter_map(content).collect()
 }
 
-fn seen(stack: &str, model: &ServedModel, record: Option<&Pulled>, ours: bool, answer: &Answer) -> Seen {
+fn presence(stack: &str, model: &ServedModel, record: Option<&Pulled>, managed: bool, answer: &Answer) -> Presence {
     let (name, source) = (&model.name, &model.source);
     let digest =
         |tags: &[Tag], name: &OllamaName| tags.iter().find(|tag| tag.name == *name).map(|tag| tag.digest.clone());
-    let found = |loaded, content: Option<Digest>, kept, live: Option<Digest>| {
+    let live = |loaded, content: Option<Digest>, kept, live: Option<Digest>| {
         let made_from = record.and_then(|record| record.sha256.clone());
         let sha256 = if model.is_derived() { made_from } else { content };
         let recorded = record.map(|record| record.fingerprint.clone());
         let made = record.and_then(|record| record.made.as_ref()).filter(|_| model.is_derived());
         let edited = made.is_some_and(|made| live.as_ref().is_some_and(|live| live != made));
         let unserved = live.is_none();
-        Seen::Present(Found::Model { recorded, loaded, sha256, ours, kept, unserved, edited })
+        Presence::Present(Live::Model { recorded, loaded, sha256, managed, kept, unserved, edited })
     };
     match answer {
         Ok((tags, loaded)) => {
-            let Some(live) = digest(tags, name) else { return Seen::Absent };
+            let Some(content) = digest(tags, name) else { return Presence::Absent };
             let loaded = loaded.iter().any(|loaded| loaded.name == *name && loaded.pinned);
-            found(loaded, digest(tags, source), is_kept(stack, model, tags), Some(live))
+            live(loaded, digest(tags, source), is_kept(stack, model, tags), Some(content))
         }
         // The server does not run; its folder of models tells what it will have when it does.
         Err(error) => match model.manifest.as_ref().map(|path| content(path)) {
             Some(Ok(Some(content))) if !model.is_derived() || record.is_some() => {
-                found(false, Some(content), false, None)
+                live(false, Some(content), false, None)
             }
-            Some(Ok(_)) => Seen::Absent,
-            Some(Err(error)) => Seen::Unknown(error.to_string()),
-            None => Seen::Unknown(error.to_string()),
+            Some(Ok(_)) => Presence::Absent,
+            Some(Err(error)) => Presence::Unknown(error.to_string()),
+            None => Presence::Unknown(error.to_string()),
         },
     }
 }
 
 /// Returns whether the content that a model must have is kept on its server.
 fn is_kept(stack: &str, model: &ServedModel, tags: &[Tag]) -> bool {
-    let Some(wanted) = &model.sha256 else { return false };
-    let (_, kept) = model.kept(stack, wanted);
-    tags.iter().any(|tag| tag.digest == *wanted && tag.name.shortest() == kept)
+    let Some(declared) = &model.sha256 else { return false };
+    let (_, kept) = model.kept(stack, declared);
+    tags.iter().any(|tag| tag.digest == *declared && tag.name.shortest() == kept)
 }
 
 /// Returns the digest of a manifest in a server's folder; it is the one that Ollama tells.

@@ -1,7 +1,7 @@
 //! Looks at what the sources of a manifest lead to now, and at what a pin of them would be.
 
-use crate::desired::Facts;
-use crate::lock::{Origin, Pin, Source};
+use crate::lockfile::{Origin, Pin, Source};
+use crate::resolve::Facts;
 use crate::resource::SecretReference;
 use crate::systems::docker::{self, Docker};
 use crate::systems::downloads::{self, Offer, Tell, Token};
@@ -47,7 +47,7 @@ impl Hint for Error {
 
 /// What a source leads to now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lead {
+pub struct Upstream {
     /// What its server tells of it.
     pub offer: Offer,
     /// How many bytes of it are not on this machine yet.
@@ -55,15 +55,15 @@ pub struct Lead {
 }
 
 /// Asks what a source leads to now. Nothing is fetched.
-pub async fn lead(client: &Client, source: &Source, facts: &Facts) -> Result<Lead, Error> {
+pub async fn upstream(client: &Client, source: &Source, facts: &Facts) -> Result<Upstream, Error> {
     let token = token(facts);
     let offer = match &source.origin {
         Origin::Ollama { name, insecure } => {
             let remote = ollama::manifest(client, name, *insecure, DEADLINE).await?;
-            let store = facts.places.home.join(".ollama").join("models");
+            let store = facts.directories.home.join(".ollama").join("models");
             let to_fetch = Some(ollama::missing(Some(store.as_path()), &remote).0);
             let (sha256, size) = (Some(remote.digest), Some(remote.size.0));
-            return Ok(Lead { offer: Offer { sha256, size, ..Offer::default() }, to_fetch });
+            return Ok(Upstream { offer: Offer { sha256, size, ..Offer::default() }, to_fetch });
         }
         Origin::Hub { repository, file, revision } => {
             let place = (repository.as_str(), file.as_str(), revision.as_deref());
@@ -75,7 +75,7 @@ pub async fn lead(client: &Client, source: &Source, facts: &Facts) -> Result<Lea
             let here = offer.revision.as_ref().is_some_and(|commit| is_in_hub_cache(facts, repository, commit));
             // How much of it is there already is not known.
             let to_fetch = offer.size.filter(|_| !here);
-            return Ok(Lead { offer, to_fetch });
+            return Ok(Upstream { offer, to_fetch });
         }
         Origin::Url(url) => downloads::offer(client, url, None, DEADLINE).await?,
         Origin::Image(name) => {
@@ -83,12 +83,12 @@ pub async fn lead(client: &Client, source: &Source, facts: &Facts) -> Result<Lea
             let sha256 = docker.remote_digest(name).await?;
             let here = docker.image(&name.at(sha256.clone()).to_string()).await?.is_some();
             let offer = Offer { sha256: Some(sha256), ..Offer::default() };
-            return Ok(Lead { offer, to_fetch: here.then_some(0) });
+            return Ok(Upstream { offer, to_fetch: here.then_some(0) });
         }
     };
     let here = offer.sha256.as_ref().is_some_and(|sha256| facts.fetched.values().any(|known| known == sha256));
     let to_fetch = if here { Some(0) } else { offer.size };
-    Ok(Lead { offer, to_fetch })
+    Ok(Upstream { offer, to_fetch })
 }
 
 /// Returns the pin that holds a source to what it leads to now. Where only its bytes tell its digest, they are read.
@@ -99,7 +99,7 @@ pub async fn pin(
     progress: Tell<'_>,
     cancel: &CancellationToken,
 ) -> Result<Pin, Error> {
-    let Lead { offer, .. } = lead(client, source, facts).await?;
+    let Upstream { offer, .. } = upstream(client, source, facts).await?;
     let Offer { sha256, mut size, revision, etag } = offer;
     let sha256 = match (sha256, &source.origin) {
         (Some(sha256), _) => sha256,
@@ -129,7 +129,7 @@ pub async fn pin(
 /// they keep it when nobody says otherwise.
 fn is_in_hub_cache(facts: &Facts, repository: &str, commit: &str) -> bool {
     let folder = format!("models--{}", repository.replace('/', "--"));
-    let cache = facts.places.home.join(".cache").join("huggingface").join("hub");
+    let cache = facts.directories.home.join(".cache").join("huggingface").join("hub");
     files::names(&cache.join(folder).join("snapshots").join(commit)).is_ok_and(|names| !names.is_empty())
 }
 

@@ -20,14 +20,14 @@ pub struct Known {
     /// The digest of its bytes.
     pub sha256: Digest,
     /// Whether llamero put it there.
-    pub ours: bool,
+    pub managed: bool,
 }
 
 /// Keeps what is known of a file in the folder of records.
-pub fn record(records: &Path, path: &Path, fetched: &Fetched, ours: bool) -> Result<(), sealed::Error> {
+pub fn record(records: &Path, path: &Path, fetched: &Fetched, managed: bool) -> Result<(), sealed::Error> {
     let Some((size, changed)) = files::stamp(path)? else { return Ok(()) };
     let known =
-        Known { path: path.to_owned(), size, changed: changed.to_string(), sha256: fetched.sha256.clone(), ours };
+        Known { path: path.to_owned(), size, changed: changed.to_string(), sha256: fetched.sha256.clone(), managed };
     sealed::write(&place(records, path), &known)
 }
 

@@ -123,7 +123,7 @@ pub(super) fn check_replaceable(path: &Path) -> Result<(), Error> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Error::refused("look at", path)(error)),
-        Ok(found) if found.is_file() || found.is_symlink() => Ok(()),
+        Ok(live) if live.is_file() || live.is_symlink() => Ok(()),
         Ok(_) => Err(Error::NotAFile { path: path.to_owned() }),
     }
 }
@@ -187,23 +187,23 @@ pub fn read_text(path: &Path, limit: Bytes) -> Result<Option<String>, Error> {
 pub fn mode(path: &Path) -> Result<Option<u32>, Error> {
     match fs::metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        found => found.map_err(Error::refused("look at", path)).map(|found| Some(found.permissions().mode() & 0o7777)),
+        live => live.map_err(Error::refused("look at", path)).map(|live| Some(live.permissions().mode() & 0o7777)),
     }
 }
 
 /// Returns the size in bytes of the regular file at `path` and its time of change in nanoseconds since 1970, or `None`
 /// where there is none.
 pub fn stamp(path: &Path) -> Result<Option<(Bytes, i128)>, Error> {
-    let found = match fs::metadata(path) {
+    let live = match fs::metadata(path) {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
-        found => found.map_err(Error::refused("look at", path))?,
+        live => live.map_err(Error::refused("look at", path))?,
     };
-    if !found.is_file() {
+    if !live.is_file() {
         let source = io::Error::new(ErrorKind::InvalidInput, "it is not a regular file");
         return Err(Error::refused("read", path)(source));
     }
-    let time = i128::from(found.mtime()) * 1_000_000_000 + i128::from(found.mtime_nsec());
-    Ok(Some((Bytes(found.len()), time)))
+    let time = i128::from(live.mtime()) * 1_000_000_000 + i128::from(live.mtime_nsec());
+    Ok(Some((Bytes(live.len()), time)))
 }
 
 /// Gives the file at `path` the time of now, which needs no room on the disk.
@@ -291,7 +291,7 @@ pub fn create_folder(path: &Path) -> Result<(), Error> {
 }
 
 /// Has the names in the folder at `path`, and its own, reach the disk after somebody else made them. It need not be there.
-pub fn settle(path: &Path) -> Result<(), Error> {
+pub fn sync(path: &Path) -> Result<(), Error> {
     if !path.is_dir() {
         return Ok(());
     }
@@ -317,8 +317,8 @@ pub fn names(path: &Path) -> Result<Vec<String>, Error> {
 /// Returns the bytes that an ordinary user may still write on the file system that holds `path`, or would hold it.
 pub fn free(path: &Path) -> Result<Bytes, Error> {
     let existing = path.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
-    let found = rustix::fs::statvfs(existing).map_err(|error| Error::refused("measure", existing)(error.into()))?;
-    Ok(Bytes(found.f_bavail.saturating_mul(found.f_frsize)))
+    let live = rustix::fs::statvfs(existing).map_err(|error| Error::refused("measure", existing)(error.into()))?;
+    Ok(Bytes(live.f_bavail.saturating_mul(live.f_frsize)))
 }
 
 /// Returns bytes that nobody can guess.
@@ -335,7 +335,7 @@ fn target(path: &Path) -> Result<PathBuf, Error> {
     // As many as Linux follows: path_resolution(7).
     for _ in 0..40 {
         match fs::symlink_metadata(&path) {
-            Ok(found) if found.is_symlink() => {
+            Ok(live) if live.is_symlink() => {
                 let link = fs::read_link(&path).map_err(Error::refused("follow", &path))?;
                 path = folder_of(&path).join(link);
             }
@@ -375,9 +375,9 @@ fn temporary(path: &Path) -> OsString {
 fn sweep(folder: &Path, prefix: &OsString, old: Duration) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
-        let ours = entry.file_name().as_encoded_bytes().starts_with(prefix.as_encoded_bytes());
-        let age = || entry.metadata().and_then(|found| found.modified()).ok()?.elapsed().ok();
-        if ours && age().is_some_and(|age| age >= old) {
+        let managed = entry.file_name().as_encoded_bytes().starts_with(prefix.as_encoded_bytes());
+        let age = || entry.metadata().and_then(|live| live.modified()).ok()?.elapsed().ok();
+        if managed && age().is_some_and(|age| age >= old) {
             let _ = fs::remove_file(entry.path());
         }
     }

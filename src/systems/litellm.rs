@@ -55,7 +55,7 @@ const FEW: u32 = 8;
 pub enum Error {
     /// It could not be sent, or nothing came back.
     #[error("a request for `{model}` failed")]
-    Lost {
+    Recovered {
         /// The model.
         model: String,
         /// What went wrong.
@@ -84,7 +84,7 @@ pub enum Error {
 impl Hint for Error {
     fn retry(&self) -> Retry {
         match self {
-            Self::Lost { source, .. } => source.retry(),
+            Self::Recovered { source, .. } => source.retry(),
             Self::Refused { status: 408 | 429 | 500.., .. } => Retry::Soon,
             Self::Refused { .. } | Self::Elsewhere { .. } => Retry::Never,
         }
@@ -120,7 +120,7 @@ pub async fn request(
     };
     let late = |_| http::Error::Deadline { url: http::shown(&url), deadline };
     let answered = tokio::time::timeout(deadline, answered).await.map_err(late).flatten();
-    let (text, incoming) = answered.map_err(|source| Error::Lost { model: model(), source })?;
+    let (text, incoming) = answered.map_err(|source| Error::Recovered { model: model(), source })?;
     let status = incoming.status();
     if !(200..300).contains(&status) {
         let text = text.unwrap_or_default();

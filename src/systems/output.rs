@@ -155,25 +155,25 @@ fn inspect(path: &Path, format: &Format) -> Result<Target, Error> {
     }
     let unsuitable = |what| Error::Unsuitable { path: path.to_owned(), what };
     let looked = |error| files::Error::io("look at", path, error);
-    let found = match fs::metadata(path) {
+    let live = match fs::metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             // Whoever made a link to nothing did not say that something should come into being there.
             let dangles = fs::symlink_metadata(path).is_ok();
             return if dangles { Err(unsuitable("a link to nothing")) } else { Ok(Target::File { exists: false }) };
         }
-        found => found.map_err(looked)?,
+        live => live.map_err(looked)?,
     };
     // /dev/stdout and its like lead to whatever this process was given, which may be a regular file that a shell has
     // opened: replacing that would lose what else is written to it.
-    if is_same(&found, io::stdout()) {
+    if is_same(&live, io::stdout()) {
         return Ok(Target::Stdout);
     }
-    if is_same(&found, io::stderr()) {
+    if is_same(&live, io::stderr()) {
         let stream = io::stderr().as_fd().try_clone_to_owned().map_err(looked)?;
         return Ok(Target::Stream(stream.into()));
     }
-    match FileType::from_raw_mode(found.mode()) {
-        FileType::RegularFile => replaceable(path, &found, format).map(|()| Target::File { exists: true }),
+    match FileType::from_raw_mode(live.mode()) {
+        FileType::RegularFile => replaceable(path, &live, format).map(|()| Target::File { exists: true }),
         FileType::Fifo | FileType::CharacterDevice => stream(path).map(Target::Stream),
         FileType::Directory => Err(unsuitable("a folder")),
         FileType::Socket => Err(unsuitable("a socket")),
@@ -183,15 +183,15 @@ fn inspect(path: &Path, format: &Format) -> Result<Target, Error> {
     }
 }
 
-fn is_same(found: &fs::Metadata, descriptor: impl AsFd) -> bool {
-    let same = |other: Stat| (other.st_dev, other.st_ino) == (found.dev(), found.ino());
+fn is_same(live: &fs::Metadata, descriptor: impl AsFd) -> bool {
+    let same = |other: Stat| (other.st_dev, other.st_ino) == (live.dev(), live.ino());
     rustix::fs::fstat(descriptor).is_ok_and(same)
 }
 
-fn replaceable(path: &Path, found: &fs::Metadata, format: &Format) -> Result<(), Error> {
+fn replaceable(path: &Path, live: &fs::Metadata, format: &Format) -> Result<(), Error> {
     let foreign = |why| Error::Foreign { path: path.to_owned(), why };
-    if found.uid() != rustix::process::geteuid().as_raw() {
-        return Err(foreign(format!("it belongs to the user {}", found.uid())));
+    if live.uid() != rustix::process::geteuid().as_raw() {
+        return Err(foreign(format!("it belongs to the user {}", live.uid())));
     }
     let text = match files::read_text(path, format.limit) {
         Err(files::Error::NotText { .. } | files::Error::TooLarge { .. }) => None,

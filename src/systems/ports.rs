@@ -138,9 +138,9 @@ mod tests {
         for address in ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0"] {
             let Ok(socket) = TcpListener::bind(address) else { continue };
             let port = socket.local_addr().expect("an address").port();
-            let found = holder(port).expect("a holder");
-            assert_eq!(found.pid, Some(std::process::id()), "{address}");
-            assert!(found.command.is_some_and(|command| command.contains("suite") || command.contains("llamero")));
+            let live = holder(port).expect("a holder");
+            assert_eq!(live.pid, Some(std::process::id()), "{address}");
+            assert!(live.command.is_some_and(|command| command.contains("suite") || command.contains("llamero")));
             drop(socket);
             // A child that another test is about to start holds everything of this process until its program runs.
             let free = (0..100).any(|_| {

@@ -89,7 +89,7 @@ pub fn all() -> Vec<Status> {
 /// Returns the living processes below those with the numbers `roots`, without the roots.
 #[must_use]
 pub fn descendants(all: &[Status], roots: &[u32]) -> BTreeSet<Identity> {
-    let mut found = BTreeSet::new();
+    let mut live = BTreeSet::new();
     let mut parents: BTreeSet<u32> = roots.iter().copied().collect();
     loop {
         let more: Vec<&Status> = all
@@ -97,12 +97,12 @@ pub fn descendants(all: &[Status], roots: &[u32]) -> BTreeSet<Identity> {
             .filter(|process| parents.contains(&process.parent) && !parents.contains(&process.identity.pid))
             .collect();
         if more.is_empty() {
-            return found;
+            return live;
         }
         for process in more {
             parents.insert(process.identity.pid);
             if !process.zombie {
-                found.insert(process.identity);
+                live.insert(process.identity);
             }
         }
     }

@@ -5,7 +5,7 @@
 //! without either is somebody's, and is never touched. Nothing is ever installed into an environment that is whole.
 
 use super::program::{self, Ended};
-use super::{Hint, Retry, held};
+use super::{Hint, Retry, exclusive};
 use crate::resource::Environment;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -80,7 +80,7 @@ pub enum Error {
     },
     /// Another is making the same.
     #[error(transparent)]
-    Held(held::Error),
+    Held(exclusive::Error),
     /// It was called off; what is there is removed by the next try.
     #[error("interrupted")]
     Cancelled,
@@ -115,8 +115,8 @@ impl Error {
             "requirements are unsatisfiable",
         ];
         let Self::Failed { ended, .. } = self else { return None };
-        let found = ended.lines.iter().rev().find(|line| WORDS.iter().any(|text| line.contains(text)))?;
-        Some(found.trim_start_matches("ERROR:").trim_matches(|c: char| c.is_whitespace() || "╰─▶│×".contains(c)))
+        let live = ended.lines.iter().rev().find(|line| WORDS.iter().any(|text| line.contains(text)))?;
+        Some(live.trim_start_matches("ERROR:").trim_matches(|c: char| c.is_whitespace() || "╰─▶│×".contains(c)))
     }
 }
 
@@ -219,8 +219,8 @@ pub async fn create(
     made.map_err(file_error("make the folder", folder))?;
     // Another stack may want the very same one.
     let waiting = || progress("another llamero is making it");
-    let _held = held::hold(&mark, &waiting, cancel).await.map_err(|error| match error {
-        held::Error::Cancelled => Error::Cancelled,
+    let _held = exclusive::hold(&mark, &waiting, cancel).await.map_err(|error| match error {
+        exclusive::Error::Cancelled => Error::Cancelled,
         error => Error::Held(error),
     })?;
     if self::state(path)? == EnvironmentState::Complete {

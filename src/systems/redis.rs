@@ -20,21 +20,21 @@ pub(super) async fn ask(port: u16, maxmemory: Option<Bytes>) -> Health {
 async fn converse(port: u16, maxmemory: Option<Bytes>) -> io::Result<Health> {
     let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", port)).await?);
     match command(&mut stream, &["PING"]).await? {
-        Reply::Words(words) if words == ["PONG"] => {}
+        Reply::Argv(words) if words == ["PONG"] => {}
         reply => return Ok(reply.judge("PING")),
     }
-    let Some(wanted) = maxmemory else { return Ok(Health::Healthy) };
+    let Some(declared) = maxmemory else { return Ok(Health::Healthy) };
     let reply = command(&mut stream, &["CONFIG", "GET", "maxmemory"]).await?;
-    let Reply::Words(words) = &reply else { return Ok(reply.judge("CONFIG GET maxmemory")) };
+    let Reply::Argv(words) = &reply else { return Ok(reply.judge("CONFIG GET maxmemory")) };
     match words.get(1).and_then(|value| value.parse().ok()).map(Bytes) {
-        Some(limit) if limit == wanted => Ok(Health::Healthy),
-        Some(limit) => Ok(Health::unhealthy(format!("its maxmemory is {limit} and not {wanted}"))),
+        Some(limit) if limit == declared => Ok(Health::Healthy),
+        Some(limit) => Ok(Health::unhealthy(format!("its maxmemory is {limit} and not {declared}"))),
         None => Ok(reply.judge("CONFIG GET maxmemory")),
     }
 }
 
 enum Reply {
-    Words(Vec<String>),
+    Argv(Vec<String>),
     Error(String),
 }
 
@@ -44,7 +44,7 @@ impl Reply {
             Self::Error(text) if text.starts_with("LOADING") => Health::loading("the data set is loading"),
             Self::Error(text) if text.starts_with("NOAUTH") => Health::unhealthy("it asks for a password"),
             Self::Error(text) => Health::unhealthy(format!("{command} is refused: {text}")),
-            Self::Words(words) => Health::unhealthy(format!("{command} answers `{}`", words.join(" "))),
+            Self::Argv(words) => Health::unhealthy(format!("{command} answers `{}`", words.join(" "))),
         }
     }
 }
@@ -64,9 +64,9 @@ async fn command(stream: &mut BufReader<TcpStream>, words: &[&str]) -> io::Resul
                 let head = line(stream).await?;
                 words.push(if head.starts_with('$') { line(stream).await? } else { head });
             }
-            Ok(Reply::Words(words))
+            Ok(Reply::Argv(words))
         }
-        "+" => Ok(Reply::Words(vec![rest.to_owned()])),
+        "+" => Ok(Reply::Argv(vec![rest.to_owned()])),
         _ => Err(not_redis()),
     }
 }

@@ -32,12 +32,12 @@ pub enum Error {
         why: String,
     },
     /// It was written by a later llamero.
-    #[error("the state file {} has the layout version {found}; this llamero knows version {SCHEMA}", path.display())]
+    #[error("the state file {} has the layout version {live}; this llamero knows version {SCHEMA}", path.display())]
     Future {
         /// The file.
         path: PathBuf,
         /// Its version.
-        found: u32,
+        live: u32,
     },
 }
 
@@ -83,7 +83,7 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
         return Err(damaged("its content does not match its seal".to_owned()));
     }
     if schema > SCHEMA {
-        return Err(Error::Future { path: path.to_owned(), found: schema });
+        return Err(Error::Future { path: path.to_owned(), live: schema });
     }
     serde_json::from_str(body).map(Some).map_err(|error| damaged(error.to_string()))
 }
@@ -138,8 +138,8 @@ mod tests {
         assert_eq!(read(&path).expect("whole"), Some(value));
         let damaged = |bytes: &[u8], what: &str| {
             fs::write(&path, bytes).expect("written");
-            for found in [read::<Vec<String>>(&path), read_either(&path)] {
-                assert!(matches!(found, Err(Error::Damaged { .. })), "{what}: {found:?}");
+            for live in [read::<Vec<String>>(&path), read_either(&path)] {
+                assert!(matches!(live, Err(Error::Damaged { .. })), "{what}: {live:?}");
             }
         };
         for offset in 0..whole.len() {
@@ -157,7 +157,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("file");
         fs::write(&path, format!("llamero state 2 {}\n{{}}\n", seal_of(2, "{}\n"))).expect("written");
-        assert!(matches!(read::<Vec<String>>(&path), Err(Error::Future { found: 2, .. })));
+        assert!(matches!(read::<Vec<String>>(&path), Err(Error::Future { live: 2, .. })));
         fs::write(&path, format!("llamero state 2 {}\n{{}}\n", seal_of(1, "{}\n"))).expect("written");
         assert!(matches!(read::<Vec<String>>(&path), Err(Error::Damaged { .. })));
     }

@@ -17,7 +17,7 @@ const WORD: Duration = Duration::from_secs(5);
 pub enum Error {
     /// It could not be asked.
     #[error("cannot ask it to {what}")]
-    Lost {
+    Recovered {
         /// What was asked.
         what: &'static str,
         /// What went wrong.
@@ -44,7 +44,7 @@ pub enum Error {
 impl Hint for Error {
     fn retry(&self) -> Retry {
         match self {
-            Self::Lost { source, .. } => source.retry(),
+            Self::Recovered { source, .. } => source.retry(),
             Self::Refused { .. } => Retry::Never,
             Self::Late { .. } => Retry::Soon,
         }
@@ -78,7 +78,7 @@ async fn change(
 ) -> Result<(), Error> {
     let begun = Instant::now();
     let answer = client.send(Method::Post, &at(endpoint, path), None, None, deadline).await;
-    let status = answer.map_err(|source| Error::Lost { what, source })?.status();
+    let status = answer.map_err(|source| Error::Recovered { what, source })?.status();
     if !(200..300).contains(&status) {
         return Err(Error::Refused { what, status });
     }

@@ -26,7 +26,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rustix", &["systems/"]),
     ("rustls", &["systems/http.rs", "systems/downloads.rs"]),
     ("schemars", &["manifest/"]),
-    ("serde_saphyr", &["manifest/yaml.rs", "render/yaml.rs", "lock/mod.rs"]),
+    ("serde_saphyr", &["manifest/yaml.rs", "render/yaml.rs", "lockfile/mod.rs"]),
     ("similar", &["cli/"]),
     ("tempfile", &["systems/"]),
     ("zbus", &["systems/systemd/"]),
@@ -141,8 +141,8 @@ fn names_crate(line: &str, name: &str) -> bool {
 fn used(line: &str) -> Vec<String> {
     let word = |text: &str| -> String { text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect() };
     line.match_indices("crate::")
-        .flat_map(|(start, found)| {
-            let rest = &line[start + found.len()..];
+        .flat_map(|(start, live)| {
+            let rest = &line[start + live.len()..];
             match rest.strip_prefix('{') {
                 None => vec![word(rest)],
                 Some(list) => {
@@ -171,10 +171,10 @@ fn a_module_uses_only_modules_above_it() {
     let modules = modules();
     let place = |name: &str| modules.iter().position(|module| module == name);
     let mut problems = Vec::new();
-    let mut seen = BTreeSet::new();
+    let mut presence = BTreeSet::new();
     for source in sources().iter().filter(|source| !matches!(source.path.as_str(), "lib.rs" | "main.rs")) {
         let own = place(source.module()).unwrap_or_else(|| panic!("{} is in no module of lib.rs", source.path));
-        seen.insert(own);
+        presence.insert(own);
         for (number, line) in source.code() {
             for name in used(line) {
                 if place(&name).is_some_and(|place| place > own) {
@@ -183,25 +183,25 @@ fn a_module_uses_only_modules_above_it() {
             }
         }
     }
-    assert_eq!(seen.len(), modules.len(), "every module of lib.rs has sources");
+    assert_eq!(presence.len(), modules.len(), "every module of lib.rs has sources");
     check(&problems);
 }
 
 #[test]
 fn an_outside_crate_stays_at_home() {
     let mut problems = Vec::new();
-    let mut seen = BTreeSet::new();
+    let mut presence = BTreeSet::new();
     for source in sources() {
         for (number, line) in source.code() {
             for (name, homes) in HOMES.iter().filter(|(name, _)| names_crate(line, name)) {
-                seen.insert(*name);
+                presence.insert(*name);
                 if !homes.iter().any(|home| source.path.starts_with(home)) {
                     problems.push(format!("{}:{number} names `{name}`, whose home is {homes:?}", source.shown()));
                 }
             }
         }
     }
-    for (name, _) in HOMES.iter().filter(|(name, _)| !seen.contains(name)) {
+    for (name, _) in HOMES.iter().filter(|(name, _)| !presence.contains(name)) {
         problems.push(format!("`{name}` is used nowhere: take it out"));
     }
     check(&problems);

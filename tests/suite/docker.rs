@@ -4,7 +4,7 @@ use crate::fakes::docker::{Asked, End, FakeDocker, Says};
 use crate::sample;
 use llamero::resource::{Container, Digest, Health, ImageName, Run, Runtime};
 use llamero::systems::docker::{
-    Deadlines, Docker, Engine, Error, Fault, NewContainer, PullProgress, STACK_LABEL, Status, Surroundings,
+    Deadlines, Docker, DockerEnvironment, Engine, Error, Fault, NewContainer, PullProgress, STACK_LABEL, Status,
 };
 use llamero::systems::{Hint as _, Retry};
 use serde_json::{Value, json};
@@ -18,12 +18,13 @@ const QUICK: Duration = Duration::from_millis(300);
 const DEADLINES: Deadlines = Deadlines { connect: QUICK, call: QUICK, change: QUICK, registry: QUICK, stall: QUICK };
 const SOON: Duration = Duration::from_secs(3);
 
-fn surroundings(socket: &Path) -> Surroundings {
-    Surroundings { host: Some(format!("unix://{}", socket.display())), ..Surroundings::default() }
+fn surroundings(socket: &Path) -> DockerEnvironment {
+    DockerEnvironment { host: Some(format!("unix://{}", socket.display())), ..DockerEnvironment::default() }
 }
 
 async fn connect(server: &FakeDocker) -> Docker {
-    let surroundings = Surroundings { configuration: Some(server.configuration()), ..surroundings(&server.socket()) };
+    let surroundings =
+        DockerEnvironment { configuration: Some(server.configuration()), ..surroundings(&server.socket()) };
     Docker::connect_from(&surroundings, DEADLINES).await.expect("connected")
 }
 
@@ -184,8 +185,8 @@ async fn a_strangers_container_is_seen_and_never_touched() {
     });
     let docker = connect(&server).await;
     let stack = docker.stack("home");
-    let found = stack.find("theirs").await.expect("asked").expect("there");
-    assert!(!stack.owns(&found) && found.status == Status::Running && found.health(&[]) == Health::Healthy);
+    let live = stack.find("theirs").await.expect("asked").expect("there");
+    assert!(!stack.owns(&live) && live.status == Status::Running && live.health(&[]) == Health::Healthy);
     assert_eq!(stack.find("ab").await.expect("asked"), None);
     let errors = [
         stack.start("theirs").await,
@@ -304,7 +305,7 @@ async fn a_pull_that_fails_says_why_in_whatever_form() {
             FakeDocker::podman(pulling(lines.clone(), End::Whole)),
         ] {
             let error = pull(&server).await.0.expect_err("it fails");
-            assert!(matches!(&error, Error::Refused { fault: found, .. } if *found == fault), "{error:?}");
+            assert!(matches!(&error, Error::Refused { fault: live, .. } if *live == fault), "{error:?}");
         }
     }
     let text = "pull access denied for redis, repository does not exist or may require 'docker login'";

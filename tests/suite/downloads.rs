@@ -1,6 +1,6 @@
 //! Downloads on good and bad days.
 
-use crate::fakes::files::{End, Files, Reply, Seen};
+use crate::fakes::files::{End, Files, Presence, Reply};
 use llamero::resource::{Bytes, Digest};
 use llamero::systems::downloads::{Download, Error, Fetched, Patience, Progress, Token, digest_file, fetch, make};
 use llamero::systems::http::Client;
@@ -54,15 +54,15 @@ fn names(folder: &Path) -> Vec<String> {
 async fn two_that_want_the_same_file_fetch_it_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let files = Files::start([file(End::Whole), file(End::Whole)]).await;
-    for wanted in [Some(Digest::of(content(0))), None] {
-        let download = Download { sha256: wanted, ..download(&files.url, folder.path()) };
+    for declared in [Some(Digest::of(content(0))), None] {
+        let download = Download { sha256: declared, ..download(&files.url, folder.path()) };
         let (one, other) = tokio::join!(run(&download), run(&download));
         assert_eq!(one.expect("fetched"), other.expect("found"));
         assert_eq!(names(folder.path()), ["model.gguf"]);
         assert!(std::fs::read(&download.path).expect("the file") == content(0));
         std::fs::remove_file(&download.path).expect("removed");
     }
-    assert_eq!(files.seen().len(), 2);
+    assert_eq!(files.presence().len(), 2);
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn a_download_that_breaks_goes_on_where_it_broke() {
     assert_eq!(fetched, Fetched { sha256: Digest::of(content(0)), size: 3_000_000 });
     assert!(std::fs::read(&download.path).expect("the file") == content(0));
     assert_eq!(names(folder.path()), ["model.gguf"]);
-    let ranges: Vec<_> = files.seen().into_iter().map(|seen| (seen.range, seen.if_range)).collect();
+    let ranges: Vec<_> = files.presence().into_iter().map(|presence| (presence.range, presence.if_range)).collect();
     let resumed = |from: u32| (Some(format!("bytes={from}-")), Some("\"one\"".to_owned()));
     assert_eq!(ranges, [(None, None), resumed(1_000_000), resumed(1_500_000)]);
     let told = told.into_inner().expect("no panic");
@@ -102,7 +102,7 @@ async fn a_later_run_goes_on_where_an_interrupted_one_ended() {
     assert!(matches!(fetch(&client, &download, &tell, &cancel).await, Err(Error::Cancelled)));
     assert_eq!(names(folder.path()), ["model.gguf.part", "model.gguf.part.json"]);
     assert_eq!(run(&download).await.expect("it arrives").sha256, Digest::of(content(0)));
-    let start = files.seen()[1].range.clone().and_then(|range| range[6..range.len() - 1].parse::<u64>().ok());
+    let start = files.presence()[1].range.clone().and_then(|range| range[6..range.len() - 1].parse::<u64>().ok());
     assert!(start.is_some_and(|start| (900_000..=2_000_000).contains(&start)), "{start:?}");
 }
 
@@ -116,7 +116,7 @@ async fn a_part_that_is_whole_already_is_not_fetched_again() {
     let record = serde_json::json!({"url": files.url, "version": "\"one\""}).to_string();
     std::fs::write(folder.path().join("models/model.gguf.part.json"), record).expect("a record");
     assert_eq!(run(&download).await.expect("it arrives").size, 3_000_000);
-    assert_eq!(files.seen()[1].range.as_deref(), Some("bytes=3000000-"));
+    assert_eq!(files.presence()[1].range.as_deref(), Some("bytes=3000000-"));
     assert_eq!(names(folder.path()), ["model.gguf"]);
 }
 
@@ -135,7 +135,7 @@ async fn a_part_from_before_a_power_cut_is_gone_on_with_only_where_a_digest_woul
         assert!(text.contains(boot.trim()), "{text}");
         std::fs::write(&record, text.replace(boot.trim(), "an-earlier-boot")).expect("written");
         assert_eq!(run(&download).await.expect("it arrives").sha256, Digest::of(content(0)));
-        assert_eq!(files.seen()[1].range.is_some(), known);
+        assert_eq!(files.presence()[1].range.is_some(), known);
     }
 }
 
@@ -164,7 +164,7 @@ async fn tries_that_bring_nothing_new_come_to_an_end() {
     let files = Files::start([plain]).await;
     let error = run(&download(&files.url, folder.path())).await.expect_err("it never ends");
     assert!(matches!(error, Error::Network { .. } | Error::Cut { .. }), "{error:?}");
-    assert_eq!(files.seen().len(), 3);
+    assert_eq!(files.presence().len(), 3);
 }
 
 #[tokio::test]
@@ -184,11 +184,11 @@ async fn a_wrong_digest_is_never_visible_and_the_next_try_starts_afresh() {
     let files = Files::start([wrong, file(End::Whole)]).await;
     let download = download(&files.url, folder.path());
     let error = run(&download).await.expect_err("it is another file");
-    let Error::Checksum { expected, found, .. } = &error else { panic!("{error:?}") };
-    assert_eq!((expected, found), (&Digest::of(content(0)), &Digest::of(content(9))));
+    let Error::Checksum { expected, live, .. } = &error else { panic!("{error:?}") };
+    assert_eq!((expected, live), (&Digest::of(content(0)), &Digest::of(content(9))));
     assert!(names(folder.path()).is_empty());
     run(&download).await.expect("it arrives");
-    assert_eq!(files.seen()[1].range, None);
+    assert_eq!(files.presence()[1].range, None);
 }
 
 #[tokio::test]
@@ -213,7 +213,7 @@ async fn refusals_are_told_apart() {
             Error::Status { .. } => "status",
             _ => "other",
         };
-        assert_eq!((told, error.retry(), files.seen().len()), (code, Retry::Never, 1), "{status}");
+        assert_eq!((told, error.retry(), files.presence().len()), (code, Retry::Never, 1), "{status}");
         assert_eq!(error.hint().is_some_and(|hint| hint.contains("token")), code == "denied");
     }
     let error = run(&download("http://127.0.0.1:9/x", folder.path())).await.expect_err("nobody is there");
@@ -228,10 +228,11 @@ async fn the_token_stays_with_the_first_host() {
     let token = Some(Token("tok-secret".to_owned()));
     assert!(!format!("{token:?}").contains("secret"));
     run(&Download { token, ..download(&hub.url, folder.path()) }).await.expect("it arrives");
-    let bearer = |seen: Vec<Seen>| seen.into_iter().map(|seen| seen.authorization).collect::<Vec<_>>();
-    assert_eq!(bearer(hub.seen()), vec![Some("Bearer tok-secret".to_owned()); 2]);
-    assert_eq!(bearer(cdn.seen()), [None, None]);
-    assert_eq!(cdn.seen()[1].range.as_deref(), Some("bytes=1000000-"));
+    let bearer =
+        |presence: Vec<Presence>| presence.into_iter().map(|presence| presence.authorization).collect::<Vec<_>>();
+    assert_eq!(bearer(hub.presence()), vec![Some("Bearer tok-secret".to_owned()); 2]);
+    assert_eq!(bearer(cdn.presence()), [None, None]);
+    assert_eq!(cdn.presence()[1].range.as_deref(), Some("bytes=1000000-"));
 }
 
 #[tokio::test]
@@ -239,7 +240,7 @@ async fn redirects_in_a_circle_end() {
     let folder = tempfile::tempdir().expect("a folder");
     let files = Files::start([Reply::Redirect("/again".to_owned())]).await;
     let error = run(&download(&files.url, folder.path())).await.expect_err("it goes in circles");
-    assert_eq!((error.retry(), files.seen().len()), (Retry::Never, 11), "{error:?}");
+    assert_eq!((error.retry(), files.presence().len()), (Retry::Never, 11), "{error:?}");
 }
 
 #[tokio::test]

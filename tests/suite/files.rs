@@ -29,7 +29,7 @@ fn a_killed_writer_leaves_no_half_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("file");
     let whole: BTreeSet<Digest> = (b'a'..=b'z').map(|letter| Digest::of(content(letter))).collect();
-    let mut seen = BTreeSet::new();
+    let mut presence = BTreeSet::new();
     for round in 0..40 {
         let mut writer = Command::new(std::env::current_exe().expect("this program"))
             .args(["--exact", "files::writer", "--ignored"])
@@ -43,10 +43,10 @@ fn a_killed_writer_leaves_no_half_file() {
         if let Some(bytes) = files::read(&path, Bytes(2 << 20)).expect("read") {
             let digest = Digest::of(bytes);
             assert!(whole.contains(&digest), "round {round}");
-            seen.insert(digest);
+            presence.insert(digest);
         }
     }
-    assert!(seen.len() > 3, "the writer wrote too little to be interrupted: {}", seen.len());
+    assert!(presence.len() > 3, "the writer wrote too little to be interrupted: {}", presence.len());
     let names = files::names(folder.path()).expect("names");
     assert!(names.iter().all(|name| name == "file" || name.starts_with(".llamero-new-file-")), "{names:?}");
 }

@@ -130,14 +130,14 @@ async fn an_error_inside_a_good_answer_is_an_error() {
         ("write /models/blobs/sha256-aa-partial: no space left on device", Fault::Full, 1),
         ("digest mismatch, file must be downloaded again: want sha256:a, got sha256:b", Fault::Mismatch, 1),
         ("something of tomorrow", Fault::Other, 1),
-        ("pull model manifest: 429: slow down", Fault::Passing, 3),
-        ("max retries exceeded: EOF", Fault::Passing, 3),
+        ("pull model manifest: 429: slow down", Fault::Transient, 3),
+        ("max retries exceeded: EOF", Fault::Transient, 3),
     ] {
         let lines = vec![status("pulling manifest"), json!({"error": words})];
         let server = FakeOllama::start(move |_, _| Says::Lines(lines.clone(), End::Whole)).await;
         let (result, _) = pull(&server).await;
-        let Err(Error::Failed { fault: found, message, .. }) = &result else { panic!("{words}: {result:?}") };
-        assert_eq!((*found, message.as_str(), server.calls().len()), (fault, words, tries));
+        let Err(Error::Failed { fault: live, message, .. }) = &result else { panic!("{words}: {result:?}") };
+        assert_eq!((*live, message.as_str(), server.calls().len()), (fault, words, tries));
     }
 }
 
@@ -405,17 +405,17 @@ async fn the_registry_says_what_a_tag_leads_to() {
     let ask = async || manifest(&client, &model, true, SOON).await;
     assert!(matches!(ask().await, Err(Error::NotFound { .. })));
     let first = registry.publish("team/model", "latest", &[1; 1000]);
-    let found = ask().await.expect("a manifest");
-    assert_eq!((&found.digest, found.layers.len()), (&first, 2));
-    assert_eq!(found.layers[0].digest, Digest::of([1; 1000]));
-    assert_eq!(found.size, Bytes(1000 + found.layers[1].size.0));
+    let live = ask().await.expect("a manifest");
+    assert_eq!((&live.digest, live.layers.len()), (&first, 2));
+    assert_eq!(live.layers[0].digest, Digest::of([1; 1000]));
+    assert_eq!(live.size, Bytes(1000 + live.layers[1].size.0));
     let second = registry.publish("team/model", "latest", &[2; 1000]);
     assert_eq!(ask().await.expect("a manifest").digest, second);
     assert_ne!(first, second);
 
     registry.lie(first.clone());
     let error = ask().await.expect_err("a wrong digest");
-    assert!(matches!(&error, Error::Checksum { expected, found, .. } if (expected, found) == (&first, &second)));
+    assert!(matches!(&error, Error::Checksum { expected, live, .. } if (expected, live) == (&first, &second)));
     for (status, kind) in [(401, "denied"), (429, "busy"), (503, "busy"), (418, "status")] {
         registry.refuse(status);
         let told = match ask().await.expect_err("it is refused") {

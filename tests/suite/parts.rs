@@ -36,7 +36,7 @@ impl Checkout {
     }
 
     /// Returns the place of each part in a cache.
-    fn places(&self, cache: &Path) -> BTreeMap<String, PathBuf> {
+    fn directories(&self, cache: &Path) -> BTreeMap<String, PathBuf> {
         let mut install = Command::new(self.0.path().join(INSTALL));
         let output =
             install.arg("--list").env("LLAMERO_CACHE", cache).env("LLAMERO_VLLM", "1").output().expect("it runs");
@@ -63,10 +63,10 @@ fn what_fills_a_part_decides_its_place() {
         return skipped("there is no Python 3, whose version decides too");
     }
     let (checkout, cache) = (Checkout::new(), tempfile::tempdir().expect("a folder"));
-    let first = checkout.places(cache.path());
+    let first = checkout.directories(cache.path());
     assert_eq!(first.keys().collect::<Vec<_>>(), ["gemma3", "litellm", "llama", "ollama", "vllm"]);
     assert!(first.values().all(|place| place.starts_with(cache.path()) && !place.exists()), "{first:?}");
-    assert_eq!(checkout.places(cache.path()), first);
+    assert_eq!(checkout.directories(cache.path()), first);
 
     let changes = [
         ("tests/real/parts/ollama", "set -e", "set +B; set -e", ["ollama"].as_slice()),
@@ -78,11 +78,15 @@ fn what_fills_a_part_decides_its_place() {
     let mut before = first;
     for (path, from, to, expected) in changes {
         checkout.change(path, from, to);
-        let after = checkout.places(cache.path());
+        let after = checkout.directories(cache.path());
         assert_eq!(moved(&before, &after), expected, "after a change of {path}");
         before = after;
     }
 
     let elsewhere = tempfile::tempdir().expect("a folder");
-    assert_eq!(moved(&before, &checkout.places(elsewhere.path())).len(), 5, "a cache that is moved is another one");
+    assert_eq!(
+        moved(&before, &checkout.directories(elsewhere.path())).len(),
+        5,
+        "a cache that is moved is another one"
+    );
 }

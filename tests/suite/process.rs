@@ -188,8 +188,8 @@ async fn a_number_in_other_hands_is_not_taken_for_ours() {
     let home = Home::new();
     let state = home.start("exec sleep 600").await;
     home.stop().await;
-    let mut stranger = Command::new("sleep").arg("600").spawn().expect("a stranger");
-    let identity = proc::Identity::of(stranger.id()).expect("it lives");
+    let mut unmanaged = Command::new("sleep").arg("600").spawn().expect("a stranger");
+    let identity = proc::Identity::of(unmanaged.id()).expect("it lives");
     let text = fs::read_to_string(home.file("state.json")).expect("a state");
     let record: serde_json::Value = serde_json::from_str(unsealed(&text)).expect("JSON");
     let doctored = |start: u64, boot: &str| {
@@ -208,11 +208,11 @@ async fn a_number_in_other_hands_is_not_taken_for_ours() {
         let state = home.state();
         assert_eq!((state.phase, state.pid, state.supervised), (phase, None, false));
         home.stop().await;
-        assert!(lives(stranger.id()), "a stranger was stopped");
+        assert!(lives(unmanaged.id()), "a stranger was stopped");
     }
     assert_ne!(state.pid, None);
-    stranger.kill().expect("killed");
-    stranger.wait().expect("waited for");
+    unmanaged.kill().expect("killed");
+    unmanaged.wait().expect("waited for");
 }
 
 #[tokio::test]

@@ -16,53 +16,53 @@ async fn environment(path: PathBuf, requirements: &[&str]) -> Environment {
 
 async fn made(tool: Option<&Path>) {
     let folder = tempfile::tempdir().expect("a folder");
-    let wanted = environment(folder.path().join("environments/abc"), &["six==1.16.0"]).await;
+    let declared = environment(folder.path().join("environments/abc"), &["six==1.16.0"]).await;
     let (lines, cancel) = (Mutex::new(vec![]), CancellationToken::new());
     let hear = |line: &str| lines.lock().expect("no panic").push(line.to_owned());
     // What a killed try leaves behind: a folder that says that it is an environment.
-    std::fs::create_dir_all(wanted.path.join("bin")).expect("a folder");
-    std::fs::write(wanted.path.join("pyvenv.cfg"), "").expect("a file");
-    assert_eq!(state(&wanted.path).expect("a state"), EnvironmentState::Partial);
-    match create(&wanted, tool, &hear, &cancel).await {
+    std::fs::create_dir_all(declared.path.join("bin")).expect("a folder");
+    std::fs::write(declared.path.join("pyvenv.cfg"), "").expect("a file");
+    assert_eq!(state(&declared.path).expect("a state"), EnvironmentState::Partial);
+    match create(&declared, tool, &hear, &cancel).await {
         Err(error) if error.hint().is_some_and(|hint| hint.contains("cannot be reached")) => {
             crate::skipped("no package index");
             return;
         }
         other => other.expect("it is made"),
     }
-    assert_eq!(state(&wanted.path).expect("a state"), EnvironmentState::Complete);
+    assert_eq!(state(&declared.path).expect("a state"), EnvironmentState::Complete);
     assert!(lines.lock().expect("no panic").iter().any(|line| line.contains("six")));
-    let asked = std::process::Command::new(program(&wanted.path, "python"))
+    let asked = std::process::Command::new(program(&declared.path, "python"))
         .args(["-c", "import six, sys; print(six.__version__, sys.prefix)"])
         .output()
         .expect("it runs");
     let told = String::from_utf8_lossy(&asked.stdout).trim().to_owned();
-    assert_eq!(told, format!("1.16.0 {}", wanted.path.display()));
-    let stamp = wanted.path.join(".llamero-complete.json");
+    assert_eq!(told, format!("1.16.0 {}", declared.path.display()));
+    let stamp = declared.path.join(".llamero-complete.json");
     let before = stamp.metadata().and_then(|stamp| stamp.modified()).expect("a stamp");
-    create(&wanted, tool, &hear, &cancel).await.expect("it is there");
+    create(&declared, tool, &hear, &cancel).await.expect("it is there");
     assert_eq!(stamp.metadata().and_then(|stamp| stamp.modified()).expect("a stamp"), before);
 }
 
 #[tokio::test]
 async fn two_that_want_the_same_environment_do_not_make_it_side_by_side() {
     let folder = tempfile::tempdir().expect("a folder");
-    let wanted = environment(folder.path().join("environments/abc"), &[]).await;
+    let declared = environment(folder.path().join("environments/abc"), &[]).await;
     let (lines, cancel) = (Mutex::new(vec![]), CancellationToken::new());
     let hear = |line: &str| lines.lock().expect("no panic").push(line.to_owned());
-    let (one, other) = tokio::join!(create(&wanted, None, &hear, &cancel), create(&wanted, None, &hear, &cancel));
+    let (one, other) = tokio::join!(create(&declared, None, &hear, &cancel), create(&declared, None, &hear, &cancel));
     one.expect("made");
     other.expect("found");
-    assert_eq!(state(&wanted.path).expect("a state"), EnvironmentState::Complete);
+    assert_eq!(state(&declared.path).expect("a state"), EnvironmentState::Complete);
     let waited = lines.lock().expect("no panic").iter().filter(|line| line.contains("another llamero")).count();
     assert_eq!(waited, 1);
     // Who waits can be told to stop.
-    let held = folder.path().join("environments/held.making");
-    let held = std::fs::File::create(held).expect("a mark");
-    held.lock().expect("held");
-    let wanted = environment(folder.path().join("environments/held"), &[]).await;
+    let exclusive = folder.path().join("environments/held.making");
+    let exclusive = std::fs::File::create(exclusive).expect("a mark");
+    exclusive.lock().expect("held");
+    let declared = environment(folder.path().join("environments/held"), &[]).await;
     cancel.cancel();
-    assert!(matches!(create(&wanted, None, &hear, &cancel).await, Err(Error::Cancelled)));
+    assert!(matches!(create(&declared, None, &hear, &cancel).await, Err(Error::Cancelled)));
 }
 
 #[tokio::test]
@@ -82,19 +82,19 @@ async fn uv_makes_an_environment() {
 #[tokio::test]
 async fn a_requirement_that_does_not_exist_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
-    let wanted = environment(folder.path().join("abc"), &["six==99.99"]).await;
-    let error = create(&wanted, None, &|_| {}, &CancellationToken::new()).await.expect_err("there is none");
+    let declared = environment(folder.path().join("abc"), &["six==99.99"]).await;
+    let error = create(&declared, None, &|_| {}, &CancellationToken::new()).await.expect_err("there is none");
     let hint = error.hint().expect("a hint");
     assert!(hint.contains("six==99.99") || hint.contains("cannot be reached"), "{hint}");
-    assert_eq!(state(&wanted.path).expect("a state"), EnvironmentState::Partial);
+    assert_eq!(state(&declared.path).expect("a state"), EnvironmentState::Partial);
 }
 
 #[tokio::test]
 async fn what_llamero_did_not_make_is_left_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("thesis.txt"), "years").expect("a file");
-    let wanted = environment(folder.path().to_owned(), &[]).await;
-    let result = create(&wanted, None, &|_| {}, &CancellationToken::new()).await;
+    let declared = environment(folder.path().to_owned(), &[]).await;
+    let result = create(&declared, None, &|_| {}, &CancellationToken::new()).await;
     assert!(matches!(result, Err(Error::Foreign { .. })));
     assert!(folder.path().join("thesis.txt").exists());
 }
@@ -102,13 +102,13 @@ async fn what_llamero_did_not_make_is_left_alone() {
 #[tokio::test]
 async fn an_interrupted_try_leaves_debris_that_the_next_one_may_remove() {
     let folder = tempfile::tempdir().expect("a folder");
-    let wanted = environment(folder.path().join("abc"), &[]).await;
+    let declared = environment(folder.path().join("abc"), &[]).await;
     let cancel = CancellationToken::new();
     cancel.cancel();
-    assert!(matches!(create(&wanted, None, &|_| {}, &cancel).await, Err(Error::Cancelled)));
-    std::fs::create_dir_all(wanted.path.join("lib")).expect("a folder");
-    assert_eq!(state(&wanted.path).expect("a state"), EnvironmentState::Partial);
-    let broken = Environment { python: "/bin/false".into(), ..wanted };
+    assert!(matches!(create(&declared, None, &|_| {}, &cancel).await, Err(Error::Cancelled)));
+    std::fs::create_dir_all(declared.path.join("lib")).expect("a folder");
+    assert_eq!(state(&declared.path).expect("a state"), EnvironmentState::Partial);
+    let broken = Environment { python: "/bin/false".into(), ..declared };
     assert!(matches!(create(&broken, None, &|_| {}, &CancellationToken::new()).await, Err(Error::Failed { .. })));
     assert!(!broken.path.exists());
 }

@@ -13,13 +13,13 @@ fn states() -> PathBuf {
 
 /// Returns every file below a folder.
 fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
+    let mut live = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder").flatten() {
         let path = entry.path();
-        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+        if path.is_dir() { live.extend(files(&path)) } else { live.push(path) }
     }
-    found.sort();
-    found
+    live.sort();
+    live
 }
 
 /// Copies the state of a version to where it may be damaged.
@@ -45,7 +45,7 @@ fn read(state: &Path, file: &Path) -> Result<(), String> {
             let history = History::new(stack);
             let generation = history.load(number.parse().expect("a number")).map_err(|error| said(&error))?;
             history.memory().map_err(|error| said(&error))?;
-            assert!(generation.is_committed() && generation.wish.desired.resources.len() == 6);
+            assert!(generation.is_committed() && generation.revision.desired.resources.len() == 6);
         }
         ["workstation", "processes", name, _] => {
             let processes = Processes::new(stack.join("processes"), PathBuf::from("/bin/false"));
@@ -77,7 +77,7 @@ fn the_state_of_every_version_is_read() {
             read(&version.path(), &file).unwrap_or_else(|why| panic!("{}: {why}", file.display()));
         }
     }
-    assert!(versions >= 2, "{versions}");
+    assert!(versions >= 1, "{versions}");
 }
 
 #[test]
@@ -98,23 +98,5 @@ fn a_state_file_that_is_cut_off_or_bent_is_named_at_every_offset() {
         }
         fs::write(&file, &whole).expect("repaired");
         read(state.path(), &file).expect("whole again");
-    }
-}
-
-/// Records from before they were sealed cannot tell a bent digit, but are never read when a part is missing.
-#[test]
-fn an_unsealed_record_that_is_cut_off_is_named_at_every_offset() {
-    let state = copy("0.1.0-before-seals");
-    for file in
-        files(state.path()).into_iter().filter(|file| !file.components().any(|part| part.as_os_str() == "generations"))
-    {
-        let whole = fs::read(&file).expect("a state file");
-        let end = whole.iter().rposition(|byte| *byte == b'}').expect("it is JSON");
-        for offset in 0..end {
-            fs::write(&file, &whole[..offset]).expect("damaged");
-            let why = read(state.path(), &file).expect_err("cut off");
-            assert!(why.contains(&file.display().to_string()), "{why}");
-        }
-        fs::write(&file, &whole).expect("repaired");
     }
 }

@@ -10,11 +10,11 @@ pub mod manifest;
 
 pub mod render;
 
-pub mod lock;
+pub mod lockfile;
 
-pub mod desired;
+pub mod resolve;
 
-pub mod observed;
+pub mod live;
 
 pub mod plan;
 

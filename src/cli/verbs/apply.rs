@@ -5,17 +5,17 @@ use super::super::exit::Exit;
 use super::super::problem::{Problem, error, note, print, say};
 use super::super::progress::Progress;
 use super::super::{LockArgument, ManifestArgument, consent, load};
-use super::hold;
 use super::plan::{SavedPlan, digest, exit};
+use super::suspend;
 use crate::apply::Failure;
-use crate::desired::Desired;
-use crate::history::{Ending, StepResult, Wish};
+use crate::history::{Ending, Revision, StepResult};
 use crate::observe::Depth;
 use crate::pace::{self, Next};
 use crate::plan::text;
+use crate::reconcile::{Finished, Options, Prepared, Stack, attempt, disarm, environment_digest, prepare, run_pass};
+use crate::resolve::Desired;
 use crate::resource::{Kind, Seconds};
 use crate::systems::{Retry, clock};
-use crate::turn::{Choices, Finished, Prepared, Stack, attempt, circumstances, execute, prepare, stand_down};
 use anstyle::AnsiColor;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -51,7 +51,7 @@ pub(crate) struct Arguments {
     confirm_within: Option<Seconds>,
     /// Take it back when this process gives no sign of life for so long
     #[arg(long, value_name = "DURATION", hide = true)]
-    return_after: Option<Seconds>,
+    fire_after: Option<Seconds>,
     /// Print what happens as one JSON object a line
     #[arg(long)]
     json: bool,
@@ -65,38 +65,38 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     };
     let loaded = load::manifest(argument)?;
     load::check_lock(&loaded, arguments.lock.locked)?;
-    let mut wish = load::wish(&loaded).await?;
+    let mut revision = load::revision(&loaded).await?;
     if saved.is_some() && arguments.canary.is_some() {
         let problem = Problem::new(Exit::Error, "a saved plan says by itself what comes first; nothing was changed");
         return Err(problem.hint("say `--canary` when you plan: `llamero plan --canary MODEL -o FILE`"));
     }
     let saved_canary = saved.as_ref().and_then(|saved| saved.canary.as_deref());
-    load::canary(&mut wish, &loaded, arguments.canary.as_deref().or(saved_canary))?;
-    let stack = load::stack(&loaded.manifest.stack.value, &loaded.places)?;
+    load::canary(&mut revision, &loaded, arguments.canary.as_deref().or(saved_canary))?;
+    let stack = load::stack(&loaded.manifest.stack.value, &loaded.directories)?;
     let _lock = stack.history.lock(&command())?;
-    hold::check(&stack)?;
-    if arguments.confirm_within.is_some() && !wish.desired.policy.rollback {
+    suspend::check(&stack)?;
+    if arguments.confirm_within.is_some() && !revision.desired.policy.rollback {
         let problem = Problem::new(Exit::Refused, "the manifest says `rollback: off`, and nothing would be taken back");
         return Err(problem.hint("leave out `--confirm-within`, or that policy"));
     }
-    tell_failures(&stack, &wish)?;
+    report_failures(&stack, &revision)?;
     let current = stack.history.current()?;
-    if let Some(moved) = saved.as_ref().and_then(|saved| saved.moved(&wish.manifest_digest, current)) {
+    if let Some(moved) = saved.as_ref().and_then(|saved| saved.moved(&revision.manifest_digest, current)) {
         return Err(stale(&moved));
     }
-    let default = Choices::default();
+    let default = Options::default();
     if arguments.rehearse && current.is_none() {
         let problem = Problem::new(Exit::Refused, "nothing was applied yet, so there is nothing to go back to");
         return Err(problem.hint("leave out `--rehearse`: a first apply takes nothing from anybody"));
     }
-    let choices = Choices {
+    let options = Options {
         fail_fast: arguments.fail_fast,
         rehearse: arguments.rehearse,
         confirm_within: arguments.confirm_within,
-        return_after: arguments.return_after.map_or(default.return_after, Seconds::duration),
+        fire_after: arguments.fire_after.map_or(default.fire_after, Seconds::duration),
         ..default
     };
-    let mut prepared = prepare(&stack, wish, Depth::Health, choices).await?;
+    let mut prepared = prepare(&stack, revision, Depth::Health, options).await?;
     if let Some(saved) = &saved {
         if saved.plan != serde_json::to_value(&prepared.plan).unwrap_or_default() {
             return Err(stale("the machine is not as it was"));
@@ -107,14 +107,14 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     }
     if arguments.rehearse && prepared.plan.first.is_some() {
         // The whole configuration is rehearsed, and not only how it begins.
-        prepared.wish.desired.canary = None;
-        prepared = prepare(&stack, prepared.wish, Depth::Health, choices).await?;
+        prepared.revision.desired.canary = None;
+        prepared = prepare(&stack, prepared.revision, Depth::Health, options).await?;
     }
     carry_out(
         &stack,
         prepared,
-        choices,
-        &Manner {
+        options,
+        &OutputMode {
             yes: arguments.yes || saved.is_some(),
             json: arguments.json,
             down: false,
@@ -125,10 +125,10 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
 }
 
 /// Says that a manifest failed before. A person asked, so it is tried all the same.
-fn tell_failures(stack: &Stack, wish: &Wish) -> Result<(), Problem> {
-    let Some(attempt) = attempt(wish) else { return Ok(()) };
+fn report_failures(stack: &Stack, revision: &Revision) -> Result<(), Problem> {
+    let Some(attempt) = attempt(revision) else { return Ok(()) };
     let quarantine = stack.history.quarantine()?;
-    if pace::next(&quarantine, &attempt, &circumstances(wish), clock::seconds()) != Next::Try {
+    if pace::next(&quarantine, &attempt, &environment_digest(revision), clock::seconds()) != Next::Try {
         for bad in quarantine.iter().filter(|bad| bad.attempt == attempt) {
             let times = if bad.times == 1 { "once".to_owned() } else { format!("{} times", bad.times) };
             note(&format!("this manifest failed before, {times}, the last time on {}: {}", bad.ended, bad.why));
@@ -150,7 +150,7 @@ pub(super) fn command() -> String {
 
 /// How a turn talks to people.
 #[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
-pub(super) struct Manner {
+pub(super) struct OutputMode {
     /// Whether they have agreed already.
     pub(super) yes: bool,
     /// Whether a program listens.
@@ -165,11 +165,11 @@ pub(super) struct Manner {
 pub(super) async fn carry_out(
     stack: &Stack,
     prepared: Prepared,
-    choices: Choices,
-    manner: &Manner,
+    options: Options,
+    mode: &OutputMode,
 ) -> Result<Exit, Problem> {
     let plan = &prepared.plan;
-    if manner.json {
+    if mode.json {
         print(&format!("{}\n", json!({ "event": "planned", "plan": plan })))?;
     } else {
         say(color::text(&text::lines(plan)).trim_end());
@@ -177,7 +177,7 @@ pub(super) async fn carry_out(
     if !plan.refusals.is_empty() {
         return Ok(exit(plan, false));
     }
-    if let Some((removed, there)) = plan.removes_most().filter(|_| !manner.prune_anyway && !manner.down) {
+    if let Some((removed, there)) = plan.removes_most().filter(|_| !mode.prune_anyway && !mode.down) {
         let message = format!("this would remove {removed} of {there} things; nothing was changed");
         let hint = "if it is meant, say `--prune-anyway`; `policy: {prune: false}` in the manifest leaves them";
         return Err(Problem::new(Exit::Refused, message).hint(hint));
@@ -186,28 +186,28 @@ pub(super) async fn carry_out(
     if plan.is_empty() && is_committed(stack, &prepared)? {
         // An apply that was killed may have left a watcher. Where drift is left alone, a server that it had stopped is left too.
         if plan.changes.is_empty() {
-            stand_down(stack).await;
+            disarm(stack).await;
         }
         for (id, health) in &unhealthy {
             note(&format!("{id} is as declared and not well: {health}"));
         }
         return Ok(if unhealthy.is_empty() { Exit::Done } else { Exit::Changes });
     }
-    if plan.is_empty() && !manner.json && !prepared.unproved().is_empty() {
+    if plan.is_empty() && !mode.json && !prepared.unverified().is_empty() {
         note("what runs has not proved itself yet as it is declared now");
     }
     if !plan.is_empty() {
-        consent::ask("Apply these changes?", manner.yes)?;
+        consent::ask("Apply these changes?", mode.yes)?;
     }
     let begun = Instant::now();
     let cancel = CancellationToken::new();
-    let progress = Progress::new(manner.json);
+    let progress = Progress::new(mode.json);
     let report = |event| progress.tell(event);
     let finished = tokio::select! {
-        finished = execute(stack, prepared, choices, &report, &cancel) => finished?,
+        finished = run_pass(stack, prepared, options, &report, &cancel) => finished?,
         never = interrupts(&cancel) => match never {},
     };
-    if manner.json {
+    if mode.json {
         let last = json!({
             "event": "finished", "generation": finished.generation, "current": finished.current,
             "outcome": finished.outcome,
@@ -215,14 +215,14 @@ pub(super) async fn carry_out(
         // It is done, whether or not anyone can be told.
         let _ = print(&format!("{last}\n")).map_err(|problem| problem.tell());
     }
-    Ok(tell(stack, &finished, begun, manner))
+    Ok(tell(stack, &finished, begun, mode))
 }
 
 fn is_committed(stack: &Stack, prepared: &Prepared) -> Result<bool, Problem> {
     let committed = stack.history.committed()?;
     // How it would be brought about is no part of what was.
-    let desired = Desired { canary: None, ..prepared.wish.desired.clone() };
-    Ok(committed.is_some_and(|generation| generation.wish.desired == desired))
+    let desired = Desired { canary: None, ..prepared.revision.desired.clone() };
+    Ok(committed.is_some_and(|generation| generation.revision.desired == desired))
 }
 
 /// Waits for people who want it to stop: the first time it ends in order, the second time at once.
@@ -244,9 +244,9 @@ async fn interrupts(cancel: &CancellationToken) -> std::convert::Infallible {
 }
 
 /// Says how a turn ended, and returns the exit code.
-fn tell(stack: &Stack, finished: &Finished, begun: Instant, manner: &Manner) -> Exit {
+fn tell(stack: &Stack, finished: &Finished, begun: Instant, mode: &OutputMode) -> Exit {
     for failure in finished.failures.iter().chain(&finished.later_failures) {
-        tell_failure(failure);
+        report_failure(failure);
     }
     let counts = counts(finished);
     let number = finished.generation;
@@ -262,7 +262,7 @@ fn tell(stack: &Stack, finished: &Finished, begun: Instant, manner: &Manner) -> 
         Ending::Committed if !finished.later_failures.is_empty() => {
             (Exit::Changes, format!("Applied generation {number}, and not everything could be cleared away: {counts}."))
         }
-        Ending::Committed if manner.down => (Exit::Done, format!("Took down {}: {counts}.", stack.name)),
+        Ending::Committed if mode.down => (Exit::Done, format!("Took down {}: {counts}.", stack.name)),
         Ending::Committed => {
             let seconds = begun.elapsed().as_secs();
             (Exit::Done, format!("Applied generation {number} in {seconds} s: {counts}."))
@@ -286,7 +286,7 @@ fn tell(stack: &Stack, finished: &Finished, begun: Instant, manner: &Manner) -> 
         note(&format!("{id} is not healthy, as before"));
     }
     if exit == Exit::Stuck {
-        tell_commands(stack, finished);
+        print_commands(stack, finished);
     }
     if exit == Exit::Done && !finished.outcome.unhealthy_before.is_empty() { Exit::Changes } else { exit }
 }
@@ -305,7 +305,7 @@ fn counts(finished: &Finished) -> String {
     if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") }
 }
 
-fn tell_failure(failure: &Failure) {
+fn report_failure(failure: &Failure) {
     let on = failure.on.as_ref().map(|on| format!("{on}: ")).unwrap_or_default();
     error(&format!("{on}{}", failure.why), None);
     for line in &failure.log {
@@ -317,7 +317,7 @@ fn tell_failure(failure: &Failure) {
 }
 
 /// Prints what a person can do when going back could not finish.
-fn tell_commands(stack: &Stack, finished: &Finished) {
+fn print_commands(stack: &Stack, finished: &Finished) {
     say("What to do:");
     let failed: BTreeSet<_> =
         finished.failures.iter().chain(&finished.later_failures).filter_map(|failure| failure.on.as_ref()).collect();

@@ -4,7 +4,7 @@ use super::super::exit::Exit;
 use super::super::problem::{Problem, say};
 use super::super::progress::Progress;
 use super::super::{StackArgument, load};
-use crate::turn::{Confirmation, confirm};
+use crate::reconcile::{Confirmation, confirm};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {

@@ -5,14 +5,14 @@ use super::super::exit::Exit;
 use super::super::problem::{Problem, error, print};
 use super::super::{ManifestArgument, load};
 use super::plan::exit;
-use crate::desired::Desired;
+use crate::live::{Live, LiveFile, Presence};
 use crate::observe::Depth;
-use crate::observed::{Found, FoundFile, Seen};
 use crate::plan::Cause;
+use crate::reconcile::{Options, Prepared, prepare};
 use crate::render::unit;
+use crate::resolve::Desired;
 use crate::resource::{Bytes, Content, Digest, FileSpec, Kind, Piece, Resource, ResourceId, Spec};
 use crate::systems::{Systems, files};
-use crate::turn::{Choices, Prepared, prepare};
 use anstyle::AnsiColor;
 use similar::TextDiff;
 
@@ -28,10 +28,10 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let loaded = load::manifest(&arguments.manifest)?;
     load::check_lock(&loaded, false)?;
-    let wish = load::wish(&loaded).await?;
-    let stack = load::stack(&loaded.manifest.stack.value, &loaded.places)?;
-    let prepared = prepare(&stack, wish, Depth::State, Choices::default()).await?;
-    let before = stack.history.committed()?.map(|good| good.wish.desired);
+    let revision = load::revision(&loaded).await?;
+    let stack = load::stack(&loaded.manifest.stack.value, &loaded.directories)?;
+    let prepared = prepare(&stack, revision, Depth::State, Options::default()).await?;
+    let before = stack.history.committed()?.map(|good| good.revision.desired);
     let mut text = String::new();
     for change in &prepared.plan.changes {
         text.push_str(&one(&stack.systems, &prepared, before.as_ref(), &change.on, &change.causes));
@@ -47,9 +47,9 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
 }
 
 fn one(systems: &Systems, prepared: &Prepared, before: Option<&Desired>, id: &ResourceId, causes: &[Cause]) -> String {
-    let wanted = prepared.wish.desired.resources.get(id);
+    let declared = prepared.revision.desired.resources.get(id);
     let mut masks = Masks::default();
-    let (old, new) = match (id.kind, wanted.map(|resource| &resource.spec)) {
+    let (old, new) = match (id.kind, declared.map(|resource| &resource.spec)) {
         (Kind::File, spec) => {
             let old = live_text(prepared, id).unwrap_or_else(|| masks.content(file_of(before, id)));
             let new = if let Some(Spec::File(file)) = spec { masks.content(Some(file)) } else { String::new() };
@@ -57,13 +57,14 @@ fn one(systems: &Systems, prepared: &Prepared, before: Option<&Desired>, id: &Re
         }
         (Kind::Unit, _) => {
             let old = files::read_text(&systems.unit_file(id), LIMIT).ok().flatten().unwrap_or_default();
-            let new = wanted.map(|resource| unit::unit(&prepared.wish.desired.stack, resource).unwrap_or_default());
+            let new =
+                declared.map(|resource| unit::unit(&prepared.revision.desired.stack, resource).unwrap_or_default());
             let new = new.unwrap_or_default();
             (old, new)
         }
         (Kind::Process, _) => {
             let old = before.and_then(|before| before.resources.get(id)).map(fields).unwrap_or_default();
-            (old, wanted.map(fields).unwrap_or_default())
+            (old, declared.map(fields).unwrap_or_default())
         }
         _ => (String::new(), String::new()),
     };
@@ -76,9 +77,9 @@ fn one(systems: &Systems, prepared: &Prepared, before: Option<&Desired>, id: &Re
 
 /// Returns the text that is there now; one with secrets is not looked at.
 fn live_text(prepared: &Prepared, id: &ResourceId) -> Option<String> {
-    match prepared.observed.things.get(id) {
-        Some(Seen::Present(Found::File(FoundFile { text, .. }))) => text.clone(),
-        Some(Seen::Absent) => Some(String::new()),
+    match prepared.observed.resources.get(id) {
+        Some(Presence::Present(Live::File(LiveFile { text, .. }))) => text.clone(),
+        Some(Presence::Absent) => Some(String::new()),
         _ => None,
     }
 }

@@ -5,8 +5,8 @@ use super::super::exit::Exit;
 use super::super::problem::{Problem, print, print_json};
 use super::super::{StackArgument, load};
 use super::apply::command;
-use crate::doctor::{Error, Finding, Mended, Repair, check, repair};
-use crate::observe::places;
+use crate::doctor::{Error, Finding, Repair, Repaired, check, repair};
+use crate::observe::directories;
 use anstyle::AnsiColor;
 use serde::Serialize;
 use std::path::Path;
@@ -46,11 +46,11 @@ impl From<Error> for Problem {
 
 pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let stack = load::stack_of(&arguments.stack)?;
-    let Mended { repairs, left } = if arguments.repair {
+    let Repaired { repairs, left } = if arguments.repair {
         let lock = stack.history.lock(&command())?;
-        repair(&stack, &places(Path::new("/")), &lock).await?
+        repair(&stack, &directories(Path::new("/")), &lock).await?
     } else {
-        Mended::default()
+        Repaired::default()
     };
     let findings = check(&stack)?;
     let exit = if findings.is_empty() { Exit::Done } else { Exit::Changes };

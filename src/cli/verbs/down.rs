@@ -3,13 +3,13 @@
 use super::super::exit::Exit;
 use super::super::problem::{Problem, note};
 use super::super::{StackArgument, load};
-use super::apply::{Manner, carry_out, command};
-use crate::desired::{Desired, Drift, Policy};
-use crate::history::Wish;
+use super::apply::{OutputMode, carry_out, command};
+use crate::history::Revision;
 use crate::observe::Depth;
+use crate::reconcile::{Options, prepare};
+use crate::resolve::{Desired, Drift, Policy};
 use crate::resource::{ArtifactSource, Digest, Kind, Spec};
 use crate::systems::{artifacts, clock, downloads, files, pulled};
-use crate::turn::{Choices, prepare};
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
@@ -31,7 +31,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let stack = load::stack_of(&arguments.stack)?;
     let _lock = stack.history.lock(&command())?;
     let policy = Policy { drift: Drift::Correct, prune: true, rollback: false };
-    let wish = Wish {
+    let revision = Revision {
         begun: clock::now(),
         llamero: env!("CARGO_PKG_VERSION").to_owned(),
         manifest: PathBuf::new(),
@@ -40,18 +40,18 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         manifest_text: String::new(),
         origin: Some("down".to_owned()),
         desired: Desired::nothing(stack.name.clone(), policy),
-        leftover: Vec::new(),
+        orphans: Vec::new(),
     };
-    let choices = Choices { purge: arguments.purge, ..Choices::default() };
+    let options = Options { purge: arguments.purge, ..Options::default() };
     let inventory = stack.history.memory()?.inventory;
-    let prepared = prepare(&stack, wish, Depth::State, choices).await?;
+    let prepared = prepare(&stack, revision, Depth::State, options).await?;
     let nothing = prepared.plan.is_empty() && prepared.plan.refusals.is_empty() && stack.history.current()?.is_none();
     let exit = if nothing {
         note(&format!("nothing of `{}` runs here", stack.name));
         Exit::Done
     } else {
-        let manner = Manner { yes: arguments.yes, json: arguments.json, down: true, prune_anyway: true };
-        carry_out(&stack, prepared, choices, &manner).await?
+        let mode = OutputMode { yes: arguments.yes, json: arguments.json, down: true, prune_anyway: true };
+        carry_out(&stack, prepared, options, &mode).await?
     };
     if exit != Exit::Done {
         return Ok(exit);

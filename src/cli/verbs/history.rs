@@ -65,14 +65,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Problem> {
 fn entry(generation: &Generation, current: Option<u64>) -> Entry {
     let steps = generation.outcome.iter().flat_map(|outcome| &outcome.steps);
     let failed = steps.filter(|step| step.result == StepResult::Failed).find_map(|step| step.why.clone());
-    let manifest = generation.wish.manifest.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let manifest = generation.revision.manifest.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Entry {
         generation: generation.number,
         current: current == Some(generation.number),
         // Without the offset and the seconds: what is listed is recent and from here.
-        begun: generation.wish.begun.chars().take(16).collect(),
+        begun: generation.revision.begun.chars().take(16).collect(),
         ending: word(generation),
-        origin: generation.wish.origin.clone().unwrap_or(manifest),
+        origin: generation.revision.origin.clone().unwrap_or(manifest),
         why: failed.or_else(|| generation.outcome.as_ref()?.why.clone()),
     }
 }

@@ -6,7 +6,7 @@ use super::super::load::{self, Loaded};
 use super::super::problem::{Problem, print};
 use super::super::progress::Progress;
 use crate::apply::Event;
-use crate::lock::{LIMIT, Lock, Pin, Source};
+use crate::lockfile::{LIMIT, LockFile, Pin, Source};
 use crate::observe;
 use crate::resource::Bytes;
 use crate::systems::output::{Format, Output};
@@ -19,7 +19,7 @@ const AT_ONCE: usize = 8;
 
 /// The lock file. Everyone may read it: it goes into git.
 const FORMAT: Format =
-    Format { name: "a lock file", recognizes: Lock::recognizes, limit: Bytes(LIMIT as u64), mode: 0o644 };
+    Format { name: "a lock file", recognizes: LockFile::recognizes, limit: Bytes(LIMIT as u64), mode: 0o644 };
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {

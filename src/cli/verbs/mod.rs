@@ -2,11 +2,11 @@
 
 pub(super) mod apply;
 pub(super) mod confirm;
+pub(super) mod deadman;
 pub(super) mod diff;
 pub(super) mod doctor;
 pub(super) mod down;
 pub(super) mod history;
-pub(super) mod hold;
 pub(super) mod lock;
 pub(super) mod observe;
 pub(super) mod outdated;
@@ -15,6 +15,6 @@ pub(super) mod retry;
 pub(super) mod rollback;
 pub(super) mod show;
 pub(super) mod status;
+pub(super) mod suspend;
 pub(super) mod update;
 pub(super) mod validate;
-pub(super) mod watch;

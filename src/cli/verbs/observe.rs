@@ -13,9 +13,9 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let loaded = load::manifest(&arguments.manifest)?;
-    let wish = load::wish(&loaded).await?;
-    let stack = load::stack(&loaded.manifest.stack.value, &loaded.places)?;
+    let revision = load::revision(&loaded).await?;
+    let stack = load::stack(&loaded.manifest.stack.value, &loaded.directories)?;
     let inventory = stack.history.memory()?.inventory;
-    print_json(&observe(&stack.systems, &wish.desired, &inventory, Depth::Health).await)?;
+    print_json(&observe(&stack.systems, &revision.desired, &inventory, Depth::Health).await)?;
     Ok(Exit::Done)
 }

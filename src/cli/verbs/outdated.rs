@@ -3,8 +3,8 @@
 use super::super::exit::Exit;
 use super::super::problem::{Problem, error, note, print, print_json};
 use super::super::{ManifestArgument, load};
-use crate::lock::{Pin, Source, sources};
-use crate::observe::{self, Lead};
+use crate::lockfile::{Pin, Source, sources};
+use crate::observe::{self, Upstream};
 use crate::resource::{Bytes, Digest};
 use crate::systems::http::Client;
 use futures_util::future::join_all;
@@ -54,9 +54,9 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let facts = load::known(&loaded).await;
     let lock = loaded.lock.clone().unwrap_or_default();
     let questions = sources(&loaded.manifest).into_iter().map(|source| async {
-        let lead = observe::lead(&client, &source, &facts).await.map_err(|error| Problem::of(&error).message);
+        let upstream = observe::upstream(&client, &source, &facts).await.map_err(|error| Problem::of(&error).message);
         let pin = lock.pins.get(&source.key);
-        entry(source, pin, lead)
+        entry(source, pin, upstream)
     });
     let entries = join_all(questions).await;
     let exit = exit(&entries);
@@ -88,10 +88,10 @@ fn exit(entries: &[Entry]) -> Exit {
     }
 }
 
-fn entry(source: Source, pin: Option<&Pin>, lead: Result<Lead, String>) -> Entry {
-    let (state, now, to_fetch, why) = match lead {
+fn entry(source: Source, pin: Option<&Pin>, upstream: Result<Upstream, String>) -> Entry {
+    let (state, now, to_fetch, why) = match upstream {
         Err(why) => (State::Unknown, None, None, Some(why)),
-        Ok(Lead { offer, to_fetch }) => {
+        Ok(Upstream { offer, to_fetch }) => {
             let state = pin.map_or(State::NotLocked, |pin| match (&offer.sha256, &offer.etag, &pin.etag) {
                 (Some(now), _, _) if *now == pin.sha256 => State::Current,
                 (None, Some(now), Some(then)) if now == then => State::Current,

@@ -4,13 +4,13 @@ use super::super::color;
 use super::super::exit::Exit;
 use super::super::problem::{Problem, note, print, print_json, say};
 use super::super::{LockArgument, ManifestArgument, load};
+use crate::live::Observation;
 use crate::observe::Depth;
-use crate::observed::Observed;
 use crate::plan::{Plan, RefusalKind, plan, text};
+use crate::reconcile::{Options, Prepared, Stack, prepare};
 use crate::resource::{Bytes, Digest};
 use crate::systems::files;
 use crate::systems::output::{Format, Output};
-use crate::turn::{Choices, Prepared, Stack, prepare};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -72,9 +72,9 @@ impl SavedPlan {
         Self {
             llamero_plan: SCHEMA,
             llamero: env!("CARGO_PKG_VERSION").to_owned(),
-            stack: prepared.wish.desired.stack.clone(),
-            manifest: prepared.wish.manifest.clone(),
-            manifest_digest: prepared.wish.manifest_digest.clone(),
+            stack: prepared.revision.desired.stack.clone(),
+            manifest: prepared.revision.manifest.clone(),
+            manifest_digest: prepared.revision.manifest_digest.clone(),
             generation,
             desired: digest(prepared),
             canary,
@@ -134,14 +134,14 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let is_kept = output.as_ref().is_some_and(Output::is_file);
     let loaded = load::manifest(&arguments.manifest)?;
     load::check_lock(&loaded, arguments.lock.locked)?;
-    let mut wish = load::wish(&loaded).await?;
-    load::canary(&mut wish, &loaded, arguments.canary.as_deref())?;
-    let stack = load::stack(&loaded.manifest.stack.value, &loaded.places)?;
-    tell_occupant(&stack);
+    let mut revision = load::revision(&loaded).await?;
+    load::canary(&mut revision, &loaded, arguments.canary.as_deref())?;
+    let stack = load::stack(&loaded.manifest.stack.value, &loaded.directories)?;
+    print_holder(&stack);
     let plan = if let Some(path) = &arguments.observed {
-        plan(&wish.desired, &recorded(path)?, &stack.history.memory()?.past)
+        plan(&revision.desired, &recorded(path)?, &stack.history.memory()?.past)
     } else {
-        let prepared = prepare(&stack, wish, Depth::State, Choices::default()).await?;
+        let prepared = prepare(&stack, revision, Depth::State, Options::default()).await?;
         if let Some(output) = output {
             let saved = SavedPlan::new(&prepared, stack.history.current()?, arguments.canary.clone());
             let saved = serde_json::to_string_pretty(&saved).unwrap_or_default();
@@ -167,7 +167,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
 
 /// Returns the digest of everything that is wished for.
 pub(super) fn digest(prepared: &Prepared) -> Digest {
-    Digest::of(serde_json::to_string(&prepared.wish.desired).unwrap_or_default())
+    Digest::of(serde_json::to_string(&prepared.revision.desired).unwrap_or_default())
 }
 
 #[derive(Serialize)]
@@ -177,7 +177,7 @@ struct Document<'a> {
     plan: &'a Plan,
 }
 
-fn recorded(path: &Path) -> Result<Observed, Problem> {
+fn recorded(path: &Path) -> Result<Observation, Problem> {
     let text = files::read_text(path, LIMIT)?;
     let text = text.ok_or_else(|| Problem::new(Exit::Error, format!("there is no file {}", path.display())))?;
     serde_json::from_str(&text)
@@ -185,7 +185,7 @@ fn recorded(path: &Path) -> Result<Observed, Problem> {
 }
 
 /// Says who is at work on the stack, if anybody is.
-pub(super) fn tell_occupant(stack: &Stack) {
+pub(super) fn print_holder(stack: &Stack) {
     if let Some(occupant) = stack.history.occupant() {
         note(&format!("the stack is being changed right now by {occupant}"));
     }

@@ -13,7 +13,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let loaded = load::manifest(&arguments.manifest)?;
-    let stack = load::stack(&loaded.manifest.stack.value, &loaded.places)?;
+    let stack = load::stack(&loaded.manifest.stack.value, &loaded.directories)?;
     let mut bad = stack.history.quarantine()?;
     let before = bad.len();
     pace::forget(&mut bad, &loaded.attempt());

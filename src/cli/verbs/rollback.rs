@@ -3,11 +3,11 @@
 use super::super::exit::Exit;
 use super::super::problem::Problem;
 use super::super::{StackArgument, load};
-use super::apply::{Manner, carry_out, command};
-use crate::history::Wish;
+use super::apply::{OutputMode, carry_out, command};
+use crate::history::Revision;
 use crate::observe::Depth;
+use crate::reconcile::{Options, prepare};
 use crate::systems::clock;
-use crate::turn::{Choices, prepare};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -37,25 +37,29 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         return Err(problem.hint("`llamero history` says which were"));
     }
     let origin = Some(format!("rollback to generation {number}"));
-    let wish =
-        Wish { begun: clock::now(), llamero: env!("CARGO_PKG_VERSION").to_owned(), origin, ..generation.fulfilled() };
-    let choices = Choices::default();
-    let prepared = prepare(&stack, wish, Depth::Health, choices).await?;
+    let revision = Revision {
+        begun: clock::now(),
+        llamero: env!("CARGO_PKG_VERSION").to_owned(),
+        origin,
+        ..generation.fulfilled()
+    };
+    let options = Options::default();
+    let prepared = prepare(&stack, revision, Depth::Health, options).await?;
     // A person named the generation.
-    let manner = Manner { yes: arguments.yes, json: arguments.json, down: false, prune_anyway: true };
-    carry_out(&stack, prepared, choices, &manner).await
+    let mode = OutputMode { yes: arguments.yes, json: arguments.json, down: false, prune_anyway: true };
+    carry_out(&stack, prepared, options, &mode).await
 }
 
-fn before_current(stack: &crate::turn::Stack) -> Result<u64, Problem> {
+fn before_current(stack: &crate::reconcile::Stack) -> Result<u64, Problem> {
     let current = stack.history.current()?;
-    let wish = current.map(|number| stack.history.load(number)).transpose()?.map(|good| good.wish.desired);
+    let revision = current.map(|number| stack.history.load(number)).transpose()?.map(|good| good.revision.desired);
     let good = stack.history.all()?;
     let earlier = good.iter().rev().find(|generation| {
         generation.is_committed()
             && current.is_some_and(|current| generation.number < current)
-            && wish.as_ref() != Some(&generation.wish.desired)
+            && revision.as_ref() != Some(&generation.revision.desired)
             // A stack that was taken down is nothing to go back to unasked.
-            && !generation.wish.desired.resources.is_empty()
+            && !generation.revision.desired.resources.is_empty()
     });
     earlier.map(|generation| generation.number).ok_or_else(|| {
         Problem::new(Exit::Error, "there is no earlier good generation to go back to")

@@ -28,28 +28,28 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let stack = load::stack_of(&arguments.stack)?;
     let generation = stack.history.load(arguments.generation)?;
-    let wish = &generation.wish;
+    let revision = &generation.revision;
     if arguments.manifest_text {
-        print(&wish.manifest_text)?;
+        print(&revision.manifest_text)?;
         return Ok(Exit::Done);
     }
     if arguments.json {
-        let resources: Vec<_> = wish.desired.resources.values().collect();
+        let resources: Vec<_> = revision.desired.resources.values().collect();
         print_json(&json!({
-            "schema": SCHEMA, "stack": stack.name, "generation": generation.number, "begun": wish.begun,
-            "llamero": wish.llamero, "manifest": wish.manifest, "origin": wish.origin, "resources": resources,
+            "schema": SCHEMA, "stack": stack.name, "generation": generation.number, "begun": revision.begun,
+            "llamero": revision.llamero, "manifest": revision.manifest, "origin": revision.origin, "resources": resources,
             "outcome": generation.outcome,
         }))?;
         return Ok(Exit::Done);
     }
     let mut text = format!("generation {} of {}: {}\n", generation.number, stack.name, word(&generation));
-    text.push_str(&format!("  begun     {}\n  by        llamero {}\n", wish.begun, wish.llamero));
-    match &wish.origin {
+    text.push_str(&format!("  begun     {}\n  by        llamero {}\n", revision.begun, revision.llamero));
+    match &revision.origin {
         Some(origin) => text.push_str(&format!("  from      {origin}\n")),
-        None => text.push_str(&format!("  from      {}\n", wish.manifest.display())),
+        None => text.push_str(&format!("  from      {}\n", revision.manifest.display())),
     }
     text.push_str("resources\n");
-    for resource in wish.desired.resources.values() {
+    for resource in revision.desired.resources.values() {
         text.push_str(&format!("  {:<40} {}\n", resource.id, resource.role));
     }
     if let Some(outcome) = &generation.outcome {

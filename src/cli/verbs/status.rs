@@ -4,11 +4,11 @@ use super::super::color::{self, color, styled};
 use super::super::exit::Exit;
 use super::super::problem::{Problem, print, print_json};
 use super::super::{StackArgument, load};
-use super::hold;
-use crate::desired::{Desired, Drift, Policy};
+use super::suspend;
 use crate::observe::{Depth, observe};
 use crate::pace::Class;
 use crate::plan::{Plan, plan, text};
+use crate::resolve::{Desired, Drift, Policy};
 use crate::status::{Known, Status, Word, status};
 use anstyle::AnsiColor;
 
@@ -27,7 +27,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let good = stack.history.committed()?;
     let number = good.as_ref().map(|good| good.number);
     let nothing = || Desired::nothing(stack.name.clone(), Policy::default());
-    let mut desired = good.map_or_else(nothing, |good| good.wish.desired);
+    let mut desired = good.map_or_else(nothing, |good| good.revision.desired);
     // All of it is shown, whatever is to be done about it.
     desired.policy = Policy { drift: Drift::Correct, prune: true, ..desired.policy };
     let memory = stack.history.memory()?;
@@ -37,7 +37,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         generation: number,
         changing,
         unconfirmed: stack.history.waiting()?.map(|(number, _)| number),
-        held: stack.history.hold()?,
+        exclusive: stack.history.hold()?,
         quarantined: stack.history.quarantine()?,
     };
     let status = status(&desired, &observed, plan.clone(), known);
@@ -60,10 +60,10 @@ fn lines(status: &Status, plan: &Plan) -> String {
     if let Some(number) = status.unconfirmed {
         text.push_str(&format!("  generation {number} waits for `llamero confirm --stack {}`\n", status.stack));
     }
-    if let Some(hold) = &status.held {
-        text.push_str(&format!("  HELD {}; `llamero release` ends that\n", hold::words(hold)));
+    if let Some(hold) = &status.exclusive {
+        text.push_str(&format!("  SUSPENDED {}; `llamero resume` ends that\n", suspend::words(hold)));
     }
-    for bad in status.quarantined.iter().filter(|bad| bad.class == Class::Lasting) {
+    for bad in status.quarantined.iter().filter(|bad| bad.class == Class::Permanent) {
         let manifest: String = bad.attempt.manifest.as_str().chars().take(12).collect();
         let why = bad.why.lines().next().unwrap_or_default();
         text.push_str(&format!("  quarantined: manifest {manifest} failed on {}: {why}\n", bad.ended));

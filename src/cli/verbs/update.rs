@@ -4,7 +4,7 @@ use super::super::exit::Exit;
 use super::super::problem::{Problem, print};
 use super::super::{ManifestArgument, load};
 use super::lock::{line, output, pins};
-use crate::lock::{Source, sources};
+use crate::lockfile::{Source, sources};
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]

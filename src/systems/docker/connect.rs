@@ -16,7 +16,7 @@ pub(super) const LIMIT: Bytes = Bytes(4 << 20);
 
 /// What of the environment decides on the socket.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Surroundings {
+pub struct DockerEnvironment {
     /// `DOCKER_HOST`.
     pub host: Option<String>,
     /// `DOCKER_CONTEXT`.
@@ -29,7 +29,7 @@ pub struct Surroundings {
     pub root: PathBuf,
 }
 
-impl Surroundings {
+impl DockerEnvironment {
     /// Returns what this process's environment says.
     #[must_use]
     pub fn of_process() -> Self {
@@ -70,7 +70,7 @@ impl Surroundings {
         let named = match (&self.context, &self.configuration) {
             (Some(context), _) => Some(context.clone()),
             (None, Some(folder)) => {
-                read::<Configuration>(&folder.join("config.json"))?.and_then(|found| found.current_context)
+                read::<Configuration>(&folder.join("config.json"))?.and_then(|live| live.current_context)
             }
             (None, None) => None,
         };
@@ -95,10 +95,10 @@ impl Surroundings {
         let from = format!("Docker's context `{context}`");
         let folder = self.configuration.clone().unwrap_or_default();
         let path = folder.join("contexts/meta").join(Digest::of(context).as_str()).join("meta.json");
-        let Some(found) = read::<Context>(&path)? else {
+        let Some(live) = read::<Context>(&path)? else {
             return Err(Error::Configuration { path, why: format!("{from} is not there") });
         };
-        socket(&from, &found.endpoints.docker.host)
+        socket(&from, &live.endpoints.docker.host)
     }
 }
 
@@ -147,16 +147,16 @@ pub(super) async fn pick(sockets: Vec<PathBuf>, deadline: std::time::Duration) -
 
 #[cfg(test)]
 mod tests {
-    use super::{Error, Surroundings};
+    use super::{DockerEnvironment, Error};
     use crate::resource::Digest;
     use std::path::{Path, PathBuf};
 
-    fn at(folder: &Path) -> Surroundings {
-        Surroundings {
+    fn at(folder: &Path) -> DockerEnvironment {
+        DockerEnvironment {
             configuration: Some(folder.join(".docker")),
             runtime: Some(folder.join("run-user")),
             root: folder.to_owned(),
-            ..Surroundings::default()
+            ..DockerEnvironment::default()
         }
     }
 
@@ -200,14 +200,14 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         for address in ["tcp://10.0.0.1:2375", "ssh://me@there", "npipe://x", "/run/docker.sock", "unix://docker.sock"]
         {
-            let surroundings = Surroundings { host: Some(address.to_owned()), ..at(folder.path()) };
+            let surroundings = DockerEnvironment { host: Some(address.to_owned()), ..at(folder.path()) };
             let error = surroundings.sockets().expect_err(address);
             assert!(error.to_string().starts_with(&format!("DOCKER_HOST says `{address}`")), "{error}");
         }
         context(folder.path(), "far", "ssh://me@there");
         let error = at(folder.path()).sockets().expect_err("far");
         assert!(error.to_string().contains("context `far` says `ssh://me@there`"), "{error}");
-        let gone = Surroundings { context: Some("gone".to_owned()), ..at(folder.path()) };
+        let gone = DockerEnvironment { context: Some("gone".to_owned()), ..at(folder.path()) };
         assert!(matches!(gone.sockets(), Err(Error::Configuration { .. })));
         std::fs::write(folder.path().join(".docker/config.json"), "{\"auths\": {\"x\": \"hunter2\"").expect("written");
         let error = at(folder.path()).sockets().expect_err("damaged");

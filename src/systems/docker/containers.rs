@@ -4,7 +4,7 @@
 //! takes the name in between is not met.
 
 use super::create::create;
-use super::{Created, Docker, Error, Found, NewContainer, STACK_LABEL, checked};
+use super::{Created, Docker, Error, Live, NewContainer, STACK_LABEL, checked};
 use bollard::query_parameters::{
     KillContainerOptions, ListContainersOptions, LogsOptions, RemoveContainerOptions, RenameContainerOptions,
     StopContainerOptions,
@@ -26,30 +26,30 @@ pub struct Stack<'a> {
 
 impl Stack<'_> {
     /// Returns all containers of the stack, by name.
-    pub async fn containers(self) -> Result<Vec<Found>, Error> {
+    pub async fn containers(self) -> Result<Vec<Live>, Error> {
         let options = ListContainersOptions { all: true, filters: Some(self.filter()), ..Default::default() };
         let call = self.docker.api.list_containers(Some(options));
         let listed = self.docker.within("list the containers", self.docker.deadlines.call, call).await?;
         let ids: Vec<String> = listed.into_iter().filter_map(|container| container.id).collect();
         let asked = join_all(ids.iter().map(|id| self.docker.inspect(id))).await;
         // One that has gone meanwhile is `None`, and is left out.
-        let mut found: Vec<Found> = asked.into_iter().filter_map(Result::transpose).collect::<Result<_, _>>()?;
-        found.retain(|found| self.owns(found));
-        found.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(found)
+        let mut live: Vec<Live> = asked.into_iter().filter_map(Result::transpose).collect::<Result<_, _>>()?;
+        live.retain(|live| self.owns(live));
+        live.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(live)
     }
 
     /// Returns the container of a name, whosever it is.
-    pub async fn find(self, name: &str) -> Result<Option<Found>, Error> {
-        let found = self.docker.inspect(checked("container", name)?).await?;
+    pub async fn find(self, name: &str) -> Result<Option<Live>, Error> {
+        let live = self.docker.inspect(checked("container", name)?).await?;
         // The engine also takes the beginning of an id for a name.
-        Ok(found.filter(|found| found.name == name))
+        Ok(live.filter(|live| live.name == name))
     }
 
     /// Returns whether a container carries the stack's mark.
     #[must_use]
-    pub fn owns(self, found: &Found) -> bool {
-        found.labels.get(STACK_LABEL).is_some_and(|stack| stack == self.name)
+    pub fn owns(self, live: &Live) -> bool {
+        live.labels.get(STACK_LABEL).is_some_and(|stack| stack == self.name)
     }
 
     /// Makes a container of an image that is there, with the stack's mark, and the volumes that it lacks; it does not
@@ -61,14 +61,14 @@ impl Stack<'_> {
     /// Starts a container; one that runs stays as it is.
     pub async fn start(self, name: &str) -> Result<(), Error> {
         let what = format!("start the container `{name}`");
-        let id = self.ours(&what, name).await?.id;
+        let id = self.managed(&what, name).await?.id;
         self.docker.within(&what, self.docker.deadlines.change, self.docker.api.start_container(&id, None)).await
     }
 
     /// Stops a container, which is killed when it takes longer than `patience`; one that does not run stays as it is.
     pub async fn stop(self, name: &str, patience: Duration) -> Result<(), Error> {
         let what = format!("stop the container `{name}`");
-        let id = self.ours(&what, name).await?.id;
+        let id = self.managed(&what, name).await?.id;
         let seconds = patience.as_secs() + u64::from(patience.subsec_nanos() > 0);
         let t = i32::try_from(seconds).unwrap_or(i32::MAX);
         let call = self.docker.api.stop_container(&id, Some(StopContainerOptions { signal: None, t: Some(t) }));
@@ -78,7 +78,7 @@ impl Stack<'_> {
     /// Kills a container; one that does not run is a conflict.
     pub async fn kill(self, name: &str) -> Result<(), Error> {
         let what = format!("kill the container `{name}`");
-        let id = self.ours(&what, name).await?.id;
+        let id = self.managed(&what, name).await?.id;
         let call = self.docker.api.kill_container(&id, None::<KillContainerOptions>);
         self.docker.within(&what, self.docker.deadlines.change, call).await
     }
@@ -86,7 +86,7 @@ impl Stack<'_> {
     /// Gives a container another name; a name that is taken is a conflict.
     pub async fn rename(self, name: &str, to: &str) -> Result<(), Error> {
         let what = format!("rename the container `{name}` to `{to}`");
-        let id = self.ours(&what, name).await?.id;
+        let id = self.managed(&what, name).await?.id;
         let options = RenameContainerOptions { name: checked("container", to)?.to_owned() };
         self.docker.within(&what, self.docker.deadlines.change, self.docker.api.rename_container(&id, options)).await
     }
@@ -94,9 +94,9 @@ impl Stack<'_> {
     /// Removes a container that does not run, with its nameless volumes; returns whether there was one.
     pub async fn remove(self, name: &str) -> Result<bool, Error> {
         let what = format!("remove the container `{name}`");
-        let id = match self.ours(&what, name).await {
+        let id = match self.managed(&what, name).await {
             Err(Error::NotFound { .. }) => return Ok(false),
-            found => found?.id,
+            live => live?.id,
         };
         let options = RemoveContainerOptions { v: true, ..Default::default() };
         let call = self.docker.api.remove_container(&id, Some(options));
@@ -128,10 +128,10 @@ impl Stack<'_> {
     }
 
     /// Returns a container if it carries the stack's mark.
-    async fn ours(self, what: &str, name: &str) -> Result<Found, Error> {
+    async fn managed(self, what: &str, name: &str) -> Result<Live, Error> {
         let what = what.to_owned();
         match self.find(name).await? {
-            Some(found) if self.owns(&found) => Ok(found),
+            Some(live) if self.owns(&live) => Ok(live),
             Some(_) => Err(Error::NotOurs { what, stack: self.name.to_owned() }),
             None => Err(Error::NotFound { what, said: "no such container".to_owned() }),
         }
@@ -145,10 +145,10 @@ impl Stack<'_> {
 
 impl Docker {
     /// Asks about one container by its name or id.
-    async fn inspect(&self, name: &str) -> Result<Option<Found>, Error> {
+    async fn inspect(&self, name: &str) -> Result<Option<Live>, Error> {
         let what = format!("read the container `{name}`");
         match self.within(&what, self.deadlines.call, self.api.inspect_container(name, None)).await {
-            Ok(inspected) => Ok(Some(Found::read(inspected))),
+            Ok(inspected) => Ok(Some(Live::read(inspected))),
             Err(Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }

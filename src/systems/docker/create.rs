@@ -153,7 +153,7 @@ fn mount(mount: Mount) -> MountBody {
 /// Returns how to ask for GPUs. Podman heeds none but CDI names, and silently so.
 fn gpus(engine: Engine, gpus: &Gpus) -> Option<DeviceRequest> {
     let devices = match gpus {
-        Gpus::None | Gpus::Perhaps => return None,
+        Gpus::None | Gpus::Unspecified => return None,
         Gpus::All => None,
         Gpus::Devices(devices) => Some(devices.clone()),
     };
@@ -194,7 +194,7 @@ mod tests {
             container: None,
             gpus: Gpus::None,
             sleeps: false,
-            hands_on: false,
+            socket_handoff: false,
             inputs: vec![],
             limits: Limits { memory: Some(Bytes(16 << 20)), cpu_percent: Some(150) },
             ports: vec![],
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn each_engine_is_asked_for_gpus_in_its_own_way() {
-        let ask = |engine, wanted| serde_json::to_value(gpus(engine, &wanted)).expect("text");
+        let ask = |engine, declared| serde_json::to_value(gpus(engine, &declared)).expect("text");
         let some = || Gpus::Devices(vec!["0".into(), "GPU-1".into()]);
         let gpu = json!([["gpu"]]);
         assert_eq!(ask(Engine::Docker, Gpus::All), json!({"Driver": "", "Count": -1, "Capabilities": gpu}));

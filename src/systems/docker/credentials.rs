@@ -42,16 +42,16 @@ struct Entry {
 
 /// Returns what Docker would say to a registry; `None` where nobody has logged in.
 pub(super) async fn of(configuration: &Path, registry: &str) -> Result<Option<DockerCredentials>, Error> {
-    let Some(found) = read::<Configuration>(&configuration.join("config.json"))? else { return Ok(None) };
+    let Some(live) = read::<Configuration>(&configuration.join("config.json"))? else { return Ok(None) };
     let server = if registry == "docker.io" { HUB } else { registry };
-    let program = found.programs.get(registry).or_else(|| found.programs.get(server)).or(found.store.as_ref());
+    let program = live.programs.get(registry).or_else(|| live.programs.get(server)).or(live.store.as_ref());
     if let Some(program) = program.filter(|program| !program.is_empty()) {
         return ask(program, server).await;
     }
-    let entry = found
+    let entry = live
         .auths
         .get(server)
-        .or_else(|| found.auths.iter().find(|(key, _)| host_of(key) == host_of(server)).map(|(_, entry)| entry));
+        .or_else(|| live.auths.iter().find(|(key, _)| host_of(key) == host_of(server)).map(|(_, entry)| entry));
     let Some(entry) = entry else { return Ok(None) };
     let (username, password) = match entry.auth.as_deref().filter(|auth| !auth.is_empty()) {
         None => (entry.username.clone(), entry.password.clone()),
@@ -178,14 +178,14 @@ mod tests {
             "https://r.example:5/v2/": {"auth": "bWU6eA=="},
             "t.example": {"identitytoken": "t", "auth": ""},
             "bad.example": {"auth": "!"}}}"#;
-        let pair = |found: DockerCredentials| (found.username.unwrap_or_default(), found.password.unwrap_or_default());
-        let found = told(text, "docker.io").await.expect("read").expect("some");
-        assert_eq!(found.serveraddress.as_deref(), Some("https://index.docker.io/v1/"));
-        assert_eq!(pair(found), ("me".to_owned(), "a:b".to_owned()));
-        let found = told(text, "r.example:5").await.expect("read").expect("some");
-        assert_eq!(pair(found), ("me".to_owned(), "x".to_owned()));
-        let found = told(text, "t.example").await.expect("read").expect("some");
-        assert_eq!((found.identitytoken.as_deref(), found.username), (Some("t"), None));
+        let pair = |live: DockerCredentials| (live.username.unwrap_or_default(), live.password.unwrap_or_default());
+        let live = told(text, "docker.io").await.expect("read").expect("some");
+        assert_eq!(live.serveraddress.as_deref(), Some("https://index.docker.io/v1/"));
+        assert_eq!(pair(live), ("me".to_owned(), "a:b".to_owned()));
+        let live = told(text, "r.example:5").await.expect("read").expect("some");
+        assert_eq!(pair(live), ("me".to_owned(), "x".to_owned()));
+        let live = told(text, "t.example").await.expect("read").expect("some");
+        assert_eq!((live.identitytoken.as_deref(), live.username), (Some("t"), None));
         assert_eq!(told(text, "other.example").await.expect("read"), None);
         assert!(matches!(told(text, "bad.example").await, Err(Error::Configuration { .. })));
     }
@@ -213,10 +213,10 @@ esac
         std::fs::write(&path, script).expect("written");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).expect("set");
         let program = path.display().to_string();
-        let found = tell(&program, "r.example").await.expect("told").expect("some");
-        assert_eq!((found.username.as_deref(), found.password.as_deref()), (Some("me"), Some("hunter2")));
-        let found = tell(&program, "t.example").await.expect("told").expect("some");
-        assert_eq!((found.identitytoken.as_deref(), found.username), (Some("t"), None));
+        let live = tell(&program, "r.example").await.expect("told").expect("some");
+        assert_eq!((live.username.as_deref(), live.password.as_deref()), (Some("me"), Some("hunter2")));
+        let live = tell(&program, "t.example").await.expect("told").expect("some");
+        assert_eq!((live.identitytoken.as_deref(), live.username), (Some("t"), None));
         assert_eq!(tell(&program, "none.example").await.expect("told"), None);
         for server in ["odd.example", "locked.example"] {
             let error = tell(&program, server).await.expect_err(server);

@@ -54,12 +54,12 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The engine is too old to be spoken to.
-    #[error("the engine at {} speaks API {found}, and llamero needs {needed}", socket.display())]
+    #[error("the engine at {} speaks API {live}, and llamero needs {needed}", socket.display())]
     TooOld {
         /// The socket.
         socket: PathBuf,
         /// What it speaks.
-        found: String,
+        live: String,
         /// The oldest that will do.
         needed: &'static str,
     },
@@ -175,7 +175,7 @@ pub enum Fault {
     /// The registry speaks plain HTTP, and the engine does not.
     Insecure,
     /// The way to the registry, or the engine itself, failed for now.
-    Passing,
+    Transient,
     /// Anything else.
     Other,
 }
@@ -193,7 +193,7 @@ const WORDS: [(Fault, &[&str]); 9] = [
     ),
     (Fault::Denied, &["unauthorized", "access denied", "access to the resource is denied", "no basic auth"]),
     (
-        Fault::Passing,
+        Fault::Transient,
         &[
             "connection re",
             "dial tcp",
@@ -244,7 +244,7 @@ impl Error {
             (409, _) => Self::Conflict { what, said },
             // Podman has no status of its own for a name that is taken.
             (500, _) if said.contains("is already in use") => Self::Conflict { what, said },
-            (408 | 429 | 502..=504, Fault::Other) => Self::Refused { what, said, fault: Fault::Passing },
+            (408 | 429 | 502..=504, Fault::Other) => Self::Refused { what, said, fault: Fault::Transient },
             _ => Self::Refused { what, said, fault },
         }
     }
@@ -288,7 +288,7 @@ impl Hint for Error {
         match self {
             Self::NoSocket { .. } | Self::Unreachable { .. } | Self::Deadline { .. } | Self::Cut { .. } => Retry::Soon,
             Self::Connection { .. } | Self::Cancelled => Retry::Soon,
-            Self::Refused { fault: Fault::Passing | Fault::Often, .. } => Retry::Soon,
+            Self::Refused { fault: Fault::Transient | Fault::Often, .. } => Retry::Soon,
             _ => Retry::Never,
         }
     }
@@ -307,7 +307,7 @@ impl Fault {
             Self::Often => "`docker login` raises the limit of Docker Hub",
             Self::Full => "free some space where the engine keeps its images: `docker system df` says what takes it",
             Self::Insecure => "name the registry in the engine's `insecure-registries`, or give it a certificate",
-            Self::Passing | Self::Other => return None,
+            Self::Transient | Self::Other => return None,
         })
     }
 }
@@ -340,7 +340,10 @@ mod tests {
             ("pull access denied for x, repository does not exist or may require 'docker login'", Fault::Denied),
             ("Head \"https://r/v2/x/manifests/1\": unauthorized: authentication required", Fault::Denied),
             ("toomanyrequests: You have reached your pull rate limit", Fault::Often),
-            ("Get \"http://127.0.0.1:5999/v2/\": dial tcp 127.0.0.1:5999: connect: connection refused", Fault::Passing),
+            (
+                "Get \"http://127.0.0.1:5999/v2/\": dial tcp 127.0.0.1:5999: connect: connection refused",
+                Fault::Transient,
+            ),
             ("Get \"https://h/v2/\": http: server gave HTTP response to HTTPS client", Fault::Insecure),
             ("write /var/lib/docker/tmp/x: no space left on device", Fault::Full),
             ("invalid reference format", Fault::Other),
@@ -358,7 +361,7 @@ mod tests {
         let podman = "creating container storage: the container name \"x\" is already in use by 1";
         assert!(matches!(of(500, podman), Error::Conflict { .. }));
         assert!(matches!(of(500, "Bind failed: port is already allocated"), Error::Refused { fault: Fault::Port, .. }));
-        assert!(matches!(of(503, ""), Error::Refused { fault: Fault::Passing, .. }));
+        assert!(matches!(of(503, ""), Error::Refused { fault: Fault::Transient, .. }));
         assert_eq!(of(500, "").to_string(), "x: status 500");
         assert_eq!(of(500, "a\n  b").to_string(), "x: a b");
     }

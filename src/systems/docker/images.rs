@@ -31,13 +31,13 @@ impl Image {
         same.find_map(|it| it.digest().cloned())
     }
 
-    fn read(found: ImageInspect) -> Self {
+    fn read(live: ImageInspect) -> Self {
         Self {
-            id: found.id.unwrap_or_default(),
-            tags: found.repo_tags.unwrap_or_default(),
-            digests: found.repo_digests.unwrap_or_default(),
-            size: size(found.size.unwrap_or_default()),
-            command: found
+            id: live.id.unwrap_or_default(),
+            tags: live.repo_tags.unwrap_or_default(),
+            digests: live.repo_digests.unwrap_or_default(),
+            size: size(live.size.unwrap_or_default()),
+            command: live
                 .config
                 .map(|config| (config.entrypoint.unwrap_or_default(), config.cmd.unwrap_or_default()))
                 .unwrap_or_default(),
@@ -55,7 +55,7 @@ impl Docker {
         let what = format!("read the image `{name}`");
         let call = self.api.inspect_image(image_path(name)?);
         match self.within(&what, self.deadlines.call, call).await {
-            Ok(found) => Ok(Some(Image::read(found))),
+            Ok(live) => Ok(Some(Image::read(live))),
             Err(Error::NotFound { .. } | Error::Refused { fault: Fault::Image, .. }) => Ok(None),
             Err(error) => Err(error),
         }
@@ -96,12 +96,12 @@ impl Docker {
         let what = format!("ask the registry about `{name}`");
         let text = name.to_string();
         let call = self.api.inspect_registry_image(&text, self.credentials(name).await?);
-        let found = match self.within(&what, self.deadlines.registry, call).await {
+        let live = match self.within(&what, self.deadlines.registry, call).await {
             Err(Error::NotFound { .. }) if self.engine == Engine::Podman => return Err(Error::Unsupported { what }),
-            found => found?,
+            live => live?,
         };
         let digest =
-            found.descriptor.digest.as_deref().and_then(|digest| Digest::parse(digest.strip_prefix("sha256:")?));
+            live.descriptor.digest.as_deref().and_then(|digest| Digest::parse(digest.strip_prefix("sha256:")?));
         let bad = || Error::Refused { what, said: "the answer has no digest".to_owned(), fault: Fault::Other };
         digest.ok_or_else(bad)
     }

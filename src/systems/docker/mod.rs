@@ -8,17 +8,17 @@ mod containers;
 mod create;
 mod credentials;
 mod error;
-mod found;
 mod images;
+mod live;
 mod networks;
 mod pull;
 
-pub use connect::Surroundings;
+pub use connect::DockerEnvironment;
 pub use containers::Stack;
 pub use create::{Created, NewContainer};
 pub use error::{Error, Fault};
-pub use found::{Check, Found, Status};
 pub use images::Image;
+pub use live::{Check, Live, Status};
 pub use pull::PullProgress;
 
 use std::fmt;
@@ -108,23 +108,23 @@ impl fmt::Debug for Docker {
 impl Docker {
     /// Finds the engine that this process's environment leads to.
     pub async fn connect() -> Result<Self, Error> {
-        Self::connect_from(&Surroundings::of_process(), Deadlines::default()).await
+        Self::connect_from(&DockerEnvironment::of_process(), Deadlines::default()).await
     }
 
     /// Finds the engine that `surroundings` lead to.
-    pub async fn connect_from(surroundings: &Surroundings, deadlines: Deadlines) -> Result<Self, Error> {
+    pub async fn connect_from(surroundings: &DockerEnvironment, deadlines: Deadlines) -> Result<Self, Error> {
         let socket = connect::pick(surroundings.sockets()?, deadlines.connect).await?;
         let what = format!("connect to {}", socket.display());
         let failed = |error| Error::of(&what, &socket, error);
         let path = socket.to_string_lossy();
         let api = bollard::Docker::connect_with_unix(&path, NO_DEADLINE, bollard::API_DEFAULT_VERSION);
         let api = api.map_err(failed)?;
-        let found = within(&what, &socket, deadlines.call, api.version()).await?;
-        let spoken = found.api_version.unwrap_or_default();
-        let too_old = || Error::TooOld { socket: socket.clone(), found: spoken.clone(), needed: OLDEST.2 };
-        let theirs = numbers(&spoken).filter(|found| *found >= (OLDEST.0, OLDEST.1)).ok_or_else(too_old)?;
+        let live = within(&what, &socket, deadlines.call, api.version()).await?;
+        let spoken = live.api_version.unwrap_or_default();
+        let too_old = || Error::TooOld { socket: socket.clone(), live: spoken.clone(), needed: OLDEST.2 };
+        let theirs = numbers(&spoken).filter(|live| *live >= (OLDEST.0, OLDEST.1)).ok_or_else(too_old)?;
         let (major, minor) = theirs.min(NEWEST);
-        let is_podman = found
+        let is_podman = live
             .components
             .unwrap_or_default()
             .iter()
@@ -150,7 +150,7 @@ impl Docker {
         Ok(Self {
             api,
             engine: if is_podman { Engine::Podman } else { Engine::Docker },
-            version: found.version.unwrap_or_default(),
+            version: live.version.unwrap_or_default(),
             rootless,
             configuration: surroundings.configuration.clone(),
             deadlines,

@@ -23,7 +23,7 @@ impl Stack<'_> {
     /// Removes a network with the stack's mark; returns whether there was one.
     pub async fn remove_network(self, name: &str) -> Result<bool, Error> {
         let what = format!("remove the network `{name}`");
-        let Some(id) = self.network(&what, name).await?.and_then(|found| found.id) else { return Ok(false) };
+        let Some(id) = self.network(&what, name).await?.and_then(|live| live.id) else { return Ok(false) };
         let call = self.docker.api.remove_network(&id);
         match self.docker.within(&what, self.docker.deadlines.change, call).await {
             Err(Error::NotFound { .. }) => Ok(false),
@@ -34,16 +34,16 @@ impl Stack<'_> {
     /// Returns a network if it is there; one without the stack's mark is an error.
     async fn network(self, what: &str, name: &str) -> Result<Option<NetworkInspect>, Error> {
         let call = self.docker.api.inspect_network(checked("network", name)?, None::<InspectNetworkOptions>);
-        let found = match self.docker.within(what, self.docker.deadlines.call, call).await {
+        let live = match self.docker.within(what, self.docker.deadlines.call, call).await {
             Err(Error::NotFound { .. }) => return Ok(None),
-            found => found?,
+            live => live?,
         };
         // The engine also takes the beginning of an id for a name.
-        if found.name.as_deref() != Some(name) {
+        if live.name.as_deref() != Some(name) {
             return Ok(None);
         }
-        self.must_own(what, found.labels.as_ref())?;
-        Ok(Some(found))
+        self.must_own(what, live.labels.as_ref())?;
+        Ok(Some(live))
     }
 
     /// Makes a volume with the stack's mark where it is missing; returns whether it was made. One without the mark is
@@ -55,7 +55,7 @@ impl Stack<'_> {
         let call = self.docker.api.inspect_volume(checked("volume", name)?);
         match self.docker.within(&what, self.docker.deadlines.call, call).await {
             Err(Error::NotFound { .. }) => {}
-            found => return found.map(|_| false),
+            live => return live.map(|_| false),
         }
         let labels = HashMap::from([(STACK_LABEL.to_owned(), self.name.to_owned())]);
         let request =
@@ -79,11 +79,11 @@ impl Stack<'_> {
     pub async fn remove_volume(self, name: &str) -> Result<bool, Error> {
         let what = format!("remove the volume `{name}`");
         let call = self.docker.api.inspect_volume(checked("volume", name)?);
-        let found = match self.docker.within(&what, self.docker.deadlines.call, call).await {
+        let live = match self.docker.within(&what, self.docker.deadlines.call, call).await {
             Err(Error::NotFound { .. }) => return Ok(false),
-            found => found?,
+            live => live?,
         };
-        self.must_own(&what, Some(&found.labels))?;
+        self.must_own(&what, Some(&live.labels))?;
         let call = self.docker.api.remove_volume(name, None::<RemoveVolumeOptions>);
         match self.docker.within(&what, self.docker.deadlines.change, call).await {
             Err(Error::NotFound { .. }) => Ok(false),

@@ -1,7 +1,7 @@
 //! Why a download did not become a file.
 
 use crate::resource::{Bytes, Digest};
-use crate::systems::{Hint, Retry, files, held, http, program};
+use crate::systems::{Hint, Retry, exclusive, files, http, program};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -55,14 +55,14 @@ pub enum Error {
         expected: &'static str,
     },
     /// The file is not the one that was asked for.
-    #[error("{what} has the sha256 {found}, not {expected}")]
+    #[error("{what} has the sha256 {live}, not {expected}")]
     Checksum {
         /// The address, or the command, that it came from.
         what: String,
         /// What it must be.
         expected: Digest,
         /// What it is.
-        found: Digest,
+        live: Digest,
     },
     /// There is not enough room.
     #[error("{} needs {needed}, and {free} may be used on its disk", path.display())]
@@ -117,7 +117,7 @@ pub enum Error {
     Folder(#[from] files::Error),
     /// Another is making the same.
     #[error(transparent)]
-    Held(held::Error),
+    Held(exclusive::Error),
     /// The command that makes the file did not come to its end.
     #[error("cannot make the file")]
     Command {

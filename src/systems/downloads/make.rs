@@ -43,13 +43,13 @@ pub async fn make(
         () = cancel.cancelled() => return Err(Error::Cancelled),
         hashed = hash(&mut file, &making.0, &|_| {}) => hashed?,
     };
-    let found = Digest::finish(hasher);
-    if let Some(expected) = sha256.filter(|expected| **expected != found) {
-        return Err(Error::Checksum { what, expected: expected.clone(), found });
+    let live = Digest::finish(hasher);
+    if let Some(expected) = sha256.filter(|expected| **expected != live) {
+        return Err(Error::Checksum { what, expected: expected.clone(), live });
     }
     file.sync_all().await.map_err(file_error("write", &making.0))?;
     publish(&making.0, path).await?;
-    Ok(Fetched { sha256: found, size })
+    Ok(Fetched { sha256: live, size })
 }
 
 /// Returns where a command writes before the file has its name.

@@ -12,7 +12,7 @@ pub use error::Error;
 pub use make::make;
 
 use super::http::Client;
-use super::{Hint as _, Retry, files, held};
+use super::{Hint as _, Retry, exclusive, files};
 use crate::resource::{Bytes, Digest};
 use error::file_error;
 use make::making;
@@ -113,7 +113,7 @@ pub async fn fetch(
     progress: Tell<'_>,
     cancel: &CancellationToken,
 ) -> Result<Fetched, Error> {
-    let work = async {
+    let remedy = async {
         let before = files::stamp(&download.path)?;
         let _held = alone(&download.path, cancel).await?;
         if let Some(fetched) = made_meanwhile(download, before).await? {
@@ -141,15 +141,15 @@ pub async fn fetch(
     tokio::select! {
         biased;
         () = cancel.cancelled() => Err(Error::Cancelled),
-        result = work => result,
+        result = remedy => result,
     }
 }
 
 /// Waits until nobody else makes the same file, which may be another stack's too.
 async fn alone(path: &Path, cancel: &CancellationToken) -> Result<std::fs::File, Error> {
     files::create_folder(path.parent().unwrap_or(Path::new("/")))?;
-    held::hold(&beside(path, ".part"), &|| {}, cancel).await.map_err(|error| match error {
-        held::Error::Cancelled => Error::Cancelled,
+    exclusive::hold(&beside(path, ".part"), &|| {}, cancel).await.map_err(|error| match error {
+        exclusive::Error::Cancelled => Error::Cancelled,
         error => Error::Held(error),
     })
 }
@@ -163,7 +163,7 @@ async fn made_meanwhile(download: &Download, before: Option<(Bytes, i128)>) -> R
     let mut file = fs::File::open(path).await.map_err(file_error("read", path))?;
     let (hasher, size) = hash(&mut file, path, &|_| {}).await?;
     let fetched = Fetched { sha256: Digest::finish(hasher), size };
-    if download.sha256.as_ref().is_some_and(|wanted| *wanted != fetched.sha256) {
+    if download.sha256.as_ref().is_some_and(|declared| *declared != fetched.sha256) {
         return Ok(None);
     }
     // The part that was held is nobody's any more.

@@ -77,13 +77,13 @@ pub async fn hub_offer(
     deadline: Duration,
 ) -> Result<Offer, Error> {
     let known = ask_hub(client, hub, (repository, revision), token, deadline).await?;
-    let Some(found) = known.siblings.into_iter().find(|sibling| sibling.rfilename == file) else {
+    let Some(live) = known.siblings.into_iter().find(|sibling| sibling.rfilename == file) else {
         let (organization, repository) = repository.split_once('/').unwrap_or((repository, ""));
         let url = shown(&hub_url(hub, organization, repository, file, revision));
         return Err(Error::NotFound { url, status: 404 });
     };
-    let size = found.size();
-    let sha256 = found.lfs.and_then(|large| Digest::parse(&large.sha256));
+    let size = live.size();
+    let sha256 = live.lfs.and_then(|large| Digest::parse(&large.sha256));
     Ok(Offer { sha256, size, revision: Some(known.sha), etag: None })
 }
 
@@ -136,7 +136,7 @@ pub async fn read(
     cancel: &CancellationToken,
 ) -> Result<Fetched, Error> {
     let waited = Patience::default().stall;
-    let work = async {
+    let remedy = async {
         let mut incoming = ask(client, url, token, &[("accept-encoding", "identity")], waited).await?;
         let total = incoming.header("content-length").and_then(|length| length.parse().ok());
         let (mut hasher, mut received) = (Hasher::default(), 0);
@@ -156,7 +156,7 @@ pub async fn read(
     tokio::select! {
         biased;
         () = cancel.cancelled() => Err(Error::Cancelled),
-        result = work => result,
+        result = remedy => result,
     }
 }
 

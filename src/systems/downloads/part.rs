@@ -167,7 +167,7 @@ impl Part {
                 fs::remove_file(path).await.map_err(file_error("remove", path))?;
             }
             let what = shown(&download.url);
-            return Err(Error::Checksum { what, expected: expected.clone(), found: fetched.sha256 });
+            return Err(Error::Checksum { what, expected: expected.clone(), live: fetched.sha256 });
         }
         self.file.sync_all().await.map_err(file_error("write", &self.path))?;
         publish(&self.path, &download.path).await?;

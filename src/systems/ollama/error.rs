@@ -82,14 +82,14 @@ pub enum Error {
         name: OllamaName,
     },
     /// The registry calls what it sends by another digest than the bytes have.
-    #[error("{url} calls its answer sha256:{expected}, and it is sha256:{found}")]
+    #[error("{url} calls its answer sha256:{expected}, and it is sha256:{live}")]
     Checksum {
         /// The address.
         url: String,
         /// What the registry says.
         expected: Digest,
         /// What it sends.
-        found: Digest,
+        live: Digest,
     },
     /// Ollama was asked to unload the model and still holds it.
     #[error("Ollama still holds `{name}` in memory after {} s", waited.as_secs_f32())]
@@ -127,7 +127,7 @@ pub enum Fault {
     /// The name asks for plain HTTP, and the request did not.
     Insecure,
     /// The way to the registry, or the registry itself, failed for now.
-    Passing,
+    Transient,
     /// Anything else.
     Other,
 }
@@ -146,11 +146,11 @@ impl Fault {
             _ if says(&["insecure protocol", "http response to https client"]) => Self::Insecure,
             Some(401 | 403) => Self::Denied,
             Some(404) => Self::Unknown,
-            Some(408 | 429 | 500..) => Self::Passing,
+            Some(408 | 429 | 500..) => Self::Transient,
             Some(_) => Self::Other,
             None if says(&["file does not exist"]) => Self::Unknown,
             None if says(&["unauthorized", "access denied", "status code 401", "status code 403"]) => Self::Denied,
-            None if says(&PASSING) => Self::Passing,
+            None if says(&PASSING) => Self::Transient,
             None => Self::Other,
         }
     }
@@ -203,7 +203,7 @@ impl Hint for Error {
     fn retry(&self) -> Retry {
         match self {
             Self::Busy { .. } | Self::Stalled { .. } | Self::Cut { .. } | Self::StillLoaded { .. } => Retry::Soon,
-            Self::Failed { fault: Fault::Passing, .. } | Self::Cancelled => Retry::Soon,
+            Self::Failed { fault: Fault::Transient, .. } | Self::Cancelled => Retry::Soon,
             Self::Network { source, .. } => source.retry(),
             _ => Retry::Never,
         }
@@ -219,8 +219,8 @@ mod tests {
         for (words, fault) in [
             ("pull model manifest: file does not exist", Fault::Unknown),
             ("pull model manifest: 404: {\"errors\":[]}", Fault::Unknown),
-            ("pull model manifest: 429: slow down", Fault::Passing),
-            ("pull model manifest: 503: ", Fault::Passing),
+            ("pull model manifest: 429: slow down", Fault::Transient),
+            ("pull model manifest: 503: ", Fault::Transient),
             ("pull model manifest: 401: denied", Fault::Denied),
             ("unauthorized: access denied", Fault::Denied),
             ("pull model manifest: 400: bad", Fault::Other),
@@ -229,9 +229,9 @@ mod tests {
             ("write /m/blobs/sha256-1-partial: no space left on device", Fault::Full),
             ("max retries exceeded: write: no space left on device", Fault::Full),
             ("digest mismatch, file must be downloaded again: want sha256:1, got sha256:2", Fault::Mismatch),
-            ("max retries exceeded: unexpected EOF", Fault::Passing),
-            ("Get \"http://127.0.0.1:9/v2/\": dial tcp 127.0.0.1:9: connect: connection refused", Fault::Passing),
-            ("Get \"https://h/v2/\": net/http: TLS handshake timeout", Fault::Passing),
+            ("max retries exceeded: unexpected EOF", Fault::Transient),
+            ("Get \"http://127.0.0.1:9/v2/\": dial tcp 127.0.0.1:9: connect: connection refused", Fault::Transient),
+            ("Get \"https://h/v2/\": net/http: TLS handshake timeout", Fault::Transient),
             ("open /models/blobs: permission denied", Fault::Other),
         ] {
             assert_eq!(Fault::of(words), fault, "{words}");

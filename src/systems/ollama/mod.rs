@@ -107,7 +107,7 @@ impl<'a> Ollama<'a> {
                 body[key] = Value::from(text.as_str());
             }
         }
-        let work = async {
+        let remedy = async {
             self.show(from).await?;
             let incoming = self.send(Method::Post, "/api/create", Some(&body), Some(name), CREATE_STALL).await?;
             let mut lines = Lines::new(incoming);
@@ -127,7 +127,7 @@ impl<'a> Ollama<'a> {
                 }
             }
         };
-        cancelled_or(cancel, work).await
+        cancelled_or(cancel, remedy).await
     }
 
     /// Gives a model a second name; no layer is copied. What had that name loses it.
@@ -170,7 +170,7 @@ impl<'a> Ollama<'a> {
     pub async fn unload(self, name: &OllamaName, deadline: Duration, cancel: &CancellationToken) -> Result<(), Error> {
         let body = json!({"model": name.shortest(), "keep_alive": 0, "stream": false});
         let begun = Instant::now();
-        let work = async {
+        let remedy = async {
             let mut asked = self.send(Method::Post, "/api/generate", Some(&body), Some(name), DEADLINE).await;
             if matches!(asked, Err(Error::Status { status: 400, .. })) {
                 // A model that only makes embeddings is asked in its own way.
@@ -191,7 +191,7 @@ impl<'a> Ollama<'a> {
                 Err(error) => Err(error),
             }
         };
-        cancelled_or(cancel, work).await
+        cancelled_or(cancel, remedy).await
     }
 
     async fn models(self, path: &str) -> Result<Vec<Listed>, Error> {
@@ -262,10 +262,13 @@ async fn read_all(incoming: &mut Incoming, url: &str, deadline: Duration) -> Res
 }
 
 /// Waits for `work`, unless it is called off: what is dropped then closes its connection, and Ollama stops.
-async fn cancelled_or<T>(cancel: &CancellationToken, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+async fn cancelled_or<T>(
+    cancel: &CancellationToken,
+    remedy: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
     tokio::select! {
         biased;
         () = cancel.cancelled() => Err(Error::Cancelled),
-        result = work => result,
+        result = remedy => result,
     }
 }

@@ -47,7 +47,7 @@ impl Ollama<'_> {
     ///
     /// When it is called off the request is closed, and Ollama stops; what it has fetched stays for the next time.
     pub async fn pull(self, pull: &Pull, progress: Tell<'_>, cancel: &CancellationToken) -> Result<(), Error> {
-        let work = async {
+        let remedy = async {
             let (mut furthest, mut idle) = (0, 0);
             loop {
                 let mut layers = Layers::default();
@@ -65,7 +65,7 @@ impl Ollama<'_> {
                 sleep(pull.patience.pause_after(idle, asked)).await;
             }
         };
-        cancelled_or(cancel, work).await
+        cancelled_or(cancel, remedy).await
     }
 
     async fn pull_once(self, pull: &Pull, layers: &mut Layers, progress: Tell<'_>) -> Result<(), Error> {

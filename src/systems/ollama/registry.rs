@@ -49,7 +49,7 @@ pub async fn manifest(
     let body = read_all(&mut incoming, &url, deadline).await?.ok_or_else(strange)?;
     let digest = Digest::of(&body);
     if let Some(expected) = expected.filter(|expected| *expected != digest) {
-        return Err(Error::Checksum { url, expected, found: digest });
+        return Err(Error::Checksum { url, expected, live: digest });
     }
     let layers = layers(&body).ok_or_else(strange)?;
     let size = layers.iter().map(|layer| layer.size.0).try_fold(0_u64, u64::checked_add).ok_or_else(strange)?;

@@ -24,7 +24,7 @@ pub(super) fn open(folder: &Path) -> Result<File, files::Error> {
         let path = path.clone();
         move |source| files::Error::Refused { operation, path, source }
     };
-    if fs::metadata(&path).is_ok_and(|found| found.len() > LARGE.0) {
+    if fs::metadata(&path).is_ok_and(|live| live.len() > LARGE.0) {
         fs::rename(&path, folder.join(EARLIER)).map_err(refused("turn over"))?;
     }
     let mut options = OpenOptions::new();

@@ -71,7 +71,7 @@ pub enum Error {
     },
     /// It runs, and nothing tells what it was started with.
     #[error("process `{name}` is running with pid {pid}, and the record of what it was started with is gone")]
-    Lost {
+    Recovered {
         /// The server.
         name: String,
         /// Its process, or its supervisor's.
@@ -113,7 +113,7 @@ impl Hint for Error {
         match self {
             Self::File(error) => error.hint(),
             Self::Record(error) => error.hint(),
-            Self::Running { .. } | Self::Lost { .. } => Some("stop it first".to_owned()),
+            Self::Running { .. } | Self::Recovered { .. } => Some("stop it first".to_owned()),
             Self::Unstartable { .. } => Some("check that the program is installed and may be executed".to_owned()),
             Self::Left { .. } => {
                 Some("a process in the kernel's hands (state `D` in `ps`) ends when its device answers".to_owned())
@@ -179,7 +179,7 @@ impl Processes {
         let mut names = files::names(&self.folder)?;
         names.retain(|name| {
             let folder = self.folder.join(name);
-            folder.join(record::LAUNCH).exists() || (folder.is_dir() && live(&folder).is_some())
+            folder.join(record::LAUNCH).exists() || (folder.is_dir() && live_launch(&folder).is_some())
         });
         Ok(names)
     }
@@ -194,7 +194,7 @@ impl Processes {
     /// Returns whether a server runs of which there is no record to go by.
     pub fn is_lost(&self, name: &str) -> Result<bool, Error> {
         let folder = self.folder_of(name)?;
-        Ok(folder.is_dir() && Launch::read(&folder)?.is_none() && live(&folder).is_some())
+        Ok(folder.is_dir() && Launch::read(&folder)?.is_none() && live_launch(&folder).is_some())
     }
 
     /// Writes the record of a server anew that runs without, from its marks; returns whether it does.
@@ -203,7 +203,7 @@ impl Processes {
         if !folder.is_dir() || Launch::read(&folder)?.is_some() {
             return Ok(false);
         }
-        let Some(launch) = live(&folder) else { return Ok(false) };
+        let Some(launch) = live_launch(&folder) else { return Ok(false) };
         launch.write(&folder)?;
         Ok(true)
     }
@@ -216,9 +216,9 @@ impl Processes {
         let launch = match Launch::read(&folder)? {
             Some(launch) => launch,
             // What runs is not gone because its record is.
-            None if folder.is_dir() => match (live(&folder), belongings(&folder, record.as_ref()).pop_first()) {
+            None if folder.is_dir() => match (live_launch(&folder), belongings(&folder, record.as_ref()).pop_first()) {
                 (Some(launch), _) => launch,
-                (None, Some(process)) => return Err(Error::Lost { name: name.to_owned(), pid: process.pid }),
+                (None, Some(process)) => return Err(Error::Recovered { name: name.to_owned(), pid: process.pid }),
                 (None, None) => return Err(Error::Missing(name.to_owned())),
             },
             None => return Err(Error::Missing(name.to_owned())),
@@ -421,7 +421,7 @@ fn supervisor(folder: &Path, record: Option<&Record>) -> Option<Identity> {
 
 /// Returns what the server in `folder` was started with, from its marks: those of its oldest process, or those of its
 /// supervisor where that one has written over its own.
-fn live(folder: &Path) -> Option<Launch> {
+fn live_launch(folder: &Path) -> Option<Launch> {
     let mut processes: Vec<Identity> = belongings(folder, None).into_iter().collect();
     processes.sort_by_key(|process| (process.start, process.pid));
     let oldest = *processes.first()?;
@@ -436,13 +436,13 @@ fn belongings(folder: &Path, record: Option<&Record>) -> BTreeSet<Identity> {
     let child = record.and_then(Record::child);
     let supervisor = supervisor(folder, record);
     let roots: Vec<u32> = child.iter().chain(&supervisor).map(|process| process.pid).collect();
-    let mut found = proc::descendants(&all, &roots);
-    found.extend(child);
+    let mut live = proc::descendants(&all, &roots);
+    live.extend(child);
     let marked = all.iter().filter(|process| {
         !process.zombie && proc::variable(process.identity.pid, environment::MARK).as_deref() == folder.to_str()
     });
-    found.extend(marked.map(|process| process.identity));
+    live.extend(marked.map(|process| process.identity));
     // A server that runs llamero on itself.
-    found.retain(|process| process.pid != std::process::id());
-    found
+    live.retain(|process| process.pid != std::process::id());
+    live
 }

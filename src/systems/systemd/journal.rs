@@ -34,8 +34,8 @@ impl Systemd {
 
     /// Returns the option that leaves out what a unit wrote before its last start: it tells of an earlier life.
     async fn since(&self, unit: &str) -> Vec<String> {
-        let found = self.units(&[unit.to_owned()]).await.remove(unit).and_then(Result::ok);
-        let started = found.map(|unit| unit.exec_main_start).filter(|started| *started > 0);
+        let live = self.units(&[unit.to_owned()]).await.remove(unit).and_then(Result::ok);
+        let started = live.map(|unit| unit.exec_main_start).filter(|started| *started > 0);
         // systemd.time(7): seconds since the epoch.
         let option = |at: u64| format!("--since=@{}.{:06}", at / 1_000_000, at % 1_000_000);
         started.map(option).into_iter().collect()

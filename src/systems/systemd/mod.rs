@@ -5,7 +5,7 @@
 
 mod bus;
 mod error;
-mod handover;
+mod handoff;
 mod job;
 mod journal;
 mod transient;

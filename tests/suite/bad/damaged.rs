@@ -40,7 +40,7 @@ fn a_damaged_record_is_named_and_never_read_as_nothing() {
     home.expect(0, &["apply", "--yes"]);
     let before = home.processes();
 
-    let records = ["generations/1/wish", "generations/1/outcome", "generations/2/wish", "generations/2/outcome"];
+    let records = ["generations/1/desired", "generations/1/outcome", "generations/2/desired", "generations/2/outcome"];
     for record in records {
         let path = home.record(record);
         let whole = fs::read(&path).expect("a record");
@@ -98,7 +98,7 @@ fn goes_on_without(record: &str) {
 
 #[test]
 fn without_the_current_wish_it_goes_on() {
-    goes_on_without("generations/2/wish");
+    goes_on_without("generations/2/desired");
 }
 
 #[test]

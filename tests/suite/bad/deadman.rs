@@ -17,12 +17,12 @@ impl Stack {
     /// Brings up the old wish.
     fn new() -> Self {
         let stack = Self { home: Home::new(), web: port(), other: port() };
-        stack.wish("one", "");
+        stack.revision("one", "");
         stack.home.expect(0, &["apply", "--yes"]);
         stack
     }
 
-    fn wish(&self, word: &str, more: &str) {
+    fn revision(&self, word: &str, more: &str) {
         let services = format!("services:\n{}{}", web("web", self.web, word, more), web("other", self.other, word, ""));
         self.home.manifest_with("health: {timeout: 60s, stable_for: 0s}", &services);
     }
@@ -30,13 +30,13 @@ impl Stack {
     /// Begins to apply the new wish, which does not get past its switch while there is trouble.
     fn begin(&self, words: &[&str]) -> Child {
         let trouble = self.home.write("trouble", "");
-        self.wish("two", &format!(", SICK_WHEN: \"{}\"", trouble.display()));
+        self.revision("two", &format!(", SICK_WHEN: \"{}\"", trouble.display()));
         let child = self.home.begin(words);
         until("the new servers answer", || self.answers("two"));
         child
     }
 
-    fn mend(&self) {
+    fn repair(&self) {
         fs::remove_file(self.home.path("trouble")).expect("removed");
     }
 
@@ -48,7 +48,7 @@ impl Stack {
     fn watchers(&self) -> Vec<u32> {
         let watches = |pid: &u32| {
             let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            command.contains("\0return\0")
+            command.contains("\0deadman\0")
         };
         self.home.processes().into_iter().filter(watches).collect()
     }
@@ -64,13 +64,13 @@ impl Stack {
         let left = fs::read_dir(self.home.record(&format!("generations/{generation}"))).expect("a folder").flatten();
         let mut left: Vec<_> = left.map(|entry| entry.file_name()).collect();
         left.sort();
-        assert_eq!(left, ["outcome", "wish"]);
+        assert_eq!(left, ["desired", "outcome"]);
         self.home.expect(0, &["history"]).has(&["rolled-back"]);
         self.home.expect(0, &["status"]).has(&["generation 1"]);
     }
 }
 
-const APPLY: [&str; 4] = ["apply", "--yes", "--return-after", "2s"];
+const APPLY: [&str; 4] = ["apply", "--yes", "--fire-after", "2s"];
 
 #[test]
 fn an_apply_that_is_killed_in_its_switch_is_taken_back() {
@@ -84,7 +84,7 @@ fn an_apply_that_is_killed_in_its_switch_is_taken_back() {
     assert!(killed.elapsed() < Duration::from_secs(10), "{:?}", killed.elapsed());
     stack.home.expect(0, &["history"]).has(&["the llamero that applied it ended without a word"]);
     // It may have been bad luck: a person who asks is told, and it is tried.
-    stack.mend();
+    stack.repair();
     stack.home.expect(0, &["apply", "--yes"]).has(&["failed before, once"]);
     assert!(stack.answers("two"));
     assert!(!stack.home.record("quarantine").exists(), "what succeeded is forgotten");
@@ -93,16 +93,16 @@ fn an_apply_that_is_killed_in_its_switch_is_taken_back() {
 #[test]
 fn an_apply_that_is_killed_anywhere_ends_on_one_wish() {
     let stack = Stack::new();
-    stack.wish("two", "");
+    stack.revision("two", "");
     let begun = Instant::now();
     stack.home.expect(0, &["apply", "--yes"]);
     let took = begun.elapsed();
     for kill in 0..8 {
         let (old, new) = if kill % 2 == 0 { ("two", "one") } else { ("one", "two") };
-        stack.wish(old, "");
+        stack.revision(old, "");
         stack.home.expect(0, &["apply", "--yes"]);
-        stack.wish(new, "");
-        let mut child = stack.home.begin(&["apply", "--yes", "--return-after", "500ms"]);
+        stack.revision(new, "");
+        let mut child = stack.home.begin(&["apply", "--yes", "--fire-after", "500ms"]);
         std::thread::sleep(took * (kill * 5 % 8) / 8);
         child.kill().expect("killed");
         child.wait().expect("waited for");
@@ -130,28 +130,29 @@ fn the_first_apply_that_is_killed_leaves_nothing() {
 #[test]
 fn a_long_wait_pushes_the_deadline_on() {
     let stack = Stack::new();
-    let child = stack.begin(&["apply", "--yes", "--return-after", "1s"]);
+    let child = stack.begin(&["apply", "--yes", "--fire-after", "1s"]);
     std::thread::sleep(Duration::from_secs(4));
     assert!(stack.answers("two"), "who is at work is not taken back");
-    stack.mend();
+    stack.repair();
     let said = said(child);
     assert_eq!(said.code, 0, "{said}");
     assert_eq!(stack.home.processes().len(), 4, "the watcher is gone");
     assert!(
-        !stack.home.record("watch.log").exists() || fs::read(stack.home.record("watch.log")).expect("a log").is_empty()
+        !stack.home.record("deadman.log").exists()
+            || fs::read(stack.home.record("deadman.log")).expect("a log").is_empty()
     );
 }
 
 #[test]
 fn an_apply_that_sleeps_is_waited_for() {
     let stack = Stack::new();
-    let child = stack.begin(&["apply", "--yes", "--return-after", "1s"]);
+    let child = stack.begin(&["apply", "--yes", "--fire-after", "1s"]);
     signal(&child, Signal::STOP);
-    let log = || fs::read_to_string(stack.home.record("watch.log")).unwrap_or_default();
+    let log = || fs::read_to_string(stack.home.record("deadman.log")).unwrap_or_default();
     until("the watcher says whom it waits for", || log().contains(&format!("pid {}", child.id())));
     std::thread::sleep(Duration::from_secs(2));
     assert!(stack.answers("two"), "it holds the lock, and nobody interferes");
-    stack.mend();
+    stack.repair();
     signal(&child, Signal::CONT);
     let said = said(child);
     assert_eq!(said.code, 0, "{said}");
@@ -162,7 +163,7 @@ fn an_apply_that_sleeps_is_waited_for() {
 #[test]
 fn an_apply_that_sleeps_and_is_killed_is_taken_back() {
     let stack = Stack::new();
-    let mut child = stack.begin(&["apply", "--yes", "--return-after", "1s"]);
+    let mut child = stack.begin(&["apply", "--yes", "--fire-after", "1s"]);
     signal(&child, Signal::STOP);
     std::thread::sleep(Duration::from_secs(2));
     child.kill().expect("killed");
@@ -180,7 +181,7 @@ fn a_second_apply_takes_over_from_the_watcher() {
     // Longer than the watcher of the first waits.
     std::thread::sleep(Duration::from_secs(4));
     assert!(stack.answers("two"), "the second is at work");
-    stack.mend();
+    stack.repair();
     let said = said(second);
     assert_eq!(said.code, 0, "{said}");
     std::thread::sleep(Duration::from_secs(1));
@@ -199,8 +200,8 @@ fn a_watcher_that_is_killed_too_leaves_what_the_next_apply_mends() {
     rustix::process::kill_process(pid, Signal::KILL).expect("killed");
     child.kill().expect("killed");
     child.wait().expect("waited for");
-    stack.mend();
-    stack.wish("one", "");
+    stack.repair();
+    stack.revision("one", "");
     stack.home.expect(0, &["apply", "--yes"]);
     assert!(stack.answers("one"));
     assert_eq!(stack.home.processes().len(), 4);
@@ -209,14 +210,14 @@ fn a_watcher_that_is_killed_too_leaves_what_the_next_apply_mends() {
 #[test]
 fn who_interrupts_may_go_on_and_nobody_goes_back() {
     let stack = Stack::new();
-    let child = stack.begin(&["apply", "--yes", "--return-after", "1s"]);
+    let child = stack.begin(&["apply", "--yes", "--fire-after", "1s"]);
     signal(&child, Signal::INT);
     let said = said(child);
     assert_eq!(said.code, 8, "{said}");
     std::thread::sleep(Duration::from_secs(2));
     assert!(stack.answers("two"), "it is left as it is");
     assert_eq!(stack.home.processes().len(), 4);
-    stack.mend();
+    stack.repair();
     stack.home.expect(0, &["apply", "--yes"]);
 }
 
@@ -228,7 +229,7 @@ fn what_must_not_go_back_by_itself_is_not_watched_over() {
     let sick = web("web", port, "one", &format!(", SICK_WHEN: \"{}\"", trouble.display()));
     home.manifest_with("rollback: off, health: {timeout: 60s}", &format!("services:\n{sick}"));
     home.expect(7, &["apply", "--yes", "--confirm-within", "9s"]).has(&["rollback: off"]);
-    let mut child = home.begin(&["apply", "--yes", "--return-after", "500ms"]);
+    let mut child = home.begin(&["apply", "--yes", "--fire-after", "500ms"]);
     until("the server is asked", || answer(port).is_some());
     child.kill().expect("killed");
     child.wait().expect("waited for");
@@ -240,14 +241,14 @@ fn what_must_not_go_back_by_itself_is_not_watched_over() {
 #[test]
 fn where_nobody_can_watch_nothing_is_begun() {
     let stack = Stack::new();
-    stack.wish("two", "");
+    stack.revision("two", "");
     // The watcher's log cannot be opened: there is a folder in its place.
-    fs::remove_file(stack.home.record("watch.log")).expect("removed");
-    fs::create_dir(stack.home.record("watch.log")).expect("a folder");
+    fs::remove_file(stack.home.record("deadman.log")).expect("removed");
+    fs::create_dir(stack.home.record("deadman.log")).expect("a folder");
     let said = stack.home.expect(1, &["apply", "--yes"]);
-    said.has(&["nobody could be set to watch over this change", "watch.log", "Nothing that runs was touched"]);
+    said.has(&["nobody could be set to watch over this change", "deadman.log", "Nothing that runs was touched"]);
     assert!(stack.answers("one"));
-    fs::remove_dir(stack.home.record("watch.log")).expect("removed");
+    fs::remove_dir(stack.home.record("deadman.log")).expect("removed");
     stack.home.expect(0, &["apply", "--yes"]);
 }
 
@@ -257,8 +258,8 @@ mod confirmed {
     use std::time::Duration;
 
     fn begin(stack: &Stack, within: &str) -> Child {
-        stack.wish("two", "");
-        let child = stack.home.begin(&["apply", "--yes", "--confirm-within", within, "--return-after", "2s"]);
+        stack.revision("two", "");
+        let child = stack.home.begin(&["apply", "--yes", "--confirm-within", within, "--fire-after", "2s"]);
         until("it waits to be confirmed", || stack.home.record("generations/2/passed").exists());
         assert!(stack.answers("two"));
         child
@@ -346,14 +347,14 @@ mod confirmed {
 #[test]
 fn a_stack_that_is_held_is_not_applied() {
     let stack = Stack::new();
-    stack.home.expect(0, &["hold", "a new driver"]);
-    stack.wish("two", "");
+    stack.home.expect(0, &["suspend", "a new driver"]);
+    stack.revision("two", "");
     let said = stack.home.expect(7, &["apply", "--yes"]);
-    said.has(&["is held as it is: by somebody since 2", "because: a new driver", "`llamero release --stack bad`"]);
-    stack.home.expect(0, &["status"]).has(&["HELD by somebody since 2", "a new driver"]);
+    said.has(&["is suspended: by somebody since 2", "because: a new driver", "`llamero resume --stack bad`"]);
+    stack.home.expect(0, &["status"]).has(&["SUSPENDED by somebody since 2", "a new driver"]);
     assert!(stack.answers("one"));
-    stack.home.expect(0, &["release"]).has(&["is held no more"]);
-    stack.home.expect(0, &["release"]).has(&["nobody held"]);
+    stack.home.expect(0, &["resume"]).has(&["is resumed"]);
+    stack.home.expect(0, &["resume"]).has(&["was not suspended"]);
     stack.home.expect(0, &["apply", "--yes"]);
     assert!(stack.answers("two"));
 }

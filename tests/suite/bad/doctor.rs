@@ -18,13 +18,13 @@ impl Stack {
     fn new() -> Self {
         let stack = Self { home: Home::new(), ports: [port(), port()] };
         for answer in ["one", "two"] {
-            stack.wish(answer, "");
+            stack.revision(answer, "");
             stack.home.expect(0, &["apply", "--yes"]);
         }
         stack
     }
 
-    fn wish(&self, answer: &str, more: &str) {
+    fn revision(&self, answer: &str, more: &str) {
         let [first, second] = self.ports;
         let services = format!("services:\n{}{}", web("web", first, answer, more), web("other", second, "stays", ""));
         self.home.manifest_with(RULES, &services);
@@ -45,7 +45,7 @@ impl Stack {
         home.expect(0, &["plan"]).has(&["Nothing to do"]);
         home.expect(0, &["apply", "--yes"]);
         assert_eq!(&home.processes(), before, "what runs was found again and left alone");
-        self.wish("three", ", SICK: \"1\"");
+        self.revision("three", ", SICK: \"1\"");
         home.expect(3, &["apply", "--yes"]);
         assert_eq!(answer(ports[0]).as_deref(), Some("two"));
         assert_eq!(answer(ports[1]).as_deref(), Some("stays"));
@@ -100,7 +100,7 @@ fn is_mended(records: &[&str], damage: impl Fn(&[u8]) -> Vec<u8>) {
 
 #[test]
 fn a_damaged_wish_is_mended() {
-    is_mended(&["generations/2/wish"], |bytes| bytes[..bytes.len() / 2].to_vec());
+    is_mended(&["generations/2/desired"], |bytes| bytes[..bytes.len() / 2].to_vec());
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn damaged_records_of_a_server_are_mended() {
 #[test]
 fn when_every_record_is_damaged_all_of_it_is_mended() {
     let records = [
-        "generations/1/wish",
+        "generations/1/desired",
         "generations/1/outcome",
         "generations/2/outcome",
         "processes/other/launch.json",
@@ -169,7 +169,7 @@ fn a_record_of_a_later_llamero_is_left_to_it() {
 #[test]
 fn mending_waits_for_nobody_and_steps_on_nobodys_toes() {
     let stack = Stack::new();
-    fs::write(stack.home.record("generations/1/wish"), "damaged").expect("damaged");
+    fs::write(stack.home.record("generations/1/desired"), "damaged").expect("damaged");
     let lock = fs::File::open(stack.home.record("lock")).expect("the lock");
     lock.lock().expect("it is free");
     stack.home.expect(5, &["doctor", "--repair"]);
@@ -201,20 +201,23 @@ fn what_only_a_damaged_wish_knew_is_found_where_llamero_put_it() {
     let chosen = home.path("chosen/litellm.yaml");
     home.manifest_with(RULES, &more([ports[1], ports[2]], &format!("  also_at: [\"{}\"]\n", chosen.display())));
     home.expect(0, &["apply", "--yes"]);
-    let found = [home.path(".config/llamero/bad/litellm.yaml"), home.record("secrets/other.env")];
-    assert!(found.iter().chain([&chosen]).all(|path| path.exists()));
+    let live = [home.path(".config/llamero/bad/litellm.yaml"), home.record("secrets/other.env")];
+    assert!(live.iter().chain([&chosen]).all(|path| path.exists()));
 
-    fs::write(home.record("generations/2/wish"), "damaged").expect("damaged");
+    fs::write(home.record("generations/2/desired"), "damaged").expect("damaged");
     let said = home.expect(0, &["doctor", "--repair"]);
-    said.has(&["found by marks and on record again", "found: file/gateway, file/gateway-secrets, file/other-secrets"]);
-    said.has(&["may be left", "`gateway.config`", "generations/2/wish.damaged"]);
-    let record = fs::read_to_string(home.record("generations/2/found")).expect("a record");
+    said.has(&[
+        "found by marks and on record again",
+        "recovered: file/gateway, file/gateway-secrets, file/other-secrets",
+    ]);
+    said.has(&["may be left", "`gateway.config`", "generations/2/desired.damaged"]);
+    let record = fs::read_to_string(home.record("generations/2/recovered")).expect("a record");
     assert!(record.contains("litellm.yaml") && !record.contains("TOKEN"), "{record}");
     assert!(!home.expect(0, &["doctor", "--repair"]).out.contains("found by marks"), "once is enough");
 
     home.manifest_with(RULES, &one);
     home.expect(0, &["apply", "--yes", "--prune-anyway"]);
-    for path in &found {
+    for path in &live {
         assert!(!path.exists(), "{} is nobody's any more", path.display());
     }
     assert!(chosen.exists(), "nobody could know of it");
@@ -242,9 +245,9 @@ async fn a_container_that_only_a_damaged_wish_knew_is_found_by_its_label() {
         run(stack.home.command(words).env("DOCKER_HOST", format!("unix://{}", engine.socket().display())))
     };
     assert!(!llamero(&["plan"]).out.contains("lost"), "nobody asks an engine for a stack without containers");
-    fs::write(stack.home.record("generations/2/wish"), "damaged").expect("damaged");
+    fs::write(stack.home.record("generations/2/desired"), "damaged").expect("damaged");
     let said = llamero(&["doctor", "--repair"]);
-    said.has(&["found: container/lost"]);
+    said.has(&["recovered: container/lost"]);
     assert!(!said.out.contains("no container engine"), "{said}");
     llamero(&["plan"]).has(&["- remove", "container/lost"]);
 }

@@ -56,7 +56,7 @@ impl Stack {
         let trace = tempfile::tempdir().expect("a folder");
         let mut stack = Self { home: Home::new(), trace, port: port(), known: BTreeMap::new() };
         for word in ["one", "two"] {
-            stack.wish(word);
+            stack.revision(word);
             stack.home.expect(0, &["apply", "--yes"]);
             for (path, text) in stack.rendered() {
                 stack.known.entry(path).or_default().insert(text);
@@ -66,7 +66,7 @@ impl Stack {
         stack
     }
 
-    fn wish(&self, word: &str) {
+    fn revision(&self, word: &str) {
         self.home.write("token", "a token");
         let web = web("web", self.port, word, "");
         let services = format!("services:\n{web}    secrets: {{TOKEN_{word}: {{file: ~/token}}}}");
@@ -83,7 +83,7 @@ impl Stack {
         let trace = self.trace.path().join("trace");
         let _ = fs::remove_file(&trace);
         let mut strace = Command::new("strace");
-        self.home.settle(&mut strace);
+        self.home.sync(&mut strace);
         // The supervisor and its server are let go as soon as they are programs of their own.
         strace.args(["-f", "-qq", "-y", "-b", "execve", "-e", &format!("trace={calls}")]);
         strace.args(["-e", &format!("inject={calls}:error={error}:when={count}"), "-o"]).arg(&trace);
@@ -116,7 +116,7 @@ impl Stack {
     fn survives(&self, calls: &str, error: &str, count: u32) -> Option<i32> {
         let home = &self.home;
         let (old, new) = if answer(self.port).as_deref() == Some("one") { ("one", "two") } else { ("two", "one") };
-        self.wish(new);
+        self.revision(new);
         let before = home.listing();
         let (said, injected) = self.apply_with(calls, error, count);
         let what = format!("{calls} {error} {count}:\n{}\n{said}", injected.join("\n"));
@@ -217,8 +217,8 @@ impl Panic {
 fn panics(said: &str) -> Vec<Panic> {
     let begin = |(index, line): (usize, &str)| Some((index, line.split_once(" panicked at ")?.1.to_owned()));
     let message = |index: usize| said.lines().nth(index + 1).unwrap_or_default().to_owned();
-    let found = said.lines().enumerate().filter_map(begin);
-    found.map(|(index, place)| Panic { place, message: message(index) }).collect()
+    let live = said.lines().enumerate().filter_map(begin);
+    live.map(|(index, place)| Panic { place, message: message(index) }).collect()
 }
 
 /// Returns the calls of a trace that failed on purpose. One that was cut in two by another thread's is put together.
@@ -248,10 +248,10 @@ fn may_inject() -> bool {
 #[test]
 fn only_panics_of_others_are_excused() {
     let said = |place: &str, message: &str| {
-        let found =
+        let live =
             panics(&format!("error: x\n\nthread 'main' (7) panicked at {place}:1:2:\n{message}\nnote: run with\n"));
-        assert_eq!(found, [Panic { place: format!("{place}:1:2:"), message: message.to_owned() }]);
-        found[0].is_of_others()
+        assert_eq!(live, [Panic { place: format!("{place}:1:2:"), message: message.to_owned() }]);
+        live[0].is_of_others()
     };
     let tokio = "/home/a/.cargo/registry/src/tokio-1.54.1/src/runtime/blocking/pool.rs";
     assert!(said(tokio, "OS can't spawn worker thread: Cannot allocate memory (os error 12)"));

@@ -8,7 +8,7 @@ use std::process::Command;
 /// Runs llamero where the folder `small` of the home is a file system of one mebibyte; `None` where none may be mounted.
 fn on_a_small_disk(home: &Home, words: &str) -> Option<Said> {
     let mut command = Command::new("unshare");
-    home.settle(&mut command);
+    home.sync(&mut command);
     let folder = home.path("small");
     fs::create_dir_all(&folder).expect("a folder");
     let script = format!(
@@ -61,11 +61,11 @@ fn a_file_that_cannot_be_written_leaves_the_old_one() {
     home.manifest(&web(&"two".repeat(3000)));
     // No file may be larger than this many blocks of 512 bytes: some record of the new generation is.
     let mut shell = Command::new("sh");
-    home.settle(&mut shell);
+    home.sync(&mut shell);
     let script = format!("trap '' XFSZ; ulimit -f 8; exec {} apply --yes", env!("CARGO_BIN_EXE_llamero"));
     let said = run(shell.args(["-c", &script]));
     assert_eq!(said.code, 1, "{said}");
-    said.has(&["cannot write", "generations/2/wish"]);
+    said.has(&["cannot write", "generations/2/desired"]);
     assert_eq!(home.processes(), before);
     assert_eq!(answer(port).as_deref(), Some("one"));
     let whole =

@@ -131,7 +131,7 @@ fn who_makes_room_on_a_gpu_sleeps_until_another_has_proved_itself() {
     let home = Home::new();
     program(&home);
     let ports: Vec<u16> = (0..3).map(|_| port()).collect();
-    let wish = |model: &str, port: u16| {
+    let revision = |model: &str, port: u16| {
         home.manifest(&format!(
             "providers:\n  vllm: {{engine: vllm, runtime: process, port: {}, command: [./vllm, serve], gpus: [0], sleep: \
              true, health: {{timeout: 10s}}}}\nmodels:\n  {model}: {{provider: vllm, source: ./m, port: {port}}}",
@@ -139,27 +139,27 @@ fn who_makes_room_on_a_gpu_sleeps_until_another_has_proved_itself() {
         ));
     };
     let pid = || home.processes();
-    wish("one", ports[0]);
+    revision("one", ports[0]);
     home.expect(0, &["apply", "--yes"]);
     let first = pid();
 
     // Another does not come up: the first one is woken, and was never away.
-    wish("broken", ports[1]);
+    revision("broken", ports[1]);
     home.expect(0, &["plan"]).has(&["remove process/vllm-one"]);
     let said = home.expect(3, &["apply", "--yes"]);
     said.has(&["done put to sleep process/vllm-one", "done wake process/vllm-one", "it does not load"]);
     assert_eq!(pid(), first);
-    wish("one", ports[0]);
+    revision("one", ports[0]);
     home.expect(0, &["plan", "--detailed-exitcode"]);
 
     // One that does not wake is started anew.
     home.write("refuses-wake_up", "");
-    wish("broken", ports[1]);
+    revision("broken", ports[1]);
     home.expect(3, &["apply", "--yes"]).has(&["done put to sleep process/vllm-one", "done wake process/vllm-one"]);
     assert_ne!(pid(), first);
     assert!(request(ports[0], "GET /v1/models").contains("one"));
     fs::remove_file(home.path("refuses-wake_up")).expect("removed");
-    wish("one", ports[0]);
+    revision("one", ports[0]);
     home.expect(0, &["plan", "--detailed-exitcode"]);
 
     // Somebody sent it to sleep by hand.
@@ -170,7 +170,7 @@ fn who_makes_room_on_a_gpu_sleeps_until_another_has_proved_itself() {
 
     // Another does come up, and the first one goes, also where it does not sleep when it is told to.
     home.write("refuses-sleep", "");
-    wish("two", ports[2]);
+    revision("two", ports[2]);
     let said = home.expect(0, &["apply", "--yes"]);
     said.has(&["done put to sleep process/vllm-one", "done stop process/vllm-one"]);
     home.expect(0, &["plan"]).has(&["Nothing to do"]);

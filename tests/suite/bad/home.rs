@@ -79,12 +79,12 @@ impl Home {
     /// Returns the program, with nothing of this environment but the path.
     pub(super) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_llamero"));
-        self.settle(command.args(words));
+        self.sync(command.args(words));
         command
     }
 
     /// Gives any command this home.
-    pub(super) fn settle(&self, command: &mut Command) {
+    pub(super) fn sync(&self, command: &mut Command) {
         let path = std::env::var_os("PATH").unwrap_or_default();
         command.env_clear().env("PATH", path).env("HOME", self.folder.path());
         command.current_dir(self.folder.path()).stdin(Stdio::null());
@@ -109,7 +109,7 @@ impl Home {
 
     /// Returns everything below the home: for each path its times, its size and what is in it.
     pub(super) fn listing(&self) -> BTreeMap<PathBuf, (i64, i64, u64, u32)> {
-        let mut found = BTreeMap::new();
+        let mut live = BTreeMap::new();
         let mut folders = vec![self.folder.path().to_owned()];
         while let Some(folder) = folders.pop() {
             // Who is at work in the home may take away what was just listed.
@@ -118,10 +118,10 @@ impl Home {
                 if metadata.is_dir() {
                     folders.push(path.clone());
                 }
-                found.insert(path, (metadata.mtime(), metadata.mtime_nsec(), metadata.size(), metadata.mode()));
+                live.insert(path, (metadata.mtime(), metadata.mtime_nsec(), metadata.size(), metadata.mode()));
             }
         }
-        found
+        live
     }
 
     /// Returns the processes that live in this home.
@@ -205,10 +205,10 @@ fn server() {
         });
     }
     let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port");
-    let mut held = Vec::new();
+    let mut exclusive = Vec::new();
     for stream in listener.incoming().flatten() {
         if variable("SILENT_WHEN").is_some_and(|path| Path::new(&path).exists()) {
-            held.push(stream);
+            exclusive.push(stream);
             continue;
         }
         let sick = late || variable("SICK_WHEN").is_some_and(|path| Path::new(&path).exists());

@@ -46,8 +46,8 @@ fn silent() -> u16 {
 fn as_units(home: &Home) {
     let history = History::new(home.record(""));
     let last = history.committed().expect("whole records").expect("a generation");
-    let mut wish = last.wish;
-    wish.desired.resources = std::mem::take(&mut wish.desired.resources)
+    let mut revision = last.revision;
+    revision.desired.resources = std::mem::take(&mut revision.desired.resources)
         .into_values()
         .map(|mut resource| {
             if let Spec::Run(run) = &mut resource.spec {
@@ -57,11 +57,11 @@ fn as_units(home: &Home) {
             (resource.id.clone(), resource)
         })
         .collect();
-    let number = history.begin(&wish).expect("begun");
+    let number = history.begin(&revision).expect("begun");
     let outcome = Outcome {
         why: None,
         ending: Ending::Committed,
-        ended: wish.begun,
+        ended: revision.begun,
         steps: vec![],
         way_back: vec![],
         unhealthy_before: vec![],
@@ -98,8 +98,8 @@ fn a_silent_bus_holds_nobody_up() {
         assert_eq!(said.code, 1, "llamero {}: {said}", words.join(" "));
         said.has(&["cannot see unit/bad-web"]);
     }
-    let lasting = |listing: &BTreeMap<PathBuf, _>| listing.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(lasting(&home.listing()), lasting(&before), "nothing was changed");
+    let permanent = |listing: &BTreeMap<PathBuf, _>| listing.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(permanent(&home.listing()), permanent(&before), "nothing was changed");
     assert_eq!(answer(port).as_deref(), Some("one"));
 }
 
@@ -107,10 +107,10 @@ fn a_silent_bus_holds_nobody_up() {
 fn a_server_that_is_silent_at_first_is_taken_back_in_time() {
     let home = Home::new();
     let port = port();
-    let wish = |answer: &str, more: &str| home.manifest(&format!("services:\n{}", web("web", port, answer, more)));
-    wish("one", "");
+    let revision = |answer: &str, more: &str| home.manifest(&format!("services:\n{}", web("web", port, answer, more)));
+    revision("one", "");
     home.expect(0, &["apply", "--yes"]);
-    wish("two", ", SILENT_WHEN: \"/\"");
+    revision("two", ", SILENT_WHEN: \"/\"");
     let said = in_time(&home, &["apply", "--yes"], None);
     assert_eq!(said.code, 3, "{said}");
     assert_eq!(answer(port).as_deref(), Some("one"));
@@ -122,8 +122,8 @@ fn a_server_that_falls_silent_holds_nobody_up() {
     let port = port();
     let silence = home.path("silence");
     let more = format!(", SILENT_WHEN: \"{}\"", silence.display());
-    let wish = |answer: &str| home.manifest(&format!("services:\n{}", web("web", port, answer, &more)));
-    wish("one");
+    let revision = |answer: &str| home.manifest(&format!("services:\n{}", web("web", port, answer, &more)));
+    revision("one");
     home.expect(0, &["apply", "--yes"]);
     fs::write(&silence, "").expect("written");
     assert_eq!(in_time(&home, &["plan"], None).code, 0);

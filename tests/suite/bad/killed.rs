@@ -25,7 +25,7 @@ impl Stack {
     }
 
     /// Declares the stack so that a gateway's configuration, a secret's file and a server differ by `word`.
-    fn wish(&self, word: &str) {
+    fn revision(&self, word: &str) {
         let Self { home, gateway, web: port } = self;
         let program = std::env::current_exe().expect("this program");
         let web = web("web", *port, word, "");
@@ -62,7 +62,7 @@ fn an_apply_may_be_killed_at_any_instant() {
     let mut known: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
     let mut took = Duration::ZERO;
     for word in ["three", "two"] {
-        stack.wish(word);
+        stack.revision(word);
         let begun = Instant::now();
         home.expect(0, &["apply", "--yes"]);
         took = begun.elapsed();
@@ -75,7 +75,7 @@ fn an_apply_may_be_killed_at_any_instant() {
 
     for kill in 0..KILLS {
         let word = if kill % 2 == 0 { "three" } else { "two" };
-        stack.wish(word);
+        stack.revision(word);
         let mut child = home.begin(&["apply", "--yes"]);
         // Spread over the whole of an apply, never in order.
         std::thread::sleep(took * (kill * 37 % KILLS) / KILLS);
@@ -107,7 +107,7 @@ fn a_way_down_may_be_killed_at_any_instant() {
     let stack = Stack::new();
     let home = &stack.home;
     for delay in [10, 60, 120, 200] {
-        stack.wish("two");
+        stack.revision("two");
         home.expect(0, &["apply", "--yes"]);
         let mut child = home.begin(&["down", "--purge", "--yes"]);
         std::thread::sleep(Duration::from_millis(delay));
@@ -123,16 +123,16 @@ fn a_way_down_may_be_killed_at_any_instant() {
 fn a_way_back_may_be_killed_at_any_instant() {
     let home = Home::new();
     let ports = [port(), port()];
-    let wish = |answer: &str, more: &str| {
+    let revision = |answer: &str, more: &str| {
         home.manifest_with(
             "health: {timeout: 1s, stable_for: 0s}",
             &format!("services:\n{}{}", web("web", ports[0], answer, more), web("other", ports[1], answer, "")),
         );
     };
-    wish("one", "");
+    revision("one", "");
     home.expect(0, &["apply", "--yes"]);
     for delay in 0..4 {
-        wish("two", ", SICK: \"1\"");
+        revision("two", ", SICK: \"1\"");
         let mut child = home.begin(&["apply", "--yes"]);
         until("it fails", || answer(ports[0]).as_deref() == Some("two"));
         // The way back begins a second later.
@@ -141,11 +141,11 @@ fn a_way_back_may_be_killed_at_any_instant() {
         child.wait().expect("waited for");
         // The old manifest is wanted again, or the same bad one fails again and goes back all the way.
         if delay % 2 == 0 {
-            wish("one", "");
+            revision("one", "");
             home.expect(0, &["apply", "--yes"]);
         } else {
             home.expect(3, &["apply", "--yes"]);
-            wish("one", "");
+            revision("one", "");
         }
         home.expect(0, &["plan"]).has(&["Nothing to do"]);
         for port in ports {

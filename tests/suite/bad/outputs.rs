@@ -106,7 +106,7 @@ fn a_pipe_is_written_to_and_stays() {
     // The one that a shell makes has no name of its own.
     let script = format!("{} plan -o >(cat >copy; touch done)", env!("CARGO_BIN_EXE_llamero"));
     let mut shell = std::process::Command::new("bash");
-    home.settle(&mut shell);
+    home.sync(&mut shell);
     assert_eq!(run(shell.args(["-c", &script])).code, 0);
     until("the pipe is read", || home.path("done").exists());
     is_a_plan(&fs::read_to_string(home.path("copy")).expect("copied"));
@@ -131,9 +131,9 @@ fn a_device_is_written_to_and_stays() {
         }
         let said = save(&home, name);
         assert_eq!(said.code, code, "{name}: {said}");
-        let found = fs::symlink_metadata(home.path(name)).expect("there");
-        assert!(found.file_type().is_char_device(), "{name}");
-        assert_eq!(found.rdev(), rustix::fs::makedev(number.0, number.1), "{name}");
+        let live = fs::symlink_metadata(home.path(name)).expect("there");
+        assert!(live.file_type().is_char_device(), "{name}");
+        assert_eq!(live.rdev(), rustix::fs::makedev(number.0, number.1), "{name}");
     }
     save(&home, "full").has(&["cannot write to full"]);
 }

@@ -35,7 +35,7 @@ impl Cage {
     }
 
     /// Declares a stack with every kind of secret.
-    fn wish(&self, answer: &str, more: &str) {
+    fn revision(&self, answer: &str, more: &str) {
         let [gateway, llama, service] = self.ports;
         let program = std::env::current_exe().expect("this program");
         let server = format!("[sh, -c, 'exec \"$0\" --exact bad::home::server --ignored', {}]", program.display());
@@ -117,7 +117,7 @@ impl Cage {
 #[test]
 fn a_secret_of_any_kind_is_shown_by_no_verb() {
     let cage = Cage::new();
-    cage.wish("one", "");
+    cage.revision("one", "");
     let looking: [&[&str]; 16] = [
         &["validate"],
         &["plan"],
@@ -136,20 +136,20 @@ fn a_secret_of_any_kind_is_shown_by_no_verb() {
         &["doctor"],
         &["doctor", "--json"],
     ];
-    let look = || looking.map(|words| cage.says_nothing(words).code);
-    look();
+    let inspect = || looking.map(|words| cage.says_nothing(words).code);
+    inspect();
     cage.is_kept(&[]);
     assert_eq!(cage.says_nothing_meanwhile(&["lock"]), 0);
     assert_eq!(cage.says_nothing(&["apply", "--yes", "--json"]).code, 0);
-    assert!(!look().contains(&101));
+    assert!(!inspect().contains(&101));
     cage.is_kept(&["gateway", "web"]);
 
     // It fails, and goes back; a secret is turned; a plan is saved and applied.
-    cage.wish("two", ", SICK: \"1\"");
+    cage.revision("two", ", SICK: \"1\"");
     assert_eq!(cage.says_nothing(&["apply", "--yes"]).code, 3);
     cage.plant("-turned");
-    cage.wish("three", "");
-    look();
+    cage.revision("three", "");
+    inspect();
     assert_eq!(cage.says_nothing_meanwhile(&["apply", "--yes"]), 0);
     assert_eq!(cage.says_nothing(&["update"]).code, 0);
     assert_eq!(cage.says_nothing_meanwhile(&["rollback", "--yes"]), 0);
@@ -157,11 +157,11 @@ fn a_secret_of_any_kind_is_shown_by_no_verb() {
 
     // Errors: a secret that is too much for its file, records that are damaged, a verb that is cut short.
     cage.home.write("service-file", &format!("{PLANTED}-service-file\0"));
-    look();
+    inspect();
     cage.says_nothing(&["apply", "--yes"]);
     cage.plant("");
     fs::write(cage.home.record("processes/web/launch.json"), "damaged").expect("damaged");
-    look();
+    inspect();
     assert_eq!(cage.says_nothing(&["doctor", "--repair", "--json"]).code, 0);
     cage.is_kept(&["gateway", "web"]);
     assert_eq!(cage.says_nothing(&["down", "--yes", "--json"]).code, 0);

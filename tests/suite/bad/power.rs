@@ -70,7 +70,7 @@ impl Stack {
         let stack = Self { home: Home::new(), hub: Some(hub), ports, aside, known, needed };
         for (word, ..) in APPLIES {
             stack.home.write(&format!("token-{word}"), word);
-            fs::write(stack.manifest(word), stack.wish(word)).expect("written");
+            fs::write(stack.manifest(word), stack.revision(word)).expect("written");
         }
         stack
     }
@@ -80,7 +80,7 @@ impl Stack {
     }
 
     /// Declares a server, a model file for another, and a gateway.
-    fn wish(&self, word: &str) -> String {
+    fn revision(&self, word: &str) -> String {
         let [web_port, llama, gateway] = self.ports;
         let program = std::env::current_exe().expect("this program");
         let server = format!("[sh, -c, 'exec \"$0\" --exact bad::home::server --ignored', {}]", program.display());
@@ -118,7 +118,7 @@ impl Stack {
         };
         let script = APPLIES.map(apply).join("\n");
         let mut strace = Command::new("strace");
-        self.home.settle(&mut strace);
+        self.home.sync(&mut strace);
         strace.args(["-I2", "-f", "-y", "-xx", "-s", "1048576", "-e", &format!("trace={CALLS}"), "-o"]).arg(&trace);
         strace.args(["sh", "-c", &script]).env("HF_ENDPOINT", self.hub_url());
         let child = strace.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("strace runs");
@@ -136,7 +136,7 @@ impl Stack {
     /// Follows the calls, and stops after each.
     fn states(&mut self, mut disk: Disk, events: &[Event]) -> Vec<Left> {
         let mut left: Vec<Left> = Vec::new();
-        let mut seen: HashMap<Tree, usize> = HashMap::new();
+        let mut presence: HashMap<Tree, usize> = HashMap::new();
         let mut told = 0;
         for event in events {
             let now_told = match event {
@@ -158,12 +158,12 @@ impl Stack {
             for mut tree in disk.after_power_cut() {
                 // What a server says is for people.
                 tree.retain(|path, _| !path.ends_with("log"));
-                if let Some(index) = seen.get(&tree) {
+                if let Some(index) = presence.get(&tree) {
                     // What may be left later on has to be right then.
                     left[*index].told = told;
                     left[*index].now_told |= now_told;
                 } else {
-                    seen.insert(tree.clone(), left.len());
+                    presence.insert(tree.clone(), left.len());
                     left.push(Left { tree, told, now_told });
                 }
             }

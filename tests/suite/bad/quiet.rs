@@ -10,7 +10,7 @@ fn a_reader_that_has_had_enough_is_no_failure() {
     drop(child.stdout.take());
     assert_eq!(child.wait().expect("waited for").code(), Some(0));
     let mut shell = Command::new("bash");
-    home.settle(&mut shell);
+    home.sync(&mut shell);
     let line = format!("set -o pipefail; {} schema | head -n 1", env!("CARGO_BIN_EXE_llamero"));
     let piped = run(shell.args(["-c", &line]));
     assert_eq!((piped.code, piped.out.as_str()), (0, "{\n"), "{piped}");
@@ -74,7 +74,7 @@ fn looking_writes_nothing() {
     plan(&home, 0);
 
     let mut strace = Command::new("strace");
-    home.settle(&mut strace);
+    home.sync(&mut strace);
     let calls = "trace=openat,open,creat,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat,chmod,fchmod,\
                  fchmodat,link,linkat,symlink,symlinkat,truncate,ftruncate,kill";
     strace.args(["-f", "-qq", "-e", calls, "-o"]).arg("/dev/stderr").args([env!("CARGO_BIN_EXE_llamero"), "plan"]);

@@ -48,10 +48,10 @@ impl Stack {
     }
 
     /// Declares two models by what is asked for them, and who is tried first for how long.
-    fn wish(&self, [chat, other]: [&str; 2], key: &str, lasting: &str) {
+    fn revision(&self, [chat, other]: [&str; 2], key: &str, permanent: &str) {
         self.home.manifest_with(
             &format!(
-                "rollout: canary, canary: chat, canary_for: {lasting}, health: {{timeout: 20s, stable_for: 0s}}"
+                "rollout: canary, canary: chat, canary_for: {permanent}, health: {{timeout: 20s, stable_for: 0s}}"
             ),
             &format!(
                 "providers:\n  up: {{engine: openai, endpoint: \"http://127.0.0.1:1/v1\"{key}}}\nmodels:\n  chat: \
@@ -80,29 +80,29 @@ impl Stack {
 #[test]
 fn one_route_is_asked_while_the_other_is_as_before() {
     let stack = Stack::new();
-    stack.wish(["a1", "b1"], "", "1s");
+    stack.revision(["a1", "b1"], "", "1s");
     stack.home.expect(0, &["apply", "--yes"]);
     assert_eq!(stack.asked(), [""; 0], "a first apply has nothing to try");
-    stack.wish(["a2", "b2"], "", "1s");
+    stack.revision(["a2", "b2"], "", "1s");
     stack.home.expect(0, &["apply", "--yes"]).has(&["done try `chat` through process/gateway"]);
     let asked = stack.asked();
     assert!(asked.len() >= 3 && asked.iter().all(|line| line == "chat a2 beside ['a2', 'b1']"), "{asked:?}");
     stack.home.expect(0, &["plan"]).has(&["Nothing to do"]);
 
-    stack.wish(["broken", "b3"], "", "1s");
+    stack.revision(["broken", "b3"], "", "1s");
     let said = stack.home.expect(3, &["apply", "--yes"]);
     said.has(&["a request for `chat` was answered with 500: out of order", "the machine is on generation 2"]);
     assert_eq!(stack.asked(), ["chat broken beside ['b1', 'broken']".replace("b1", "b2")]);
-    stack.wish(["a2", "b2"], "", "1s");
+    stack.revision(["a2", "b2"], "", "1s");
     stack.home.expect(0, &["plan"]).has(&["Nothing to do"]);
 }
 
 #[test]
 fn who_stops_it_while_it_is_tried_can_go_on() {
     let stack = Stack::new();
-    stack.wish(["a1", "b1"], "", "60s");
+    stack.revision(["a1", "b1"], "", "60s");
     stack.home.expect(0, &["apply", "--yes"]);
-    stack.wish(["a2", "b2"], "", "60s");
+    stack.revision(["a2", "b2"], "", "60s");
     let child = stack.home.begin(&["apply", "--yes"]);
     until("it is tried", || stack.home.path("asked").exists());
     signal(&child, Signal::INT);
@@ -110,7 +110,7 @@ fn who_stops_it_while_it_is_tried_can_go_on() {
     assert_eq!(stopped.code, 8, "{stopped}");
     stopped.has(&["Interrupted"]);
     stack.asked();
-    stack.wish(["a2", "b2"], "", "1s");
+    stack.revision(["a2", "b2"], "", "1s");
     stack.home.expect(0, &["apply", "--yes"]).has(&["try `chat`"]);
     assert!(stack.asked().iter().all(|line| line == "chat a2 beside ['a2', 'b1']"));
     stack.home.expect(0, &["plan"]).has(&["Nothing to do"]);
@@ -119,10 +119,10 @@ fn who_stops_it_while_it_is_tried_can_go_on() {
 #[test]
 fn a_former_route_has_its_key_until_then() {
     let stack = Stack::new();
-    stack.wish(["a1", "b1"], ", api_key: {env: UP_KEY}", "1s");
+    stack.revision(["a1", "b1"], ", api_key: {env: UP_KEY}", "1s");
     assert_eq!(stack.apply(Some("former-key-1")).code, 0);
     // The key goes with the change, and nobody has it any more: what is written already still does.
-    stack.wish(["a2", "b2"], "", "1s");
+    stack.revision(["a2", "b2"], "", "1s");
     let said = stack.apply(None);
     assert_eq!(said.code, 0, "{said}");
     assert!(stack.asked().iter().all(|line| line == "chat a2 beside ['a2', 'b1']"));
@@ -130,10 +130,10 @@ fn a_former_route_has_its_key_until_then() {
     assert!(!secrets().contains("former-key-1"), "the route that read it is gone");
 
     // Where the file must be written with it once more, it must be there once more.
-    stack.wish(["a3", "b3"], ", api_key: {env: UP_KEY}", "1s");
+    stack.revision(["a3", "b3"], ", api_key: {env: UP_KEY}", "1s");
     assert_eq!(stack.apply(Some("former-key-2")).code, 0);
     stack.asked();
-    stack.wish(["a4", "b4"], "", "1s");
+    stack.revision(["a4", "b4"], "", "1s");
     let manifest = fs::read_to_string(stack.home.path("llamero.yaml")).expect("text");
     let near = "  near: {engine: openai, endpoint: \"http://127.0.0.1:1/v1\", api_key: {file: ~/near}}\nmodels:\n";
     stack.home.write("near", "near-key-3");

@@ -24,17 +24,17 @@ fn a_second_writer_is_told_who_is_at_work() {
     let first = waiting(&home, port);
     let pid = format!("pid {}", first.id());
     // Whoever is at work writes beside what is there, and then in its place.
-    let lasting = || -> BTreeSet<PathBuf> {
+    let permanent = || -> BTreeSet<PathBuf> {
         let is_new =
             |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".llamero-new-"));
         home.listing().into_keys().filter(|path| !is_new(path)).collect()
     };
-    let before = lasting();
+    let before = permanent();
     for words in [&["apply", "--yes"][..], &["down", "--yes"], &["rollback", "--yes"]] {
         let second = home.expect(5, words);
         second.has(&[&pid, "`llamero apply --yes`", "since 2", "wait until it is done"]);
     }
-    assert_eq!(lasting(), before);
+    assert_eq!(permanent(), before);
     // Looking is allowed, and says so.
     home.expect(0, &["plan"]).has(&["being changed right now by", &pid]);
     home.llamero(&["status"]).has(&["being changed right now by", &pid]);

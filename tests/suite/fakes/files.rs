@@ -32,7 +32,7 @@ pub(crate) enum Reply {
 
 /// A request as it came in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Seen {
+pub(crate) struct Presence {
     pub(crate) range: Option<String>,
     pub(crate) if_range: Option<String>,
     pub(crate) authorization: Option<String>,
@@ -40,26 +40,26 @@ pub(crate) struct Seen {
 
 pub(crate) struct Files {
     pub(crate) url: String,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    presence: Arc<Mutex<Vec<Presence>>>,
     server: tokio::task::JoinHandle<()>,
 }
 
-type Script = Arc<(Mutex<VecDeque<Reply>>, Arc<Mutex<Vec<Seen>>>)>;
+type Script = Arc<(Mutex<VecDeque<Reply>>, Arc<Mutex<Vec<Presence>>>)>;
 
 impl Files {
     /// Starts a server on a free loopback port.
     pub(crate) async fn start(script: impl IntoIterator<Item = Reply>) -> Self {
-        let seen = Arc::new(Mutex::new(vec![]));
-        let script: Script = Arc::new((Mutex::new(script.into_iter().collect()), Arc::clone(&seen)));
+        let presence = Arc::new(Mutex::new(vec![]));
+        let script: Script = Arc::new((Mutex::new(script.into_iter().collect()), Arc::clone(&presence)));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}/model.gguf", listener.local_addr().expect("an address"));
         let router = axum::Router::new().fallback(reply).with_state(script);
         let server = tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
-        Self { url, seen, server }
+        Self { url, presence, server }
     }
 
-    pub(crate) fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().expect("no panic").clone()
+    pub(crate) fn presence(&self) -> Vec<Presence> {
+        self.presence.lock().expect("no panic").clone()
     }
 }
 
@@ -71,8 +71,9 @@ impl Drop for Files {
 
 async fn reply(State(script): State<Script>, headers: HeaderMap) -> Response<Body> {
     let header = |name: &str| headers.get(name).map(|value| value.to_str().expect("text").to_owned());
-    let seen = Seen { range: header("range"), if_range: header("if-range"), authorization: header("authorization") };
-    script.1.lock().expect("no panic").push(seen.clone());
+    let presence =
+        Presence { range: header("range"), if_range: header("if-range"), authorization: header("authorization") };
+    script.1.lock().expect("no panic").push(presence.clone());
     let next = {
         let mut script = script.0.lock().expect("no panic");
         if script.len() > 1 { script.pop_front() } else { script.front().cloned() }
@@ -83,9 +84,9 @@ async fn reply(State(script): State<Script>, headers: HeaderMap) -> Response<Bod
         Reply::Status(status, Some(after)) => response.status(status).header("retry-after", after).body(Body::empty()),
         Reply::Redirect(to) => response.status(302).header("location", to).body(Body::empty()),
         Reply::File { content, etag, ranges, end } => {
-            let start = seen.range.as_deref().and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-'));
+            let start = presence.range.as_deref().and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-'));
             let start: Option<usize> = start.and_then(|start| start.parse().ok());
-            let start = start.filter(|_| ranges && seen.if_range.as_deref().is_none_or(|version| version == etag));
+            let start = start.filter(|_| ranges && presence.if_range.as_deref().is_none_or(|version| version == etag));
             let size = content.len();
             let response = response.header("etag", etag);
             match start {

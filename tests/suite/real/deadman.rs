@@ -59,7 +59,7 @@ fn apply(home: &Home, code: i32) {
 /// Begins to apply the new wish.
 fn begin(home: &Home, more: &[&str]) -> Child {
     manifest(home, "two");
-    let words = ["apply", "--yes", "--return-after", "3s"].iter().chain(more).copied().collect::<Vec<_>>();
+    let words = ["apply", "--yes", "--fire-after", "3s"].iter().chain(more).copied().collect::<Vec<_>>();
     llamero(home, &words).spawn().expect("llamero runs")
 }
 
@@ -115,7 +115,7 @@ fn is_back(home: &Home, generation: u64) {
     assert!(answers("one"));
     let mut left: Vec<_> = fs::read_dir(&records).expect("a folder").flatten().map(|entry| entry.file_name()).collect();
     left.sort();
-    assert_eq!(left, ["outcome", "wish"]);
+    assert_eq!(left, ["desired", "outcome"]);
     home.expect(0, &["status", "--stack", "dead"]);
     let history = home.expect(0, &["history", "--stack", "dead"]);
     assert!(history.contains("rolled-back"), "{history}");

@@ -6,7 +6,7 @@ use llamero::resource::{
     Bytes, Container, Health, ImageName, Limits, Mount, MountSource, Publish, Run, RunFile, Runtime,
 };
 use llamero::systems::docker::{
-    Deadlines, Docker, Engine, Error, Fault, Found, NewContainer, PullProgress, Stack, Status,
+    Deadlines, Docker, Engine, Error, Fault, Live, NewContainer, PullProgress, Stack, Status,
 };
 use llamero::systems::{Hint as _, Retry};
 use serde_json::json;
@@ -39,14 +39,14 @@ async fn create(stack: Stack<'_>, name: &str, run: &Run, container: &Container) 
 }
 
 /// Looks at a container until it is as wanted.
-async fn until(stack: Stack<'_>, name: &str, wanted: impl Fn(&Found) -> bool) -> Found {
+async fn until(stack: Stack<'_>, name: &str, declared: impl Fn(&Live) -> bool) -> Live {
     let begun = Instant::now();
     loop {
-        let found = stack.find(name).await.expect("asked").expect("it is there");
-        if wanted(&found) {
-            return found;
+        let live = stack.find(name).await.expect("asked").expect("it is there");
+        if declared(&live) {
+            return live;
         }
-        assert!(begun.elapsed() < SOON, "{found:?}");
+        assert!(begun.elapsed() < SOON, "{live:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -93,13 +93,11 @@ async fn a_container_lives_and_goes() {
     assert!(matches!(create(stack, "lane-web", &run, &container).await, Err(Error::Conflict { .. })));
     stack.start("lane-web").await.expect("started");
     stack.start("lane-web").await.expect("it runs already");
-    let found = until(stack, "lane-web", |found| found.health(&[]) == Health::Healthy).await;
-    assert_eq!((found.status, &found.limits, found.image.as_str()), (Status::Running, &run.limits, "web:1"));
-    assert_eq!(found.image_id, docker.image("web:1").await.expect("asked").expect("there").id);
-    assert!(
-        found.pid.is_some() && found.started_at.is_some() && found.labels["llamero.resource"] == "container/lane-web"
-    );
-    assert_eq!(stack.containers().await.expect("a list"), std::slice::from_ref(&found));
+    let live = until(stack, "lane-web", |live| live.health(&[]) == Health::Healthy).await;
+    assert_eq!((live.status, &live.limits, live.image.as_str()), (Status::Running, &run.limits, "web:1"));
+    assert_eq!(live.image_id, docker.image("web:1").await.expect("asked").expect("there").id);
+    assert!(live.pid.is_some() && live.started_at.is_some() && live.labels["llamero.resource"] == "container/lane-web");
+    assert_eq!(stack.containers().await.expect("a list"), std::slice::from_ref(&live));
     assert!(docker.stack("other").containers().await.expect("a list").is_empty());
 
     // What it writes is read from both streams, and its secret is in no place that the engine shows.
@@ -123,11 +121,11 @@ async fn a_container_lives_and_goes() {
     assert!(matches!(stack.remove_volume("lane-data").await, Err(Error::Conflict { .. })), "it is in use");
     stack.rename("lane-web", "lane-web-old").await.expect("renamed");
     assert_eq!(stack.find("lane-web").await.expect("asked"), None);
-    assert_eq!(stack.find(&found.id[..12]).await.expect("asked"), None, "an id is no name");
+    assert_eq!(stack.find(&live.id[..12]).await.expect("asked"), None, "an id is no name");
     stack.stop("lane-web-old", Duration::from_secs(1)).await.expect("stopped");
     stack.stop("lane-web-old", Duration::from_secs(1)).await.expect("it is stopped already");
     let ended = stack.find("lane-web-old").await.expect("asked").expect("there");
-    assert_eq!((ended.status, ended.pid, &ended.id), (Status::Exited, None, &found.id));
+    assert_eq!((ended.status, ended.pid, &ended.id), (Status::Exited, None, &live.id));
     assert!(ended.exit_code.is_some(), "{ended:?}");
     assert!(stack.remove("lane-web-old").await.expect("removed") && !stack.remove("lane-web-old").await.expect("gone"));
     assert_eq!(stack.volumes().await.expect("a list"), ["lane-data"]);
@@ -170,8 +168,8 @@ async fn what_goes_wrong_is_told_and_strangers_are_left_alone() {
     create(stack, "taken", &run(&["/bin/sleep", "1000"]), &container).await.expect("made");
     let error = stack.start("taken").await.expect_err("the port is taken");
     assert!(matches!(error, Error::Refused { fault: Fault::Port, .. }) && error.hint().is_some(), "{error:?}");
-    let found = stack.find("taken").await.expect("asked").expect("there");
-    assert!(matches!(found.health(&[]), Health::Unhealthy { why } if why.contains("already allocated")));
+    let live = stack.find("taken").await.expect("asked").expect("there");
+    assert!(matches!(live.health(&[]), Health::Unhealthy { why } if why.contains("already allocated")));
     assert!(stack.remove("taken").await.expect("removed"));
 
     // No such program, no such image, and GPUs where there is nothing that gives them.
@@ -191,25 +189,25 @@ async fn what_goes_wrong_is_told_and_strangers_are_left_alone() {
     // One that ends by itself, one that takes too much, and one whose check fails.
     create(stack, "short", &run(&["/bin/sh", "-c", "echo no luck; exit 3"]), &of("plain:1")).await.expect("made");
     stack.start("short").await.expect("started");
-    let found = until(stack, "short", |found| found.status == Status::Exited).await;
-    assert_eq!((found.exit_code, found.oom_killed), (Some(3), false));
-    assert!(found.restarts <= 5, "the engine tries a few times, and no more: {found:?}");
+    let live = until(stack, "short", |live| live.status == Status::Exited).await;
+    assert_eq!((live.exit_code, live.oom_killed), (Some(3), false));
+    assert!(live.restarts <= 5, "the engine tries a few times, and no more: {live:?}");
     let lines = stack.last_lines("short", 5).await.expect("lines");
-    assert_eq!(found.health(&lines), Health::unhealthy("it ended with exit code 3: no luck"));
+    assert_eq!(live.health(&lines), Health::unhealthy("it ended with exit code 3: no luck"));
     let mut greedy = run(&["/bin/sh", "-c", "a=x; while :; do a=$a$a; done"]);
     greedy.limits.memory = Some(Bytes(16 << 20));
     create(stack, "greedy", &greedy, &of("plain:1")).await.expect("made");
     stack.start("greedy").await.expect("started");
-    let found = until(stack, "greedy", |found| found.status == Status::Exited).await;
-    assert!(found.oom_killed && found.limits.memory == Some(Bytes(16 << 20)), "{found:?}");
-    assert_eq!(found.ended(), "it was killed because it took more than 16 MiB");
+    let live = until(stack, "greedy", |live| live.status == Status::Exited).await;
+    assert!(live.oom_killed && live.limits.memory == Some(Bytes(16 << 20)), "{live:?}");
+    assert_eq!(live.ended(), "it was killed because it took more than 16 MiB");
     create(stack, "sick", &run(&["/bin/sleep", "1000"]), &of("sick:1")).await.expect("made");
     stack.start("sick").await.expect("started");
-    let found = until(stack, "sick", |found| matches!(found.health(&[]), Health::Unhealthy { .. })).await;
-    assert!(found.health(&[]).to_string().contains("No such file"), "{found:?}");
+    let live = until(stack, "sick", |live| matches!(live.health(&[]), Health::Unhealthy { .. })).await;
+    assert!(live.health(&[]).to_string().contains("No such file"), "{live:?}");
     stack.kill("sick").await.expect("killed");
-    let found = until(stack, "sick", |found| found.status == Status::Exited).await;
-    assert_eq!((found.exit_code, found.oom_killed), (Some(137), false));
+    let live = until(stack, "sick", |live| live.status == Status::Exited).await;
+    assert_eq!((live.exit_code, live.oom_killed), (Some(137), false));
     assert!(matches!(stack.kill("sick").await, Err(Error::Conflict { .. })));
 }
 
@@ -249,7 +247,7 @@ async fn images_come_from_registries() {
     let stack = docker.stack("lane");
     create(stack, "pinned", &run(&["/bin/cat", "/www/index.html"]), &of(&pinned.to_string())).await.expect("made");
     stack.start("pinned").await.expect("started");
-    until(stack, "pinned", |found| found.status == Status::Exited).await;
+    until(stack, "pinned", |live| live.status == Status::Exited).await;
     assert_eq!(stack.last_lines("pinned", 5).await.expect("lines"), ["first"]);
     assert!(matches!(docker.remove_image(&old.id).await, Err(Error::Conflict { .. })), "it is in use");
     assert!(stack.remove("pinned").await.expect("removed") && docker.remove_image(&old.id).await.expect("removed"));
@@ -259,10 +257,10 @@ async fn images_come_from_registries() {
     for (text, fault) in [
         ("127.0.0.1:5000/app:2", Fault::Image),
         ("127.0.0.1:5000/none:1", Fault::Image),
-        ("127.0.0.1:5999/app:1", Fault::Passing),
+        ("127.0.0.1:5999/app:1", Fault::Transient),
     ] {
         let error = docker.pull(&name(text), &|_| {}, &cancel).await.expect_err(text);
-        assert!(matches!(&error, Error::Refused { fault: found, .. } if *found == fault), "{error:?}");
+        assert!(matches!(&error, Error::Refused { fault: live, .. } if *live == fault), "{error:?}");
         assert!(docker.remote_digest(&name(text)).await.is_err(), "{text}");
     }
 
@@ -311,14 +309,14 @@ async fn a_daemon_that_goes_and_comes_back_is_met_again() {
     // The connection that there was serves again, and nothing is lost.
     private.hold(false);
     drop(private.connect().await);
-    let found = stack.find("long").await.expect("asked").expect("there");
-    assert!(stack.owns(&found), "{found:?}");
-    if found.status != Status::Running {
+    let live = stack.find("long").await.expect("asked").expect("there");
+    assert!(stack.owns(&live), "{live:?}");
+    if live.status != Status::Running {
         stack.start("long").await.expect("started");
     }
-    until(stack, "long", |found| found.status == Status::Running).await;
+    until(stack, "long", |live| live.status == Status::Running).await;
     stack.kill("long").await.expect("killed");
-    until(stack, "long", |found| found.status == Status::Exited).await;
+    until(stack, "long", |live| live.status == Status::Exited).await;
     assert!(stack.remove("long").await.expect("removed"));
 }
 
@@ -354,16 +352,16 @@ async fn podman_is_spoken_to_as_docker_is() {
     assert_eq!(stack.find("lane-app").await.expect("asked").expect("there").status, Status::Created);
     stack.start("lane-app").await.expect("started");
     stack.start("lane-app").await.expect("it runs already");
-    let found = until(stack, "lane-app", |found| found.status == Status::Running).await;
-    assert_eq!((found.health(&[]), &found.limits), (Health::Healthy, &run.limits));
-    assert_eq!(stack.containers().await.expect("a list"), std::slice::from_ref(&found));
+    let live = until(stack, "lane-app", |live| live.status == Status::Running).await;
+    assert_eq!((live.health(&[]), &live.limits), (Health::Healthy, &run.limits));
+    assert_eq!(stack.containers().await.expect("a list"), std::slice::from_ref(&live));
     assert_eq!(stack.last_lines("lane-app", 5).await.expect("lines"), ["hello"]);
     assert!(matches!(docker.stack("other").remove("lane-app").await, Err(Error::NotOurs { .. })));
     stack.rename("lane-app", "lane-old").await.expect("renamed");
     stack.stop("lane-old", Duration::from_secs(1)).await.expect("stopped");
     stack.stop("lane-old", Duration::from_secs(1)).await.expect("it is stopped already");
-    let found = until(stack, "lane-old", |found| found.status == Status::Exited).await;
-    assert_eq!(found.exit_code, Some(137));
+    let live = until(stack, "lane-old", |live| live.status == Status::Exited).await;
+    assert_eq!(live.exit_code, Some(137));
     assert!(stack.remove("lane-old").await.expect("removed") && !stack.remove("lane-old").await.expect("gone"));
     assert_eq!(stack.volumes().await.expect("a list"), ["lane-data"]);
     assert!(stack.remove_volume("lane-data").await.expect("removed"));

@@ -17,14 +17,14 @@ fn server(name: &str, port: u16, more: &str) -> String {
 fn a_unit_that_only_a_damaged_wish_knew_is_found_and_removed() {
     let home = Home::new();
     let token = home.write("token", "secret");
-    let wish = |more: &str| {
+    let revision = |more: &str| {
         let policy = "policy: {health: {timeout: 30s, stable_for: 0s}}";
         let first = server("first", PORTS[0], "");
         home.write("llamero.yaml", &format!("version: 1\nstack: mended\n{policy}\nservices:\n{first}{more}"));
     };
-    wish("");
+    revision("");
     home.expect(0, &["apply", "--yes"]);
-    wish(&server("second", PORTS[1], &format!(", secrets: {{TOKEN: {{file: {}}}}}", token.display())));
+    revision(&server("second", PORTS[1], &format!(", secrets: {{TOKEN: {{file: {}}}}}", token.display())));
     home.expect(0, &["apply", "--yes"]);
     let records = home.under_home(".local/state/llamero/mended");
     let unit = home.under_home(".config/systemd/user/mended-second.service");
@@ -32,10 +32,10 @@ fn a_unit_that_only_a_damaged_wish_knew_is_found_and_removed() {
     assert!(unit.exists() && secret.exists());
     assert_eq!(property("mended-second.service", "ActiveState"), "active");
 
-    fs::write(records.join("generations/2/wish"), "damaged").expect("damaged");
+    fs::write(records.join("generations/2/desired"), "damaged").expect("damaged");
     let said = home.expect(0, &["doctor", "--repair"]);
     assert!(said.contains("found: file/second-secrets\n"), "{said}");
-    wish("");
+    revision("");
     let said = home.expect(0, &["apply", "--yes"]);
     assert!(said.contains("remove unit/mended-second"), "{said}");
     assert!(!unit.exists() && !secret.exists(), "{said}");

@@ -1,7 +1,7 @@
 //! A container engine of its own, beside registries of its own: one that is open and one that asks for a password.
 
 use crate::skipped;
-use llamero::systems::docker::{Deadlines, Docker, Surroundings};
+use llamero::systems::docker::{Deadlines, Docker, DockerEnvironment};
 use llamero::systems::program::find;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -64,14 +64,14 @@ impl Private {
         Self::start_engine("podman", "podman", true).await
     }
 
-    async fn start_engine(engine: &str, choice: &str, apart: bool) -> Option<(Self, Docker)> {
+    async fn start_engine(engine: &str, choice: &str, isolated: bool) -> Option<(Self, Docker)> {
         let programs = [engine, "docker", "docker-registry", "setpriv", "unshare", "ip", BUSYBOX];
         if let Some(missing) = programs.iter().find(|program| find(program).is_none()) {
             skipped(&format!("{missing} is not installed"));
             return None;
         }
         let folder = tempfile::tempdir().expect("a folder");
-        let (open, closed) = if apart { (5000, 5001) } else { (free_port(), free_port()) };
+        let (open, closed) = if isolated { (5000, 5001) } else { (free_port(), free_port()) };
         for (name, port, auth) in
             [("open", open, ""), ("closed", closed, "\nauth: {htpasswd: {realm: closed, path: passwords}}")]
         {
@@ -82,7 +82,7 @@ impl Private {
             std::fs::write(folder.path().join(format!("{name}.yml")), text).expect("written");
         }
         std::fs::write(folder.path().join("passwords"), PASSWORDS).expect("written");
-        let config = if apart { "{}" } else { r#"{"iptables": false, "ip-masq": false, "bridge": "none"}"# };
+        let config = if isolated { "{}" } else { r#"{"iptables": false, "ip-masq": false, "bridge": "none"}"# };
         std::fs::write(folder.path().join("daemon.json"), config).expect("written");
         let insecure = "[[registry]]\nlocation = \"127.0.0.1:5000\"\ninsecure = true\n";
         std::fs::write(folder.path().join("registries.conf"), insecure).expect("written");
@@ -91,9 +91,9 @@ impl Private {
         let log = std::fs::File::create(folder.path().join("outermost.log")).expect("a log");
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child"]);
-        command.args(apart.then_some("--net"));
+        command.args(isolated.then_some("--net"));
         command.args(["--mount-proc", "bash", "-c", INSIDE, "bash"]).arg(folder.path()).arg(&group).arg(choice);
-        command.args((!apart).then_some("host"));
+        command.args((!isolated).then_some("host"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).process_group(0);
         let registry = format!("127.0.0.1:{open}");
         let private = Self { outermost: command.spawn().expect("it starts"), folder, group, registry };
@@ -105,11 +105,11 @@ impl Private {
         self.folder.path().join(name)
     }
 
-    pub(super) fn surroundings(&self) -> Surroundings {
-        Surroundings {
+    pub(super) fn surroundings(&self) -> DockerEnvironment {
+        DockerEnvironment {
             host: Some(format!("unix://{}", self.path("docker.sock").display())),
             configuration: Some(self.path("client")),
-            ..Surroundings::default()
+            ..DockerEnvironment::default()
         }
     }
 
@@ -154,8 +154,8 @@ impl Private {
     }
 
     /// Takes the daemon away, or brings it back.
-    pub(super) fn hold(&self, held: bool) {
-        if held {
+    pub(super) fn hold(&self, exclusive: bool) {
+        if exclusive {
             std::fs::write(self.path("held"), "").expect("written");
         } else {
             std::fs::remove_file(self.path("held")).expect("removed");

@@ -62,8 +62,8 @@ impl Home {
     /// Runs llamero, which must end with `code`, and returns what it said.
     #[track_caller]
     pub(super) fn expect(&self, code: i32, words: &[&str]) -> String {
-        let (found, text) = self.llamero(words);
-        assert_eq!(found, code, "llamero {}:\n{text}", words.join(" "));
+        let (live, text) = self.llamero(words);
+        assert_eq!(live, code, "llamero {}:\n{text}", words.join(" "));
         text
     }
 }
@@ -95,10 +95,10 @@ pub(super) fn post(port: u16, path: &str, key: &str, body: &str) -> String {
 
 /// Returns every file below a folder.
 pub(super) fn files_below(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
+    let mut live = Vec::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
-        if path.is_dir() { found.extend(files_below(&path)) } else { found.push(path) }
+        if path.is_dir() { live.extend(files_below(&path)) } else { live.push(path) }
     }
-    found
+    live
 }

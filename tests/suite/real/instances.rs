@@ -1,7 +1,7 @@
 //! A server that hands its port on, with real units on the real user manager, step by step.
 
 use super::home::Home;
-use super::load::{Answer, Lost, ask, ask_on};
+use super::load::{Answer, Recovered, ask, ask_on};
 use crate::sample;
 use llamero::render::launcher::GATEWAY_LAUNCHER;
 use llamero::render::unit;
@@ -89,7 +89,7 @@ impl Instances {
     }
 
     fn hold(&self, number: u64) -> PathBuf {
-        self.runtime.join(unit::hold_name(&self.resource.id, number))
+        self.runtime.join(unit::gate_name(&self.resource.id, number))
     }
 
     pub(super) async fn unit(&self, number: u64) -> Unit {
@@ -132,7 +132,7 @@ impl Instances {
     }
 
     /// Asks whoever has the port, on a new connection.
-    pub(super) async fn ask(&self, request: &str) -> Result<Answer, Lost> {
+    pub(super) async fn ask(&self, request: &str) -> Result<Answer, Recovered> {
         ask_on(&mut None, self.port, request, false).await
     }
 
@@ -151,8 +151,8 @@ impl Instances {
         files::remove(&self.units.join(&socket)).expect("removed");
         self.reload().await;
         let left = files::names(&self.runtime).expect("listed");
-        let ours = left.iter().filter(|name| name.starts_with(&self.resource.id.name)).count();
-        assert_eq!(ours, 0, "{left:?}");
+        let managed = left.iter().filter(|name| name.starts_with(&self.resource.id.name)).count();
+        assert_eq!(managed, 0, "{left:?}");
     }
 }
 

@@ -28,7 +28,7 @@ struct Stack {
 
 impl Stack {
     /// Declares three Redis servers, one of which only one of the two wishes has.
-    fn wish(&self, word: &str) {
+    fn revision(&self, word: &str) {
         let memory = if word == "one" { "64mb" } else { "65mb" };
         let server = |name: &str, runtime: &str, port: u16| {
             format!(
@@ -52,8 +52,9 @@ impl Stack {
     /// Returns the text of every unit file and file of secrets.
     fn rendered(&self) -> BTreeMap<PathBuf, String> {
         let units = self.home.under_home(".config/systemd/user");
-        let ours = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("kills-"));
-        let units = files_below(&units).into_iter().filter(ours).filter(|path| !path.is_symlink());
+        let managed =
+            |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("kills-"));
+        let units = files_below(&units).into_iter().filter(managed).filter(|path| !path.is_symlink());
         let secrets = files_below(&self.records().join("secrets"));
         units.chain(secrets).map(|path| (path.clone(), fs::read_to_string(&path).expect("text"))).collect()
     }
@@ -84,8 +85,8 @@ impl Stack {
         for id in Self::running() {
             assert!(on_record(&id), "after {what} {id} runs and is not on record");
         }
-        let places = inventory.iter().filter(|resource| matches!(resource.spec, Spec::File(_)));
-        assert!(places.count() >= 2, "the inventory is not empty");
+        let directories = inventory.iter().filter(|resource| matches!(resource.spec, Spec::File(_)));
+        assert!(directories.count() >= 2, "the inventory is not empty");
         self.home.expect(0, &["doctor"]);
     }
 
@@ -155,7 +156,7 @@ fn an_apply_may_be_killed_at_random_instants() {
     stack.home.write("token", "a token");
     let mut took = Duration::ZERO;
     for word in ["one", "two", "one", "two"] {
-        stack.wish(word);
+        stack.revision(word);
         let begun = Instant::now();
         stack.home.expect(0, &["apply", "--yes"]);
         took = took.max(begun.elapsed());
@@ -170,7 +171,7 @@ fn an_apply_may_be_killed_at_random_instants() {
     let mut state = 0x11a_3e40;
     for kill in 0..kills {
         let word = if kill % 2 == 0 { "one" } else { "two" };
-        stack.wish(word);
+        stack.revision(word);
         let events = stack.home.path("events");
         let output = fs::File::create(&events).expect("a file");
         let mut child = Command::new(env!("CARGO_BIN_EXE_llamero"))

@@ -1,7 +1,7 @@
 //! The launcher on a small app, by its whole life: held, accepting, draining, ended, and every way out.
 
 use super::instances::{Instances, LONG};
-use super::load::{Clients, Load, Lost, Target, ask_on, request};
+use super::load::{Clients, Load, Recovered, Target, ask_on, request};
 use llamero::resource::{RunFile, Seconds};
 use llamero::systems::systemd::{ActiveState, JobResult};
 use std::process::Command;
@@ -150,7 +150,7 @@ async fn an_instance_ends_in_time_whatever_it_is_at() {
         instances.systemd.stop(&instances.instance(2), LONG).await.expect("a job");
         begin.elapsed()
     });
-    assert!(matches!(answer, Err(Lost::Cut(_))), "{answer:?}");
+    assert!(matches!(answer, Err(Recovered::Cut(_))), "{answer:?}");
     assert!((Duration::from_secs(2)..Duration::from_secs(10)).contains(&took), "{took:?}");
     instances.ended(2).await;
 
@@ -162,8 +162,8 @@ async fn an_instance_ends_in_time_whatever_it_is_at() {
         assert!(begin.elapsed() < LONG, "it is not started again");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let found = instances.systemd.until_it_says(&instances.instance(3), "accepting", LONG).await.expect("an answer");
-    assert_eq!((found.result.as_str(), found.exec_main_status), ("exit-code", 3));
+    let live = instances.systemd.until_it_says(&instances.instance(3), "accepting", LONG).await.expect("an answer");
+    assert_eq!((live.result.as_str(), live.exec_main_status), ("exit-code", 3));
     let socket = instances.systemd.unit(&instances.socket()).await.expect("a unit");
     assert_eq!((&socket.active_state, socket.result.as_str()), (&ActiveState::Active, "success"));
     instances.down(&[1, 2, 3]).await;

@@ -56,7 +56,7 @@ impl Answer {
 
 /// Why there is no whole answer.
 #[derive(Debug)]
-pub(super) enum Lost {
+pub(super) enum Recovered {
     /// Nothing of it came.
     Failed(String),
     /// It began, and was cut.
@@ -90,7 +90,12 @@ impl Tally {
     }
 
     /// Counts one request that began at `begin`; a whole answer is right when `wrong` finds nothing.
-    fn count(&mut self, begin: Instant, outcome: &Result<Answer, Lost>, wrong: impl Fn(&Answer) -> Option<String>) {
+    fn count(
+        &mut self,
+        begin: Instant,
+        outcome: &Result<Answer, Recovered>,
+        wrong: impl Fn(&Answer) -> Option<String>,
+    ) {
         self.requests += 1;
         let now = Instant::now();
         match outcome {
@@ -106,8 +111,8 @@ impl Tally {
                     *self.generations.entry(answer.header("x-llamero-generation").to_owned()).or_default() += 1;
                 }
             }
-            Err(Lost::Failed(why)) => self.failures.push(why.clone()),
-            Err(Lost::Cut(why)) => self.cut.push(why.clone()),
+            Err(Recovered::Failed(why)) => self.failures.push(why.clone()),
+            Err(Recovered::Cut(why)) => self.cut.push(why.clone()),
         }
     }
 
@@ -143,11 +148,11 @@ impl Load {
             let (target, ends, tally) = (target.clone(), Arc::clone(&load.ends), Arc::clone(&load.tally));
             load.clients.spawn(async move {
                 let mut connection = None;
-                let mut turn = number;
+                let mut reconcile = number;
                 while !ends.load(Ordering::Relaxed) {
                     // Streams of 3 to 6 seconds at the upstream's pace.
-                    let words = if streams { 12 + turn * 5 % 13 } else { 2 };
-                    turn += 1;
+                    let words = if streams { 12 + reconcile * 5 % 13 } else { 2 };
+                    reconcile += 1;
                     let request = completion(&target, words, streams);
                     let begin = Instant::now();
                     let outcome = ask_on(&mut connection, target.port, &request, keeps).await;
@@ -207,7 +212,7 @@ pub(super) async fn ask_on(
     port: u16,
     request: &str,
     keeps: bool,
-) -> Result<Answer, Lost> {
+) -> Result<Answer, Recovered> {
     let is_open = |stream: &BufStream<TcpStream>| {
         let read = stream.get_ref().try_read(&mut [0]);
         read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
@@ -224,7 +229,7 @@ pub(super) async fn ask_on(
         }
         Ok(answer)
     };
-    let late = || Lost::Failed(format!("no whole answer within {DEADLINE:?}"));
+    let late = || Recovered::Failed(format!("no whole answer within {DEADLINE:?}"));
     tokio::time::timeout(DEADLINE, attempt).await.unwrap_or_else(|_| Err(late()))
 }
 
@@ -232,16 +237,16 @@ pub(super) async fn ask_on(
 pub(super) async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut BufStream<S>,
     request: &str,
-) -> Result<Answer, Lost> {
+) -> Result<Answer, Recovered> {
     stream.write_all(request.as_bytes()).await.map_err(failed("send"))?;
     stream.flush().await.map_err(failed("send"))?;
     if stream.fill_buf().await.map_err(failed("receive"))?.is_empty() {
-        return Err(Lost::Failed("the connection was closed before an answer".to_owned()));
+        return Err(Recovered::Failed("the connection was closed before an answer".to_owned()));
     }
     let first_byte = Instant::now();
     let first = line(stream).await?;
     let status = first.split(' ').nth(1).and_then(|word| word.parse().ok());
-    let status = status.ok_or_else(|| Lost::Failed(format!("`{first}` is no status line")))?;
+    let status = status.ok_or_else(|| Recovered::Failed(format!("`{first}` is no status line")))?;
     let mut headers = BTreeMap::new();
     loop {
         let header = line(stream).await?;
@@ -252,7 +257,7 @@ pub(super) async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
     if headers.get("transfer-encoding").is_some_and(|encoding| encoding == "chunked") {
         loop {
             let size = line(stream).await?;
-            let size = usize::from_str_radix(&size, 16).map_err(|_| Lost::Cut(format!("`{size}` is no size")))?;
+            let size = usize::from_str_radix(&size, 16).map_err(|_| Recovered::Cut(format!("`{size}` is no size")))?;
             exactly(stream, size, &mut body).await?;
             line(stream).await?;
             if size == 0 {
@@ -266,24 +271,24 @@ pub(super) async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
     Ok(Answer { status, headers, body: String::from_utf8_lossy(&body).into_owned(), first_byte })
 }
 
-async fn line<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut BufStream<S>) -> Result<String, Lost> {
+async fn line<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut BufStream<S>) -> Result<String, Recovered> {
     let mut line = String::new();
-    stream.read_line(&mut line).await.map_err(|error| Lost::Cut(format!("in the middle: {error}")))?;
+    stream.read_line(&mut line).await.map_err(|error| Recovered::Cut(format!("in the middle: {error}")))?;
     let whole = line.strip_suffix("\r\n").map(str::to_owned);
-    whole.ok_or_else(|| Lost::Cut(format!("the answer ends after `{line}`")))
+    whole.ok_or_else(|| Recovered::Cut(format!("the answer ends after `{line}`")))
 }
 
 async fn exactly<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut BufStream<S>,
     size: usize,
     body: &mut Vec<u8>,
-) -> Result<(), Lost> {
+) -> Result<(), Recovered> {
     let start = body.len();
     body.resize(start + size, 0);
     let read = stream.read_exact(&mut body[start..]).await;
-    read.map(drop).map_err(|error| Lost::Cut(format!("in the middle of the body: {error}")))
+    read.map(drop).map_err(|error| Recovered::Cut(format!("in the middle of the body: {error}")))
 }
 
-fn failed(operation: &'static str) -> impl FnOnce(std::io::Error) -> Lost {
-    move |error| Lost::Failed(format!("{operation}: {error}"))
+fn failed(operation: &'static str) -> impl FnOnce(std::io::Error) -> Recovered {
+    move |error| Recovered::Failed(format!("{operation}: {error}"))
 }

@@ -5,7 +5,7 @@ mod deadman;
 mod docker;
 mod doctor;
 mod engine;
-mod handover;
+mod handoff;
 mod home;
 mod instances;
 mod kills;

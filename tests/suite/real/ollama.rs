@@ -327,7 +327,7 @@ async fn pulls_survive_bad_days() {
     // The registry refuses for now, and then says nothing more.
     registry.refuse(429);
     let error = ollama.pull(&pull_of(&name), &|_| {}, &cancel).await.expect_err("it is refused");
-    assert!(matches!(error, Error::Failed { fault: Fault::Passing, .. }), "{error:?}");
+    assert!(matches!(error, Error::Failed { fault: Fault::Transient, .. }), "{error:?}");
     registry.refuse(0);
     registry.publish("team/silent", "one", &weights(4));
     registry.slow_down(60_000);
@@ -353,7 +353,7 @@ async fn llamero_keeps_models_as_declared() {
 
     let home = super::home::Home::new();
     let port = free_port();
-    let wish = |context: u32, more: &str| {
+    let revision = |context: u32, more: &str| {
         home.write(
             "llamero.yaml",
             &format!(
@@ -365,7 +365,7 @@ async fn llamero_keeps_models_as_declared() {
         );
     };
     let plain = format!("  plain: {{provider: ollama, source: \"{source}\", insecure: true}}\n");
-    wish(1024, &plain);
+    revision(1024, &plain);
     assert!(home.expect(0, &["plan"]).contains("download 241"), "the registry tells the size");
     home.expect(0, &["apply", "--yes"]);
     assert!(home.expect(0, &["apply", "--yes"]).contains("Nothing to do"));
@@ -385,7 +385,7 @@ async fn llamero_keeps_models_as_declared() {
 
     // Another context makes another model of llamero's own; the server runs on.
     let before = super::home::property("pulls-ollama.service", "InvocationID");
-    wish(2048, &plain);
+    revision(2048, &plain);
     assert!(home.expect(0, &["plan"]).contains("num_ctx 1024 → 2048"));
     home.expect(0, &["apply", "--yes"]);
     assert_eq!(super::home::property("pulls-ollama.service", "InvocationID"), before);
@@ -395,7 +395,7 @@ async fn llamero_keeps_models_as_declared() {
     home.expect(0, &["rollback", "--yes"]);
     home.expect(0, &["down", "--yes"]);
     home.expect(0, &["apply", "--yes"]);
-    wish(2048, "");
+    revision(2048, "");
     home.expect(0, &["apply", "--yes"]);
     let down = home.expect(0, &["down", "--purge", "--yes"]);
     assert!(down.contains("remove model/ollama-tiny"), "{down}");
@@ -415,7 +415,7 @@ async fn models_of_one_source_do_not_touch_each_other() {
     registry.publish("other/base", "one", &weights(7));
     let source = |publisher: &str| format!("{}/{publisher}/base:one", registry.host);
     let home = super::home::Home::new();
-    let wish = |models: &[(&str, &str, u32, &str)]| {
+    let revision = |models: &[(&str, &str, u32, &str)]| {
         let lines: String = models
             .iter()
             .map(|(name, publisher, context, system)| {
@@ -447,7 +447,7 @@ async fn models_of_one_source_do_not_touch_each_other() {
     };
     let is = |context: u32, system: &str| Some((context, system.to_owned()));
 
-    wish(&[("a", "team", 512, "first"), ("b", "team", 1024, "second"), ("c", "other", 512, "third")]);
+    revision(&[("a", "team", 512, "first"), ("b", "team", 1024, "second"), ("c", "other", 512, "third")]);
     let planned = home.expect(0, &["plan"]);
     // Two names for what is merely pulled are one model.
     assert!(planned.contains("4 to create"), "{planned}");
@@ -459,7 +459,7 @@ async fn models_of_one_source_do_not_touch_each_other() {
     let untouched = digests().await;
 
     // One changes, the others stay to the byte.
-    wish(&[("a", "team", 512, "first"), ("b", "team", 2048, "second"), ("c", "other", 512, "third")]);
+    revision(&[("a", "team", 512, "first"), ("b", "team", 2048, "second"), ("c", "other", 512, "third")]);
     let planned = home.expect(0, &["plan"]);
     assert!(planned.contains("num_ctx 1024 → 2048") && planned.contains("1 to change"), "{planned}");
     home.expect(0, &["apply", "--yes"]);
@@ -478,7 +478,7 @@ async fn models_of_one_source_do_not_touch_each_other() {
     // One goes once no generation that can be gone back to needs it; what the others are made of stays.
     for (index, context) in [512, 513, 514, 515].into_iter().enumerate() {
         let system = format!("round{index}");
-        wish(&[("a", "team", context, &system), ("c", "other", 512, "third")]);
+        revision(&[("a", "team", context, &system), ("c", "other", 512, "third")]);
         home.expect(0, &["apply", "--yes"]);
         assert_eq!((has("a").await, has("c").await), (is(context, &system), is(512, "third")));
     }

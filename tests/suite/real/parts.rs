@@ -6,7 +6,7 @@ use std::path::PathBuf;
 pub(super) fn place(name: &str) -> Option<PathBuf> {
     let list = std::env::var_os("LLAMERO_PARTS").expect("LLAMERO_PARTS names the list of parts: run tests/real/lane");
     let list = std::fs::read_to_string(list).expect("the list of parts");
-    let place = list.lines().find_map(|line| line.split_once('\t').filter(|(found, _)| *found == name))?.1;
+    let place = list.lines().find_map(|line| line.split_once('\t').filter(|(live, _)| *live == name))?.1;
     Some(PathBuf::from(place))
 }
 
@@ -15,7 +15,7 @@ pub(super) fn place(name: &str) -> Option<PathBuf> {
 pub(super) fn part(path: &str) -> PathBuf {
     let (name, inside) = path.split_once('/').unwrap_or((path, ""));
     let place = place(name).unwrap_or_else(|| panic!("tests/real/install makes no part `{name}`"));
-    let found = place.join(inside);
-    assert!(found.exists(), "the part `{name}` has no {}", found.display());
-    found
+    let live = place.join(inside);
+    assert!(live.exists(), "the part `{name}` has no {}", live.display());
+    live
 }

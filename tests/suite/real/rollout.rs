@@ -97,10 +97,10 @@ async fn one_route_is_tried_before_the_others_change() {
     let said = home.expect(0, &["apply", "saved"]);
     assert!(said.contains("try `other`"), "{said}");
 
-    let seen = load.end().await;
+    let presence = load.end().await;
     eprintln!("| what | requests | failed | cut | slowest first byte | longest pause |");
     eprintln!("|---|---|---|---|---|---|");
-    eprintln!("| 4 changes, one route first {seen}");
-    assert_eq!((&seen.failures, &seen.cut), (&vec![], &vec![]), "nobody noticed");
+    eprintln!("| 4 changes, one route first {presence}");
+    assert_eq!((&presence.failures, &presence.cut), (&vec![], &vec![]), "nobody noticed");
     home.expect(0, &["down", "--purge", "--yes"]);
 }

@@ -120,8 +120,8 @@ async fn a_live_process_reads_back_what_was_quoted() {
 
         assert_eq!(appears(&out.with_extension("arg")).await, argv);
         let environment = appears(&out.with_extension("env")).await;
-        let wanted = named('E').chain(named('F')).map(|(name, value)| format!("{name}={value}"));
-        for assignment in wanted {
+        let declared = named('E').chain(named('F')).map(|(name, value)| format!("{name}={value}"));
+        for assignment in declared {
             assert!(environment.contains(&assignment), "{assignment:?} is not in {environment:#?}");
         }
         let fingerprint = format!("{}={}", unit::FINGERPRINT_VARIABLE, resource.fingerprint());

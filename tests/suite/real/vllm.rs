@@ -55,8 +55,8 @@ fn processes() -> BTreeMap<u32, String> {
     let numbered = text.lines().filter_map(|line| line.trim().split_once(' '));
     let programs = super::parts::part("vllm/venv/bin").display().to_string();
     let is_vllm = |command: &str| command.contains("VLLM::") || command.contains(&programs);
-    let found = numbered.filter(|(_, command)| is_vllm(command));
-    found.map(|(pid, command)| (pid.parse().expect("a number"), command.to_owned())).collect()
+    let live = numbered.filter(|(_, command)| is_vllm(command));
+    live.map(|(pid, command)| (pid.parse().expect("a number"), command.to_owned())).collect()
 }
 
 /// Waits until `holds`, and fails with the processes there are when that takes too long.

@@ -1,6 +1,6 @@
 //! The fields that everything shares that runs.
 
-use super::values::{Entries, SecretSource, Size, Spanned, Time, Words};
+use super::values::{Argv, Entries, SecretSource, Size, Spanned, Time};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -47,7 +47,7 @@ pub enum Network {
 pub struct Install {
     /// Python packages, as `pip` understands them. They are installed into an environment of their own.
     #[serde(default)]
-    pub python: Spanned<Words>,
+    pub python: Spanned<Argv>,
 }
 
 /// Limits that the runtime enforces.
@@ -78,9 +78,9 @@ pub struct Common<'a> {
     /// How it is run.
     pub runtime: Option<&'a Spanned<RuntimeName>>,
     /// The command.
-    pub command: Option<&'a Spanned<Words>>,
+    pub command: Option<&'a Spanned<Argv>>,
     /// Words appended to the command.
-    pub args: &'a Spanned<Words>,
+    pub args: &'a Spanned<Argv>,
     /// Environment variables.
     pub env: &'a Entries<Spanned<String>>,
     /// Environment variables whose values are secret.
@@ -123,10 +123,10 @@ macro_rules! runnable {
             pub runtime: Option<Spanned<RuntimeName>>,
             /// The command, when it is not the engine's own. A bare first word is a program of what `install` brings, or
             /// else of the path; words that begin with `./` are relative to the manifest.
-            pub command: Option<Spanned<Words>>,
+            pub command: Option<Spanned<Argv>>,
             /// Words appended to the command.
             #[serde(default)]
-            pub args: Spanned<Words>,
+            pub args: Spanned<Argv>,
             /// Environment variables, none of them secret.
             #[serde(default)]
             pub env: Entries<Spanned<String>>,

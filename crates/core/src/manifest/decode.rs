@@ -124,24 +124,24 @@ impl de::Error for Error {
         Self { hint: hint.map(str::to_owned), ..Self::new(code, message.to_owned()) }
     }
 
-    fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        let expected = wanted(&expected.to_string());
+    fn invalid_type(live: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        let expected = declared(&expected.to_string());
         // A whole number that no whole number's type can hold comes as one with a fraction.
-        if matches!(found, de::Unexpected::Float(number) if number.fract() == 0.0 && number.abs() >= 1e15) {
+        if matches!(live, de::Unexpected::Float(number) if number.fract() == 0.0 && number.abs() >= 1e15) {
             return Self::new("wrong-type", format!("expected {expected}, and this number is too large"));
         }
-        let quoted = expected == "a text" && matches!(found, de::Unexpected::Bool(_));
+        let quoted = expected == "a text" && matches!(live, de::Unexpected::Bool(_));
         let hint = quoted.then(|| "put it in quotes: YAML reads it as a boolean".to_owned());
-        Self { hint, ..Self::new("wrong-type", format!("expected {expected}, found {}", kind(&found))) }
+        Self { hint, ..Self::new("wrong-type", format!("expected {expected}, found {}", kind(&live))) }
     }
 
-    fn invalid_value(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        let expected = wanted(&expected.to_string());
-        match found {
+    fn invalid_value(live: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        let expected = declared(&expected.to_string());
+        match live {
             de::Unexpected::Signed(number) => {
                 Self::new("bad-value", format!("expected {expected} from 0 on, found {number}"))
             }
-            found => Self::new("bad-value", format!("expected {expected}, found {}", kind(&found))),
+            live => Self::new("bad-value", format!("expected {expected}, found {}", kind(&live))),
         }
     }
 
@@ -162,7 +162,7 @@ impl de::Error for Error {
 }
 
 /// Puts the name of a type of Rust's into the words of somebody who writes a manifest.
-fn wanted(expected: &str) -> String {
+fn declared(expected: &str) -> String {
     let words = match expected {
         "a string" => "a text",
         "a sequence" => "a list",
@@ -175,8 +175,8 @@ fn wanted(expected: &str) -> String {
     words.to_owned()
 }
 
-fn kind(found: &de::Unexpected<'_>) -> &'static str {
-    match found {
+fn kind(live: &de::Unexpected<'_>) -> &'static str {
+    match live {
         de::Unexpected::Bool(_) => "a boolean",
         de::Unexpected::Unsigned(_) | de::Unexpected::Signed(_) => "a whole number",
         de::Unexpected::Float(_) => "a number",

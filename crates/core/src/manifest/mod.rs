@@ -22,10 +22,10 @@ pub use types::{
     Cache, CacheEngine, DriftPolicy, Engine, Gateway, GatewayEngine, Gpu, GpuChoice, Load, Machine, Managed, Manifest,
     Mode, Model, ModelFiles, Policy, Provider, Rollback, Rollout, Service,
 };
-pub use values::{Entries, Entry, Free, Port, SecretSource, Size, Source, Spanned, Time, Words};
+pub use values::{Argv, Entries, Entry, Port, RawSettings, SecretSource, Size, Source, Spanned, Time};
 pub use vllm::vllm_flags;
 
-use crate::resource::{Note, Place};
+use crate::resource::{Location, Note};
 
 /// The largest manifest, in bytes.
 pub const LIMIT: usize = 1 << 20;
@@ -63,11 +63,11 @@ pub fn is_stack_name(text: &str) -> bool {
 
 /// Returns the place of a span of bytes in a manifest's text.
 #[must_use]
-pub fn locate(text: &str, path: &str, span: std::ops::Range<usize>) -> Place {
+pub fn locate(text: &str, path: &str, span: std::ops::Range<usize>) -> Location {
     let start = (0..=span.start.min(text.len())).rev().find(|index| text.is_char_boundary(*index)).unwrap_or(0);
     let end = (span.end.min(text.len())..=text.len()).find(|index| text.is_char_boundary(*index)).unwrap_or(start);
     let before = &text[..start];
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    Place { path: path.to_owned(), line, column, span: start..end.max(start) }
+    Location { path: path.to_owned(), line, column, span: start..end.max(start) }
 }

@@ -1,7 +1,7 @@
 //! Notes as text that points into the manifest, in the form that compilers made familiar.
 
 use super::suggest::looks_secret;
-use crate::resource::{Note, Place};
+use crate::resource::{Location, Note};
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use std::ops::Range;
 
@@ -20,7 +20,7 @@ pub fn report(path: &str, text: &str, notes: &[Note], color: bool) -> String {
 fn one(renderer: &Renderer, path: &str, text: &str, note: &Note) -> String {
     let level = if note.is_error() { Level::ERROR } else { Level::WARNING };
     let mut group = Group::with_title(level.primary_title(note.message.as_str()).id(note.code.as_str()));
-    if let Some(Place { path: keys, span, .. }) = note.place.as_ref().filter(|_| !text.is_empty()) {
+    if let Some(Location { path: keys, span, .. }) = note.place.as_ref().filter(|_| !text.is_empty()) {
         let span = span.start.min(text.len())..span.end.min(text.len());
         let label = if keys.is_empty() { "here" } else { keys.as_str() };
         let annotation = AnnotationKind::Primary.span(span).label(label);

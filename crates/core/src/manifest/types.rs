@@ -1,7 +1,7 @@
 //! The manifest, version 1, as types. Their doc comments are the descriptions in the JSON Schema.
 
 use super::common::{Common, HealthSettings, Install, LimitSettings, Network, RuntimeName, runnable};
-use super::values::{Entries, Free, Port, SecretSource, Size, Source, Spanned, Time, Words, positive};
+use super::values::{Argv, Entries, Port, RawSettings, SecretSource, Size, Source, Spanned, Time, positive};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -122,7 +122,7 @@ runnable! {
         pub sleep: Spanned<bool>,
         /// Settings of the engine.
         #[serde(default)]
-        pub settings: Free,
+        pub settings: RawSettings,
         /// The address of a server that somebody else runs, with `/v1` where it has that.
         pub endpoint: Option<Spanned<String>>,
         /// The key that it asks for.
@@ -200,12 +200,12 @@ pub struct Model {
     pub load: Option<Spanned<Load>>,
     /// Words appended to the command of its server.
     #[serde(default)]
-    pub args: Spanned<Words>,
+    pub args: Spanned<Argv>,
     /// Fetch it over plain HTTP.
     #[serde(default)]
     pub insecure: Spanned<bool>,
     /// Parameters of an Ollama model.
-    pub parameters: Option<Spanned<Free>>,
+    pub parameters: Option<Spanned<RawSettings>>,
     /// The prompt template of an Ollama model.
     pub template: Option<Spanned<String>>,
     /// The system prompt of an Ollama model.
@@ -268,7 +268,7 @@ runnable! {
         pub retries: Option<Spanned<u64>>,
         /// Settings that are passed through to its configuration.
         #[serde(default)]
-        pub settings: Spanned<Free>,
+        pub settings: Spanned<RawSettings>,
     }
 }
 

@@ -336,15 +336,15 @@ impl JsonSchema for Source {
 
 /// A value of any shape that is passed through to a program's own configuration.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Free(pub serde_json::Value);
+pub struct RawSettings(pub serde_json::Value);
 
-impl<'de> Deserialize<'de> for Free {
+impl<'de> Deserialize<'de> for RawSettings {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         serde_json::Value::deserialize(deserializer).map(Self)
     }
 }
 
-impl JsonSchema for Free {
+impl JsonSchema for RawSettings {
     fn schema_name() -> Cow<'static, str> {
         "Free".into()
     }
@@ -369,36 +369,36 @@ pub(super) fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
 
 /// Reads one value or a list of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Words(pub Vec<String>);
+pub struct Argv(pub Vec<String>);
 
-impl<'de> Deserialize<'de> for Words {
+impl<'de> Deserialize<'de> for Argv {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct WordsVisitor;
-        impl<'de> Visitor<'de> for WordsVisitor {
-            type Value = Words;
+        struct ArgvVisitor;
+        impl<'de> Visitor<'de> for ArgvVisitor {
+            type Value = Argv;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a list of words")
             }
 
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Words, E> {
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Argv, E> {
                 let words: Vec<String> = text.split_whitespace().map(|word| format!("{word:?}")).collect();
                 Err(E::custom(format!("expected a list of words, found a text\nwrite `[{}]`", words.join(", "))))
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Words, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Argv, A::Error> {
                 let mut words = Vec::new();
                 while let Some(word) = list.next_element()? {
                     words.push(word);
                 }
-                Ok(Words(words))
+                Ok(Argv(words))
             }
         }
-        deserializer.deserialize_any(WordsVisitor)
+        deserializer.deserialize_any(ArgvVisitor)
     }
 }
 
-impl JsonSchema for Words {
+impl JsonSchema for Argv {
     fn schema_name() -> Cow<'static, str> {
         "Words".into()
     }

@@ -28,14 +28,14 @@ pub struct Attempt {
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
     /// It was bad luck: a lost connection, a busy peer, a process that was killed.
-    Passing,
+    Transient,
     /// It comes to the same again while the wish and the machine stay as they are.
-    Lasting,
+    Permanent,
 }
 
 /// What is remembered of an attempt that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bad {
+pub struct FailureRecord {
     /// What was tried.
     pub attempt: Attempt,
     /// Whether it may mend by itself.
@@ -49,12 +49,12 @@ pub struct Bad {
     /// The same for people, with the offset from UTC.
     pub ended: String,
     /// The digest of all that the machine and this llamero made of the manifest.
-    pub circumstances: Digest,
+    pub environment_digest: Digest,
 }
 
 /// Somebody wants the stack to stay as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hold {
+pub struct Suspension {
     /// The user's name.
     pub by: String,
     /// Since when, with the offset from UTC.
@@ -76,16 +76,17 @@ pub enum Next {
 
 /// Says whether to try a wish now, after what is remembered of it.
 #[must_use]
-pub fn next(bad: &[Bad], attempt: &Attempt, circumstances: &Digest, now: u64) -> Next {
-    let ours = || bad.iter().filter(|bad| bad.attempt == *attempt);
-    let lasting = ours().find(|bad| bad.class == Class::Lasting && bad.circumstances == *circumstances);
-    if let Some(lasting) = lasting {
-        return Next::Quarantined(lasting.why.clone());
+pub fn next(bad: &[FailureRecord], attempt: &Attempt, environment_digest: &Digest, now: u64) -> Next {
+    let managed = || bad.iter().filter(|bad| bad.attempt == *attempt);
+    let permanent =
+        managed().find(|bad| bad.class == Class::Permanent && bad.environment_digest == *environment_digest);
+    if let Some(permanent) = permanent {
+        return Next::Quarantined(permanent.why.clone());
     }
-    match ours().find(|bad| bad.class == Class::Passing) {
+    match managed().find(|bad| bad.class == Class::Transient) {
         // A clock that was set back says nothing about how long ago it was.
-        Some(passing) if now >= passing.last && now - passing.last < wait(passing.times) => {
-            Next::WaitUntil(passing.last + wait(passing.times))
+        Some(transient) if now >= transient.last && now - transient.last < wait(transient.times) => {
+            Next::WaitUntil(transient.last + wait(transient.times))
         }
         _ => Next::Try,
     }
@@ -98,27 +99,27 @@ fn wait(times: u32) -> u64 {
 }
 
 /// Takes note of a failure; `failure.times` is counted here.
-pub fn failed(bad: &mut Vec<Bad>, failure: Bad) {
-    let same = |other: &Bad| {
+pub fn failed(bad: &mut Vec<FailureRecord>, failure: FailureRecord) {
+    let same = |other: &FailureRecord| {
         // In other circumstances it is another failure: a machine that goes to and fro is not tried each time.
-        let there = failure.class == Class::Passing || other.circumstances == failure.circumstances;
+        let there = failure.class == Class::Transient || other.environment_digest == failure.environment_digest;
         other.attempt == failure.attempt && other.class == failure.class && there
     };
     let earlier = bad.iter().position(same).map(|index| bad.remove(index));
     let times = earlier.map_or(0, |earlier| earlier.times).saturating_add(1);
-    bad.push(Bad { times, ..failure });
+    bad.push(FailureRecord { times, ..failure });
     let excess = bad.len().saturating_sub(REMEMBERED);
     bad.drain(..excess);
 }
 
 /// Forgets the failures of a wish: it succeeded, or somebody says that it will.
-pub fn forget(bad: &mut Vec<Bad>, attempt: &Attempt) {
+pub fn forget(bad: &mut Vec<FailureRecord>, attempt: &Attempt) {
     bad.retain(|bad| bad.attempt != *attempt);
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Attempt, Bad, Class, FIRST, LONGEST, Next, REMEMBERED, failed, forget, next};
+    use super::{Attempt, Class, FIRST, FailureRecord, LONGEST, Next, REMEMBERED, failed, forget, next};
     use crate::resource::Digest;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
@@ -128,9 +129,17 @@ mod tests {
         Attempt { manifest: Digest::of([number / 2]), lock }
     }
 
-    fn bad(number: u8, class: Class, now: u64, circumstances: &Digest) -> Bad {
-        let (ended, circumstances) = (now.to_string(), circumstances.clone());
-        Bad { attempt: attempt(number), class, why: "why".to_owned(), times: 0, last: now, ended, circumstances }
+    fn bad(number: u8, class: Class, now: u64, environment_digest: &Digest) -> FailureRecord {
+        let (ended, environment_digest) = (now.to_string(), environment_digest.clone());
+        FailureRecord {
+            attempt: attempt(number),
+            class,
+            why: "why".to_owned(),
+            times: 0,
+            last: now,
+            ended,
+            environment_digest,
+        }
     }
 
     #[test]
@@ -139,7 +148,7 @@ mod tests {
         let mut now = 1_000;
         for wait in [5, 10, 20, 40, 80, 160, 300, 300, 300] {
             assert_eq!(next(&memory, &attempt(1), &machine, now), Next::Try);
-            failed(&mut memory, bad(1, Class::Passing, now, &machine));
+            failed(&mut memory, bad(1, Class::Transient, now, &machine));
             assert_eq!(next(&memory, &attempt(1), &machine, now), Next::WaitUntil(now + wait));
             assert_eq!(next(&memory, &attempt(1), &machine, now + wait - 1), Next::WaitUntil(now + wait));
             assert_eq!(next(&memory, &attempt(2), &machine, now), Next::Try, "another wish need not wait");
@@ -153,14 +162,14 @@ mod tests {
     #[test]
     fn a_lasting_failure_is_tried_again_when_something_is_different() {
         let (mut memory, machine) = (Vec::new(), Digest::of("machine"));
-        failed(&mut memory, bad(1, Class::Lasting, 9, &machine));
-        failed(&mut memory, bad(1, Class::Lasting, 10, &machine));
+        failed(&mut memory, bad(1, Class::Permanent, 9, &machine));
+        failed(&mut memory, bad(1, Class::Permanent, 10, &machine));
         assert_eq!(memory.iter().map(|bad| bad.times).collect::<Vec<_>>(), [2]);
         assert_eq!(next(&memory, &attempt(1), &machine, u64::MAX), Next::Quarantined("why".to_owned()));
         assert_eq!(next(&memory, &attempt(0), &machine, 10), Next::Try, "another lock file is another wish");
         let other = Digest::of("a later llamero");
         assert_eq!(next(&memory, &attempt(1), &other, 10), Next::Try);
-        failed(&mut memory, bad(1, Class::Lasting, 11, &other));
+        failed(&mut memory, bad(1, Class::Permanent, 11, &other));
         assert_eq!(memory.iter().map(|bad| bad.times).collect::<Vec<_>>(), [2, 1]);
         assert!(matches!(next(&memory, &attempt(1), &machine, 12), Next::Quarantined(_)), "back where it was before");
         forget(&mut memory, &attempt(1));
@@ -170,7 +179,7 @@ mod tests {
     #[test]
     fn the_memory_is_bounded_and_keeps_what_is_new() {
         let (mut memory, machine) = (Vec::new(), Digest::of("machine"));
-        (0..u8::MAX).for_each(|number| failed(&mut memory, bad(number, Class::Lasting, 9, &machine)));
+        (0..u8::MAX).for_each(|number| failed(&mut memory, bad(number, Class::Permanent, 9, &machine)));
         assert_eq!(memory.len(), REMEMBERED);
         assert_eq!(memory.last().map(|bad| &bad.attempt), Some(&attempt(u8::MAX - 1)));
     }
@@ -187,10 +196,10 @@ mod tests {
             // What the rule says, kept in another way: by wish, the end of its slot and how long the next one is.
             let mut slots: BTreeMap<u8, (u64, u64)> = BTreeMap::new();
             let mut done: BTreeMap<(u8, Digest), u32> = BTreeMap::new();
-            for (pause, number, how, turn) in schedule {
+            for (pause, number, how, reconcile) in schedule {
                 now += pause;
-                if turn < 3 {
-                    machine = Digest::of(turn.to_string());
+                if reconcile < 3 {
+                    machine = Digest::of(reconcile.to_string());
                 }
                 if next(&memory, &attempt(number), &machine, now) != Next::Try {
                     continue;
@@ -200,11 +209,11 @@ mod tests {
                 prop_assert_eq!(done.get(&(number, machine.clone())), None, "tried again what failed for good");
                 match how {
                     0 => {
-                        failed(&mut memory, bad(number, Class::Passing, now, &machine));
+                        failed(&mut memory, bad(number, Class::Transient, now, &machine));
                         slots.insert(number, (now + length, (length * 2).min(LONGEST)));
                     }
                     1 => {
-                        failed(&mut memory, bad(number, Class::Lasting, now, &machine));
+                        failed(&mut memory, bad(number, Class::Permanent, now, &machine));
                         *done.entry((number, machine.clone())).or_default() += 1;
                     }
                     _ => {
@@ -221,7 +230,7 @@ mod tests {
         fn nothing_that_may_pass_is_given_up(times in 1_u32..200) {
             let (mut memory, machine, mut now) = (Vec::new(), Digest::of("machine"), 0);
             for _ in 0..times {
-                failed(&mut memory, bad(1, Class::Passing, now, &machine));
+                failed(&mut memory, bad(1, Class::Transient, now, &machine));
                 now += LONGEST;
                 prop_assert_eq!(next(&memory, &attempt(1), &machine, now), Next::Try);
             }

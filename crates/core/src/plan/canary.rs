@@ -4,9 +4,9 @@
 //! will be then.
 
 use super::{Action, Past, Phase, Plan, Step, StepId, at_once, foresee_all};
-use crate::desired::{Desired, First};
+use crate::live::{Observation, RunState};
 use crate::manifest::Mode;
-use crate::observed::{Observed, Phase as Running};
+use crate::resolve::{Desired, First};
 use crate::resource::{Fingerprint, Health, ResourceId, Seconds};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -21,13 +21,13 @@ pub struct Trial {
     /// What it is asked to do.
     pub mode: Mode,
     /// How long it is asked.
-    pub lasting: Seconds,
+    pub permanent: Seconds,
 }
 
 /// Why the routes change without a trial though one was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Untried {
+pub enum CanarySkipped {
     /// The one that would be tried does not change.
     Same,
     /// What the former routes were is not known.
@@ -52,45 +52,45 @@ pub enum Rollout {
         /// The model that would be tried.
         model: String,
         /// Why it is not.
-        why: Untried,
+        why: CanarySkipped,
     },
 }
 
 /// Returns a plan in two, where the routes change and the first of them can be tried.
-pub(super) fn in_two(direct: Plan, desired: &Desired, observed: &Observed, past: &Past) -> Plan {
+pub(super) fn in_two(direct: Plan, desired: &Desired, observed: &Observation, past: &Past) -> Plan {
     let (Some(canary), Some((gateway, _))) = (&desired.canary, desired.gateway()) else { return direct };
     // Where the gateway is as it should be already, there is nothing left to begin with.
     let changes = |step: &Step| step.phase == Phase::Switch && step.action.on() == Some(gateway);
     if !direct.refusals.is_empty() || !direct.steps.iter().any(changes) {
         return direct;
     }
-    let with_all = |direct: Plan, why: Untried| Plan {
+    let with_all = |direct: Plan, why: CanarySkipped| Plan {
         rollout: Some(Rollout::WithAll { model: canary.model.clone(), why }),
         ..direct
     };
     let Some((first, beginning)) = begin(desired, observed, past) else {
-        return match desired.canary_first(&past.former, &BTreeSet::new()) {
-            First::Others => with_all(direct, Untried::Same),
-            First::Unknown => with_all(direct, Untried::Unknown),
-            First::Nothing | First::Wish(_) => direct,
+        return match desired.canary_first(&past.previous, &BTreeSet::new()) {
+            First::Others => with_all(direct, CanarySkipped::Same),
+            First::Unknown => with_all(direct, CanarySkipped::Unknown),
+            First::Nothing | First::Revision(_) => direct,
         };
     };
-    if is_unwell(observed, past, gateway) {
-        return with_all(direct, Untried::Unwell);
+    if is_unhealthy(observed, past, gateway) {
+        return with_all(direct, CanarySkipped::Unwell);
     }
     let trial =
-        Trial { gateway: gateway.clone(), model: canary.model.clone(), mode: canary.mode, lasting: canary.lasting };
+        Trial { gateway: gateway.clone(), model: canary.model.clone(), mode: canary.mode, permanent: canary.permanent };
     join(direct, first, beginning, trial, desired, observed, past)
 }
 
 /// Returns the wish to begin with, and the plan that leads there.
-fn begin(desired: &Desired, observed: &Observed, past: &Past) -> Option<(Box<Desired>, Plan)> {
+fn begin(desired: &Desired, observed: &Observation, past: &Past) -> Option<(Box<Desired>, Plan)> {
     let mut stopped = BTreeSet::new();
     loop {
-        let First::Wish(first) = desired.canary_first(&past.former, &stopped) else { return None };
+        let First::Revision(first) = desired.canary_first(&past.previous, &stopped) else { return None };
         let beginning = at_once(&first, observed, past);
         let stops = beginning.steps.iter().filter_map(|step| match &step.action {
-            Action::Stop(ours) | Action::Sleep(ours) if step.phase == Phase::Switch => Some(ours.id().clone()),
+            Action::Stop(managed) | Action::Sleep(managed) if step.phase == Phase::Switch => Some(managed.id().clone()),
             _ => None,
         });
         let more: BTreeSet<ResourceId> = stops.filter(|id| !desired.resources.contains_key(id)).collect();
@@ -103,11 +103,11 @@ fn begin(desired: &Desired, observed: &Observed, past: &Past) -> Option<(Box<Des
 }
 
 /// Returns whether the committed gateway is not well: nothing can be tried through it.
-fn is_unwell(observed: &Observed, past: &Past, gateway: &ResourceId) -> bool {
+fn is_unhealthy(observed: &Observation, past: &Past, gateway: &ResourceId) -> bool {
     let committed = past.committed.get(gateway).map(Fingerprint::of);
-    observed.run(gateway).is_some_and(|found| {
-        let is_committed = found.definition.as_ref().map(|claim| &claim.fingerprint) == committed.as_ref();
-        let well = found.phase == Running::Running && found.health.as_ref().is_none_or(Health::is_healthy);
+    observed.run(gateway).is_some_and(|live| {
+        let is_committed = live.definition.as_ref().map(|claim| &claim.fingerprint) == committed.as_ref();
+        let well = live.phase == RunState::Running && live.health.as_ref().is_none_or(Health::is_healthy);
         is_committed && !well
     })
 }
@@ -119,7 +119,7 @@ fn join(
     beginning: Plan,
     trial: Trial,
     desired: &Desired,
-    observed: &Observed,
+    observed: &Observation,
     past: &Past,
 ) -> Plan {
     if !beginning.refusals.is_empty() {
@@ -139,8 +139,8 @@ fn join(
     }
     let gateway = trial.gateway.clone();
     let again = |action: &Action| match action {
-        Action::HandOver(ours) if *ours.id() == gateway => Some(false),
-        Action::Restart(ours) if *ours.id() == gateway => Some(true),
+        Action::HandOff(managed) if *managed.id() == gateway => Some(false),
+        Action::Restart(managed) if *managed.id() == gateway => Some(true),
         Action::Start(id) if *id == gateway => Some(true),
         _ => None,
     };
@@ -149,7 +149,7 @@ fn join(
     steps.push(Step { id, phase: Phase::Canary, action: Action::Try(trial.clone()), after: before });
     // What was replaced before the trial is cleared away with the rest.
     let formers = later.into_iter().filter(|step| {
-        matches!(step.action, Action::RemoveFormer(_)) && !rest.steps.iter().any(|other| other.action == step.action)
+        matches!(step.action, Action::RemovePrevious(_)) && !rest.steps.iter().any(|other| other.action == step.action)
     });
     let formers: Vec<Step> = formers.collect();
     let begins = steps.len();
@@ -169,7 +169,7 @@ fn join(
 }
 
 /// Plans what is left once a trial was passed: from `first`, which is then as good as committed.
-fn rest(first: &Desired, desired: &Desired, observed: &Observed, past: &Past) -> Plan {
+fn rest(first: &Desired, desired: &Desired, observed: &Observation, past: &Past) -> Plan {
     let mut past = past.clone();
     past.committed = first.resources.iter().map(|(id, resource)| (id.clone(), resource.fields())).collect();
     past.learn(first.resources.values());

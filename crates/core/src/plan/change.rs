@@ -98,7 +98,7 @@ pub enum Disruption {
     /// Something starts that did not run.
     Start,
     /// Something starts beside what runs and takes its place; nobody notices.
-    HandOver,
+    HandOff,
     /// Something stops and starts again.
     Restart,
     /// Something stops for good.

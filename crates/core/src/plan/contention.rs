@@ -2,9 +2,9 @@
 
 use super::Past;
 use super::change::{Refusal, RefusalKind};
-use super::compare::{Difference, Go, Work};
-use crate::desired::Desired;
-use crate::observed::{FoundRun, Observed, Phase, PortHolder};
+use super::compare::{Difference, Remedy, RunAction};
+use crate::live::{LiveRun, Observation, PortHolder, RunState};
+use crate::resolve::Desired;
 use crate::resource::{Bytes, Fields, Health, Probe, ResourceId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,13 +12,13 @@ use std::collections::{BTreeMap, BTreeSet};
 const SHARE: &str = "--gpu-memory-utilization";
 
 /// Returns why the wish cannot be had: it is over its memory budget, or a stranger holds a port that it needs.
-pub(super) fn refuse(desired: &Desired, observed: &Observed, past: &Past, changes: &[Difference]) -> Vec<Refusal> {
-    let left: BTreeSet<&ResourceId> = changes.iter().filter(|change| change.work.is_none()).map(on).collect();
+pub(super) fn refuse(desired: &Desired, observed: &Observation, past: &Past, changes: &[Difference]) -> Vec<Refusal> {
+    let left: BTreeSet<&ResourceId> = changes.iter().filter(|change| change.remedy.is_none()).map(on).collect();
     let mut refusals: Vec<Refusal> =
         over_budget(desired, observed, past, &left, changes.iter().any(comes_up)).into_iter().collect();
     for difference in changes {
-        let Some(Work::Run(work)) = &difference.work else { continue };
-        if work.go == Go::Leave {
+        let Some(Remedy::Run(remedy)) = &difference.remedy else { continue };
+        if remedy.go == RunAction::Leave {
             continue;
         }
         let on = &difference.change.on;
@@ -62,21 +62,21 @@ fn leave_it(desired: &Desired, id: &ResourceId, holder: &PortHolder, port: u16) 
 }
 
 /// Returns whether a server of this stack that is up listens on `port`, or will when it comes back by itself.
-fn holds(observed: &Observed, past: &Past, id: &ResourceId, port: u16) -> bool {
+fn holds(observed: &Observation, past: &Past, id: &ResourceId, port: u16) -> bool {
     let listens = observed.ports.get(&port).is_some_and(|holder| holder.resource.as_ref() == Some(id));
-    let up = observed.run(id).is_some_and(FoundRun::is_up);
+    let up = observed.run(id).is_some_and(LiveRun::is_up);
     listens || (up && past.ports.get(id).is_some_and(|ports| ports.contains(&port)))
 }
 
 /// Returns the host memory that a server that is up may take: what is in force, and what it was allowed.
-fn taken(past: &Past, id: &ResourceId, found: &FoundRun) -> u64 {
-    let in_force = found.memory_limit.map_or(0, |limit| limit.0);
+fn taken(past: &Past, id: &ResourceId, live: &LiveRun) -> u64 {
+    let in_force = live.memory_limit.map_or(0, |limit| limit.0);
     past.memory.get(id).copied().unwrap_or_default().max(in_force)
 }
 
 fn over_budget(
     desired: &Desired,
-    observed: &Observed,
+    observed: &Observation,
     past: &Past,
     left: &BTreeSet<&ResourceId>,
     starts: bool,
@@ -86,8 +86,8 @@ fn over_budget(
         desired.runs().filter_map(|(resource, run)| Some((&resource.id, run.memory?))).collect();
     // What is no longer declared and stays up takes its part, once something new is to come up beside it.
     for id in left.iter().filter(|id| starts && !desired.resources.contains_key(**id)) {
-        let found = observed.run(id).filter(|found| found.is_up());
-        claims.extend(found.map(|found| (*id, Bytes(taken(past, id, found)))));
+        let live = observed.run(id).filter(|live| live.is_up());
+        claims.extend(live.map(|live| (*id, Bytes(taken(past, id, live)))));
     }
     let sum: Bytes = claims.iter().map(|(_, bytes)| *bytes).sum();
     if sum <= budget {
@@ -104,7 +104,7 @@ fn over_budget(
 
 /// Which servers must have stopped before which others may start.
 #[derive(Debug, Default)]
-pub(super) struct Handover {
+pub(super) struct StopOrder {
     /// Servers that are up and must stop before anything that waits for them starts.
     pub(super) stop: BTreeSet<ResourceId>,
     /// Those of `stop` that can sleep instead: all that they must give up is on their GPU.
@@ -114,8 +114,8 @@ pub(super) struct Handover {
 }
 
 /// Finds the servers that must give something up before another may take it.
-pub(super) fn handover(desired: &Desired, observed: &Observed, past: &Past, changes: &[Difference]) -> Handover {
-    let mut result = Handover::default();
+pub(super) fn handoff(desired: &Desired, observed: &Observation, past: &Past, changes: &[Difference]) -> StopOrder {
+    let mut result = StopOrder::default();
     let stopping: BTreeSet<&ResourceId> = changes.iter().filter(|change| goes_down(change)).map(on).collect();
     let starting: Vec<&ResourceId> = changes.iter().filter(|change| comes_up(change)).map(on).collect();
 
@@ -159,9 +159,9 @@ pub(super) fn handover(desired: &Desired, observed: &Observed, past: &Past, chan
         let gone = past.sleep.contains(*id) && !desired.resources.contains_key(id) && !of_ports.contains(id);
         let well = observed
             .run(id)
-            .is_some_and(|found| found.phase == Phase::Running && found.health.as_ref().is_none_or(Health::is_healthy));
+            .is_some_and(|live| live.phase == RunState::Running && live.health.as_ref().is_none_or(Health::is_healthy));
         // A request that reaches one that sleeps hangs, or ends it, and it starts again with all its memory.
-        let routed = past.former.leads_to(id);
+        let routed = past.previous.leads_to(id);
         gone && well && !routed && past.committed.contains_key(*id)
     };
     result.sleep = result.stop.iter().filter(may_sleep).cloned().collect();
@@ -188,24 +188,24 @@ fn on(difference: &Difference) -> &ResourceId {
 }
 
 fn goes_down(difference: &Difference) -> bool {
-    match &difference.work {
-        Some(Work::Run(work)) => matches!(work.go, Go::Restart(_)),
-        Some(Work::Remove { up, .. }) => *up,
+    match &difference.remedy {
+        Some(Remedy::Run(remedy)) => matches!(remedy.go, RunAction::Restart(_)),
+        Some(Remedy::Remove { up, .. }) => *up,
         _ => false,
     }
 }
 
 fn comes_up(difference: &Difference) -> bool {
-    matches!(&difference.work, Some(Work::Run(work)) if work.go != Go::Leave)
+    matches!(&difference.remedy, Some(Remedy::Run(remedy)) if remedy.go != RunAction::Leave)
 }
 
 /// Returns whether old and new cannot be up side by side within the memory budget.
-fn is_tight(desired: &Desired, observed: &Observed, past: &Past) -> bool {
+fn is_tight(desired: &Desired, observed: &Observation, past: &Past) -> bool {
     let Some(budget) = desired.memory else { return false };
     let mut claims: BTreeMap<&ResourceId, u64> = BTreeMap::new();
-    for id in observed.things.keys() {
-        if let Some(found) = observed.run(id).filter(|found| found.is_up()) {
-            claims.insert(id, taken(past, id, found));
+    for id in observed.resources.keys() {
+        if let Some(live) = observed.run(id).filter(|live| live.is_up()) {
+            claims.insert(id, taken(past, id, live));
         }
     }
     for (resource, run) in desired.runs() {

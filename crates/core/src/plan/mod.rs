@@ -13,13 +13,13 @@ mod order;
 mod step;
 pub mod text;
 
-pub use canary::{Rollout, Trial, Untried};
+pub use canary::{CanarySkipped, Rollout, Trial};
 pub use change::{Cause, Change, Consequence, Disruption, Refusal, RefusalKind, Verb};
 pub use foresee::{foresee, foresee_all};
 pub use step::{Action, Phase, Step, StepId};
 
-use crate::desired::{Desired, Former};
-use crate::observed::Observed;
+use crate::live::Observation;
+use crate::resolve::{Desired, PreviousRoutes};
 use crate::resource::{Digest, Fields, Gpus, Resource, ResourceId, Seconds};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,7 +53,7 @@ pub struct Past {
     pub contents: BTreeMap<ResourceId, Digest>,
     /// The routes of the committed generation.
     #[serde(default)]
-    pub former: Former,
+    pub previous: PreviousRoutes,
 }
 
 impl Past {
@@ -122,8 +122,7 @@ impl Plan {
         // What would have to start or stop for it cannot be rehearsed out of everybody's reach.
         let disturbs = |step: &Step| {
             let action = &step.action;
-            let starts =
-                matches!(action, Action::Start(_) | Action::Restart(_) | Action::Wake(_) | Action::HandOver(_));
+            let starts = matches!(action, Action::Start(_) | Action::Restart(_) | Action::Wake(_) | Action::HandOff(_));
             starts || matches!(action, Action::Stop(_) | Action::Sleep(_))
         };
         if self.steps.iter().any(|step| needed.contains(&step.id) && disturbs(step)) {
@@ -142,11 +141,11 @@ impl Plan {
 
 /// Plans the way from `observed` to `desired`, in two where one model's route is to be tried first.
 #[must_use]
-pub fn plan(desired: &Desired, observed: &Observed, past: &Past) -> Plan {
+pub fn plan(desired: &Desired, observed: &Observation, past: &Past) -> Plan {
     canary::in_two(at_once(desired, observed, past), desired, observed, past)
 }
 
-fn at_once(desired: &Desired, observed: &Observed, past: &Past) -> Plan {
+fn at_once(desired: &Desired, observed: &Observation, past: &Past) -> Plan {
     let compare::Comparison { changes, unchanged, mut refusals } = compare::compare(desired, observed, past);
     refusals.extend(contention::refuse(desired, observed, past, &changes));
     refusals.sort();

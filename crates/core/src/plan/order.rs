@@ -4,22 +4,22 @@
 //! starts. **Prune** stops and clears what is no longer declared, once the new generation has proved itself.
 
 use super::Past;
-use super::compare::{Difference, Go, RunWork, Work};
-use super::contention::{Handover, handover};
+use super::compare::{Difference, Remedy, RunAction, RunRemedy};
+use super::contention::{StopOrder, handoff};
 use super::step::{Action, Phase, Step, StepId};
-use crate::desired::Desired;
-use crate::observed::{Found, Observed, Ours, Seen};
+use crate::live::{Live, Managed, Observation, Presence};
+use crate::resolve::Desired;
 use crate::resource::{Gpus, Kind, OllamaName, Probe, Resource, ResourceId, ServedModel, Spec};
 use std::collections::{BTreeMap, BTreeSet};
 
-pub(super) fn order(desired: &Desired, observed: &Observed, past: &Past, changes: &[Difference]) -> Vec<Step> {
-    let handover = handover(desired, observed, past, changes);
+pub(super) fn order(desired: &Desired, observed: &Observation, past: &Past, changes: &[Difference]) -> Vec<Step> {
+    let handoff = handoff(desired, observed, past, changes);
     let mut steps = Steps::default();
-    let work: Vec<(&ResourceId, &Work)> =
-        changes.iter().filter_map(|difference| Some((&difference.change.on, difference.work.as_ref()?))).collect();
-    stage(desired, observed, past, &work, &mut steps);
-    switch(desired, observed, past, &work, &handover, &mut steps);
-    prune(past, &work, &handover, &mut steps);
+    let remedy: Vec<(&ResourceId, &Remedy)> =
+        changes.iter().filter_map(|difference| Some((&difference.change.on, difference.remedy.as_ref()?))).collect();
+    stage(desired, observed, past, &remedy, &mut steps);
+    switch(desired, observed, past, &remedy, &handoff, &mut steps);
+    prune(past, &remedy, &handoff, &mut steps);
     steps.list
 }
 
@@ -47,33 +47,34 @@ impl Steps {
     }
 }
 
-fn stage(desired: &Desired, observed: &Observed, past: &Past, work: &[(&ResourceId, &Work)], steps: &mut Steps) {
+fn stage(desired: &Desired, observed: &Observation, past: &Past, remedy: &[(&ResourceId, &Remedy)], steps: &mut Steps) {
     // Kinds are ordered so that what others are made with comes first: secrets, environments, artifacts.
-    for (id, work) in work {
-        let action = match (id.kind, work) {
-            (Kind::Secret, Work::Make) => Action::GenerateSecret((*id).clone()),
-            (Kind::Environment, Work::Make) => Action::CreateEnvironment((*id).clone()),
-            (Kind::Artifact, Work::Make) => Action::FetchArtifact((*id).clone()),
-            (Kind::Image, Work::Make) => Action::PullImage((*id).clone()),
-            (Kind::Artifact, Work::Verify) => Action::VerifyArtifact((*id).clone()),
+    for (id, remedy) in remedy {
+        let action = match (id.kind, remedy) {
+            (Kind::Secret, Remedy::Make) => Action::GenerateSecret((*id).clone()),
+            (Kind::Environment, Remedy::Make) => Action::CreateEnvironment((*id).clone()),
+            (Kind::Artifact, Remedy::Make) => Action::FetchArtifact((*id).clone()),
+            (Kind::Image, Remedy::Make) => Action::PullImage((*id).clone()),
+            (Kind::Artifact, Remedy::Verify) => Action::VerifyArtifact((*id).clone()),
             _ => continue,
         };
         let after = desired.resources.get(*id).map(|resource| steps.needed(resource, Phase::Stage));
         let step = steps.add(Phase::Stage, action, after.unwrap_or_default());
         steps.ready.insert((*id).clone(), step);
     }
-    models(desired, observed, past, work, Phase::Stage, steps);
+    models(desired, observed, past, remedy, Phase::Stage, steps);
 }
 
 /// Returns the content that a model has and must be able to go back to, if that is to be another now.
 fn content_to_keep(
     desired: &Desired,
-    observed: &Observed,
+    observed: &Observation,
     past: &Past,
     resource: &Resource,
     model: &ServedModel,
 ) -> bool {
-    let Some(Seen::Present(Found::Model { sha256: Some(content), .. })) = observed.things.get(&resource.id) else {
+    let Some(Presence::Present(Live::Model { sha256: Some(content), .. })) = observed.resources.get(&resource.id)
+    else {
         return false;
     };
     model.sha256.as_ref() != Some(content) && past.keep.contains(&model.kept(&desired.stack, content).0)
@@ -82,15 +83,15 @@ fn content_to_keep(
 /// Adds the steps of models: while staging where their server runs on as it is, else once it is up again.
 fn models(
     desired: &Desired,
-    observed: &Observed,
+    observed: &Observation,
     past: &Past,
-    work: &[(&ResourceId, &Work)],
+    remedy: &[(&ResourceId, &Remedy)],
     phase: Phase,
     steps: &mut Steps,
 ) {
-    let work: BTreeMap<&ResourceId, &Work> = work.iter().copied().collect();
+    let remedy: BTreeMap<&ResourceId, &Remedy> = remedy.iter().copied().collect();
     let mut pulls: BTreeMap<(&str, &OllamaName), StepId> = BTreeMap::new();
-    let starts = |id: &ResourceId| matches!(work.get(id), Some(Work::Run(run)) if run.go != Go::Leave);
+    let starts = |id: &ResourceId| matches!(remedy.get(id), Some(Remedy::Run(run)) if run.go != RunAction::Leave);
     for resource in desired.resources.values() {
         let Spec::Model(model) = &resource.spec else { continue };
         let restarts = resource.needs.iter().any(starts);
@@ -98,7 +99,7 @@ fn models(
             continue;
         }
         let after = steps.needed(resource, phase);
-        let pulled = (work.get(&resource.id) == Some(&&Work::Make)).then(|| {
+        let pulled = (remedy.get(&resource.id) == Some(&&Remedy::Make)).then(|| {
             // While a server pulls a name it has none of it: whoever else needs it waits, and finds it there.
             let name = (model.endpoint.as_str(), &model.source);
             let mut after: Vec<StepId> = after.iter().chain(pulls.get(&name)).copied().collect();
@@ -109,7 +110,7 @@ fn models(
             pulls.insert(name, step);
             step
         });
-        let loads = restarts || pulled.is_some() || work.get(&resource.id) == Some(&&Work::Load);
+        let loads = restarts || pulled.is_some() || remedy.get(&resource.id) == Some(&&Remedy::Load);
         if model.pinned && loads {
             let after = pulled.map_or(after, |step| vec![step]);
             steps.add(phase, Action::LoadModel(resource.id.clone()), after);
@@ -119,57 +120,60 @@ fn models(
 
 fn switch(
     desired: &Desired,
-    observed: &Observed,
+    observed: &Observation,
     past: &Past,
-    work: &[(&ResourceId, &Work)],
-    handover: &Handover,
+    remedy: &[(&ResourceId, &Remedy)],
+    handoff: &StopOrder,
     steps: &mut Steps,
 ) {
-    let runs: BTreeMap<&ResourceId, &RunWork> = work
+    let runs: BTreeMap<&ResourceId, &RunRemedy> = remedy
         .iter()
-        .filter_map(|(id, work)| if let Work::Run(work) = work { Some((*id, work)) } else { None })
+        .filter_map(|(id, remedy)| if let Remedy::Run(remedy) = remedy { Some((*id, remedy)) } else { None })
         .collect();
-    let hands_on = |id: &ResourceId| desired.resources.get(id).and_then(Resource::run).is_some_and(|run| run.hands_on);
+    let socket_handoff =
+        |id: &ResourceId| desired.resources.get(id).and_then(Resource::run).is_some_and(|run| run.socket_handoff);
     // What hands its port on has a unit for each of its instances, made when it starts.
-    let is_plain = |id: &ResourceId| id.kind == Kind::Unit && !hands_on(id);
+    let is_plain = |id: &ResourceId| id.kind == Kind::Unit && !socket_handoff(id);
     // Clients reach new routes only when what these lead to has proved itself, and the former gateway serves until then.
-    let last = behind_the_rest(desired, handover, &runs);
-    let serves_on = |ours: &&Ours| {
-        let id = ours.id();
-        let waiting = handover.waits.iter().filter(|(_, waits)| waits.contains(id)).map(|(id, _)| id);
+    let last = behind_the_rest(desired, handoff, &runs);
+    let serves_on = |managed: &&Managed| {
+        let id = managed.id();
+        let waiting = handoff.waits.iter().filter(|(_, waits)| waits.contains(id)).map(|(id, _)| id);
         let mut takers = waiting.chain(Some(id).filter(|id| runs.contains_key(id))).peekable();
-        let unwritten = !(is_plain(id) && runs.get(id).is_some_and(|work| work.write));
+        let unwritten = !(is_plain(id) && runs.get(id).is_some_and(|remedy| remedy.write));
         takers.peek().is_some() && takers.all(|id| last.contains(id)) && unwritten
     };
-    let (last_stops, first_stops): (Vec<&Ours>, Vec<&Ours>) = work
+    let (last_stops, first_stops): (Vec<&Managed>, Vec<&Managed>) = remedy
         .iter()
-        .filter_map(|(_, work)| match work {
-            Work::Remove { ours, up: true } | Work::Run(RunWork { go: Go::Restart(ours), .. }) => Some(ours),
+        .filter_map(|(_, remedy)| match remedy {
+            Remedy::Remove { managed, up: true } | Remedy::Run(RunRemedy { go: RunAction::Restart(managed), .. }) => {
+                Some(managed)
+            }
             _ => None,
         })
-        .filter(|ours| {
-            handover.stop.contains(ours.id())
+        .filter(|managed| {
+            handoff.stop.contains(managed.id())
                 || desired
                     .resources
-                    .get(ours.id())
+                    .get(managed.id())
                     .is_some_and(|resource| !restarts_in_one(desired, observed, resource))
         })
         .partition(serves_on);
     // What sleeps already has made room.
-    let asleep = |ours: &&Ours| observed.run(ours.id()).is_some_and(|found| found.asleep);
-    let first_stops: Vec<&Ours> =
-        first_stops.into_iter().filter(|ours| !(handover.sleep.contains(ours.id()) && asleep(ours))).collect();
-    let mut stopped = stop(past, Phase::Switch, &handover.sleep, &first_stops, &[], steps);
+    let asleep = |managed: &&Managed| observed.run(managed.id()).is_some_and(|live| live.asleep);
+    let first_stops: Vec<&Managed> =
+        first_stops.into_iter().filter(|managed| !(handoff.sleep.contains(managed.id()) && asleep(managed))).collect();
+    let mut stopped = stop(past, Phase::Switch, &handoff.sleep, &first_stops, &[], steps);
 
-    for (id, _) in work.iter().filter(|(_, work)| **work == Work::Write) {
+    for (id, _) in remedy.iter().filter(|(_, remedy)| **remedy == Remedy::Write) {
         let step = steps.add(Phase::Switch, Action::WriteFile((*id).clone()), Vec::new());
         steps.ready.insert((*id).clone(), step);
     }
-    let units: Vec<(&ResourceId, &RunWork)> =
-        runs.iter().filter(|(id, _)| is_plain(id)).map(|(id, work)| (*id, *work)).collect();
+    let units: Vec<(&ResourceId, &RunRemedy)> =
+        runs.iter().filter(|(id, _)| is_plain(id)).map(|(id, remedy)| (*id, *remedy)).collect();
     let written: Vec<StepId> = units
         .iter()
-        .filter(|(_, work)| work.write)
+        .filter(|(_, remedy)| remedy.write)
         .map(|(id, _)| {
             // What it was made of before may stand where its file belongs, and goes with the stop.
             let own_stop = stopped.get(*id).copied().into_iter().collect();
@@ -177,35 +181,35 @@ fn switch(
         })
         .collect();
     let reloaded =
-        units.iter().any(|(_, work)| work.reload).then(|| steps.add(Phase::Switch, Action::ReloadManager, written));
+        units.iter().any(|(_, remedy)| remedy.reload).then(|| steps.add(Phase::Switch, Action::ReloadManager, written));
 
     let first_on_gpu = first_on_gpu(desired, past, &runs);
     let order = by_need(desired, &first_on_gpu, runs.keys().copied());
     let (last, first): (Vec<&ResourceId>, Vec<&ResourceId>) = order.into_iter().partition(|id| last.contains(id));
-    let bring = |id: &ResourceId, stopped: &BTreeMap<ResourceId, StepId>, proved: &[StepId], steps: &mut Steps| {
-        let (Some(work), Some(resource)) = (runs.get(id), desired.resources.get(id)) else { return };
+    let bring = |id: &ResourceId, stopped: &BTreeMap<ResourceId, StepId>, verified: &[StepId], steps: &mut Steps| {
+        let (Some(remedy), Some(resource)) = (runs.get(id), desired.resources.get(id)) else { return };
         let reload: Vec<StepId> = reloaded.filter(|_| is_plain(id)).into_iter().collect();
-        if work.enable && (is_plain(id) || (hands_on(id) && work.go == Go::Leave)) {
+        if remedy.enable && (is_plain(id) || (socket_handoff(id) && remedy.go == RunAction::Leave)) {
             steps.add(Phase::Switch, Action::EnableUnit(id.clone()), reload.clone());
         }
         let mut after = steps.needed(resource, Phase::Switch);
         after.extend(reload);
-        after.extend(handover.waits.get(id).into_iter().flatten().filter_map(|id| stopped.get(id).copied()));
+        after.extend(handoff.waits.get(id).into_iter().flatten().filter_map(|id| stopped.get(id).copied()));
         after.extend(first_on_gpu.get(id).into_iter().flatten().filter_map(|id| steps.ready.get(*id).copied()));
         let own_stop = stopped.get(id).copied();
         after.extend(own_stop);
-        let action = match (&work.go, own_stop) {
-            (Go::Leave, _) => return,
-            (Go::HandOver(ours), _) => {
+        let action = match (&remedy.go, own_stop) {
+            (RunAction::Leave, _) => return,
+            (RunAction::HandOff(managed), _) => {
                 let rehearsed = steps.add(Phase::Switch, Action::Rehearse(id.clone()), after);
                 after = vec![rehearsed];
-                Action::HandOver(ours.clone())
+                Action::HandOff(managed.clone())
             }
-            (Go::Restart(ours), None) => Action::Restart(ours.clone()),
-            (Go::Wake(ours), None) => Action::Wake(ours.clone()),
+            (RunAction::Restart(managed), None) => Action::Restart(managed.clone()),
+            (RunAction::Wake(managed), None) => Action::Wake(managed.clone()),
             _ => Action::Start(id.clone()),
         };
-        after.extend(proved);
+        after.extend(verified);
         let started = steps.add(Phase::Switch, action, after);
         let healthy = steps.add(Phase::Switch, Action::AwaitHealthy(id.clone()), vec![started]);
         steps.ready.insert(id.clone(), healthy);
@@ -213,28 +217,28 @@ fn switch(
     for id in first {
         bring(id, &stopped, &[], steps);
     }
-    models(desired, observed, past, work, Phase::Switch, steps);
+    models(desired, observed, past, remedy, Phase::Switch, steps);
     let proves = |step: &&Step| {
         let proof = matches!(step.action, Action::AwaitHealthy(_) | Action::PullModel(_) | Action::LoadModel(_));
         proof && step.phase == Phase::Switch
     };
-    let proved: Vec<StepId> = steps.list.iter().filter(proves).map(|step| step.id).collect();
-    stopped.extend(stop(past, Phase::Switch, &handover.sleep, &last_stops, &proved, steps));
+    let verified: Vec<StepId> = steps.list.iter().filter(proves).map(|step| step.id).collect();
+    stopped.extend(stop(past, Phase::Switch, &handoff.sleep, &last_stops, &verified, steps));
     for id in last {
-        bring(id, &stopped, &proved, steps);
+        bring(id, &stopped, &verified, steps);
     }
 }
 
 /// Returns the gateway, where it takes the place of one that serves, and all that needs it.
 fn behind_the_rest<'a>(
     desired: &'a Desired,
-    handover: &Handover,
-    runs: &BTreeMap<&'a ResourceId, &RunWork>,
+    handoff: &StopOrder,
+    runs: &BTreeMap<&'a ResourceId, &RunRemedy>,
 ) -> BTreeSet<&'a ResourceId> {
-    let changes = |id: &ResourceId| match runs.get(id).map(|work| &work.go) {
-        Some(Go::HandOver(_) | Go::Restart(_)) => true,
-        Some(Go::Start) => handover.waits.contains_key(id),
-        Some(Go::Wake(_) | Go::Leave) | None => false,
+    let changes = |id: &ResourceId| match runs.get(id).map(|remedy| &remedy.go) {
+        Some(RunAction::HandOff(_) | RunAction::Restart(_)) => true,
+        Some(RunAction::Start) => handoff.waits.contains_key(id),
+        Some(RunAction::Wake(_) | RunAction::Leave) | None => false,
     };
     let gateway = desired.gateway().map(|(id, _)| id).filter(|id| changes(id));
     let mut behind: BTreeSet<&ResourceId> = gateway.into_iter().collect();
@@ -252,10 +256,10 @@ fn behind_the_rest<'a>(
 
 /// Returns whether a server can be restarted in one call: a plain unit that stays one. A process and a container have no
 /// such call, and a unit that comes to hand its port on, or no longer does, is made of other parts.
-fn restarts_in_one(desired: &Desired, observed: &Observed, resource: &Resource) -> bool {
-    let found = observed.run(&resource.id).is_some_and(|found| found.hands_on);
-    let wanted = desired.resources.get(&resource.id).and_then(Resource::run).is_some_and(|run| run.hands_on);
-    resource.id.kind == Kind::Unit && !found && !wanted
+fn restarts_in_one(desired: &Desired, observed: &Observation, resource: &Resource) -> bool {
+    let live = observed.run(&resource.id).is_some_and(|live| live.socket_handoff);
+    let declared = desired.resources.get(&resource.id).and_then(Resource::run).is_some_and(|run| run.socket_handoff);
+    resource.id.kind == Kind::Unit && !live && !declared
 }
 
 /// Adds a stop for each, or has it sleep, so that what needs another stops before it, and all of them after the steps in `first`.
@@ -263,11 +267,11 @@ fn stop(
     past: &Past,
     phase: Phase,
     sleep: &BTreeSet<ResourceId>,
-    ours: &[&Ours],
+    managed: &[&Managed],
     first: &[StepId],
     steps: &mut Steps,
 ) -> BTreeMap<ResourceId, StepId> {
-    let ids: BTreeMap<&ResourceId, &Ours> = ours.iter().map(|ours| (ours.id(), *ours)).collect();
+    let ids: BTreeMap<&ResourceId, &Managed> = managed.iter().map(|managed| (managed.id(), *managed)).collect();
     let mut dependents: BTreeMap<&ResourceId, Vec<&ResourceId>> = BTreeMap::new();
     for id in ids.keys() {
         for need in past.needs.get(*id).into_iter().flatten().filter(|need| ids.contains_key(need)) {
@@ -279,59 +283,62 @@ fn stop(
     for id in order {
         let dependents = dependents.get(id).into_iter().flatten().filter_map(|id| stopped.get(*id).copied());
         let after = dependents.chain(first.iter().copied()).collect();
-        if let Some(ours) = ids.get(id) {
-            let ours = (*ours).clone();
-            let action = if sleep.contains(id) { Action::Sleep(ours) } else { Action::Stop(ours) };
+        if let Some(managed) = ids.get(id) {
+            let managed = (*managed).clone();
+            let action = if sleep.contains(id) { Action::Sleep(managed) } else { Action::Stop(managed) };
             stopped.insert(id.clone(), steps.add(phase, action, after));
         }
     }
     stopped
 }
 
-fn prune(past: &Past, work: &[(&ResourceId, &Work)], handover: &Handover, steps: &mut Steps) {
-    let mut gone: Vec<(&Ours, bool)> = work
+fn prune(past: &Past, remedy: &[(&ResourceId, &Remedy)], handoff: &StopOrder, steps: &mut Steps) {
+    let mut gone: Vec<(&Managed, bool)> = remedy
         .iter()
-        .filter_map(|(_, work)| if let Work::Remove { ours, up } = work { Some((ours, *up)) } else { None })
+        .filter_map(|(_, remedy)| if let Remedy::Remove { managed, up } = remedy { Some((managed, *up)) } else { None })
         .collect();
-    let still_up = |id: &ResourceId| !handover.stop.contains(id) || handover.sleep.contains(id);
-    let up: Vec<&Ours> = gone.iter().filter(|(ours, up)| *up && still_up(ours.id())).map(|(ours, _)| *ours).collect();
+    let still_up = |id: &ResourceId| !handoff.stop.contains(id) || handoff.sleep.contains(id);
+    let up: Vec<&Managed> =
+        gone.iter().filter(|(managed, up)| *up && still_up(managed.id())).map(|(managed, _)| *managed).collect();
     // A server must be asked for its models while it is there, and for one after another: while it clears away what no
     // name needs any more, it does not know those that share a part of it.
     let mut emptied: Vec<StepId> = Vec::new();
-    for (ours, _) in gone.iter().filter(|(ours, _)| ours.id().kind == Kind::Model) {
+    for (managed, _) in gone.iter().filter(|(managed, _)| managed.id().kind == Kind::Model) {
         let before = emptied.last().copied().into_iter().collect();
-        emptied.push(steps.add(Phase::Prune, Action::RemoveModel((*ours).clone()), before));
+        emptied.push(steps.add(Phase::Prune, Action::RemoveModel((*managed).clone()), before));
     }
     let stopped = stop(past, Phase::Prune, &BTreeSet::new(), &up, &emptied, steps);
     // A file, an environment or a model may be in use by any of the servers that stop.
     let quiet: Vec<StepId> = stopped.values().copied().collect();
     let mut removed_units = Vec::new();
-    let mut containers: Vec<StepId> = work
+    let mut containers: Vec<StepId> = remedy
         .iter()
-        .filter_map(|(_, work)| if let Work::Run(RunWork { former, .. }) = work { former.as_ref() } else { None })
-        .map(|ours| steps.add(Phase::Prune, Action::RemoveFormer(ours.clone()), Vec::new()))
+        .filter_map(
+            |(_, remedy)| if let Remedy::Run(RunRemedy { previous, .. }) = remedy { previous.as_ref() } else { None },
+        )
+        .map(|managed| steps.add(Phase::Prune, Action::RemovePrevious(managed.clone()), Vec::new()))
         .collect();
     // An image can go when no container is made of it any more.
-    gone.sort_by_key(|(ours, _)| ours.id().kind == Kind::Image);
-    for (ours, _) in gone {
-        let own: Vec<StepId> = stopped.get(ours.id()).copied().into_iter().collect();
-        let (action, after) = match ours.id().kind {
-            Kind::Unit => (Action::RemoveUnit(ours.clone()), own),
-            Kind::Process => (Action::RemoveProcess(ours.clone()), own),
+    gone.sort_by_key(|(managed, _)| managed.id().kind == Kind::Image);
+    for (managed, _) in gone {
+        let own: Vec<StepId> = stopped.get(managed.id()).copied().into_iter().collect();
+        let (action, after) = match managed.id().kind {
+            Kind::Unit => (Action::RemoveUnit(managed.clone()), own),
+            Kind::Process => (Action::RemoveProcess(managed.clone()), own),
             // One of them may be the very one that a removal before has cleared away.
             Kind::Container => {
-                (Action::RemoveContainer(ours.clone()), own.into_iter().chain(containers.iter().copied()).collect())
+                (Action::RemoveContainer(managed.clone()), own.into_iter().chain(containers.iter().copied()).collect())
             }
-            Kind::Image => (Action::RemoveImage(ours.clone()), containers.clone()),
-            Kind::File => (Action::RemoveFile(ours.clone()), quiet.clone()),
-            Kind::Environment => (Action::RemoveEnvironment(ours.clone()), quiet.clone()),
-            Kind::Artifact => (Action::RemoveArtifact(ours.clone()), quiet.clone()),
+            Kind::Image => (Action::RemoveImage(managed.clone()), containers.clone()),
+            Kind::File => (Action::RemoveFile(managed.clone()), quiet.clone()),
+            Kind::Environment => (Action::RemoveEnvironment(managed.clone()), quiet.clone()),
+            Kind::Artifact => (Action::RemoveArtifact(managed.clone()), quiet.clone()),
             Kind::Secret | Kind::Model => continue,
         };
-        let unit = ours.id().kind == Kind::Unit;
+        let unit = managed.id().kind == Kind::Unit;
         let step = steps.add(Phase::Prune, action, after);
         removed_units.extend(unit.then_some(step));
-        containers.extend((ours.id().kind == Kind::Container).then_some(step));
+        containers.extend((managed.id().kind == Kind::Container).then_some(step));
     }
     if !removed_units.is_empty() {
         steps.add(Phase::Prune, Action::ReloadManager, removed_units);
@@ -344,9 +351,9 @@ fn prune(past: &Past, work: &[(&ResourceId, &Work)], handover: &Handover, steps:
 fn first_on_gpu<'a>(
     desired: &'a Desired,
     past: &Past,
-    runs: &BTreeMap<&'a ResourceId, &RunWork>,
+    runs: &BTreeMap<&'a ResourceId, &RunRemedy>,
 ) -> BTreeMap<&'a ResourceId, Vec<&'a ResourceId>> {
-    let starting = runs.iter().filter(|(_, work)| work.go != Go::Leave).filter_map(|(id, _)| {
+    let starting = runs.iter().filter(|(_, remedy)| remedy.go != RunAction::Leave).filter_map(|(id, _)| {
         let run = desired.resources.get(*id)?.run()?;
         let place = (!matches!(run.probe, Probe::Vllm { .. }), !past.gpus.contains_key(*id));
         (!run.gpus.is_none()).then_some((place, *id, &run.gpus))

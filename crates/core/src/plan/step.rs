@@ -1,7 +1,7 @@
 //! Steps: one call on one system each, with what must have happened before.
 
 use super::canary::Trial;
-use crate::observed::Ours;
+use crate::live::Managed;
 use crate::resource::ResourceId;
 use serde::Serialize;
 use std::fmt;
@@ -62,39 +62,39 @@ pub enum Action {
     /// Starts a server.
     Start(ResourceId),
     /// Stops and starts a server in one call.
-    Restart(Ours),
+    Restart(Managed),
     /// Starts the successor of a server beside it, out of clients' reach, and proves that it offers what it should.
     Rehearse(ResourceId),
     /// Has a server hand its port on to its successor, and end when its last requests have.
-    HandOver(Ours),
+    HandOff(Managed),
     /// Stops a server.
-    Stop(Ours),
+    Stop(Managed),
     /// Has a server give its GPU's memory back and stay.
-    Sleep(Ours),
+    Sleep(Managed),
     /// Has a server that sleeps serve again.
-    Wake(Ours),
+    Wake(Managed),
     /// Has the gateway answer real requests for a model for a while.
     Try(Trial),
     /// Waits until a server that was started is healthy.
     AwaitHealthy(ResourceId),
     /// Removes a rendered file.
-    RemoveFile(Ours),
+    RemoveFile(Managed),
     /// Has a unit no longer start with the machine, and removes its file.
-    RemoveUnit(Ours),
+    RemoveUnit(Managed),
     /// Removes the record of a process.
-    RemoveProcess(Ours),
+    RemoveProcess(Managed),
     /// Removes a container.
-    RemoveContainer(Ours),
+    RemoveContainer(Managed),
     /// Removes the container whose place a new one has taken.
-    RemoveFormer(Ours),
+    RemovePrevious(Managed),
     /// Removes a container image that llamero pulled.
-    RemoveImage(Ours),
+    RemoveImage(Managed),
     /// Removes a Python environment.
-    RemoveEnvironment(Ours),
+    RemoveEnvironment(Managed),
     /// Removes a model file that llamero fetched.
-    RemoveArtifact(Ours),
+    RemoveArtifact(Managed),
     /// Has a server remove a model that llamero brought.
-    RemoveModel(Ours),
+    RemoveModel(Managed),
 }
 
 impl Action {
@@ -117,20 +117,20 @@ impl Action {
             | Self::Start(id)
             | Self::Rehearse(id)
             | Self::AwaitHealthy(id) => Some(id),
-            Self::Restart(ours)
-            | Self::HandOver(ours)
-            | Self::Stop(ours)
-            | Self::Sleep(ours)
-            | Self::Wake(ours)
-            | Self::RemoveFile(ours)
-            | Self::RemoveUnit(ours)
-            | Self::RemoveProcess(ours)
-            | Self::RemoveContainer(ours)
-            | Self::RemoveFormer(ours)
-            | Self::RemoveImage(ours)
-            | Self::RemoveEnvironment(ours)
-            | Self::RemoveArtifact(ours)
-            | Self::RemoveModel(ours) => Some(ours.id()),
+            Self::Restart(managed)
+            | Self::HandOff(managed)
+            | Self::Stop(managed)
+            | Self::Sleep(managed)
+            | Self::Wake(managed)
+            | Self::RemoveFile(managed)
+            | Self::RemoveUnit(managed)
+            | Self::RemoveProcess(managed)
+            | Self::RemoveContainer(managed)
+            | Self::RemovePrevious(managed)
+            | Self::RemoveImage(managed)
+            | Self::RemoveEnvironment(managed)
+            | Self::RemoveArtifact(managed)
+            | Self::RemoveModel(managed) => Some(managed.id()),
             Self::Try(trial) => Some(&trial.gateway),
         }
     }
@@ -152,7 +152,7 @@ impl Action {
             Self::Start(_) => "start",
             Self::Restart(_) => "restart",
             Self::Rehearse(_) => "rehearse",
-            Self::HandOver(_) => "hand over",
+            Self::HandOff(_) => "hand over",
             Self::Stop(_) => "stop",
             Self::Sleep(_) => "put to sleep",
             Self::Wake(_) => "wake",
@@ -166,7 +166,7 @@ impl Action {
             | Self::RemoveEnvironment(_)
             | Self::RemoveArtifact(_)
             | Self::RemoveModel(_) => "remove",
-            Self::RemoveFormer(_) => "remove the former",
+            Self::RemovePrevious(_) => "remove the former",
         }
     }
 }

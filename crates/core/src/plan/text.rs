@@ -3,7 +3,7 @@
 //! Stable: the same plan gives the same bytes. Colour is put on by whoever prints, by a line's [`Tone`].
 
 use super::change::{Cause, Change, Disruption, Refusal, Verb};
-use super::{Plan, Rollout, Trial, Untried};
+use super::{CanarySkipped, Plan, Rollout, Trial};
 use crate::resource::Bytes;
 
 const WIDTH: usize = 80;
@@ -55,10 +55,10 @@ pub fn lines(plan: &Plan) -> Vec<Line> {
 /// Says how a change of routes begins.
 fn begins(rollout: &Rollout) -> String {
     let (model, why) = match rollout {
-        Rollout::WithOne { trial: Trial { model, lasting, .. }, again } => {
-            let answered = format!("once requests for it have been answered for {lasting}");
+        Rollout::WithOne { trial: Trial { model, permanent, .. }, again } => {
+            let answered = format!("once requests for it have been answered for {permanent}");
             return match again {
-                None => format!("the change counts once requests for `{model}` have been answered for {lasting}"),
+                None => format!("the change counts once requests for `{model}` have been answered for {permanent}"),
                 Some(false) => format!("the route of `{model}` changes first, and the others {answered}"),
                 Some(true) => format!(
                     "the route of `{model}` changes first, and the others {answered}; the gateway restarts for each"
@@ -68,9 +68,11 @@ fn begins(rollout: &Rollout) -> String {
         Rollout::WithAll { model, why } => (model, why),
     };
     match why {
-        Untried::Same => format!("the route of `{model}` does not change, so all others change without a trial"),
-        Untried::Unknown => format!("the former routes are not known, so all change without a trial of `{model}`"),
-        Untried::Unwell => format!("the gateway is not well, so all routes change without a trial of `{model}`"),
+        CanarySkipped::Same => format!("the route of `{model}` does not change, so all others change without a trial"),
+        CanarySkipped::Unknown => {
+            format!("the former routes are not known, so all change without a trial of `{model}`")
+        }
+        CanarySkipped::Unwell => format!("the gateway is not well, so all routes change without a trial of `{model}`"),
     }
 }
 
@@ -150,7 +152,7 @@ fn consequence(change: &Change) -> String {
     let disruption = match consequence.disruption {
         Disruption::None => None,
         Disruption::Start => Some("start"),
-        Disruption::HandOver => Some("handed over"),
+        Disruption::HandOff => Some("handed over"),
         Disruption::Restart => Some("restart"),
         Disruption::Stop => Some("stop"),
     };

@@ -37,7 +37,7 @@ def arguments():
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--private", required=True, metavar="PATH", help="the unix socket to start on")
     parser.add_argument("--generation", required=True, help="what every answer says in x-llamero-generation")
-    parser.add_argument("--hold", metavar="PATH", help="clients are not served while this file exists")
+    parser.add_argument("--gate", metavar="PATH", help="clients are not served while this file exists")
     parser.add_argument("--bind", metavar="HOST:PORT", help="the public address, where no socket is handed over")
     parser.add_argument("--app", default="litellm.proxy.proxy_server:app", metavar="MODULE:NAME")
     return parser.parse_args()
@@ -121,7 +121,7 @@ async def serve(app, options, public, tell):
         os.unlink(options.private)
     inside = await start(inner)
     tell("READY=1\nSTATUS=held")
-    while options.hold and os.path.exists(options.hold) and not stop.is_set():
+    while options.gate and os.path.exists(options.gate) and not stop.is_set():
         await asyncio.sleep(0.02)
     if not stop.is_set():
         outside = await start(outer, [public])

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 /// Why a text cannot be written in a unit or environment file.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Inexpressible {
+pub enum Unrepresentable {
     /// There is no command at all.
     #[error("the command is empty")]
     Empty,
@@ -53,11 +53,11 @@ pub enum Inexpressible {
 /// Returns the value of `ExecStart=` that runs exactly `argv`.
 ///
 /// The `:` before the program keeps systemd from expanding `$`, also in the path, where `$$` would stay two characters.
-pub fn command(argv: &[String]) -> Result<String, Inexpressible> {
-    let (program, arguments) = argv.split_first().ok_or(Inexpressible::Empty)?;
+pub fn command(argv: &[String]) -> Result<String, Unrepresentable> {
+    let (program, arguments) = argv.split_first().ok_or(Unrepresentable::Empty)?;
     let unsafe_in_path = |c: char| c.is_ascii_control() || matches!(c, '"' | '\'' | '\\');
     if !program.starts_with('/') || program.ends_with('/') || program.contains(unsafe_in_path) {
-        return Err(Inexpressible::Program { path: program.clone() });
+        return Err(Unrepresentable::Program { path: program.clone() });
     }
     let mut line = format!(":{}", quoted("the program", program)?);
     for (position, argument) in arguments.iter().enumerate() {
@@ -68,7 +68,7 @@ pub fn command(argv: &[String]) -> Result<String, Inexpressible> {
 }
 
 /// Returns the value of `Environment=` that sets `name` to `value`. There `$` means nothing special.
-pub fn assignment(name: &str, value: &str) -> Result<String, Inexpressible> {
+pub fn assignment(name: &str, value: &str) -> Result<String, Unrepresentable> {
     check_name(name)?;
     quoted(&format!("the variable `{name}`"), &format!("{name}={value}"))
 }
@@ -76,7 +76,7 @@ pub fn assignment(name: &str, value: &str) -> Result<String, Inexpressible> {
 /// Returns the line of an environment file, without its end, that sets `name` to `value`.
 ///
 /// Control characters stand there as they are; a quoted value may run over several lines.
-pub fn environment_line(name: &str, value: &str) -> Result<String, Inexpressible> {
+pub fn environment_line(name: &str, value: &str) -> Result<String, Unrepresentable> {
     check_name(name)?;
     check_characters(&format!("the variable `{name}`"), value)?;
     Ok(format!("{name}=\"{}\"", environment_value(value)))
@@ -106,13 +106,13 @@ pub fn prose(text: &str) -> String {
 }
 
 /// Returns a path for a setting that takes one path and no quotes, such as `WorkingDirectory=` and `EnvironmentFile=`.
-pub fn path(place: &str, path: &str) -> Result<String, Inexpressible> {
+pub fn path(place: &str, path: &str) -> Result<String, Unrepresentable> {
     check_characters(place, path)?;
     let refused = |c: char| c.is_control();
     let is_absolute = path.starts_with('/');
     // White space at the end would be cut off, a backslash there would continue the line.
     if !is_absolute || path.contains(refused) || path.ends_with(|c: char| c.is_whitespace() || c == '\\') {
-        return Err(Inexpressible::Path { place: place.to_owned(), path: path.to_owned() });
+        return Err(Unrepresentable::Path { place: place.to_owned(), path: path.to_owned() });
     }
     Ok(path.replace('%', "%%"))
 }
@@ -120,12 +120,12 @@ pub fn path(place: &str, path: &str) -> Result<String, Inexpressible> {
 /// Returns the word of a command that names a file of llamero's in the folder for what lives until the next boot.
 ///
 /// `%t` is `$XDG_RUNTIME_DIR` of the manager that reads the unit.
-pub fn runtime_path(name: &str) -> Result<String, Inexpressible> {
+pub fn runtime_path(name: &str) -> Result<String, Unrepresentable> {
     let word = quoted("the name of a file", name)?;
     Ok(word.replacen('"', "\"%t/llamero/", 1))
 }
 
-fn quoted(place: &str, text: &str) -> Result<String, Inexpressible> {
+fn quoted(place: &str, text: &str) -> Result<String, Unrepresentable> {
     check_characters(place, text)?;
     let mut word = String::with_capacity(text.len() + 2);
     word.push('"');
@@ -143,15 +143,15 @@ fn quoted(place: &str, text: &str) -> Result<String, Inexpressible> {
     Ok(word)
 }
 
-fn check_name(name: &str) -> Result<(), Inexpressible> {
+fn check_name(name: &str) -> Result<(), Unrepresentable> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let is_name = !name.is_empty() && name.chars().all(is_word) && !name.starts_with(|c: char| c.is_ascii_digit());
-    is_name.then_some(()).ok_or_else(|| Inexpressible::Name { name: name.to_owned() })
+    is_name.then_some(()).ok_or_else(|| Unrepresentable::Name { name: name.to_owned() })
 }
 
-fn check_characters(place: &str, text: &str) -> Result<(), Inexpressible> {
+fn check_characters(place: &str, text: &str) -> Result<(), Unrepresentable> {
     match text.chars().find(|c| is_refused(*c)) {
-        Some(c) => Err(Inexpressible::Character { place: place.to_owned(), code: u32::from(c) }),
+        Some(c) => Err(Unrepresentable::Character { place: place.to_owned(), code: u32::from(c) }),
         None => Ok(()),
     }
 }
@@ -165,7 +165,7 @@ fn is_refused(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Inexpressible, assignment, command, environment_line, path, prose, runtime_path};
+    use super::{Unrepresentable, assignment, command, environment_line, path, prose, runtime_path};
     use proptest::prelude::*;
 
     /// Reads words as systemd does: double quotes, C escapes, then `%` specifiers.
@@ -248,12 +248,12 @@ mod tests {
     #[test]
     fn what_systemd_does_not_take_is_refused() {
         let argv = |words: &[&str]| -> Vec<String> { words.iter().map(|word| (*word).to_owned()).collect() };
-        assert_eq!(command(&[]), Err(Inexpressible::Empty));
+        assert_eq!(command(&[]), Err(Unrepresentable::Empty));
         for program in ["", "run", "./run", "/opt/", "/o\"x", "/o'x", "/o\\x", "/o\nx"] {
-            assert!(matches!(command(&argv(&[program])), Err(Inexpressible::Program { .. })), "{program}");
+            assert!(matches!(command(&argv(&[program])), Err(Unrepresentable::Program { .. })), "{program}");
         }
         for text in ["\0", "\u{fdd0}", "\u{ffff}", "\u{1fffe}"] {
-            assert!(matches!(command(&argv(&["/run", text])), Err(Inexpressible::Character { .. })));
+            assert!(matches!(command(&argv(&["/run", text])), Err(Unrepresentable::Character { .. })));
             assert!(assignment("N", text).is_err() && environment_line("N", text).is_err());
         }
         for name in ["", "1A", "A B", "A=B", "Ä", "A-B"] {

@@ -8,7 +8,7 @@
 
 use super::launcher::DRAIN_VARIABLE;
 use super::marker;
-use super::quote::{self, Inexpressible};
+use super::quote::{self, Unrepresentable};
 use crate::resource::{Fields, Fingerprint, Kind, Resource, ResourceId, Restart, Run, Runtime, Seconds};
 use std::fmt::Write;
 
@@ -28,7 +28,7 @@ pub fn unit_name(id: &ResourceId) -> String {
 }
 
 /// Returns the whole unit file of a server that the systemd user manager runs.
-pub fn unit(stack: &str, resource: &Resource) -> Result<String, Inexpressible> {
+pub fn unit(stack: &str, resource: &Resource) -> Result<String, Unrepresentable> {
     whole(stack, resource, None)
 }
 
@@ -46,15 +46,15 @@ pub fn private_name(id: &ResourceId, number: u64) -> String {
 
 /// Returns the name of the file that holds an instance back from clients, in the same folder.
 #[must_use]
-pub fn hold_name(id: &ResourceId, number: u64) -> String {
-    format!("{}-{number}.hold", id.name)
+pub fn gate_name(id: &ResourceId, number: u64) -> String {
+    format!("{}-{number}.gate", id.name)
 }
 
 /// Returns the whole unit file of instance `number` of a server that hands its port on.
 ///
 /// The number is no part of the fingerprint: it says which run it is, and nothing of what is run. The command is the
 /// launcher's, to which the paths of this instance are added.
-pub fn instance(stack: &str, resource: &Resource, number: u64) -> Result<String, Inexpressible> {
+pub fn instance(stack: &str, resource: &Resource, number: u64) -> Result<String, Unrepresentable> {
     whole(stack, resource, Some(number))
 }
 
@@ -79,11 +79,11 @@ pub fn socket(stack: &str, id: &ResourceId, port: u16) -> String {
     marker::mark(stack, id, &fingerprint, &body)
 }
 
-fn whole(stack: &str, resource: &Resource, instance: Option<u64>) -> Result<String, Inexpressible> {
+fn whole(stack: &str, resource: &Resource, instance: Option<u64>) -> Result<String, Unrepresentable> {
     let run = resource
         .run()
         .filter(|run| run.runtime == Runtime::Systemd)
-        .ok_or_else(|| Inexpressible::NotAUnit { resource: resource.id.clone() })?;
+        .ok_or_else(|| Unrepresentable::NotAUnit { resource: resource.id.clone() })?;
     let fingerprint = resource.fingerprint();
     let mut own =
         vec![(FINGERPRINT_VARIABLE, fingerprint.to_string()), (RESOURCE_VARIABLE, format!("{stack}/{}", resource.id))];
@@ -99,7 +99,7 @@ fn body(
     run: &Run,
     own: &[(&str, String)],
     instance: Option<u64>,
-) -> Result<String, Inexpressible> {
+) -> Result<String, Unrepresentable> {
     let mut text = String::new();
     let mut line = |key: &str, value: &dyn std::fmt::Display| {
         writeln!(text, "{key}={value}").expect("a string takes every write");
@@ -127,8 +127,8 @@ fn body(
         line("Type", &"notify");
         line("Sockets", &socket_name(&resource.id));
         let private = quote::runtime_path(&private_name(&resource.id, number))?;
-        let hold = quote::runtime_path(&hold_name(&resource.id, number))?;
-        let own = format!("--private {private} --generation {number} --hold {hold}");
+        let hold = quote::runtime_path(&gate_name(&resource.id, number))?;
+        let own = format!("--private {private} --generation {number} --gate {hold}");
         line("ExecStart", &format_args!("{command} {own}"));
         line("TimeoutStartSec", &format_args!("{}ms", run.timeout.milliseconds.max(1)));
         stop_timeout.milliseconds = stop_timeout.milliseconds.saturating_add(AFTER_DRAIN.milliseconds);
@@ -177,7 +177,7 @@ fn body(
 mod tests {
     use super::{instance, socket, unit};
     use crate::render::marker;
-    use crate::render::quote::Inexpressible;
+    use crate::render::quote::Unrepresentable;
     use crate::resource::{
         Bytes, Gpus, Kind, Limits, Probe, Resource, ResourceId, Restart, Run, RunFile, Runtime, Seconds, Spec,
     };
@@ -202,7 +202,7 @@ mod tests {
             container: None,
             gpus: Gpus::None,
             sleeps: false,
-            hands_on: false,
+            socket_handoff: false,
         };
         run(&mut server);
         Resource {
@@ -270,7 +270,7 @@ mod tests {
         [Service]
         Type=notify
         Sockets=home-qwen3.socket
-        ExecStart=:"/opt/bin/python" "/opt/launcher.py" --private "%t/llamero/home-qwen3-7.sock" --generation 7 --hold "%t/llamero/home-qwen3-7.hold"
+        ExecStart=:"/opt/bin/python" "/opt/launcher.py" --private "%t/llamero/home-qwen3-7.sock" --generation 7 --gate "%t/llamero/home-qwen3-7.gate"
         TimeoutStartSec=120000ms
         Environment="LLAMERO_FINGERPRINT=FINGERPRINT"
         Environment="LLAMERO_RESOURCE=home/unit/home-qwen3"
@@ -326,6 +326,6 @@ mod tests {
         let bad = resource(|run| run.argv[0] = "server".to_owned());
         assert!(unit("home", &bad).is_err());
         let process = resource(|run| run.runtime = Runtime::Process);
-        assert!(matches!(unit("home", &process), Err(Inexpressible::NotAUnit { .. })));
+        assert!(matches!(unit("home", &process), Err(Unrepresentable::NotAUnit { .. })));
     }
 }

@@ -32,7 +32,7 @@ pub enum Gpus {
     #[default]
     None,
     /// Whichever it finds, if it uses any: nobody said.
-    Perhaps,
+    Unspecified,
     /// All of them.
     All,
     /// Those with these indices or UUIDs.
@@ -51,8 +51,8 @@ impl Gpus {
     #[must_use]
     pub fn shares_one(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::None, _) | (_, Self::None) | (Self::Perhaps, Self::Perhaps) => false,
-            (Self::Perhaps, _) | (_, Self::Perhaps) => true,
+            (Self::None, _) | (_, Self::None) | (Self::Unspecified, Self::Unspecified) => false,
+            (Self::Unspecified, _) | (_, Self::Unspecified) => true,
             (Self::All, _) | (_, Self::All) => true,
             (Self::Devices(one), Self::Devices(other)) => one.iter().any(|device| other.contains(device)),
         }

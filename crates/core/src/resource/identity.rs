@@ -115,11 +115,11 @@ impl Resource {
                 let mut identities = match self.id.kind {
                     Kind::Container => {
                         // The name that it has while another takes its place.
-                        let previous = format!("{name}.former");
+                        let previous = format!("{name}.previous");
                         vec![LiveIdentity::Container(name), LiveIdentity::Container(previous)]
                     }
                     Kind::Process => vec![LiveIdentity::Process(name)],
-                    _ if run.hands_on => vec![LiveIdentity::Unit(name.clone()), LiveIdentity::Instances(name)],
+                    _ if run.socket_handoff => vec![LiveIdentity::Unit(name.clone()), LiveIdentity::Instances(name)],
                     _ => vec![LiveIdentity::Unit(name)],
                 };
                 let published = run.container.iter().flat_map(|container| &container.publish).map(|port| port.host);

@@ -25,7 +25,7 @@ pub use health::Health;
 pub use id::{Kind, ResourceId};
 pub use identity::{LiveIdentity, Shared, shared};
 pub use image_name::ImageName;
-pub use note::{Note, Place, Severity};
+pub use note::{Location, Note, Severity};
 pub use ollama_name::OllamaName;
 pub use probe::{Authorization, Probe};
 pub use run::{Input, Limits, Restart, Run, RunFile, Runtime};

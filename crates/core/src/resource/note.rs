@@ -15,7 +15,7 @@ pub enum Severity {
 
 /// Where in the manifest a note points.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct Location {
     /// The path of keys, such as `models.qwen3.context`.
     pub path: String,
     /// The line, from 1.
@@ -34,7 +34,7 @@ pub struct Note {
     /// A stable name for the finding, such as `unknown-provider`.
     pub code: String,
     /// Where it is, when it is somewhere in the manifest.
-    pub place: Option<Place>,
+    pub place: Option<Location>,
     /// What is wrong, in one sentence without a full stop.
     pub message: String,
     /// What to do about it.
@@ -56,7 +56,7 @@ impl Note {
 
     /// Returns the note pointing at `place`.
     #[must_use]
-    pub fn at(self, place: Place) -> Self {
+    pub fn at(self, place: Location) -> Self {
         Self { place: Some(place), ..self }
     }
 

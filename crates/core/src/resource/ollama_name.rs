@@ -55,8 +55,8 @@ impl OllamaName {
             }
         };
         let parts = [(Part::Host, host), (Part::Namespace, namespace), (Part::Model, model), (Part::Tag, tag)];
-        if let Some((part, found)) = parts.into_iter().find(|(part, found)| !part.allows(found)) {
-            return Err(format!("`{found}` cannot be the {part} in `{text}`"));
+        if let Some((part, live)) = parts.into_iter().find(|(part, live)| !part.allows(live)) {
+            return Err(format!("`{live}` cannot be the {part} in `{text}`"));
         }
         let selector = tag.to_ascii_lowercase();
         if selector == "cloud" || selector.ends_with("-cloud") {

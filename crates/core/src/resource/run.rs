@@ -93,7 +93,7 @@ pub struct Run {
     /// Whether it hands its port on to its successor, so that no request is lost when another takes its place. Its command
     /// is then the launcher's, and its stop timeout is what its last streams get to end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub hands_on: bool,
+    pub socket_handoff: bool,
     /// How it shows that it is healthy.
     pub probe: Probe,
     /// The longest wait until it is healthy.
@@ -127,7 +127,7 @@ impl Run {
         ];
         fields.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
         fields.insert("stop timeout".to_owned(), self.stop_timeout.to_string());
-        if self.hands_on {
+        if self.socket_handoff {
             // Its command says nothing of it: it is the socket's.
             let ports: Vec<String> = self.ports.iter().map(ToString::to_string).collect();
             fields.insert("port".to_owned(), ports.join(" "));
@@ -136,7 +136,7 @@ impl Run {
             fields.extend(container.fields());
             // Elsewhere its environment says so.
             let gpus = match &self.gpus {
-                Gpus::None | Gpus::Perhaps => None,
+                Gpus::None | Gpus::Unspecified => None,
                 Gpus::All => Some("all".to_owned()),
                 Gpus::Devices(devices) => Some(devices.join(", ")),
             };

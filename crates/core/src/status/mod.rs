@@ -2,10 +2,10 @@
 //!
 //! Everything reachable from [`Status`] is part of that form; a change that readers must know of raises [`SCHEMA`].
 
-use crate::desired::Desired;
-use crate::observed::{FoundRun, Observed, Phase, Seen};
-use crate::pace::{Bad, Hold};
+use crate::live::{LiveRun, Observation, Presence, RunState};
+use crate::pace::{FailureRecord, Suspension};
 use crate::plan::{Change, Plan, Refusal};
+use crate::resolve::Desired;
 use crate::resource::{Bytes, Health, ResourceId};
 use serde::Serialize;
 
@@ -75,9 +75,9 @@ pub struct Status {
     /// A generation that waits to be confirmed.
     pub unconfirmed: Option<u64>,
     /// Who holds it as it is.
-    pub held: Option<Hold>,
+    pub exclusive: Option<Suspension>,
     /// What failed and has not succeeded since.
-    pub quarantined: Vec<Bad>,
+    pub quarantined: Vec<FailureRecord>,
     /// Every server.
     pub servers: Vec<Server>,
     /// What is not as the last good generation left it.
@@ -98,34 +98,34 @@ pub struct Known {
     /// A generation that waits to be confirmed.
     pub unconfirmed: Option<u64>,
     /// Who holds it as it is.
-    pub held: Option<Hold>,
+    pub exclusive: Option<Suspension>,
     /// What failed and has not succeeded since.
-    pub quarantined: Vec<Bad>,
+    pub quarantined: Vec<FailureRecord>,
 }
 
 /// Puts together how a stack fares. `plan` is the way from what was seen back to `desired`.
 #[must_use]
-pub fn status(desired: &Desired, observed: &Observed, plan: Plan, known: Known) -> Status {
+pub fn status(desired: &Desired, observed: &Observation, plan: Plan, known: Known) -> Status {
     let servers: Vec<Server> = desired
         .runs()
         .map(|(resource, run)| {
-            let (state, why) = word(observed.things.get(&resource.id), observed.run(&resource.id));
-            let found = observed.run(&resource.id);
+            let (state, why) = word(observed.resources.get(&resource.id), observed.run(&resource.id));
+            let live = observed.run(&resource.id);
             Server {
                 id: resource.id.clone(),
                 role: resource.role.clone(),
                 state,
                 why,
                 ports: run.ports.clone(),
-                memory: found.and_then(|found| found.memory),
-                restarts: found.map_or(0, |found| found.restarts),
+                memory: live.and_then(|live| live.memory),
+                restarts: live.map_or(0, |live| live.restarts),
             }
         })
         .collect();
     let well = servers.iter().all(|server| server.state == Word::Healthy) && plan.changes.is_empty();
     let well = well && plan.refusals.is_empty();
     let Plan { changes: drift, refusals, .. } = plan;
-    let Known { generation, changing, unconfirmed, held, quarantined } = known;
+    let Known { generation, changing, unconfirmed, exclusive, quarantined } = known;
     let stack = desired.stack.clone();
     Status {
         schema: SCHEMA,
@@ -133,7 +133,7 @@ pub fn status(desired: &Desired, observed: &Observed, plan: Plan, known: Known) 
         generation,
         changing,
         unconfirmed,
-        held,
+        exclusive,
         quarantined,
         servers,
         drift,
@@ -142,24 +142,24 @@ pub fn status(desired: &Desired, observed: &Observed, plan: Plan, known: Known) 
     }
 }
 
-fn word(seen: Option<&Seen>, found: Option<&FoundRun>) -> (Word, Option<String>) {
-    if let Some(Seen::Unknown(why)) = seen {
+fn word(presence: Option<&Presence>, live: Option<&LiveRun>) -> (Word, Option<String>) {
+    if let Some(Presence::Unknown(why)) = presence {
         return (Word::Unknown, Some(why.clone()));
     }
-    let Some(found) = found else { return (Word::Down, Some("it is not there".to_owned())) };
-    match (found.phase, &found.health) {
-        (Phase::Stopped, _) => (Word::Down, found.why.clone()),
-        (Phase::Failed, _) => (Word::Down, Some(found.why.clone().unwrap_or_else(|| "it failed".to_owned()))),
-        (Phase::BackingOff, _) => {
-            let why = found.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    let Some(live) = live else { return (Word::Down, Some("it is not there".to_owned())) };
+    match (live.phase, &live.health) {
+        (RunState::Stopped, _) => (Word::Down, live.why.clone()),
+        (RunState::Failed, _) => (Word::Down, Some(live.why.clone().unwrap_or_else(|| "it failed".to_owned()))),
+        (RunState::BackingOff, _) => {
+            let why = live.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
             (Word::Unhealthy, Some(format!("it ended and waits to be started again{why}")))
         }
-        (Phase::Starting, _) => (Word::Loading, Some("it is starting".to_owned())),
-        (Phase::Running, Some(Health::Healthy)) => (Word::Healthy, None),
-        (Phase::Running, Some(Health::Loading { why })) => (Word::Loading, Some(why.clone())),
-        (Phase::Running, Some(Health::Unhealthy { why } | Health::Unreachable { why })) => {
+        (RunState::Starting, _) => (Word::Loading, Some("it is starting".to_owned())),
+        (RunState::Running, Some(Health::Healthy)) => (Word::Healthy, None),
+        (RunState::Running, Some(Health::Loading { why })) => (Word::Loading, Some(why.clone())),
+        (RunState::Running, Some(Health::Unhealthy { why } | Health::Unreachable { why })) => {
             (Word::Unhealthy, Some(why.clone()))
         }
-        (Phase::Running, None) => (Word::Unknown, Some("it was not asked".to_owned())),
+        (RunState::Running, None) => (Word::Unknown, Some("it was not asked".to_owned())),
     }
 }

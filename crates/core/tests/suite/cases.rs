@@ -8,11 +8,11 @@
 //! - `first.txt`: the files of the wish that holds until one route has been tried, where there is such a wish.
 
 use crate::golden;
-use llamero_core::desired::{Desired, Facts, Places, SecretFact, desire, questions};
-use llamero_core::lock::Lock;
+use llamero_core::live::{Live, LiveFile, LiveRun, Observation, Ownership, PortHolder, Presence, RunState};
+use llamero_core::lockfile::LockFile;
 use llamero_core::manifest;
-use llamero_core::observed::{Claim, Found, FoundFile, FoundRun, Observed, Phase, PortHolder, Seen};
 use llamero_core::plan::{Past, Plan, foresee_all, plan, text};
+use llamero_core::resolve::{Desired, Directories, Facts, SecretFact, questions, resolve};
 use llamero_core::resource::{
     ArtifactSource, Bytes, Digest, Fingerprint, Gpu, Kind, Note, Resource, ResourceId, Seconds, SecretReference, Spec,
 };
@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Since {
     /// What became of things; `*` at the end of a name stands for the digits of its digest.
-    things: BTreeMap<String, Happening>,
+    resources: BTreeMap<String, Happening>,
     /// Strangers that listen on ports.
     ports: BTreeMap<u16, String>,
     /// Sizes of downloads, as their servers tell.
@@ -101,14 +101,14 @@ enum SecretHappening {
 /// Returns the facts of a machine that has everything.
 pub(crate) fn facts(manifest: &manifest::Manifest, since: &Since) -> Facts {
     let home = PathBuf::from("/home/ai");
-    let places = Places {
+    let directories = Directories {
         config: home.join(".config"),
         state: home.join(".local/state"),
         data: home.join(".local/share"),
         manifest: home.join("stack"),
         home,
     };
-    let questions = questions(manifest, &places);
+    let questions = questions(manifest, &directories);
     let secret = |reference: SecretReference| {
         let words = reference.to_string();
         let fact = match since.secrets.get(&words) {
@@ -145,46 +145,46 @@ pub(crate) fn facts(manifest: &manifest::Manifest, since: &Since) -> Facts {
             }
         }),
         fetched: since.fetched.clone(),
-        places,
+        directories,
     }
 }
 
 /// Returns the lock file beside a manifest.
-fn lock(path: &Path) -> Lock {
+fn lock(path: &Path) -> LockFile {
     let path = path.with_extension("lock");
     let text = path.is_file().then(|| golden::read(&path));
-    text.map(|text| Lock::parse(&text).expect("a lock file")).unwrap_or_default()
+    text.map(|text| LockFile::parse(&text).expect("a lock file")).unwrap_or_default()
 }
 
 /// Returns what a manifest means, and what is said of it.
-fn wish(path: &Path, since: &Since) -> (Desired, Vec<Note>) {
+fn revision(path: &Path, since: &Since) -> (Desired, Vec<Note>) {
     let text = golden::read(path);
     let (manifest, notes) = manifest::read(&text);
     let Some(manifest) = manifest.filter(|_| notes.is_empty()) else {
         panic!("{}", manifest::report(&path.display().to_string(), &text, &notes, false));
     };
-    let (desired, notes) = desire(&manifest, &lock(path), &facts(&manifest, since));
+    let (desired, notes) = resolve(&manifest, &lock(path), &facts(&manifest, since));
     (desired, notes.into_iter().map(|(note, keys, span)| note.at(manifest::locate(&text, &keys, span))).collect())
 }
 
 /// Returns a machine on which nothing is but the user's own model files.
-pub(crate) fn bare<'a>(resources: impl Iterator<Item = &'a Resource>) -> Observed {
-    let mut observed = Observed::default();
+pub(crate) fn bare<'a>(resources: impl Iterator<Item = &'a Resource>) -> Observation {
+    let mut observed = Observation::default();
     for resource in resources {
-        let seen = match &resource.spec {
+        let presence = match &resource.spec {
             Spec::Artifact(artifact) if artifact.source == ArtifactSource::File => {
-                Seen::Present(Found::Artifact { size: 4 << 30, sha256: artifact.sha256.clone(), ours: false })
+                Presence::Present(Live::Artifact { size: 4 << 30, sha256: artifact.sha256.clone(), managed: false })
             }
-            _ => Seen::Absent,
+            _ => Presence::Absent,
         };
-        observed.things.insert(resource.id.clone(), seen);
+        observed.resources.insert(resource.id.clone(), presence);
     }
     observed
 }
 
 /// Returns what a history would know after a stack was applied.
 pub(crate) fn past(applied: &Desired) -> Past {
-    let mut past = Past { former: applied.routes(), ..Past::default() };
+    let mut past = Past { previous: applied.routes(), ..Past::default() };
     past.learn(applied.resources.values());
     past.committed = applied.resources.values().map(|resource| (resource.id.clone(), resource.fields())).collect();
     let contents = applied.resources.values().filter_map(|resource| match &resource.spec {
@@ -198,33 +198,33 @@ pub(crate) fn past(applied: &Desired) -> Past {
 }
 
 /// Returns the one thing that a name means.
-fn find(observed: &Observed, name: &str) -> ResourceId {
+fn find(observed: &Observation, name: &str) -> ResourceId {
     let matches = |id: &&ResourceId| match name.strip_suffix('*') {
         Some(begin) => id.to_string().starts_with(begin),
         None => id.to_string() == name,
     };
-    let found: Vec<&ResourceId> = observed.things.keys().filter(matches).collect();
-    let [only] = found.as_slice() else {
-        let all: Vec<String> = observed.things.keys().map(ToString::to_string).collect();
-        panic!("`{name}` means {found:?} of {all:?}");
+    let live: Vec<&ResourceId> = observed.resources.keys().filter(matches).collect();
+    let [only] = live.as_slice() else {
+        let all: Vec<String> = observed.resources.keys().map(ToString::to_string).collect();
+        panic!("`{name}` means {live:?} of {all:?}");
     };
     (*only).clone()
 }
 
-fn happen(observed: &mut Observed, stack: &str, id: &ResourceId, happening: Happening) {
+fn happen(observed: &mut Observation, stack: &str, id: &ResourceId, happening: Happening) {
     let nobody = Fingerprint { scheme: 1, digest: "0".repeat(32) };
-    let mark = |stack: &str| Claim { stack: stack.to_owned(), fingerprint: nobody.clone(), intact: true };
-    let claimed = |claim: Option<Claim>| match id.kind {
-        Kind::File => Found::File(FoundFile { marker: claim, text: None }),
-        _ => Found::Run(Box::new(FoundRun { definition: claim, phase: Phase::Running, ..FoundRun::stopped() })),
+    let mark = |stack: &str| Ownership { stack: stack.to_owned(), fingerprint: nobody.clone(), intact: true };
+    let claimed = |claim: Option<Ownership>| match id.kind {
+        Kind::File => Live::File(LiveFile { marker: claim, text: None }),
+        _ => Live::Run(Box::new(LiveRun { definition: claim, phase: RunState::Running, ..LiveRun::stopped() })),
     };
-    let seen = match happening {
-        Happening::Gone => Some(Seen::Absent),
-        Happening::Unknown => Some(Seen::Unknown("the bus does not answer".to_owned())),
-        Happening::Stranger if id.kind != Kind::Model => Some(Seen::Present(claimed(None))),
-        Happening::OtherStack => Some(Seen::Present(claimed(Some(mark("other"))))),
-        Happening::Otherwise if matches!(observed.things[id], Seen::Absent) => {
-            Some(Seen::Present(claimed(Some(mark(stack)))))
+    let presence = match happening {
+        Happening::Gone => Some(Presence::Absent),
+        Happening::Unknown => Some(Presence::Unknown("the bus does not answer".to_owned())),
+        Happening::Stranger if id.kind != Kind::Model => Some(Presence::Present(claimed(None))),
+        Happening::OtherStack => Some(Presence::Present(claimed(Some(mark("other"))))),
+        Happening::Otherwise if matches!(observed.resources[id], Presence::Absent) => {
+            Some(Presence::Present(claimed(Some(mark(stack)))))
         }
         _ => None,
     };
@@ -232,38 +232,38 @@ fn happen(observed: &mut Observed, stack: &str, id: &ResourceId, happening: Happ
     if down {
         observed.ports.retain(|_, holder| holder.resource.as_ref() != Some(id));
     }
-    if let Some(seen) = seen {
-        observed.things.insert(id.clone(), seen);
+    if let Some(presence) = presence {
+        observed.resources.insert(id.clone(), presence);
         return;
     }
-    let Some(Seen::Present(found)) = observed.things.get_mut(id) else { panic!("{id} is not there") };
-    match (found, happening) {
-        (Found::File(FoundFile { marker: Some(claim), .. }), Happening::Edited) => claim.intact = false,
-        (Found::File(FoundFile { marker: Some(claim), .. }), Happening::Otherwise) => claim.fingerprint = nobody,
-        (Found::Artifact { sha256, .. }, Happening::Unverified) => *sha256 = None,
-        (Found::Artifact { sha256, .. }, Happening::Damaged) => *sha256 = Some(Digest::of("damaged")),
-        (Found::Model { unserved, .. }, Happening::Unserved) => *unserved = true,
-        (Found::Model { edited, .. }, Happening::Edited) => *edited = true,
-        (Found::Model { sha256, .. }, Happening::Damaged) => *sha256 = Some(Digest::of("damaged")),
-        (Found::Model { sha256, ours, recorded, .. }, Happening::Stranger) => {
-            (*sha256, *ours, *recorded) = (Some(Digest::of("damaged")), false, None);
+    let Some(Presence::Present(live)) = observed.resources.get_mut(id) else { panic!("{id} is not there") };
+    match (live, happening) {
+        (Live::File(LiveFile { marker: Some(claim), .. }), Happening::Edited) => claim.intact = false,
+        (Live::File(LiveFile { marker: Some(claim), .. }), Happening::Otherwise) => claim.fingerprint = nobody,
+        (Live::Artifact { sha256, .. }, Happening::Unverified) => *sha256 = None,
+        (Live::Artifact { sha256, .. }, Happening::Damaged) => *sha256 = Some(Digest::of("damaged")),
+        (Live::Model { unserved, .. }, Happening::Unserved) => *unserved = true,
+        (Live::Model { edited, .. }, Happening::Edited) => *edited = true,
+        (Live::Model { sha256, .. }, Happening::Damaged) => *sha256 = Some(Digest::of("damaged")),
+        (Live::Model { sha256, managed, recorded, .. }, Happening::Stranger) => {
+            (*sha256, *managed, *recorded) = (Some(Digest::of("damaged")), false, None);
         }
-        (Found::Environment { complete }, Happening::Damaged) => *complete = false,
-        (Found::Run(run), happening) => happen_to_run(run, happening, nobody),
-        (found, happening) => panic!("{happening:?} cannot happen to {found:?}"),
+        (Live::Environment { complete }, Happening::Damaged) => *complete = false,
+        (Live::Run(run), happening) => happen_to_run(run, happening, nobody),
+        (live, happening) => panic!("{happening:?} cannot happen to {live:?}"),
     }
 }
 
-fn happen_to_run(run: &mut FoundRun, happening: Happening, nobody: Fingerprint) {
+fn happen_to_run(run: &mut LiveRun, happening: Happening, nobody: Fingerprint) {
     match happening {
         Happening::Edited => run.definition.iter_mut().for_each(|claim| claim.intact = false),
         Happening::Otherwise => run.definition.iter_mut().for_each(|claim| claim.fingerprint = nobody.clone()),
-        Happening::Stopped => (run.phase, run.running) = (Phase::Stopped, None),
+        Happening::Stopped => (run.phase, run.running) = (RunState::Stopped, None),
         Happening::Failed => {
-            (run.phase, run.running) = (Phase::Failed, None);
+            (run.phase, run.running) = (RunState::Failed, None);
             run.why = Some("exited with 1".to_owned());
         }
-        Happening::BackingOff => (run.phase, run.running) = (Phase::BackingOff, None),
+        Happening::BackingOff => (run.phase, run.running) = (RunState::BackingOff, None),
         Happening::Older => run.running = Some(nobody),
         Happening::NotEnabled => run.enabled = false,
         Happening::NotLoaded => run.loaded = false,
@@ -305,16 +305,16 @@ fn check(folder: &Path) -> Option<String> {
     } else {
         Since::default()
     };
-    let (wished, notes) = wish(&folder.join("manifest.yaml"), &since);
+    let (declared, notes) = revision(&folder.join("manifest.yaml"), &since);
     let before = folder.join("before.yaml");
-    let applied = if before.is_file() { wish(&before, &Since::default()).0 } else { Desired::default() };
-    let mut observed = bare(wished.resources.values().chain(applied.resources.values()));
+    let applied = if before.is_file() { revision(&before, &Since::default()).0 } else { Desired::default() };
+    let mut observed = bare(declared.resources.values().chain(applied.resources.values()));
     let first = plan(&applied, &observed, &Past::default());
     assert!(first.refusals.is_empty(), "{}: {:?}", before.display(), first.refusals);
     observed = foresee_all(&applied, &observed, &first);
-    for (name, happening) in &since.things {
+    for (name, happening) in &since.resources {
         let id = find(&observed, name);
-        happen(&mut observed, &wished.stack, &id, *happening);
+        happen(&mut observed, &declared.stack, &id, *happening);
     }
     for (port, command) in &since.ports {
         let (command, pid) = command.split_once(" as ").expect("`COMMAND as PID`");
@@ -331,12 +331,12 @@ fn check(folder: &Path) -> Option<String> {
     for (name, time) in &since.start_times {
         past.start_times.insert(find(&observed, name), time.parse::<Seconds>().expect("a duration"));
     }
-    let policy = wished.policy.clone();
-    let wished = if since.down { Desired::nothing(wished.stack, policy) } else { wished };
-    let planned = plan(&wished, &observed, &past);
+    let policy = declared.policy.clone();
+    let declared = if since.down { Desired::nothing(declared.stack, policy) } else { declared };
+    let planned = plan(&declared, &observed, &past);
     if planned.refusals.is_empty() {
-        let done = foresee_all(&wished, &observed, &planned);
-        let rest = plan(&wished, &done, &past);
+        let done = foresee_all(&declared, &observed, &planned);
+        let rest = plan(&declared, &done, &past);
         assert!(rest.is_empty(), "{}: after the plan there is still {:?}", folder.display(), rest.steps);
     }
     let differences = planned.first.as_deref().map(|first| golden::compare(&folder.join("first.txt"), &files(first)));
@@ -406,7 +406,7 @@ proptest! {
         let (manifest, notes) = manifest::read(&text);
         prop_assert!(manifest.is_some() || !notes.is_empty());
         if let Some(manifest) = manifest {
-            let (desired, notes) = desire(&manifest, &Lock::default(), &facts(&manifest, &Since::default()));
+            let (desired, notes) = resolve(&manifest, &LockFile::default(), &facts(&manifest, &Since::default()));
             let notes: Vec<Note> = notes.into_iter().map(|(note, _, _)| note).collect();
             let planned = plan(&desired, &bare(desired.resources.values()), &past(&desired));
             shown(&notes, &planned);

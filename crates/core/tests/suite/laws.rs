@@ -6,11 +6,11 @@
 mod generate;
 mod identities;
 
-use generate::{STACK, Scenario, any_machine, any_policy, committed, look, undisturbed, undisturbed_under};
-use llamero_core::desired::{Desired, Drift, Policy};
-use llamero_core::observed::Phase::Running;
-use llamero_core::observed::{Found, FoundRun, Observed, Ours, Seen};
+use generate::{STACK, Scenario, any_machine, any_policy, committed, inspect, undisturbed, undisturbed_under};
+use llamero_core::live::RunState::Running;
+use llamero_core::live::{Live, LiveRun, Managed, Observation, Presence};
 use llamero_core::plan::{Action, Cause, Past, Phase, Plan, Step, StepId, foresee, foresee_all, plan};
+use llamero_core::resolve::{Desired, Drift, Policy};
 use llamero_core::resource::{Kind, ResourceId, Spec};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -25,8 +25,8 @@ fn config() -> ProptestConfig {
 }
 
 /// Returns the steps in one of the orders that they allow.
-fn shuffled<'a>(plan: &'a Plan, choices: &[u8]) -> Vec<&'a Step> {
-    let mut choices = choices.iter().cycle();
+fn shuffled<'a>(plan: &'a Plan, options: &[u8]) -> Vec<&'a Step> {
+    let mut options = options.iter().cycle();
     let mut done: BTreeSet<StepId> = BTreeSet::new();
     let mut order = Vec::new();
     for phase in [Phase::Stage, Phase::Switch, Phase::Prune] {
@@ -35,7 +35,7 @@ fn shuffled<'a>(plan: &'a Plan, choices: &[u8]) -> Vec<&'a Step> {
             let ready = |step: &Step| step.after.iter().all(|before| done.contains(before));
             let ready: Vec<usize> = (0..rest.len()).filter(|index| ready(rest[*index])).collect();
             assert!(!ready.is_empty(), "no step can come next: {rest:?}");
-            let choice = usize::from(*choices.next().expect("choices without end"));
+            let choice = usize::from(*options.next().expect("choices without end"));
             let step = rest.remove(ready[choice % ready.len()]);
             done.insert(step.id);
             order.push(step);
@@ -45,14 +45,14 @@ fn shuffled<'a>(plan: &'a Plan, choices: &[u8]) -> Vec<&'a Step> {
 }
 
 /// Walks to the end, is cut off as often as the scenario says, and plans again each time. Shows every state to `each`.
-fn walk_with_cuts(scenario: &Scenario, mut each: impl FnMut(&Observed)) -> Observed {
-    let Scenario { now, choices, cuts, .. } = scenario;
+fn walk_with_cuts(scenario: &Scenario, mut each: impl FnMut(&Observation)) -> Observation {
+    let Scenario { now, options, cuts, .. } = scenario;
     let mut observed = scenario.observed.clone();
     let mut past = scenario.past.clone();
     each(&observed);
     for cut in cuts.iter().copied().chain([usize::MAX]) {
-        let plan = plan(now, &look(now, observed.clone()), &past);
-        let order = shuffled(&plan, choices);
+        let plan = plan(now, &inspect(now, observed.clone()), &past);
+        let order = shuffled(&plan, options);
         for step in order.iter().take(cut) {
             observed = foresee(now, observed, step);
             each(&observed);
@@ -66,23 +66,23 @@ fn walk_with_cuts(scenario: &Scenario, mut each: impl FnMut(&Observed)) -> Obser
 }
 
 /// Returns what is managed: every declared thing, and who holds which port.
-fn managed(desired: &Desired, observed: Observed) -> Observed {
-    let mut observed = look(desired, observed).steady();
-    observed.things.retain(|id, _| desired.resources.contains_key(id));
+fn only_managed(desired: &Desired, observed: Observation) -> Observation {
+    let mut observed = inspect(desired, observed).steady();
+    observed.resources.retain(|id, _| desired.resources.contains_key(id));
     observed.ports.values_mut().for_each(|holder| holder.command.clear());
     observed
 }
 
 /// Returns what will be seen once every server that its runtime tries to bring back is back: a plan leaves those alone,
 /// and which ports they listen on follows from what they run. A digest that nobody asked for is only knowledge.
-fn in_the_end(desired: &Desired, mut observed: Observed) -> Observed {
-    for (id, seen) in &mut observed.things {
-        match (seen, desired.resources.get(id).map(|resource| &resource.spec)) {
-            (Seen::Present(Found::Run(run)), _) if run.is_up() => {
+fn in_the_end(desired: &Desired, mut observed: Observation) -> Observation {
+    for (id, presence) in &mut observed.resources {
+        match (presence, desired.resources.get(id).map(|resource| &resource.spec)) {
+            (Presence::Present(Live::Run(run)), _) if run.is_up() => {
                 run.phase = Running;
                 run.why = None;
             }
-            (Seen::Present(Found::Artifact { sha256, .. }), Some(Spec::Artifact(artifact))) => {
+            (Presence::Present(Live::Artifact { sha256, .. }), Some(Spec::Artifact(artifact))) => {
                 *sha256 = sha256.take().filter(|_| artifact.sha256.is_some());
             }
             _ => {}
@@ -93,15 +93,15 @@ fn in_the_end(desired: &Desired, mut observed: Observed) -> Observed {
 }
 
 /// Returns what is ours and neither declared nor kept.
-fn leftovers(desired: &Desired, past: &Past, observed: &Observed) -> Vec<ResourceId> {
-    let ours = observed.things.iter().filter(|(id, seen)| Ours::prove(STACK, id, seen).is_some());
-    let undeclared = ours.filter(|(id, _)| !desired.resources.contains_key(id) && !past.keep.contains(id));
+fn leftovers(desired: &Desired, past: &Past, observed: &Observation) -> Vec<ResourceId> {
+    let managed = observed.resources.iter().filter(|(id, presence)| Managed::prove(STACK, id, presence).is_some());
+    let undeclared = managed.filter(|(id, _)| !desired.resources.contains_key(id) && !past.keep.contains(id));
     undeclared.map(|(id, _)| id.clone()).collect()
 }
 
 /// Returns whether `seen` stands there and is not this stack's to change.
-fn is_foreign(id: &ResourceId, seen: &Seen) -> bool {
-    matches!(seen, Seen::Present(_)) && id.kind != Kind::Secret && Ours::prove(STACK, id, seen).is_none()
+fn is_foreign(id: &ResourceId, presence: &Presence) -> bool {
+    matches!(presence, Presence::Present(_)) && id.kind != Kind::Secret && Managed::prove(STACK, id, presence).is_none()
 }
 
 /// Returns whether `action` changes the thing that it is about.
@@ -138,8 +138,8 @@ proptest! {
     fn is_deterministic(scenario in any_machine()) {
         let Scenario { now, observed, past, .. } = &scenario;
         let backwards = Desired { resources: now.resources.clone().into_iter().rev().collect(), ..now.clone() };
-        let things: BTreeMap<ResourceId, Seen> = observed.things.clone().into_iter().rev().collect();
-        let seen_backwards = Observed { things, ..observed.clone() };
+        let resources: BTreeMap<ResourceId, Presence> = observed.resources.clone().into_iter().rev().collect();
+        let seen_backwards = Observation { resources, ..observed.clone() };
         let bytes = |plan: &Plan| serde_json::to_vec(plan).expect("a plan is plain data");
         let plans = [
             plan(now, observed, past),
@@ -156,7 +156,7 @@ proptest! {
         let whole = foresee_all(now, observed, &plan(now, observed, past));
         let cut = walk_with_cuts(&scenario, |_| {});
         prop_assert_eq!(leftovers(now, past, &cut), vec![]);
-        prop_assert_eq!(managed(now, cut), managed(now, whole));
+        prop_assert_eq!(only_managed(now, cut), only_managed(now, whole));
     }
 
     /// What was left down by an apply that was cut off is not drift: it comes up again, also where drift is left.
@@ -167,7 +167,7 @@ proptest! {
         let cut = walk_with_cuts(&scenario, |_| {});
         for (resource, _) in now.runs() {
             if past.committed.get(&resource.id) != Some(&resource.fields()) {
-                let up = |observed: &Observed| observed.run(&resource.id).is_some_and(FoundRun::is_up);
+                let up = |observed: &Observation| observed.run(&resource.id).is_some_and(LiveRun::is_up);
                 prop_assert_eq!(up(&whole), up(&cut), "{}", resource.id);
             }
         }
@@ -178,13 +178,13 @@ proptest! {
         let Scenario { now, observed, past, .. } = &scenario;
         let plan = plan(now, observed, past);
         for step in &plan.steps {
-            let seen = step.action.on().and_then(|id| Some((id, observed.things.get(id)?)));
-            let foreign = seen.is_some_and(|(id, seen)| is_foreign(id, seen));
+            let presence = step.action.on().and_then(|id| Some((id, observed.resources.get(id)?)));
+            let foreign = presence.is_some_and(|(id, presence)| is_foreign(id, presence));
             prop_assert!(!(foreign && touches(&step.action)), "{} touches what is not ours", step);
         }
         for id in now.resources.keys() {
             let occupied = matches!(id.kind, Kind::File | Kind::Unit | Kind::Process | Kind::Container)
-                && observed.things.get(id).is_some_and(|seen| is_foreign(id, seen));
+                && observed.resources.get(id).is_some_and(|presence| is_foreign(id, presence));
             if occupied {
                 prop_assert!(plan.refusals.iter().any(|refusal| refusal.on == *id), "{} is not refused", id);
                 prop_assert!(plan.steps.is_empty());
@@ -193,8 +193,8 @@ proptest! {
         if !now.policy.prune {
             for step in &plan.steps {
                 // A container whose place another has taken is part of that one's making.
-                let former = matches!(step.action, Action::RemoveFormer(_));
-                prop_assert!(former || step.phase != Phase::Prune, "{} removes though nothing is pruned", step);
+                let previous = matches!(step.action, Action::RemovePrevious(_));
+                prop_assert!(previous || step.phase != Phase::Prune, "{} removes though nothing is pruned", step);
             }
         }
     }
@@ -229,7 +229,7 @@ proptest! {
     fn blind_is_not_absent(scenario in any_machine()) {
         let Scenario { now, observed, past, .. } = &scenario;
         let plan = plan(now, observed, past);
-        for (id, _) in observed.things.iter().filter(|(_, seen)| matches!(seen, Seen::Unknown(_))) {
+        for (id, _) in observed.resources.iter().filter(|(_, presence)| matches!(presence, Presence::Unknown(_))) {
             prop_assert!(plan.steps.iter().all(|step| step.action.on() != Some(id)), "{} is touched", id);
             if now.resources.contains_key(id) {
                 prop_assert!(plan.refusals.iter().any(|refusal| refusal.on == *id), "{} is not refused", id);
@@ -244,13 +244,13 @@ proptest! {
         let (mut observed, mut past) = (observed.clone(), past.clone());
         let mut ends = Vec::new();
         for desired in [before, now, before] {
-            observed = look(desired, observed);
+            observed = inspect(desired, observed);
             let plan = plan(desired, &observed, &past);
             prop_assert_eq!(&plan.refusals, &[]);
             observed = foresee_all(desired, &observed, &plan);
             past.learn(desired.resources.values());
             past.committed = committed(desired);
-            ends.push(in_the_end(desired, managed(desired, observed.clone())));
+            ends.push(in_the_end(desired, only_managed(desired, observed.clone())));
         }
         prop_assert_eq!(&ends[0], &ends[2]);
     }
@@ -258,17 +258,17 @@ proptest! {
     /// A plan for the committed generation mends what an apply left half done, also where drift is left.
     #[test]
     fn goes_back_where_drift_is_left(scenario in undisturbed_under(Policy { drift: Drift::Warn, ..Policy::default() })) {
-        let Scenario { before, now, choices, cuts, .. } = &scenario;
+        let Scenario { before, now, options, cuts, .. } = &scenario;
         // From a machine on which the generation before stands and was committed.
         let correct = Desired { policy: Policy::default(), ..before.clone() };
-        let start = look(&correct, scenario.observed.clone());
+        let start = inspect(&correct, scenario.observed.clone());
         let start = foresee_all(&correct, &start, &plan(&correct, &start, &scenario.past));
-        let forward = plan(now, &look(now, start.clone()), &scenario.past);
+        let forward = plan(now, &inspect(now, start.clone()), &scenario.past);
         let switch: Vec<&Step> =
-            shuffled(&forward, choices).into_iter().filter(|step| step.phase != Phase::Prune).collect();
+            shuffled(&forward, options).into_iter().filter(|step| step.phase != Phase::Prune).collect();
         let cut = cuts.first().copied().unwrap_or(usize::MAX);
         let half = switch.iter().take(cut).fold(start, |observed, step| foresee(now, observed, step));
-        let half = look(before, half);
+        let half = inspect(before, half);
         let after = foresee_all(before, &half, &plan(before, &half, &scenario.past));
         for (resource, _) in before.runs() {
             let run = after.run(&resource.id);
@@ -297,19 +297,19 @@ proptest! {
 
     #[test]
     fn starts_what_is_needed_first(scenario in undisturbed()) {
-        let Scenario { now, observed, past, choices, .. } = &scenario;
+        let Scenario { now, observed, past, options, .. } = &scenario;
         let plan = plan(now, observed, past);
-        let order = shuffled(&plan, choices);
+        let order = shuffled(&plan, options);
         let starts = |step: &&Step, id: &ResourceId| match &step.action {
             Action::Start(on) => on == id,
-            Action::Restart(ours) => ours.id() == id,
+            Action::Restart(managed) => managed.id() == id,
             _ => false,
         };
         for (at, step) in order.iter().enumerate() {
             let Some(id) = step.action.on().filter(|id| starts(step, id)) else { continue };
             for need in &now.resources[id].needs {
                 let late = order[at..].iter().any(|step| {
-                    step.action.on() == Some(need) && !matches!(step.action, Action::EnableUnit(_) | Action::RemoveFormer(_))
+                    step.action.on() == Some(need) && !matches!(step.action, Action::EnableUnit(_) | Action::RemovePrevious(_))
                 });
                 prop_assert!(!late, "{} comes before what makes {}", step, need);
             }
@@ -353,9 +353,9 @@ fn the_generators_reach_every_case() {
             for refusal in &plan.refusals {
                 *met.entry(format!("{:?}", refusal.kind)).or_default() += 1;
             }
-            let found = |seen: &Seen| matches!(seen, Seen::Present(Found::Run(run)) if run.is_up());
+            let live = |presence: &Presence| matches!(presence, Presence::Present(Live::Run(run)) if run.is_up());
             *met.entry("Up".to_owned()).or_default() +=
-                scenario.observed.things.values().filter(|seen| found(seen)).count();
+                scenario.observed.resources.values().filter(|presence| live(presence)).count();
         }
     }
     let expected = [

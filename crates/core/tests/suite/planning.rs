@@ -1,9 +1,9 @@
 //! Single decisions of the planner that are easily got wrong, each on the smallest stack that shows it.
 
 use crate::sample;
-use llamero_core::desired::{Desired, Drift, Policy};
-use llamero_core::observed::{Claim, Found, FoundRun, Observed, Phase, PortHolder, Seen};
+use llamero_core::live::{Live, LiveRun, Observation, Ownership, PortHolder, Presence, RunState};
 use llamero_core::plan::{Cause, Past, Plan, RefusalKind, foresee_all, plan};
+use llamero_core::resolve::{Desired, Drift, Policy};
 use llamero_core::resource::{
     Artifact, ArtifactSource, Bytes, Digest, Fingerprint, Kind, Limits, Resource, ResourceId, Run, Runtime, Spec,
 };
@@ -46,24 +46,24 @@ fn warn() -> Policy {
 }
 
 /// Returns `resource` defined as it is asked for and in `phase`.
-fn found(resource: &Resource, phase: Phase) -> FoundRun {
+fn live(resource: &Resource, phase: RunState) -> LiveRun {
     let fingerprint = resource.fingerprint();
-    let definition = Claim { stack: "home".to_owned(), fingerprint: fingerprint.clone(), intact: true };
+    let definition = Ownership { stack: "home".to_owned(), fingerprint: fingerprint.clone(), intact: true };
     let memory_limit = resource.run().and_then(|run| run.limits.memory);
-    let mut found = FoundRun { definition: Some(definition), phase, memory_limit, ..FoundRun::stopped() };
-    found.running = found.is_up().then_some(fingerprint);
-    found
+    let mut live = LiveRun { definition: Some(definition), phase, memory_limit, ..LiveRun::stopped() };
+    live.running = live.is_up().then_some(fingerprint);
+    live
 }
 
-fn see(observed: &mut Observed, resource: &Resource, found: Found) {
-    observed.things.insert(resource.id.clone(), Seen::Present(found));
+fn see(observed: &mut Observation, resource: &Resource, live: Live) {
+    observed.resources.insert(resource.id.clone(), Presence::Present(live));
 }
 
 /// Returns a machine on which `resources` run as they are asked for.
-fn running<'a>(resources: impl IntoIterator<Item = &'a Resource>) -> Observed {
-    let mut observed = Observed::default();
+fn running<'a>(resources: impl IntoIterator<Item = &'a Resource>) -> Observation {
+    let mut observed = Observation::default();
     for resource in resources {
-        see(&mut observed, resource, Found::Run(Box::new(found(resource, Phase::Running))));
+        see(&mut observed, resource, Live::Run(Box::new(live(resource, RunState::Running))));
         for port in resource.run().map(|run| run.ports.as_slice()).unwrap_or_default() {
             let holder = PortHolder { pid: Some(1), command: "serve".to_owned(), resource: Some(resource.id.clone()) };
             observed.ports.insert(*port, holder);
@@ -127,8 +127,10 @@ fn memory_is_reckoned_by_what_is_in_force() {
     let beta = server(Kind::Process, "beta", 8001, 5);
     let mut now = stack([server(Kind::Process, "alpha", 8000, 1), beta.clone()], Policy::default());
     now.memory = Some(Bytes(6));
-    let observed =
-        Observed { things: observed.things.into_iter().chain([(beta.id, Seen::Absent)]).collect(), ..observed };
+    let observed = Observation {
+        resources: observed.resources.into_iter().chain([(beta.id, Presence::Absent)]).collect(),
+        ..observed
+    };
     let plan = plan(&now, &observed, &past(&last));
     assert!(lines(&plan).contains(&"#4 start process/beta after #1".to_owned()), "{:?}", lines(&plan));
 }
@@ -141,7 +143,7 @@ fn what_is_left_keeps_its_port_and_its_memory() {
     for (port, budget, refusal) in [(8000, 8, RefusalKind::PortTaken), (8001, 7, RefusalKind::OverBudget)] {
         let new = server(Kind::Process, "alpha", port, 4);
         let mut observed = running([&old]);
-        observed.things.insert(new.id.clone(), Seen::Absent);
+        observed.resources.insert(new.id.clone(), Presence::Absent);
         let now = Desired { memory: Some(Bytes(budget)), ..stack([new], keeps.clone()) };
         let plan = plan(&now, &observed, &past(&before));
         assert_eq!(plan.refusals.iter().map(|refusal| refusal.kind).collect::<Vec<_>>(), [refusal]);
@@ -151,8 +153,8 @@ fn what_is_left_keeps_its_port_and_its_memory() {
 #[test]
 fn a_server_that_an_apply_left_down_is_not_drift() {
     let alpha = server(Kind::Unit, "alpha", 8000, 1);
-    let mut observed = Observed::default();
-    see(&mut observed, &alpha, Found::Run(Box::new(found(&alpha, Phase::Stopped))));
+    let mut observed = Observation::default();
+    see(&mut observed, &alpha, Live::Run(Box::new(live(&alpha, RunState::Stopped))));
     let now = stack([alpha], warn());
     let cut_off = plan(&now, &observed, &Past::default());
     assert_eq!(lines(&cut_off), ["#1 start unit/alpha", "#2 await health of unit/alpha after #1"]);
@@ -174,28 +176,28 @@ fn what_a_failed_apply_wrote_is_not_drift() {
 fn a_model_file_of_the_users_own_is_not_fetched_over() {
     let model = model("wanted");
     let now = stack([model.clone()], Policy::default());
-    let planned = |sha256: Option<Digest>, ours| {
-        let mut observed = Observed::default();
-        see(&mut observed, &model, Found::Artifact { size: 7, sha256, ours });
+    let planned = |sha256: Option<Digest>, managed| {
+        let mut observed = Observation::default();
+        see(&mut observed, &model, Live::Artifact { size: 7, sha256, managed });
         (plan(&now, &observed, &past(&now)), observed)
     };
     let (theirs, _) = planned(Some(Digest::of("other")), false);
     assert_eq!(theirs.refusals[0].kind, RefusalKind::NotOurs);
-    let (ours, _) = planned(Some(Digest::of("other")), true);
-    assert_eq!(lines(&ours), ["#1 fetch artifact/qwen3"]);
+    let (managed, _) = planned(Some(Digest::of("other")), true);
+    assert_eq!(lines(&managed), ["#1 fetch artifact/qwen3"]);
     // To compute its digest does not make it ours.
     let (unverified, observed) = planned(None, false);
     assert_eq!(lines(&unverified), ["#1 verify artifact/qwen3"]);
-    let expected = Found::Artifact { size: 7, sha256: Some(Digest::of("wanted")), ours: false };
-    assert_eq!(foresee_all(&now, &observed, &unverified).things[&model.id], Seen::Present(expected));
+    let expected = Live::Artifact { size: 7, sha256: Some(Digest::of("wanted")), managed: false };
+    assert_eq!(foresee_all(&now, &observed, &unverified).resources[&model.id], Presence::Present(expected));
 }
 
 #[test]
 fn a_model_asked_for_with_another_digest_says_so() {
     let before = stack([model("old")], Policy::default());
     let now = stack([model("new")], Policy::default());
-    let mut observed = Observed::default();
-    see(&mut observed, &model("old"), Found::Artifact { size: 7, sha256: Some(Digest::of("old")), ours: true });
+    let mut observed = Observation::default();
+    see(&mut observed, &model("old"), Live::Artifact { size: 7, sha256: Some(Digest::of("old")), managed: true });
     let plan = plan(&now, &observed, &past(&before));
     assert!(matches!(&plan.changes[0].causes[..], [Cause::Field { name, .. }] if name == "sha256"));
     assert_eq!(lines(&plan), ["#1 fetch artifact/qwen3"]);
@@ -204,11 +206,11 @@ fn a_model_asked_for_with_another_digest_says_so() {
 #[test]
 fn a_fingerprint_of_another_stack_in_our_place_is_refused() {
     let alpha = server(Kind::Unit, "alpha", 8000, 1);
-    let mut theirs = found(&alpha, Phase::Running);
+    let mut theirs = live(&alpha, RunState::Running);
     let fingerprint = Fingerprint::of(&alpha.fields());
-    theirs.definition = Some(Claim { stack: "another".to_owned(), fingerprint, intact: true });
-    let mut observed = Observed::default();
-    see(&mut observed, &alpha, Found::Run(Box::new(theirs)));
+    theirs.definition = Some(Ownership { stack: "another".to_owned(), fingerprint, intact: true });
+    let mut observed = Observation::default();
+    see(&mut observed, &alpha, Live::Run(Box::new(theirs)));
     let plan = plan(&stack([alpha], Policy::default()), &observed, &Past::default());
     assert_eq!(plan.refusals[0].kind, RefusalKind::NotOurs);
     assert!(plan.is_empty());

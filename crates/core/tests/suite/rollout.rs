@@ -1,11 +1,11 @@
 //! Routes that change one first: what holds of every such plan.
 
 use crate::cases::{Since, facts, past};
-use llamero_core::desired::{Desired, desire};
-use llamero_core::lock::Lock;
+use llamero_core::live::{Observation, Presence};
+use llamero_core::lockfile::LockFile;
 use llamero_core::manifest;
-use llamero_core::observed::{Observed, Seen};
 use llamero_core::plan::{Action, Past, Phase, Plan, Step, foresee, plan};
+use llamero_core::resolve::{Desired, resolve};
 use proptest::prelude::*;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ const MODELS: [&str; 4] = ["alpha", "beta", "gamma", "delta"];
 /// A manifest with some models somewhere, each falling back to the next that there is if it is to.
 #[derive(Debug, Clone)]
 struct Routes {
-    places: [usize; 4],
+    directories: [usize; 4],
     falls_back: [bool; 4],
     first_port: u16,
     retries: u8,
@@ -25,7 +25,7 @@ struct Routes {
 
 impl Routes {
     fn has(&self, model: usize) -> bool {
-        self.places[model] > 0
+        self.directories[model] > 0
     }
 
     fn desired(&self, canary: Option<&str>) -> Desired {
@@ -34,9 +34,9 @@ impl Routes {
         let models: String = (0..MODELS.len())
             .filter(|model| self.has(*model))
             .map(|model| {
-                let source = if PLACES[self.places[model]] == "own" { ", source: 'file:m.gguf'" } else { "" };
+                let source = if PLACES[self.directories[model]] == "own" { ", source: 'file:m.gguf'" } else { "" };
                 let fallbacks = next(model).map(|next| format!(", fallbacks: [{}]", MODELS[next])).unwrap_or_default();
-                format!("  {}: {{provider: {}{source}{fallbacks}}}\n", MODELS[model], PLACES[self.places[model]])
+                format!("  {}: {{provider: {}{source}{fallbacks}}}\n", MODELS[model], PLACES[self.directories[model]])
             })
             .collect();
         let policy = canary.map(|model| format!("policy: {{rollout: canary, canary: {model}}}\n")).unwrap_or_default();
@@ -49,23 +49,28 @@ impl Routes {
         );
         let (manifest, notes) = manifest::read(&text);
         let manifest = manifest.unwrap_or_else(|| panic!("{text}\n{notes:?}"));
-        let (desired, notes) = desire(&manifest, &Lock::default(), &facts(&manifest, &Since::default()));
+        let (desired, notes) = resolve(&manifest, &LockFile::default(), &facts(&manifest, &Since::default()));
         assert!(notes.iter().all(|(note, ..)| !note.is_error()), "{notes:?}");
         desired
     }
 }
 
 fn routes() -> impl Strategy<Value = Routes> {
-    let places = prop::array::uniform4(0..PLACES.len());
-    let some = |places: [usize; 4]| if places == [0; 4] { [1, 0, 0, 0] } else { places };
-    (places.prop_map(some), any::<[bool; 4]>(), prop::sample::select(vec![8000_u16, 8001, 8004]), 0..2_u8)
-        .prop_map(|(places, falls_back, first_port, retries)| Routes { places, falls_back, first_port, retries })
+    let directories = prop::array::uniform4(0..PLACES.len());
+    let some = |directories: [usize; 4]| if directories == [0; 4] { [1, 0, 0, 0] } else { directories };
+    (directories.prop_map(some), any::<[bool; 4]>(), prop::sample::select(vec![8000_u16, 8001, 8004]), 0..2_u8)
+        .prop_map(|(directories, falls_back, first_port, retries)| Routes {
+            directories,
+            falls_back,
+            first_port,
+            retries,
+        })
 }
 
-fn after(desired: &Desired, plan: &Plan, observed: &Observed, steps: usize) -> Observed {
-    let wish =
+fn after(desired: &Desired, plan: &Plan, observed: &Observation, steps: usize) -> Observation {
+    let revision =
         |step: &Step| if step.phase == Phase::Canary { plan.first.as_deref().unwrap_or(desired) } else { desired };
-    plan.steps.iter().take(steps).fold(observed.clone(), |observed, step| foresee(wish(step), observed, step))
+    plan.steps.iter().take(steps).fold(observed.clone(), |observed, step| foresee(revision(step), observed, step))
 }
 
 /// Returns what the gateway's configuration says of each model: where it is, and what it falls back to.
@@ -92,13 +97,13 @@ proptest! {
     fn one_route_is_tried_before_the_others_follow(before in routes(), now in routes(), stop in any::<prop::sample::Index>()) {
         let canary = MODELS[(0..4).find(|model| now.has(*model)).expect("a model")];
         let (before, now) = (before.desired(None), now.desired(Some(canary)));
-        let mut observed = Observed::default();
+        let mut observed = Observation::default();
         for resource in before.resources.values().chain(now.resources.values()) {
-            let seen = match resource.id.kind {
-                llamero_core::resource::Kind::Artifact => Seen::Present(llamero_core::observed::Found::Artifact { size: 1, sha256: None, ours: false }),
-                _ => Seen::Absent,
+            let presence = match resource.id.kind {
+                llamero_core::resource::Kind::Artifact => Presence::Present(llamero_core::live::Live::Artifact { size: 1, sha256: None, managed: false }),
+                _ => Presence::Absent,
             };
-            observed.things.insert(resource.id.clone(), seen);
+            observed.resources.insert(resource.id.clone(), presence);
         }
         let first = plan(&before, &observed, &Past::default());
         prop_assert!(first.refusals.is_empty(), "{:?}", first.refusals);

@@ -16,7 +16,7 @@ pub(crate) fn run(runtime: Runtime, words: &[&str]) -> Run {
         container: None,
         gpus: Gpus::None,
         sleeps: false,
-        hands_on: false,
+        socket_handoff: false,
         inputs: Vec::new(),
         limits: Limits::default(),
         ports: Vec::new(),

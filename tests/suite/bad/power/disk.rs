@@ -47,7 +47,7 @@ pub(super) type Tree = BTreeMap<PathBuf, Node>;
 /// What becomes of bytes that were not synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Bytes {
-    Lost,
+    Recovered,
     Halved,
     Kept,
 }
@@ -169,7 +169,7 @@ impl Disk {
         let folders: Vec<Id> = self.stored.iter().enumerate().filter(unsynced).map(|(id, _)| id).collect();
         let mut trees = Vec::new();
         for arrived in subsets(&folders) {
-            trees.extend([Bytes::Lost, Bytes::Halved, Bytes::Kept].map(|bytes| self.left(&arrived, bytes)));
+            trees.extend([Bytes::Recovered, Bytes::Halved, Bytes::Kept].map(|bytes| self.left(&arrived, bytes)));
         }
         trees
     }
@@ -342,11 +342,12 @@ mod tests {
             disk.apply(&change);
             assert_eq!(text(&disk), file(expected), "{change:?}");
         }
-        assert_eq!(disk.left(&BTreeSet::new(), Bytes::Lost), tree(&[("x", file("12345"))]));
+        assert_eq!(disk.left(&BTreeSet::new(), Bytes::Recovered), tree(&[("x", file("12345"))]));
         disk.apply(&Change::Mode { path: "x".into(), mode: 0o640 });
         disk.apply(&Change::Link { path: "l".into(), target: "x".into() });
         disk.apply(&Change::SyncAll);
-        let Some(Node::File { mode: 0o640, .. }) = disk.left(&BTreeSet::new(), Bytes::Lost).remove(&PathBuf::from("x"))
+        let Some(Node::File { mode: 0o640, .. }) =
+            disk.left(&BTreeSet::new(), Bytes::Recovered).remove(&PathBuf::from("x"))
         else {
             panic!("{disk:?}")
         };

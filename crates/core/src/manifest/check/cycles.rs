@@ -43,14 +43,14 @@ fn cycle<'a>(
         if next.value == name {
             continue;
         }
-        if let Some(begin) = trail.iter().position(|seen| *seen == next.value) {
+        if let Some(begin) = trail.iter().position(|presence| *presence == next.value) {
             let mut names = trail[begin..].to_vec();
             names.push(next.value.as_str());
             finished.extend(trail.iter());
             return Some((names, next));
         }
-        if let Some(found) = cycle(next.value.as_str(), edges, trail, finished) {
-            return Some(found);
+        if let Some(live) = cycle(next.value.as_str(), edges, trail, finished) {
+            return Some(live);
         }
     }
     trail.pop();

@@ -8,13 +8,13 @@ mod run;
 
 use super::Past;
 use super::change::{Cause, Change, Consequence, Disruption, Refusal, RefusalKind, Verb};
-use crate::desired::{Desired, Drift};
-use crate::observed::{Claim, Found, FoundFile, Observed, Ours, Seen};
+use crate::live::{Live, LiveFile, Managed, Observation, Ownership, Presence};
+use crate::resolve::{Desired, Drift};
 use crate::resource::{Artifact, ArtifactSource, Bytes, Digest, Fields, FileSpec, Kind, Resource, ResourceId, Spec};
 
 /// What must be done about one resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Work {
+pub(super) enum Remedy {
     /// Make a secret, an environment or an artifact.
     Make,
     /// Compute an artifact's digest.
@@ -24,11 +24,11 @@ pub(super) enum Work {
     /// Write a file.
     Write,
     /// Bring a server to its wish.
-    Run(RunWork),
+    Run(RunRemedy),
     /// Clear it away; stop it first if it is up.
     Remove {
         /// The proof that it is ours.
-        ours: Ours,
+        managed: Managed,
         /// Whether it runs.
         up: bool,
     },
@@ -36,7 +36,7 @@ pub(super) enum Work {
 
 /// What must be done about a server that is declared.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct RunWork {
+pub(super) struct RunRemedy {
     /// Write its definition.
     pub(super) write: bool,
     /// Have the runtime read its definition.
@@ -44,24 +44,24 @@ pub(super) struct RunWork {
     /// Have it start with the machine.
     pub(super) enable: bool,
     /// What gives up its place and goes when the new one has proved itself.
-    pub(super) former: Option<Ours>,
+    pub(super) previous: Option<Managed>,
     /// What to do to its process.
-    pub(super) go: Go,
+    pub(super) go: RunAction,
 }
 
 /// What must be done to a server's process.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Go {
+pub(super) enum RunAction {
     /// Nothing.
     Leave,
     /// Start it.
     Start,
     /// Have it serve again.
-    Wake(Ours),
+    Wake(Managed),
     /// Have a successor take its place.
-    HandOver(Ours),
+    HandOff(Managed),
     /// Stop it and start it.
-    Restart(Ours),
+    Restart(Managed),
 }
 
 /// A resource that differs, and what must be done about it.
@@ -69,7 +69,7 @@ pub(super) enum Go {
 pub(super) struct Difference {
     pub(super) change: Change,
     /// `None` when the change is only said.
-    pub(super) work: Option<Work>,
+    pub(super) remedy: Option<Remedy>,
 }
 
 /// Everything that differs.
@@ -81,11 +81,11 @@ pub(super) struct Comparison {
 }
 
 /// Compares every declared resource, and everything of ours that is there, with the wish.
-pub(super) fn compare(desired: &Desired, observed: &Observed, past: &Past) -> Comparison {
+pub(super) fn compare(desired: &Desired, observed: &Observation, past: &Past) -> Comparison {
     let mut comparison = Comparison::default();
     for resource in desired.resources.values() {
-        let seen = observed.things.get(&resource.id);
-        match one(desired, observed, past, resource, seen) {
+        let presence = observed.resources.get(&resource.id);
+        match one(desired, observed, past, resource, presence) {
             Verdict::Same => comparison.unchanged += 1,
             Verdict::Differs(difference) => comparison.changes.push(difference),
             Verdict::Refused(refusal) => comparison.refusals.push(refusal),
@@ -93,25 +93,25 @@ pub(super) fn compare(desired: &Desired, observed: &Observed, past: &Past) -> Co
     }
     let kept = |id: &ResourceId| past.keep.contains(id) && !past.oldest.contains(id);
     // With nothing else to do there will be no further generation.
-    let stays = comparison.changes.iter().all(|difference| difference.work.is_none())
-        && observed.things.iter().all(|(id, seen)| {
-            let wanted = desired.resources.contains_key(id) || past.keep.contains(id);
-            wanted || Ours::prove(&desired.stack, id, seen).is_none()
+    let stays = comparison.changes.iter().all(|difference| difference.remedy.is_none())
+        && observed.resources.iter().all(|(id, presence)| {
+            let needed = desired.resources.contains_key(id) || past.keep.contains(id);
+            needed || Managed::prove(&desired.stack, id, presence).is_none()
         });
-    for (id, seen) in &observed.things {
+    for (id, presence) in &observed.resources {
         let declared = desired.resources.contains_key(id) || kept(id) || (stays && past.keep.contains(id));
         // A model can be removed only by its server: it stays, and on record, until that answers again.
-        let unserved = matches!(seen, Seen::Unknown(_) | Seen::Present(Found::Model { unserved: true, .. }));
+        let unserved = matches!(presence, Presence::Unknown(_) | Presence::Present(Live::Model { unserved: true, .. }));
         if !declared && id.kind == Kind::Model && unserved {
             continue;
         }
-        if let (false, true, Seen::Unknown(why)) = (declared, desired.policy.prune, seen) {
+        if let (false, true, Presence::Unknown(why)) = (declared, desired.policy.prune, presence) {
             // What cannot be seen may still be there: it must not be taken for gone.
             comparison.refusals.push(blind(id, why));
             continue;
         }
-        if let (false, Some(ours)) = (declared, Ours::prove(&desired.stack, id, seen)) {
-            comparison.changes.push(undeclared(desired, seen, ours));
+        if let (false, Some(managed)) = (declared, Managed::prove(&desired.stack, id, presence)) {
+            comparison.changes.push(undeclared(desired, presence, managed));
         }
     }
     comparison.changes.sort_by(|one, other| one.change.on.cmp(&other.change.on));
@@ -124,14 +124,20 @@ enum Verdict {
     Refused(Refusal),
 }
 
-fn one(desired: &Desired, observed: &Observed, past: &Past, resource: &Resource, seen: Option<&Seen>) -> Verdict {
-    let seen = match seen {
-        Some(Seen::Unknown(why)) => return unseen(resource, why),
+fn one(
+    desired: &Desired,
+    observed: &Observation,
+    past: &Past,
+    resource: &Resource,
+    presence: Option<&Presence>,
+) -> Verdict {
+    let presence = match presence {
+        Some(Presence::Unknown(why)) => return unseen(resource, why),
         None => return unseen(resource, "it was not looked for"),
-        Some(Seen::Absent) => None,
-        Some(Seen::Present(found)) => Some(found),
+        Some(Presence::Absent) => None,
+        Some(Presence::Present(live)) => Some(live),
     };
-    match (&resource.spec, seen) {
+    match (&resource.spec, presence) {
         (Spec::Secret(_), None) => {
             made(desired, resource, vec![absent(past, resource)], Consequence::of(Disruption::None))
         }
@@ -141,16 +147,16 @@ fn one(desired: &Desired, observed: &Observed, past: &Past, resource: &Resource,
             vec![absent(past, resource)],
             Consequence { download: Some(None), ..Consequence::of(Disruption::None) },
         ),
-        (Spec::Environment(_), Some(Found::Environment { complete: false })) => made(
+        (Spec::Environment(_), Some(Live::Environment { complete: false })) => made(
             desired,
             resource,
             vec![Cause::Unfinished("it was not installed completely".to_owned())],
             Consequence { download: Some(None), ..Consequence::of(Disruption::None) },
         ),
-        (Spec::Artifact(spec), found) => artifact(desired, observed, past, resource, spec, found),
-        (Spec::File(spec), found) => file(desired, past, resource, spec, found),
-        (Spec::Model(spec), found) => model::model(desired, observed, past, resource, spec, found),
-        (Spec::Run(spec), found) => run::run(desired, past, resource, spec, found),
+        (Spec::Artifact(spec), live) => artifact(desired, observed, past, resource, spec, live),
+        (Spec::File(spec), live) => file(desired, past, resource, spec, live),
+        (Spec::Model(spec), live) => model::model(desired, observed, past, resource, spec, live),
+        (Spec::Run(spec), live) => run::run(desired, past, resource, spec, live),
         (Spec::Secret(_) | Spec::Environment(_) | Spec::Image(_), Some(_)) => Verdict::Same,
     }
 }
@@ -185,7 +191,7 @@ fn absent(past: &Past, resource: &Resource) -> Cause {
 
 fn made(desired: &Desired, resource: &Resource, causes: Vec<Cause>, consequence: Consequence) -> Verdict {
     let change = change(resource, Verb::Create, causes, consequence);
-    settle(desired, Difference { change, work: Some(Work::Make) })
+    sync(desired, Difference { change, remedy: Some(Remedy::Make) })
 }
 
 fn change(resource: &Resource, verb: Verb, causes: Vec<Cause>, consequence: Consequence) -> Change {
@@ -214,14 +220,14 @@ fn detail(resource: &Resource) -> Option<String> {
 
 fn artifact(
     desired: &Desired,
-    observed: &Observed,
+    observed: &Observation,
     past: &Past,
     resource: &Resource,
     spec: &Artifact,
-    found: Option<&Found>,
+    live: Option<&Live>,
 ) -> Verdict {
-    let (known, ours) = match found {
-        Some(Found::Artifact { sha256, ours, .. }) => (Some(sha256.as_ref()), *ours),
+    let (known, managed) = match live {
+        Some(Live::Artifact { sha256, managed, .. }) => (Some(sha256.as_ref()), *managed),
         _ => (None, false),
     };
     let theirs = spec.source == ArtifactSource::File;
@@ -235,14 +241,14 @@ fn artifact(
             "correct `source` in the manifest, or put the file there",
         ),
         (None, _) => fetch(desired, observed, resource, vec![absent(past, resource)]),
-        (Some(Some(is)), Some(wanted)) if is != wanted && theirs => refuse(
-            format!("{} has the sha256 {is}, not {wanted}", spec.path.display()),
+        (Some(Some(is)), Some(expected)) if is != expected && theirs => refuse(
+            format!("{} has the sha256 {is}, not {expected}", spec.path.display()),
             "correct `sha256` in the manifest, or the file",
         ),
-        (Some(Some(is)), Some(wanted)) if is != wanted && !ours => {
-            Verdict::Refused(not_ours(resource, &spec.path.display().to_string(), None))
+        (Some(Some(is)), Some(expected)) if is != expected && !managed => {
+            Verdict::Refused(not_managed(resource, &spec.path.display().to_string(), None))
         }
-        (Some(Some(is)), Some(wanted)) if is != wanted => {
+        (Some(Some(is)), Some(expected)) if is != expected => {
             let committed = past.committed.get(&resource.id);
             let mut causes = committed.map(|fields| field_causes(fields, &resource.fields())).unwrap_or_default();
             if causes.is_empty() {
@@ -257,7 +263,7 @@ fn artifact(
                 vec![Cause::Unfinished("its sha256 has not been computed yet".to_owned())],
                 Consequence::of(Disruption::None),
             ),
-            work: Some(Work::Verify),
+            remedy: Some(Remedy::Verify),
         }),
         _ => Verdict::Same,
     }
@@ -267,7 +273,7 @@ fn short(digest: &Digest) -> String {
     format!("{}…", digest.short())
 }
 
-fn fetch(desired: &Desired, observed: &Observed, resource: &Resource, causes: Vec<Cause>) -> Verdict {
+fn fetch(desired: &Desired, observed: &Observation, resource: &Resource, causes: Vec<Cause>) -> Verdict {
     let size = observed.download_sizes.get(&resource.id).copied().map(Bytes);
     // What a command does to make a file is its own affair.
     let made_here = matches!(&resource.spec, Spec::Artifact(Artifact { source: ArtifactSource::Command { .. }, .. }));
@@ -275,16 +281,16 @@ fn fetch(desired: &Desired, observed: &Observed, resource: &Resource, causes: Ve
     made(desired, resource, causes, Consequence { download, ..Consequence::of(Disruption::None) })
 }
 
-fn file(desired: &Desired, past: &Past, resource: &Resource, spec: &FileSpec, found: Option<&Found>) -> Verdict {
+fn file(desired: &Desired, past: &Past, resource: &Resource, spec: &FileSpec, live: Option<&Live>) -> Verdict {
     let differs = |verb, causes| {
         let change = change(resource, verb, causes, Consequence::of(Disruption::None));
-        settle(desired, Difference { change, work: Some(Work::Write) })
+        sync(desired, Difference { change, remedy: Some(Remedy::Write) })
     };
-    let Some(Found::File(FoundFile { marker, .. })) = found else {
+    let Some(Live::File(LiveFile { marker, .. })) = live else {
         return differs(Verb::Create, vec![absent(past, resource)]);
     };
     let Some(claim) = marker.as_ref().filter(|claim| claim.stack == desired.stack) else {
-        return Verdict::Refused(not_ours(
+        return Verdict::Refused(not_managed(
             resource,
             &spec.path.display().to_string(),
             marker.as_ref().map(|claim| claim.stack.as_str()),
@@ -301,7 +307,7 @@ fn file(desired: &Desired, past: &Past, resource: &Resource, spec: &FileSpec, fo
 }
 
 /// Returns the refusal for a thing in our place that is somebody else's.
-fn not_ours(resource: &Resource, place: &str, owner: Option<&str>) -> Refusal {
+fn not_managed(resource: &Resource, place: &str, owner: Option<&str>) -> Refusal {
     let message = match owner {
         Some(stack) => format!("{place} belongs to the stack `{stack}`"),
         None => format!("{place} is there already and was not made by llamero"),
@@ -311,7 +317,7 @@ fn not_ours(resource: &Resource, place: &str, owner: Option<&str>) -> Refusal {
 }
 
 /// Tells why a thing that is there carries another fingerprint than the one asked for.
-fn asked_otherwise(past: &Past, resource: &Resource, claim: &Claim) -> (Verb, Vec<Cause>) {
+fn asked_otherwise(past: &Past, resource: &Resource, claim: &Ownership) -> (Verb, Vec<Cause>) {
     let Some(committed) = past.committed.get(&resource.id) else {
         return (Verb::Change, vec![Cause::Unrecorded]);
     };
@@ -349,33 +355,33 @@ fn is_resource(field: &str) -> bool {
 }
 
 /// Applies the policy on drift: what is only to be warned of keeps its change and loses its work.
-fn settle(desired: &Desired, mut difference: Difference) -> Verdict {
+fn sync(desired: &Desired, mut difference: Difference) -> Verdict {
     let only_drift = difference.change.causes.iter().all(|cause| matches!(cause, Cause::Drift(_)));
     if only_drift {
         difference.change.verb = Verb::Correct;
         if desired.policy.drift == Drift::Warn {
             difference.change.left = true;
-            difference.work = None;
+            difference.remedy = None;
         }
     }
     Verdict::Differs(difference)
 }
 
-fn undeclared(desired: &Desired, seen: &Seen, ours: Ours) -> Difference {
-    let up = matches!(seen, Seen::Present(Found::Run(run)) if run.is_up());
+fn undeclared(desired: &Desired, presence: &Presence, managed: Managed) -> Difference {
+    let up = matches!(presence, Presence::Present(Live::Run(run)) if run.is_up());
     let disruption = if up { Disruption::Stop } else { Disruption::None };
-    let loaded = matches!(seen, Seen::Present(Found::Model { loaded: true, .. }));
+    let loaded = matches!(presence, Presence::Present(Live::Model { loaded: true, .. }));
     let change = Change {
-        on: ours.id().clone(),
-        role: role_of(ours.id()),
+        on: managed.id().clone(),
+        role: role_of(managed.id()),
         detail: loaded.then(|| "it is loaded now, and is unloaded".to_owned()),
         verb: Verb::Remove,
         causes: vec![Cause::Undeclared],
         consequence: Consequence::of(disruption),
         left: !desired.policy.prune,
     };
-    let work = desired.policy.prune.then_some(Work::Remove { ours, up });
-    Difference { change, work }
+    let remedy = desired.policy.prune.then_some(Remedy::Remove { managed, up });
+    Difference { change, remedy }
 }
 
 fn role_of(id: &ResourceId) -> String {

@@ -1,13 +1,13 @@
 //! Stacks, machines and pasts that the laws are tried on.
 //!
-//! A [`Wish`] is a handful of numbers that shrink well; a `Desired` is built from it. The machine is built from two
+//! A [`Declaration`] is a handful of numbers that shrink well; a `Desired` is built from it. The machine is built from two
 //! wishes, the one before and the one now, so that everything on it is something that a plan could have left there,
 //! and from a [`Condition`] for each thing, which is what happened to it since.
 
 use crate::sample;
-use llamero_core::desired::{Desired, Drift, Policy};
-use llamero_core::observed::{Claim, Found, FoundFile, FoundRun, Observed, Phase, PortHolder, Seen};
+use llamero_core::live::{Live, LiveFile, LiveRun, Observation, Ownership, PortHolder, Presence, RunState};
 use llamero_core::plan::Past;
+use llamero_core::resolve::{Desired, Drift, Policy};
 use llamero_core::resource::{
     Artifact, ArtifactSource, Bytes, Content, Digest, Environment, Fields, FileSpec, Fingerprint, GeneratedSecret,
     Input, Kind, Limits, Piece, Resource, ResourceId, Run, Runtime, SecretReference, Spec,
@@ -25,7 +25,7 @@ const MOST: usize = 8;
 
 /// A stack in numbers.
 #[derive(Debug, Clone)]
-struct Wish {
+struct Declaration {
     present: Vec<bool>,
     versions: Vec<u8>,
     servers: Vec<Server>,
@@ -45,7 +45,7 @@ struct Server {
     needs: u16,
 }
 
-/// One change of a wish.
+/// One change of a declaration.
 #[derive(Debug, Clone)]
 enum Edit {
     Toggle(usize),
@@ -61,7 +61,7 @@ fn server() -> impl Strategy<Value = Server> {
         .prop_map(|(process, two_ports, memory, needs)| Server { process, two_ports, memory, needs })
 }
 
-fn wish() -> impl Strategy<Value = Wish> {
+fn declaration() -> impl Strategy<Value = Declaration> {
     (
         prop::collection::vec(any::<bool>(), SLOTS),
         prop::collection::vec(0..3_u8, SLOTS),
@@ -70,7 +70,7 @@ fn wish() -> impl Strategy<Value = Wish> {
         any::<bool>(),
         prop::option::weighted(0.8, 0..3_u64),
     )
-        .prop_map(|(present, versions, servers, ports, reversed, slack)| Wish {
+        .prop_map(|(present, versions, servers, ports, reversed, slack)| Declaration {
             present,
             versions,
             servers,
@@ -91,7 +91,7 @@ fn edit() -> impl Strategy<Value = Edit> {
     ]
 }
 
-impl Wish {
+impl Declaration {
     fn edited(mut self, edits: &[Edit]) -> Self {
         for edit in edits {
             match *edit {
@@ -184,7 +184,7 @@ impl Wish {
                     3 => ArtifactSource::Url { url: url.clone(), token: None },
                     _ => ArtifactSource::Command { argv: vec!["/bin/make".to_owned(), "{path}".to_owned()] },
                 };
-                // No step can change a file of the user's own, so no wish asks for another one.
+                // No step can change a file of the user's own, so no declaration asks for another one.
                 let sha256 = if slot == 2 { Some(Digest::of("own")) } else { (version > 0).then(|| Digest::of(url)) };
                 Spec::Artifact(Artifact { path, source, sha256, keep_free: Bytes(0), origin: "models".to_owned() })
             }
@@ -220,7 +220,7 @@ impl Wish {
     }
 }
 
-/// What happened to a thing since it was as the wish before wanted it.
+/// What happened to a thing since it was as the declaration before wanted it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Condition {
     AsBefore,
@@ -264,7 +264,7 @@ fn wild() -> impl Strategy<Value = Condition> {
     ]
 }
 
-/// Something that carries a mark and that neither wish knows.
+/// Something that carries a mark and that neither declaration knows.
 #[derive(Debug, Clone)]
 struct Debris {
     kind: Kind,
@@ -291,12 +291,12 @@ pub(crate) struct Taken {
 pub(crate) struct Scenario {
     pub(crate) before: Desired,
     pub(crate) now: Desired,
-    pub(crate) observed: Observed,
+    pub(crate) observed: Observation,
     pub(crate) past: Past,
-    /// What servers that no wish knows take.
+    /// What servers that no declaration knows take.
     debris: BTreeMap<ResourceId, Taken>,
     /// Chooses among the steps that may come next.
-    pub(crate) choices: Vec<u8>,
+    pub(crate) options: Vec<u8>,
     /// After how many steps the walk is cut, again and again.
     pub(crate) cuts: Vec<usize>,
 }
@@ -335,7 +335,7 @@ fn scenario(
 ) -> impl Strategy<Value = Scenario> {
     (
         policy,
-        wish(),
+        declaration(),
         prop::collection::vec(edit(), 0..5),
         prop::collection::vec(condition.clone(), 2 * SLOTS),
         prop::collection::vec(debris(condition), 0..3),
@@ -343,18 +343,18 @@ fn scenario(
         prop::collection::vec(any::<u8>(), 32),
         prop::collection::vec(0..24_usize, 0..3),
     )
-        .prop_map(|(policy, wish, edits, conditions, debris, kept, choices, cuts)| {
-            let before = wish.desired(&policy);
-            let now = wish.edited(&edits).desired(&policy);
+        .prop_map(|(policy, declaration, edits, conditions, debris, kept, options, cuts)| {
+            let before = declaration.desired(&policy);
+            let now = declaration.edited(&edits).desired(&policy);
             let mut past = Past { committed: committed(&before), ..Past::default() };
             past.learn(before.resources.values());
-            let lasting = before.resources.keys().filter(|id| matches!(id.kind, Kind::Environment | Kind::Artifact));
-            past.keep = lasting.zip(&kept).filter(|(_, kept)| **kept).map(|(id, _)| id.clone()).collect();
-            let observed = Observed::default();
-            let mut scenario = Scenario { before, now, observed, past, debris: BTreeMap::new(), choices, cuts };
+            let permanent = before.resources.keys().filter(|id| matches!(id.kind, Kind::Environment | Kind::Artifact));
+            past.keep = permanent.zip(&kept).filter(|(_, kept)| **kept).map(|(id, _)| id.clone()).collect();
+            let observed = Observation::default();
+            let mut scenario = Scenario { before, now, observed, past, debris: BTreeMap::new(), options, cuts };
             scenario.populate(&conditions);
             scenario.litter(&debris);
-            scenario.settle();
+            scenario.sync();
             scenario
         })
 }
@@ -365,9 +365,9 @@ pub(crate) fn committed(desired: &Desired) -> BTreeMap<ResourceId, Fields> {
 }
 
 /// Returns what is seen when everything that `desired` declares is looked for.
-pub(crate) fn look(desired: &Desired, mut observed: Observed) -> Observed {
+pub(crate) fn inspect(desired: &Desired, mut observed: Observation) -> Observation {
     for id in desired.resources.keys() {
-        observed.things.entry(id.clone()).or_insert(Seen::Absent);
+        observed.resources.entry(id.clone()).or_insert(Presence::Absent);
     }
     observed
 }
@@ -381,12 +381,12 @@ impl Scenario {
     }
 
     /// Returns what every server of this stack that is up in `observed` takes.
-    pub(crate) fn taken<'a>(&'a self, observed: &'a Observed) -> impl Iterator<Item = (&'a ResourceId, Taken)> {
-        observed.things.keys().filter_map(|id| {
+    pub(crate) fn taken<'a>(&'a self, observed: &'a Observation) -> impl Iterator<Item = (&'a ResourceId, Taken)> {
+        observed.resources.keys().filter_map(|id| {
             let run = observed.run(id)?;
-            let ours = run.definition.as_ref().is_some_and(|claim| claim.stack == STACK);
+            let managed = run.definition.as_ref().is_some_and(|claim| claim.stack == STACK);
             let taken = || self.debris.get(id).cloned().unwrap_or_default();
-            (ours && run.is_up()).then(|| (id, self.asked(id, run.running.as_ref()).unwrap_or_else(taken)))
+            (managed && run.is_up()).then(|| (id, self.asked(id, run.running.as_ref()).unwrap_or_else(taken)))
         })
     }
 
@@ -400,8 +400,8 @@ impl Scenario {
         let ids: BTreeSet<ResourceId> =
             self.before.resources.keys().chain(self.now.resources.keys()).cloned().collect();
         for (id, condition) in ids.into_iter().zip(conditions) {
-            let seen = seen(self.before.resources.get(&id), self.now.resources.get(&id), *condition);
-            self.observed.things.insert(id, seen);
+            let presence = presence(self.before.resources.get(&id), self.now.resources.get(&id), *condition);
+            self.observed.resources.insert(id, presence);
         }
     }
 
@@ -411,41 +411,41 @@ impl Scenario {
             let condition = if *condition == Condition::BackingOff { &Condition::AsBefore } else { condition };
             let id = ResourceId::new(*kind, format!("debris-{index}"));
             let asked = Fingerprint::of(&Fields::from([("debris".to_owned(), index.to_string())]));
-            let ours = !matches!(condition, Condition::Strangers | Condition::OtherStacks);
-            let found = match kind {
+            let managed = !matches!(condition, Condition::Strangers | Condition::OtherStacks);
+            let live = match kind {
                 Kind::Unit | Kind::Process => {
                     self.debris.insert(id.clone(), Taken { memory: *memory, ports: vec![*port] });
-                    let mut run = found_run(claim(&asked, *condition), &asked, *condition);
+                    let mut run = live_run(claim(&asked, *condition), &asked, *condition);
                     run.memory_limit = Some(Bytes(*memory));
-                    Found::Run(Box::new(run))
+                    Live::Run(Box::new(run))
                 }
-                Kind::Environment => Found::Environment { complete: *condition != Condition::Edited },
-                Kind::Artifact => Found::Artifact { size: 0, sha256: None, ours },
-                _ => Found::File(FoundFile { marker: claim(&asked, *condition), text: None }),
+                Kind::Environment => Live::Environment { complete: *condition != Condition::Edited },
+                Kind::Artifact => Live::Artifact { size: 0, sha256: None, managed },
+                _ => Live::File(LiveFile { marker: claim(&asked, *condition), text: None }),
             };
-            let seen = match condition {
-                Condition::Unknown => Seen::Unknown("no access".to_owned()),
-                _ => Seen::Present(found),
+            let presence = match condition {
+                Condition::Unknown => Presence::Unknown("no access".to_owned()),
+                _ => Presence::Present(live),
             };
-            self.observed.things.insert(id, seen);
+            self.observed.resources.insert(id, presence);
         }
     }
 
     /// Stops what could not have come up beside the rest, and lists who listens where.
-    fn settle(&mut self) {
+    fn sync(&mut self) {
         let up: Vec<(ResourceId, Taken)> = self.taken(&self.observed).map(|(id, taken)| (id.clone(), taken)).collect();
-        let (mut sum, mut held) = (0, BTreeSet::new());
+        let (mut sum, mut exclusive) = (0, BTreeSet::new());
         for (id, taken) in up {
             let over = self.now.memory.is_some_and(|budget| sum + taken.memory > budget.0);
-            let Some(Seen::Present(Found::Run(run))) = self.observed.things.get_mut(&id) else { continue };
-            if over || taken.ports.iter().any(|port| held.contains(port)) {
-                run.phase = Phase::Stopped;
+            let Some(Presence::Present(Live::Run(run))) = self.observed.resources.get_mut(&id) else { continue };
+            if over || taken.ports.iter().any(|port| exclusive.contains(port)) {
+                run.phase = RunState::Stopped;
                 run.running = None;
                 continue;
             }
             sum += taken.memory;
-            held.extend(taken.ports.iter().copied());
-            let listens = run.phase == Phase::Running;
+            exclusive.extend(taken.ports.iter().copied());
+            let listens = run.phase == RunState::Running;
             for port in taken.ports.into_iter().filter(|_| listens) {
                 let holder = PortHolder { pid: Some(1), command: "serve".to_owned(), resource: Some(id.clone()) };
                 self.observed.ports.insert(port, holder);
@@ -454,14 +454,14 @@ impl Scenario {
     }
 }
 
-fn claim(asked: &Fingerprint, condition: Condition) -> Option<Claim> {
+fn claim(asked: &Fingerprint, condition: Condition) -> Option<Ownership> {
     let stack = if condition == Condition::OtherStacks { "another" } else { STACK };
     let intact = !matches!(condition, Condition::Edited | Condition::EditedRunsOlder);
-    let claim = Claim { stack: stack.to_owned(), fingerprint: asked.clone(), intact };
+    let claim = Ownership { stack: stack.to_owned(), fingerprint: asked.clone(), intact };
     (condition != Condition::Strangers).then_some(claim)
 }
 
-fn seen(before: Option<&Resource>, now: Option<&Resource>, condition: Condition) -> Seen {
+fn presence(before: Option<&Resource>, now: Option<&Resource>, condition: Condition) -> Presence {
     let newer = matches!(condition, Condition::AsNow | Condition::RunsOlder | Condition::EditedRunsOlder);
     let asked = if newer { now.or(before) } else { before };
     // A file of the user's own is as it is wanted, unless it is the point that it cannot be.
@@ -472,58 +472,58 @@ fn seen(before: Option<&Resource>, now: Option<&Resource>, condition: Condition)
         _ => (asked, condition),
     };
     match condition {
-        Condition::Unknown => return Seen::Unknown("no access".to_owned()),
-        Condition::Absent => return Seen::Absent,
+        Condition::Unknown => return Presence::Unknown("no access".to_owned()),
+        Condition::Absent => return Presence::Absent,
         _ => {}
     }
-    let Some(resource) = asked.or(now.filter(|_| foreign)) else { return Seen::Absent };
+    let Some(resource) = asked.or(now.filter(|_| foreign)) else { return Presence::Absent };
     let fingerprint = resource.fingerprint();
-    Seen::Present(match &resource.spec {
-        Spec::Secret(_) => Found::Secret,
-        Spec::Environment(_) => Found::Environment { complete: condition != Condition::Edited },
-        Spec::Artifact(artifact) => Found::Artifact {
+    Presence::Present(match &resource.spec {
+        Spec::Secret(_) => Live::Secret,
+        Spec::Environment(_) => Live::Environment { complete: condition != Condition::Edited },
+        Spec::Artifact(artifact) => Live::Artifact {
             size: 0,
             sha256: match condition {
                 Condition::Edited | Condition::Strangers => Some(Digest::of("other")),
                 Condition::NotLoaded | Condition::OtherStacks => None,
                 _ => artifact.sha256.clone(),
             },
-            ours: artifact.source != ArtifactSource::File && !foreign,
+            managed: artifact.source != ArtifactSource::File && !foreign,
         },
-        Spec::Image(_) => Found::Image { ours: !foreign },
-        Spec::Model(_) => Found::Model {
+        Spec::Image(_) => Live::Image { managed: !foreign },
+        Spec::Model(_) => Live::Model {
             recorded: Some(fingerprint),
             loaded: true,
             sha256: None,
-            ours: true,
+            managed: true,
             kept: false,
             unserved: false,
             edited: false,
         },
-        Spec::File(_) => Found::File(FoundFile { marker: claim(&fingerprint, condition), text: None }),
+        Spec::File(_) => Live::File(LiveFile { marker: claim(&fingerprint, condition), text: None }),
         Spec::Run(_) => {
             let older = matches!(condition, Condition::RunsOlder | Condition::EditedRunsOlder);
             let running = before.filter(|_| older).unwrap_or(resource);
             let definition = claim(&fingerprint, condition);
-            let mut run = found_run(definition, &running.fingerprint(), condition);
+            let mut run = live_run(definition, &running.fingerprint(), condition);
             run.memory_limit = running.run().and_then(|run| run.limits.memory);
             let unit = resource.id.kind == Kind::Unit;
             run.loaded = !unit || condition != Condition::NotLoaded;
             run.enabled = !unit || condition != Condition::NotEnabled;
-            Found::Run(Box::new(run))
+            Live::Run(Box::new(run))
         }
     })
 }
 
-fn found_run(definition: Option<Claim>, running: &Fingerprint, condition: Condition) -> FoundRun {
+fn live_run(definition: Option<Ownership>, running: &Fingerprint, condition: Condition) -> LiveRun {
     let phase = match condition {
-        Condition::Stopped => Phase::Stopped,
-        Condition::Failed => Phase::Failed,
-        Condition::BackingOff => Phase::BackingOff,
-        _ => Phase::Running,
+        Condition::Stopped => RunState::Stopped,
+        Condition::Failed => RunState::Failed,
+        Condition::BackingOff => RunState::BackingOff,
+        _ => RunState::Running,
     };
-    let mut run = FoundRun { definition, phase, ..FoundRun::stopped() };
+    let mut run = LiveRun { definition, phase, ..LiveRun::stopped() };
     run.running = run.is_up().then(|| running.clone());
-    run.why = matches!(phase, Phase::Failed | Phase::BackingOff).then(|| "exit status 1".to_owned());
+    run.why = matches!(phase, RunState::Failed | RunState::BackingOff).then(|| "exit status 1".to_owned());
     run
 }

@@ -1,10 +1,10 @@
 //! No two resources are one live thing: manifests whose names nearly collide, resolved and planned.
 
 use crate::cases::{Since, bare, facts, past};
-use llamero_core::desired::{Desired, desire};
-use llamero_core::lock::Lock;
+use llamero_core::lockfile::LockFile;
 use llamero_core::manifest;
 use llamero_core::plan::{Past, foresee_all, plan};
+use llamero_core::resolve::{Desired, resolve};
 use llamero_core::resource::{Kind, Note, ResourceId, ServedModel, shared};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,7 +75,7 @@ fn manifest_of(models: &[Model]) -> String {
 fn resolved(text: &str) -> (Desired, Vec<Note>) {
     let (manifest, notes) = manifest::read(text);
     let manifest = manifest.unwrap_or_else(|| panic!("{text}\n{notes:?}"));
-    let (desired, notes) = desire(&manifest, &Lock::default(), &facts(&manifest, &Since::default()));
+    let (desired, notes) = resolve(&manifest, &LockFile::default(), &facts(&manifest, &Since::default()));
     (desired, notes.into_iter().map(|(note, _, _)| note).collect())
 }
 
@@ -109,8 +109,8 @@ proptest! {
                 prop_assert_eq!(own.system.as_deref(), model.system);
                 prop_assert_eq!(own.pinned, model.pinned);
             }
-            let wanted = llamero_core::resource::OllamaName::parse(model.source).expect("a name");
-            let plain = served(&desired).any(|(_, _, it)| !it.is_derived() && it.name == wanted && it.pinned >= model.pinned);
+            let declared = llamero_core::resource::OllamaName::parse(model.source).expect("a name");
+            let plain = served(&desired).any(|(_, _, it)| !it.is_derived() && it.name == declared && it.pinned >= model.pinned);
             prop_assert!(model.is_derived() || plain, "{} has no model", role);
         }
     }
@@ -133,9 +133,9 @@ proptest! {
         for change in &plan.changes {
             let gateway = change.on.kind != Kind::Model && change.on.name.contains("gateway");
             // The model that it no longer is goes, and says no longer that it stays loaded, once nobody else is it.
-            let former = !models[chosen].is_derived()
+            let previous = !models[chosen].is_derived()
                 && served(&before).chain(served(&now)).any(|(id, _, it)| *id == change.on && !it.is_derived() && it.name == source);
-            prop_assert!(own(&change.on) || former || gateway, "{:?}", change);
+            prop_assert!(own(&change.on) || previous || gateway, "{:?}", change);
         }
     }
 
@@ -164,15 +164,15 @@ proptest! {
         );
         let (_, notes) = resolved(&text);
         // What the names mean, said here once more: the path that each spelling leads to.
-        let lead = |path: &&str| if path.contains("key") { "key" } else if path.contains('z') { "z" } else { "x" };
+        let upstream = |path: &&str| if path.contains("key") { "key" } else if path.contains('z') { "z" } else { "x" };
         let mut leads: BTreeMap<&str, BTreeSet<String>> = BTreeMap::from([("key", BTreeSet::from(["key".to_owned()]))]);
         for path in &paths {
-            leads.entry(lead(path)).or_default().insert(path.replace('~', "/home/ai"));
+            leads.entry(upstream(path)).or_default().insert(path.replace('~', "/home/ai"));
         }
         let says = |part: &str| services.iter().any(|service| service.contains(part));
         let clash = leads.values().any(|spellings| spellings.len() > 1)
             || says("home-gateway-1")
-            || says("container: web}") && says("web.former");
+            || says("container: web}") && says("web.previous");
         prop_assert_eq!(notes.iter().any(Note::is_error), clash, "{:?} in {}", notes, text);
     }
 }

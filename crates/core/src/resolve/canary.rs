@@ -1,0 +1,235 @@
+//! The wish in which only one model's route is as it will be: what a change of routes is tried on first.
+//!
+//! Routes are what the gateway's configuration says of models. All else is already as it will be, so the servers that the
+//! new routes lead to are there; the other routes stay those of the committed generation, and so do the gateway's settings.
+
+use super::Desired;
+use super::routes::{are_same, configuration, deployments, forget, keys_of, name, related, replace, set};
+use crate::manifest::{Manifest, Mode};
+use crate::render::yaml::yaml;
+use crate::resource::{Content, Piece, Probe, ResourceId, Seconds, SecretReference, Spec};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How long a canary is tried when the manifest says nothing.
+const CANARY_FOR: Seconds = Seconds::new(30);
+
+/// The one model whose route changes first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Canary {
+    /// Its name.
+    pub model: String,
+    /// What it is for.
+    pub mode: Mode,
+    /// How long it is tried before the other routes change.
+    pub permanent: Seconds,
+}
+
+/// How a change of routes begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum First {
+    /// With this wish.
+    Revision(Box<Desired>),
+    /// The routes of other models change, and the canary's own does not.
+    Others,
+    /// The former routes are not known.
+    Unknown,
+    /// No route changes, or there was none.
+    Nothing,
+}
+
+/// What the committed generation says of routes and of where they lead.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PreviousRoutes {
+    /// The content of what its gateway reads.
+    pub files: BTreeMap<ResourceId, Content>,
+    /// The ports of its servers.
+    pub ports: BTreeMap<ResourceId, Vec<u16>>,
+}
+
+impl PreviousRoutes {
+    /// Returns whether a route leads to a server.
+    #[must_use]
+    pub fn leads_to(&self, id: &ResourceId) -> bool {
+        let ports = self.ports.get(id).map(Vec::as_slice).unwrap_or_default();
+        let routes: Vec<Value> = self.files.values().filter_map(configuration).collect();
+        let bases = routes
+            .iter()
+            .flat_map(deployments)
+            .filter_map(|deployment| deployment.pointer("/litellm_params/api_base")?.as_str());
+        bases.filter_map(loopback_port).any(|port| ports.contains(&port))
+    }
+}
+
+/// Returns a model of a manifest as the one whose route changes first; `None` when there is no such model.
+#[must_use]
+pub fn canary(manifest: &Manifest, model: &str) -> Option<Canary> {
+    let permanent = manifest.policy.canary_for.as_ref().map_or(CANARY_FOR, |time| time.value.0);
+    let mode = manifest.models.find(model)?.mode;
+    Some(Canary { model: model.to_owned(), mode, permanent })
+}
+
+impl Desired {
+    /// Returns what the next generation must know of this one's routes.
+    #[must_use]
+    pub fn routes(&self) -> PreviousRoutes {
+        let inputs = self.gateway().into_iter().flat_map(|(_, run)| &run.inputs);
+        let files = inputs.filter_map(|input| Some((input.resource.clone(), self.content(&input.resource)?.clone())));
+        let ports = self.runs().map(|(resource, run)| (resource.id.clone(), run.ports.clone()));
+        PreviousRoutes { files: files.collect(), ports: ports.collect() }
+    }
+
+    /// Returns this wish with the former routes of all models but the canary's. Servers in `stopped` are no longer there
+    /// by then.
+    #[must_use]
+    pub fn canary_first(&self, previous: &PreviousRoutes, stopped: &BTreeSet<ResourceId>) -> First {
+        let (Some(canary), Some((id, run))) = (self.canary.as_ref(), self.gateway()) else { return First::Nothing };
+        let inputs = || run.inputs.iter().filter_map(|input| Some((&input.resource, self.content(&input.resource)?)));
+        let Some((config, declared)) = inputs().find_map(|(id, content)| Some((id, configuration(content)?))) else {
+            return First::Nothing;
+        };
+        if previous.files.is_empty() {
+            return First::Nothing;
+        }
+        // The file may have had another place.
+        let mut known = previous.files.get(config).into_iter().chain(previous.files.values());
+        let Some(before) = known.find_map(configuration) else { return First::Unknown };
+        let keys = inputs().find(|(_, content)| content.is_secret());
+        let former_keys = keys.and_then(|(id, _)| previous.files.get(id));
+        let read = keys_of(&declared, Some(&canary.model));
+        let same_key = |name: &&str| {
+            let of = |content: Option<&Content>| content.and_then(|content| variable(content, name)?.1.clone().into());
+            of(keys.map(|(_, content)| content)) == of(former_keys)
+        };
+        let mut own = before.clone();
+        replace(&mut own, &declared, &canary.model);
+        if own == before && read.iter().all(same_key) {
+            return if are_same(&before, &declared) { First::Nothing } else { First::Others };
+        }
+        let mut mixed = self.mixed(&canary.model, &before, &declared, previous, stopped);
+        // The cache is a server, and as it will be.
+        for key in ["cache", "cache_params"] {
+            let value = declared.get("litellm_settings").and_then(|settings| settings.get(key));
+            set(&mut mixed, "litellm_settings", key, value.cloned());
+        }
+        let mut first = self.clone();
+        let rendered = self.content(config);
+        if mixed != declared {
+            let copies = self.resources.keys().filter(|id| rendered.is_some() && self.content(id) == rendered);
+            for id in copies {
+                first.set_content(id, Content::text(yaml(&mixed)));
+            }
+        }
+        if let Some((id, content)) = keys {
+            first.set_content(id, with_former_keys(content, former_keys, &keys_of(&mixed, None), &read));
+        }
+        if let Some(Spec::Run(run)) = first.resources.get_mut(id).map(|resource| &mut resource.spec)
+            && let Probe::Litellm { models, .. } = &mut run.probe
+        {
+            *models = deployments(&mixed).iter().filter_map(name).map(str::to_owned).collect();
+        }
+        first.renew_inputs();
+        First::Revision(Box::new(first))
+    }
+
+    fn content(&self, id: &ResourceId) -> Option<&Content> {
+        match &self.resources.get(id)?.spec {
+            Spec::File(file) => Some(&file.content),
+            _ => None,
+        }
+    }
+
+    fn set_content(&mut self, id: &ResourceId, content: Content) {
+        if let Some(Spec::File(file)) = self.resources.get_mut(id).map(|resource| &mut resource.spec) {
+            file.content = content;
+        }
+    }
+
+    /// Returns the former configuration with the new route of one model, and of those that it falls back to and that had
+    /// none. The route of a server that moves is the new one too: the former one would lead nowhere, or to another.
+    fn mixed(
+        &self,
+        canary: &str,
+        before: &Value,
+        declared: &Value,
+        previous: &PreviousRoutes,
+        stopped: &BTreeSet<ResourceId>,
+    ) -> Value {
+        let mut mixed = before.clone();
+        let moves = |deployment: &&Value| self.moves(deployment, previous, stopped);
+        let moved = deployments(before).iter().filter(moves).filter_map(name);
+        let mut renewed: Vec<&str> = std::iter::once(canary).chain(moved).collect();
+        let mut next = 0;
+        while let Some(model) = renewed.get(next).copied() {
+            next += 1;
+            replace(&mut mixed, declared, model);
+            let known: Vec<&str> = deployments(before).iter().filter_map(name).collect();
+            let missing: Vec<&str> = related(declared, model)
+                .filter(|target| !known.contains(target) && !renewed.contains(target))
+                .collect();
+            renewed.extend(missing);
+        }
+        let still: Vec<&str> = deployments(&mixed).iter().filter_map(name).collect();
+        let gone = deployments(before).iter().filter_map(name).filter(|name| !still.contains(name));
+        let gone: Vec<&str> = gone.collect();
+        forget(&mut mixed, &gone);
+        mixed
+    }
+
+    /// Returns whether the server that a former route led to will be elsewhere or gone, or another will be in its place.
+    fn moves(&self, deployment: &Value, previous: &PreviousRoutes, stopped: &BTreeSet<ResourceId>) -> bool {
+        let base = deployment.pointer("/litellm_params/api_base").and_then(Value::as_str);
+        let Some(port) = base.and_then(loopback_port) else { return false };
+        let before = previous.ports.iter().find(|(_, ports)| ports.contains(&port)).map(|(id, _)| id);
+        let now = self.runs().find(|(_, run)| run.ports.contains(&port)).map(|(resource, _)| &resource.id);
+        match (before, now) {
+            // Nobody's of ours, and as it was.
+            (None, None) => false,
+            // What is no longer declared goes only when all is well, unless it must make way.
+            (Some(before), None) => self.resources.contains_key(before) || stopped.contains(before),
+            (before, Some(now)) => before != Some(now),
+        }
+    }
+}
+
+/// Returns the port of an address on this machine.
+fn loopback_port(address: &str) -> Option<u16> {
+    let rest = address.split_once("://")?.1.split('/').next()?;
+    let (host, port) = rest.rsplit_once(':')?;
+    matches!(host, "127.0.0.1" | "localhost" | "[::1]").then(|| port.parse().ok())?
+}
+
+/// How many pieces a variable of an environment file is made of: its name, its secret, and the end of its line.
+const PIECES: usize = 3;
+
+/// Returns the pieces of a variable of an environment file, and what its secret refers to.
+fn variable<'a>(content: &'a Content, name: &str) -> Option<(&'a [Piece], &'a SecretReference)> {
+    let begin = format!("{name}=\"");
+    content.0.chunks(PIECES).find_map(|pieces| match pieces {
+        [Piece::Text(text), Piece::Secret { reference, .. }, ..] if *text == begin => Some((pieces, reference)),
+        _ => None,
+    })
+}
+
+/// Returns an environment file with the former keys that former routes read; `renewed` are those of the canary.
+fn with_former_keys(
+    content: &Content,
+    previous: Option<&Content>,
+    read: &BTreeSet<&str>,
+    renewed: &BTreeSet<&str>,
+) -> Content {
+    let mut pieces = content.0.clone();
+    for name in read.difference(renewed) {
+        let Some((before, reference)) = previous.and_then(|previous| variable(previous, name)) else { continue };
+        match variable(content, name) {
+            Some((_, now)) if now == reference => {}
+            Some((now, _)) => {
+                let place = pieces.chunks(PIECES).position(|pieces| pieces == now).unwrap_or_default() * PIECES;
+                pieces.splice(place..place + PIECES, before.iter().cloned());
+            }
+            None => pieces.extend_from_slice(before),
+        }
+    }
+    Content(pieces)
+}

@@ -1,0 +1,150 @@
+//! A server in a container: its image, what it sees of the host, and where it listens.
+
+use super::build::{Builder, Server};
+use crate::manifest::{Common, Network, RuntimeName};
+use crate::resource::{
+    Container, ImageName, ImageSpec, Input, Kind, Mount, MountSource, Note, Publish, Resource, ResourceId, Spec,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+/// What an engine or a service wants of its container beyond the common fields.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Contained {
+    /// The network when the manifest says none.
+    pub(super) network: Network,
+    /// The image when the manifest says none.
+    pub(super) image: Option<&'static str>,
+    /// What it sees of the host besides its inputs.
+    pub(super) mounts: Vec<Mount>,
+    /// Ports that the host opens, besides those that it listens on itself.
+    pub(super) publish: Vec<Publish>,
+    /// Whether it shares memory segments with the host.
+    pub(super) ipc_host: bool,
+}
+
+impl Default for Contained {
+    /// Engines are at home on the host's network: they listen on loopback, and reach what does.
+    fn default() -> Self {
+        Self { network: Network::Host, image: None, mounts: Vec::new(), publish: Vec::new(), ipc_host: false }
+    }
+}
+
+/// Returns whether a server runs in a container that has a network of its own.
+pub(super) fn is_isolated(common: Common<'_>, default: Network) -> bool {
+    let in_container = common.runtime.is_some_and(|runtime| runtime.value == RuntimeName::Docker);
+    in_container && common.network.map_or(default, |network| network.value) == Network::Bridge
+}
+
+/// Returns the address that an engine is told to listen on: what is apart is reached from outside of itself alone.
+pub(super) fn listen(common: Common<'_>) -> &'static str {
+    if is_isolated(common, Network::Host) { "0.0.0.0" } else { "127.0.0.1" }
+}
+
+impl Builder<'_> {
+    /// Returns the name of a server's container.
+    pub(super) fn container_name(&self, part: &str, common: Common<'_>) -> String {
+        let own = common.container.map(|container| container.value.clone());
+        own.unwrap_or_else(|| format!("{}-{}", self.manifest.stack.value, Self::name(part)))
+    }
+
+    /// Adds a server's image, held to what is locked; returns its resource and its whole name.
+    pub(super) fn image(&mut self, server: &Server<'_>) -> Option<(ResourceId, ImageName)> {
+        let span = server.common.image.map_or(&server.span, |image| &image.span).clone();
+        let path = format!("{}.image", server.role);
+        let text = server.common.image.map(|image| image.value.clone());
+        let Some(text) = text else {
+            let note = Note::error("missing-field", "`image` is missing").hint("`runtime: docker` runs an image");
+            self.note(note, path, &span);
+            return None;
+        };
+        let name = match ImageName::parse(&text) {
+            Ok(name) => name,
+            Err(why) => {
+                self.note(Note::error("image", why), path, &span);
+                return None;
+            }
+        };
+        let pin = self.lock.pins.get(&format!("image:{name}")).filter(|_| name.digest().is_none());
+        let exclusive = pin.map_or_else(|| name.clone(), |pin| name.at(pin.sha256.clone()));
+        let short = name.repository().rsplit('/').next().unwrap_or_default();
+        let unique = crate::resource::Digest::of(exclusive.to_string());
+        let id = ResourceId::new(Kind::Image, format!("{}-{}", Self::plain(short), &unique.as_str()[..6]));
+        let spec = Spec::Image(ImageSpec { name: exclusive.clone() });
+        self.add(Resource { id: id.clone(), role: server.role.clone(), spec, needs: BTreeSet::new() }, &span);
+        Some((id, exclusive))
+    }
+
+    /// Returns a server's container, without what the common fields of a server say already.
+    pub(super) fn contained(&mut self, server: &Server<'_>, image: &ImageName, inputs: &[Input]) -> Container {
+        let common = server.common;
+        let mut mounts: Vec<Mount> = inputs.iter().filter_map(|input| self.seen_inside(&input.resource)).collect();
+        mounts.extend(server.contained.mounts.iter().cloned());
+        for volume in common.volumes {
+            match self.volume(&volume.value) {
+                Some(mount) => mounts.push(mount),
+                None => {
+                    let note = Note::error("volume", format!("`{}` is not a volume", volume.value));
+                    let hint = "write `PATH:TARGET` or `VOLUME:TARGET`, with `:ro` if it must not change it";
+                    self.note(note.hint(hint), format!("{}.volumes", server.role), &volume.span);
+                }
+            }
+        }
+        let isolated = is_isolated(common, server.contained.network);
+        let mut publish = server.contained.publish.clone();
+        if isolated && publish.is_empty() {
+            publish.extend(server.ports.iter().map(|port| Publish {
+                address: std::net::Ipv4Addr::LOCALHOST.into(),
+                host: *port,
+                container: *port,
+                protocol: crate::resource::Protocol::Tcp,
+            }));
+        }
+        Container {
+            image: image.to_string(),
+            entrypoint: common.command.map(|command| command.value.0.clone()),
+            mounts,
+            publish: if isolated { publish } else { Vec::new() },
+            network: Some(if isolated { format!("llamero-{}", self.manifest.stack.value) } else { "host".to_owned() }),
+            extra_hosts: BTreeMap::new(),
+            ipc_host: server.contained.ipc_host,
+            shm_size: common.shm_size.map(|size| size.value.0),
+            user: common.user.map(|user| user.value.clone()),
+            read_only: common.read_only.value,
+        }
+    }
+
+    /// Returns the mount by which a container sees what it reads when it starts, under the host's own path.
+    fn seen_inside(&self, id: &ResourceId) -> Option<Mount> {
+        let path = match &self.resources.get(id)?.spec {
+            Spec::Artifact(artifact) => artifact.path.clone(),
+            // Its secrets are brought in another way.
+            Spec::File(file) if !file.content.is_secret() => file.path.clone(),
+            _ => return None,
+        };
+        Some(Mount { source: MountSource::Path(path.clone()), target: path, read_only: true })
+    }
+
+    fn volume(&self, text: &str) -> Option<Mount> {
+        let (text, read_only) = match text.rsplit_once(':') {
+            Some((rest, "ro")) => (rest, true),
+            Some((rest, "rw")) => (rest, false),
+            _ => (text, false),
+        };
+        let (source, target) = text.rsplit_once(':')?;
+        let target = PathBuf::from(target);
+        let is_path = source.starts_with(['/', '.', '~', '$']);
+        let is_name = source.len() > 1
+            && source.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && source.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+        if !target.is_absolute() || !(is_path || is_name) {
+            return None;
+        }
+        let source = if is_path {
+            MountSource::Path(self.facts.directories.expand(source))
+        } else {
+            MountSource::Volume(source.to_owned())
+        };
+        Some(Mount { source, target, read_only })
+    }
+}

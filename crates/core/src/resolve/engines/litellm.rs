@@ -1,0 +1,224 @@
+//! The `LiteLLM` proxy: a rendered configuration, and a server that reads it when it starts.
+//!
+//! Nothing is left to its own ideas: every route says its address (without one, a name with `ollama` in it makes the
+//! proxy start an Ollama), every deployment has a stable id, it listens on loopback, reads no `.env` file and fetches no
+//! price list.
+
+use super::super::build::{Builder, Server};
+use super::super::container::{Contained, listen};
+use super::super::references::{GATEWAY, REDIS};
+use super::Route;
+use crate::manifest::{CacheEngine, Gateway, Mode, RuntimeName, SecretSource, Spanned};
+use crate::render::launcher::GATEWAY_LAUNCHER;
+use crate::render::yaml::yaml;
+use crate::resource::{
+    Authorization, Content, Digest, FileSpec, Gpus, Input, Kind, Probe, Resource, ResourceId, Seconds, Spec,
+};
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// `LiteLLM` looks up no request with more messages than this; its own limit of 4 misses every longer conversation.
+const MAX_MESSAGES: u32 = 1000;
+
+/// How long its last streams may go on after a successor has taken its place.
+const DRAIN: Seconds = Seconds::new(300);
+
+/// Adds the gateway; returns its name.
+pub(in super::super) fn add(
+    builder: &mut Builder<'_>,
+    gateway: &Spanned<Gateway>,
+    routes: &[Route],
+    cache: Option<&ResourceId>,
+) -> Option<ResourceId> {
+    let master_key = gateway.master_key.as_ref()?;
+    let port = gateway.port.as_ref().map_or(GATEWAY, |port| port.value.0);
+    let directories = &builder.facts.directories;
+    let stack = builder.manifest.stack.value.clone();
+    let own = directories.config.join("llamero").join(&stack).join("litellm.yaml");
+    let path = gateway.config.as_ref().map_or(own.clone(), |path| directories.expand(path));
+    let copies: Vec<_> = gateway.also_at.iter().map(|path| directories.expand(path)).collect();
+    let content = Content::text(config(builder, gateway, routes));
+    let digest = content.digest();
+    let file = |name: String, path: PathBuf| Resource {
+        id: ResourceId::new(Kind::File, name),
+        role: "gateway".to_owned(),
+        spec: Spec::File(FileSpec { path, content: content.clone() }),
+        needs: BTreeSet::new(),
+    };
+    // A file elsewhere is another file: the one at the former place is no longer declared.
+    let named = |path: &Path| format!("gateway-{}", &Digest::of(path.to_string_lossy().as_bytes()).as_str()[..6]);
+    let name = if path == own { "gateway".to_owned() } else { named(&path) };
+    let config_file = file(name, path.clone());
+    let config_id = config_file.id.clone();
+    builder.add(config_file, &gateway.span);
+    for copy in copies {
+        builder.add(file(named(&copy), copy), &gateway.span);
+    }
+
+    let mut secrets: Vec<(String, &SecretSource)> = vec![("LITELLM_MASTER_KEY".to_owned(), master_key)];
+    secrets
+        .extend(routes.iter().filter_map(|route| route.api_key.as_ref()).map(|(name, source)| (name.clone(), source)));
+    secrets.sort_by(|one, other| one.0.cmp(&other.0));
+    secrets.dedup_by(|one, other| one.0 == other.0);
+    let mut needs = BTreeSet::from([config_id.clone()]);
+    needs.extend(cache.cloned());
+    let reference = super::super::facts::reference(master_key, &builder.facts.directories);
+    let fixed = ["LITELLM_MODE=PRODUCTION", "LITELLM_LOCAL_MODEL_COST_MAP=True", "PYTHONUNBUFFERED=1"];
+    let id = builder.server(&Server {
+        part: "gateway".to_owned(),
+        role: "gateway".to_owned(),
+        span: gateway.span.clone(),
+        description: format!("LiteLLM gateway (llamero, stack {stack})"),
+        common: gateway.common(),
+        program: Some("litellm"),
+        arguments: [
+            "--config",
+            &path.to_string_lossy(),
+            "--host",
+            listen(gateway.common()),
+            "--port",
+            &port.to_string(),
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+        environment: fixed
+            .iter()
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect::<BTreeMap<_, _>>(),
+        secrets,
+        ports: vec![port],
+        probe: Probe::Litellm {
+            endpoint: format!("http://127.0.0.1:{port}"),
+            models: routes.iter().map(|route| route.name.clone()).collect(),
+            authorization: Authorization(reference),
+        },
+        inputs: vec![Input { resource: config_id, digest }],
+        needs,
+        last: Vec::new(),
+        working_directory: None,
+        gpus: Gpus::None,
+        contained: Contained::default(),
+    })?;
+    hand_off(builder, gateway, &id, &path);
+    Some(id)
+}
+
+/// Lets the gateway hand its port on to its successor, where llamero knows the Python that runs it and the manifest gives
+/// it no words of its own: then a change of its configuration drops no request.
+fn hand_off(builder: &mut Builder<'_>, gateway: &Spanned<Gateway>, id: &ResourceId, config: &Path) {
+    let plain = gateway.args.value.0.is_empty() && gateway.command.as_ref().is_none_or(|words| words.0.len() == 1);
+    let program = builder.resources.get(id).and_then(Resource::run).and_then(|run| run.argv.first()).map(PathBuf::from);
+    let Some(program) = program.filter(|_| plain && id.kind == Kind::Unit) else { return };
+    let installed = !gateway.install.python.value.0.is_empty();
+    let python =
+        if installed { Some(program.with_file_name("python")) } else { builder.facts.pythons.get(&program).cloned() };
+    let Some(python) = python else { return };
+    let path = builder.facts.directories.records(&builder.manifest.stack.value).join("gateway_launcher.py");
+    let content = Content::text(GATEWAY_LAUNCHER.to_owned());
+    let launcher = ResourceId::new(Kind::File, "gateway-launcher");
+    let input = Input { resource: launcher.clone(), digest: content.digest() };
+    let spec = Spec::File(FileSpec { path: path.clone(), content });
+    builder.add(
+        Resource { id: launcher.clone(), role: "gateway".to_owned(), spec, needs: BTreeSet::new() },
+        &gateway.span,
+    );
+    let Some(resource) = builder.resources.get_mut(id) else { return };
+    resource.needs.insert(launcher);
+    let Spec::Run(run) = &mut resource.spec else { return };
+    run.argv = [python, path].map(|path| path.to_string_lossy().into_owned()).to_vec();
+    run.environment.insert("CONFIG_FILE_PATH".to_owned(), config.to_string_lossy().into_owned());
+    run.inputs.push(input);
+    run.socket_handoff = true;
+    run.stop_timeout = DRAIN;
+}
+
+fn config(builder: &Builder<'_>, gateway: &Spanned<Gateway>, routes: &[Route]) -> String {
+    let stack = &builder.manifest.stack.value;
+    let models: Vec<Value> = routes.iter().map(|route| deployment(stack, route)).collect();
+    let mut config = json!({
+        "model_list": models,
+        "litellm_settings": {},
+        "router_settings": {},
+        "general_settings": { "master_key": "os.environ/LITELLM_MASTER_KEY" },
+    });
+    if let Some(cache) = &builder.manifest.cache {
+        let mut parameters = match cache.engine.value {
+            CacheEngine::Memory => json!({ "type": "local" }),
+            CacheEngine::Redis => {
+                let (host, port) = redis(builder);
+                json!({ "type": "redis", "host": host, "port": port, "namespace": stack })
+            }
+        };
+        if let Some(ttl) = &cache.ttl {
+            parameters["ttl"] = ttl.value.0.whole().into();
+        }
+        parameters["max_messages"] = MAX_MESSAGES.into();
+        config["litellm_settings"]["cache"] = true.into();
+        config["litellm_settings"]["cache_params"] = parameters;
+    }
+    let fallbacks: Vec<Value> = routes
+        .iter()
+        .filter(|route| !route.fallbacks.is_empty())
+        .map(|route| json!({ route.name.as_str(): route.fallbacks }))
+        .collect();
+    if !fallbacks.is_empty() {
+        config["router_settings"]["fallbacks"] = fallbacks.into();
+    }
+    for (key, value) in [
+        ("num_retries", gateway.retries.as_ref().map(|retries| retries.value)),
+        ("allowed_fails", gateway.allowed_fails.as_ref().map(|fails| fails.value)),
+        ("cooldown_time", gateway.cooldown.as_ref().map(|cooldown| cooldown.value.0.whole())),
+    ] {
+        if let Some(value) = value {
+            config["router_settings"][key] = value.into();
+        }
+    }
+    merge(&mut config, &gateway.settings.value.0);
+    if let Value::Object(sections) = &mut config {
+        sections.retain(|_, section| !section.as_object().is_some_and(Map::is_empty));
+    }
+    yaml(&config)
+}
+
+fn deployment(stack: &str, route: &Route) -> Value {
+    // A key is asked for even where the server asks for none.
+    let key = route.api_key.as_ref().map_or_else(|| "none".to_owned(), |(name, _)| format!("os.environ/{name}"));
+    let mode = match route.mode {
+        Mode::Chat => "chat",
+        Mode::Completion => "completion",
+        Mode::Embedding => "embedding",
+    };
+    let facts = json!({ "id": format!("{stack}/{}", route.name), "mode": mode });
+    json!({
+        "model_name": route.name,
+        "litellm_params": { "model": route.model, "api_base": route.api_base, "api_key": key },
+        "model_info": facts,
+    })
+}
+
+fn redis(builder: &Builder<'_>) -> (String, u16) {
+    let cache = builder.manifest.cache.as_ref();
+    let external =
+        cache.and_then(|cache| cache.runtime.as_ref()).is_some_and(|runtime| runtime.value == RuntimeName::External);
+    let endpoint = cache.and_then(|cache| cache.endpoint.as_ref()).filter(|_| external);
+    if let Some((host, port)) = endpoint.and_then(|endpoint| endpoint.rsplit_once(':')) {
+        return (host.trim_start_matches("redis://").to_owned(), port.parse().unwrap_or(REDIS));
+    }
+    let port = cache.and_then(|cache| cache.port.as_ref()).map_or(REDIS, |port| port.value.0);
+    ("127.0.0.1".to_owned(), port)
+}
+
+/// Adds settings of the user's own; where both say something, ours stays.
+fn merge(config: &mut Value, settings: &Value) {
+    let (Value::Object(config), Value::Object(settings)) = (config, settings) else { return };
+    for (key, value) in settings {
+        match config.get_mut(key) {
+            Some(known) => merge(known, value),
+            None => {
+                config.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}

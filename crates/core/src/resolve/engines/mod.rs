@@ -1,0 +1,63 @@
+//! What each engine is, in a file of its own: its command, its files, its questions, and how the gateway reaches it.
+
+pub(super) mod litellm;
+pub(super) mod llama_cpp;
+pub(super) mod ollama;
+pub(super) mod redis;
+pub(super) mod service;
+pub(super) mod vllm;
+
+use crate::manifest::{Engine, Entry, Manifest, Model, Provider, RuntimeName};
+use crate::resource::Gpus;
+
+/// How the gateway reaches a model.
+pub(super) struct Route {
+    /// The name by which clients ask for it.
+    pub(super) name: String,
+    /// `LiteLLM`'s name for it: a prefix that says how to talk, and the server's own name.
+    pub(super) model: String,
+    /// The server's address.
+    pub(super) api_base: String,
+    /// The environment variable with its key, and where the key is found.
+    pub(super) api_key: Option<(String, crate::manifest::SecretSource)>,
+    /// What it is for.
+    pub(super) mode: crate::manifest::Mode,
+    /// The models that answer in its place when it cannot.
+    pub(super) fallbacks: Vec<String>,
+}
+
+/// Returns the models of a provider that has a server for each of them, with the port of each server.
+pub(super) fn ports<'a>(manifest: &'a Manifest, provider: &Entry<Provider>) -> Vec<(&'a Entry<Model>, u16)> {
+    let Some(first) = provider.value.port.as_ref().map(|port| port.value.0) else { return Vec::new() };
+    let mut next = u32::from(first);
+    let mut take = || {
+        next += 1;
+        u16::try_from(next - 1).unwrap_or(u16::MAX)
+    };
+    let models = manifest.models.iter().filter(|model| model.value.provider.value == provider.name.value);
+    models.map(|model| (model, model.value.port.as_ref().map_or_else(&mut take, |port| port.value.0))).collect()
+}
+
+/// Returns the route to a server of one model's own on this machine.
+fn route(model: &Entry<Model>, prefix: &str, port: u16) -> Route {
+    Route {
+        name: model.name.value.clone(),
+        model: format!("{prefix}/{}", model.name.value),
+        api_base: format!("http://127.0.0.1:{port}/v1"),
+        api_key: None,
+        mode: model.value.mode,
+        fallbacks: model.value.fallbacks.iter().map(|name| name.value.clone()).collect(),
+    }
+}
+
+/// Returns the GPUs that a provider's servers may use. A container sees those that the manifest names and no others.
+fn gpus(provider: &Entry<Provider>) -> Gpus {
+    let chosen: Vec<String> = provider.value.gpus.iter().map(|gpu| gpu.value.0.clone()).collect();
+    let in_container = provider.value.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::Docker);
+    match (chosen.is_empty(), in_container, provider.value.engine.value) {
+        (false, _, _) => Gpus::Devices(chosen),
+        (true, true, _) => Gpus::None,
+        (true, false, Engine::Vllm) => Gpus::All,
+        (true, false, _) => Gpus::Unspecified,
+    }
+}

@@ -1,0 +1,331 @@
+//! Ollama: one server for all its models, and each model as a resource that the server is asked for.
+//!
+//! Where a model is to see another context or have other settings than it was published with, a model of llamero's own
+//! is made from it: a request that asks for other options than those loaded would load the model anew.
+
+use super::super::build::{Builder, Server};
+use super::super::container::{Contained, listen};
+use super::{Route, gpus};
+use crate::manifest::{Entry, Load, Mode, Model, Provider, RuntimeName, Source};
+use crate::resource::{
+    Digest, Kind, Mount, MountSource, Note, OllamaName, Probe, Resource, ResourceId, ServedModel, Spec,
+};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+/// Where the image of Ollama keeps what it has.
+const INSIDE: &str = "/root/.ollama";
+
+/// What may stand under `settings`, and the variable that Ollama reads it from.
+const SETTINGS: [(&str, &str); 9] = [
+    ("context_length", "OLLAMA_CONTEXT_LENGTH"),
+    ("flash_attention", "OLLAMA_FLASH_ATTENTION"),
+    ("gpu_overhead", "OLLAMA_GPU_OVERHEAD"),
+    ("keep_alive", "OLLAMA_KEEP_ALIVE"),
+    ("kv_cache_type", "OLLAMA_KV_CACHE_TYPE"),
+    ("load_timeout", "OLLAMA_LOAD_TIMEOUT"),
+    ("max_loaded_models", "OLLAMA_MAX_LOADED_MODELS"),
+    ("max_queue", "OLLAMA_MAX_QUEUE"),
+    ("num_parallel", "OLLAMA_NUM_PARALLEL"),
+];
+
+/// Adds a provider that the stack runs, and its models; returns the routes to them.
+pub(in super::super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider>) -> Vec<Route> {
+    let Some(port) = provider.value.port.as_ref().map(|port| port.value.0) else { return Vec::new() };
+    let path = format!("providers.{}", provider.name.value);
+    if let Some(memory) = &provider.value.memory {
+        builder.unsupported("a budget of GPU memory", format!("{path}.memory"), &memory.span);
+    }
+    // A container keeps its models in a volume: what it writes as root is nothing for the user's home.
+    let in_container = provider.value.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::Docker);
+    let own = provider.value.env.find("OLLAMA_MODELS").map(|path| PathBuf::from(&path.value));
+    let store = own.filter(|path| path.is_absolute()).unwrap_or_else(|| {
+        let home = &builder.facts.directories.home;
+        if in_container { PathBuf::from(INSIDE).join("models") } else { home.join(".ollama").join("models") }
+    });
+    let endpoint = format!("http://127.0.0.1:{port}");
+    let mut environment = settings(builder, provider);
+    environment.insert("OLLAMA_HOST".to_owned(), format!("{}:{port}", listen(provider.value.common())));
+    environment.insert("OLLAMA_MODELS".to_owned(), store.to_string_lossy().into_owned());
+    let volume = format!("{}-{}", builder.manifest.stack.value, provider.name.value);
+    let volume = Mount { source: MountSource::Volume(volume), target: INSIDE.into(), read_only: false };
+    let server = builder.server(&Server {
+        part: provider.name.value.clone(),
+        role: path,
+        span: provider.name.span.clone(),
+        description: format!("Ollama (llamero, stack {})", builder.manifest.stack.value),
+        common: provider.value.common(),
+        program: Some("ollama"),
+        arguments: if provider.value.command.is_none() { vec!["serve".to_owned()] } else { Vec::new() },
+        environment,
+        secrets: Vec::new(),
+        ports: vec![port],
+        probe: Probe::Ollama { endpoint: endpoint.clone() },
+        inputs: Vec::new(),
+        needs: BTreeSet::new(),
+        last: Vec::new(),
+        working_directory: None,
+        gpus: gpus(provider),
+        contained: Contained { mounts: vec![volume], ..Contained::default() },
+    });
+    models(builder, provider, &endpoint, server.as_ref(), Some(&store).filter(|_| !in_container))
+}
+
+/// Adds the models of a provider, on a server of the stack's or of somebody else's; returns the routes to them.
+pub(in super::super) fn models(
+    builder: &mut Builder<'_>,
+    provider: &Entry<Provider>,
+    endpoint: &str,
+    server: Option<&ResourceId>,
+    store: Option<&PathBuf>,
+) -> Vec<Route> {
+    let manifest = builder.manifest;
+    let mut sources: BTreeMap<OllamaName, Declared<'_>> = BTreeMap::new();
+    let mut routes = Vec::new();
+    for entry in manifest.models.iter().filter(|model| model.value.provider.value == provider.name.value) {
+        let Some(source) = source(builder, entry) else { continue };
+        agree(builder, &mut sources, &source, entry);
+    }
+    for entry in manifest.models.iter().filter(|model| model.value.provider.value == provider.name.value) {
+        let Some((source, declared)) = source_of(entry).and_then(|text| sources.get_key_value(&text.ok()?)) else {
+            continue;
+        };
+        let model = served(builder, entry, (source, declared), endpoint, store);
+        let prefix = if entry.value.mode == Mode::Embedding { "ollama" } else { "ollama_chat" };
+        routes.push(Route {
+            name: entry.name.value.clone(),
+            model: format!("{prefix}/{}", model.name),
+            api_base: endpoint.to_owned(),
+            api_key: None,
+            mode: entry.value.mode,
+            fallbacks: entry.value.fallbacks.iter().map(|name| name.value.clone()).collect(),
+        });
+        let name = if model.is_derived() {
+            Builder::name(&format!("{}-{}", provider.name.value, entry.name.value))
+        } else {
+            shared_name(&provider.name.value, source)
+        };
+        let resource = Resource {
+            id: ResourceId::new(Kind::Model, name),
+            role: format!("models.{}", entry.name.value),
+            spec: Spec::Model(Box::new(model)),
+            needs: server.cloned().into_iter().collect(),
+        };
+        builder.add_model(resource, &entry.name.span);
+    }
+    routes
+}
+
+/// What the models of one source say of it; it is one live thing, however many are made from it.
+struct Declared<'a> {
+    insecure: bool,
+    sha256: Option<Digest>,
+    by: &'a Entry<Model>,
+}
+
+/// Adds what a model says of its source to what others say.
+fn agree<'a>(
+    builder: &mut Builder<'_>,
+    sources: &mut BTreeMap<OllamaName, Declared<'a>>,
+    source: &OllamaName,
+    entry: &'a Entry<Model>,
+) {
+    let insecure = entry.value.insecure.value;
+    let sha256 = entry.value.sha256.as_ref().and_then(|text| Digest::parse(text));
+    let Some(known) = sources.get_mut(source) else {
+        sources.insert(source.clone(), Declared { insecure, sha256, by: entry });
+        return;
+    };
+    let other = &known.by.name.value;
+    let (path, span) = (format!("models.{}", entry.name.value), &entry.name.span);
+    if known.insecure != insecure {
+        let message = format!("`{other}` and this model have one source, `{source}`, and differ in `insecure`");
+        builder.note(Note::error("same-source", message).hint("write the same for both"), path.clone(), span);
+    }
+    match (&known.sha256, sha256) {
+        (Some(one), Some(other_digest)) if *one != other_digest => {
+            let message = format!("`{other}` and this model have one source, `{source}`, and differ in `sha256`");
+            builder.note(Note::error("same-source", message).hint("a tag has one content at a time"), path, span);
+        }
+        (None, digest) => known.sha256 = digest,
+        _ => {}
+    }
+}
+
+/// Returns the name that a model is pulled by, or why it is none; nothing for what a command makes.
+fn source_of(entry: &Entry<Model>) -> Option<Result<OllamaName, String>> {
+    let text = match entry.value.source.as_ref().map(|source| &source.value) {
+        Some(Source::Text(text)) => text,
+        Some(Source::Command(_)) => return None,
+        None => &entry.name.value,
+    };
+    Some(OllamaName::parse(text).map_err(|why| format!("Ollama cannot pull `{text}`: {why}")))
+}
+
+fn source(builder: &mut Builder<'_>, entry: &Entry<Model>) -> Option<OllamaName> {
+    let path = format!("models.{}", entry.name.value);
+    match source_of(entry) {
+        Some(Ok(source)) => Some(source),
+        Some(Err(why)) => {
+            builder.note(Note::error("source", why), path, &entry.name.span);
+            None
+        }
+        None => {
+            builder.unsupported("making an Ollama model by a command", path, &entry.name.span);
+            None
+        }
+    }
+}
+
+fn served(
+    builder: &mut Builder<'_>,
+    entry: &Entry<Model>,
+    (source, declared): (&OllamaName, &Declared<'_>),
+    endpoint: &str,
+    store: Option<&PathBuf>,
+) -> ServedModel {
+    let model = &entry.value;
+    let pin = builder.pin(&format!("ollama:{}", source.shortest()), entry).map(|pin| pin.sha256.clone());
+    let mut parameters = Map::new();
+    if let Some(Value::Object(own)) = model.parameters.as_ref().map(|parameters| &parameters.value.0) {
+        parameters.extend(own.clone());
+    }
+    if let Some(context) = &model.context {
+        parameters.insert("num_ctx".to_owned(), context.value.into());
+    }
+    let template = model.template.as_ref().map(|template| template.value.clone());
+    let system = model.system.as_ref().map(|system| system.value.clone());
+    let derived = !parameters.is_empty() || template.is_some() || system.is_some();
+    let own = || own_name(&builder.manifest.stack.value, &entry.name.value);
+    ServedModel {
+        endpoint: endpoint.to_owned(),
+        name: if derived { own() } else { source.clone() },
+        source: source.clone(),
+        insecure: declared.insecure,
+        sha256: declared.sha256.clone().or(pin),
+        keep_free: builder.keep_free(),
+        parameters,
+        template,
+        system,
+        pinned: model.load.as_ref().is_some_and(|load| load.value == Load::Pinned),
+        embedding: model.mode == Mode::Embedding,
+        manifest: store.map(|store| {
+            let folder = store.join("manifests").join(source.host()).join(source.namespace());
+            folder.join(source.model()).join(source.tag())
+        }),
+    }
+}
+
+/// Returns the name of a model that llamero makes: the stack's and the manifest's names for it. It says nothing of the
+/// source or the settings, so that it stays the same when they change, and every model of a manifest has its own.
+fn own_name(stack: &str, model: &str) -> OllamaName {
+    let name = format!("llamero-{stack}/{}", readable(model));
+    OllamaName::parse(&name).expect("a readable name is a model's name")
+}
+
+/// Returns the name of the resource that every model shares which is its source under another name. The colon keeps it
+/// apart from the models that llamero makes.
+fn shared_name(provider: &str, source: &OllamaName) -> String {
+    let text = source.shortest().to_ascii_lowercase();
+    let (path, tag) = text.rsplit_once(':').unwrap_or((&text, "latest"));
+    let simple = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    let path = if simple {
+        path.to_owned()
+    } else {
+        format!("{}-{}", Builder::plain(path).chars().take(60).collect::<String>(), &Digest::of(path).as_str()[..8])
+    };
+    format!("{provider}-{path}:{tag}")
+}
+
+/// Returns a text as Ollama's `model` or `model:tag`: unchanged if it is one in lower-case letters, and otherwise with a
+/// digest, because Ollama takes names that differ in their case for one.
+fn readable(text: &str) -> String {
+    let is_part = |part: &str| {
+        let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
+        part.len() <= 80 && !part.is_empty() && part.bytes().all(letters) && !part.starts_with(['-', '.'])
+    };
+    let (model, tag) = text.split_once(':').map_or((text, None), |(model, tag)| (model, Some(tag)));
+    // Tags that mean something else than a model's variant: the default, Ollama's own words, copies of llamero's.
+    let is_tag = |tag: &str| {
+        let taken = matches!(tag, "latest" | "local" | "cloud") || tag.ends_with("-cloud") || tag.starts_with("kept-");
+        is_part(tag) && !taken
+    };
+    if is_part(model) && tag.is_none_or(is_tag) {
+        return text.to_owned();
+    }
+    let plain: String = Builder::plain(text).chars().take(60).collect();
+    let plain = plain.trim_matches('-');
+    format!("{}-{}", if plain.is_empty() { "model" } else { plain }, &Digest::of(text).as_str()[..8])
+}
+
+fn settings(builder: &mut Builder<'_>, provider: &Entry<Provider>) -> BTreeMap<String, String> {
+    let mut environment = BTreeMap::new();
+    let path = format!("providers.{}.settings", provider.name.value);
+    let settings = provider.value.settings.0.as_object().cloned().unwrap_or_default();
+    for (name, value) in settings {
+        let known = SETTINGS.iter().find(|(known, _)| *known == name);
+        let text = match &value {
+            Value::String(text) => Some(text.clone()),
+            Value::Bool(on) => Some(u8::from(*on).to_string()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        };
+        if let (Some((_, variable)), Some(text)) = (known, text) {
+            environment.insert((*variable).to_owned(), text);
+        } else {
+            let names: Vec<&str> = SETTINGS.iter().map(|(name, _)| *name).collect();
+            let note = Note::error("unknown-key", format!("`{name}` is not a setting of Ollama that llamero knows"));
+            let hint = format!("the settings are {}; others go under `env`", names.join(", "));
+            builder.note(note.hint(hint), path.clone(), &provider.name.span);
+        }
+    }
+    environment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{own_name, shared_name};
+    use crate::resource::OllamaName;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn models_of_llameros_own_are_readable_and_distinct() {
+        let shown = |model: &str| own_name("home", model).shortest();
+        assert_eq!(shown("qwen3"), "llamero-home/qwen3:latest");
+        assert_eq!(shown("llama3.1:8b"), "llamero-home/llama3.1:8b");
+        let longest = "x".repeat(128);
+        let names = [
+            "a",
+            "A",
+            "a.b",
+            "a-b",
+            "a/b",
+            "a:b",
+            "A:b",
+            "a:latest",
+            "a:local",
+            "a:x-cloud",
+            "a:kept-0",
+            "a:b:c",
+            "🦙",
+            ".",
+            "-",
+            "_",
+            &longest,
+            &longest[1..],
+        ];
+        let distinct: BTreeSet<OllamaName> =
+            names.iter().map(|name| own_name("a-b-c-d-e-f-g-h-i-j-k-l-m-n-o-p", name)).collect();
+        assert_eq!(distinct.len(), names.len(), "{distinct:?}");
+    }
+
+    #[test]
+    fn a_source_has_one_name_however_its_letters_are_written() {
+        let name = |text: &str| shared_name("ollama", &OllamaName::parse(text).expect("a name"));
+        assert_eq!(name("Llama3.1:8B"), "ollama-llama3.1:8b");
+        assert_eq!(name("q"), name("library/Q:latest"));
+        assert_ne!(name("ann/q"), name("bob/q"));
+        assert_eq!(name("HF.co/Ann/Q"), name("hf.co/ann/q"));
+    }
+}

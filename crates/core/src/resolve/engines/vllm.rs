@@ -1,0 +1,235 @@
+//! vLLM: one server for each model, which brings the model itself when it is one of the hub.
+//!
+//! Without a word it takes its own share of the GPU; a budget becomes that share.
+
+use super::super::build::{Builder, Server};
+use super::super::container::{Contained, listen};
+use super::{Route, gpus, llama_cpp, route};
+use crate::manifest::{Entry, Mode, Model, Provider, RuntimeName, Source, vllm_flags};
+use crate::resource::{Mount, MountSource, Note, Probe, Resource, ResourceId, Restart, Seconds, Spec};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+/// How long it may load and compile without a sign of getting on, when nobody says otherwise; vLLM's own patience with
+/// its engine (`VLLM_ENGINE_READY_TIMEOUT_S`).
+const TIMEOUT: Seconds = Seconds::new(600);
+
+/// The flag by which it is told the share of a GPU that it may take.
+const SHARE: &str = "--gpu-memory-utilization";
+
+/// Adds the servers of a provider's models; returns the routes to them.
+pub(in super::super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider>) -> Vec<Route> {
+    let path = format!("providers.{}", provider.name.value);
+    let servers = super::ports(builder.manifest, provider);
+    let share = builder.share_of_gpu(provider, servers.len());
+    if let (Some(memory), true) = (&provider.value.memory, says_its_share(builder, provider)) {
+        let note = Note::error("twice", "`memory` is the share of the GPU that `gpu_memory_utilization` says too");
+        builder.note(note.hint("keep one of the two"), format!("{path}.memory"), &memory.span);
+    }
+    let mut routes = Vec::new();
+    for (model, port) in servers {
+        if let Some(id) = server(builder, provider, model, port, share.as_deref()) {
+            restart_policy(builder, provider, &id);
+        }
+        routes.push(route(model, prefix(model.value.mode), port));
+    }
+    routes
+}
+
+/// Returns the word by which `LiteLLM` knows how to talk to vLLM.
+pub(in super::super) const fn prefix(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Chat | Mode::Embedding => "hosted_vllm",
+        Mode::Completion => llama_cpp::prefix(mode),
+    }
+}
+
+fn server(
+    builder: &mut Builder<'_>,
+    provider: &Entry<Provider>,
+    model: &Entry<Model>,
+    port: u16,
+    share: Option<&str>,
+) -> Option<ResourceId> {
+    let name = &model.name.value;
+    let settings = &model.value;
+    let Some(Source::Text(text)) = settings.source.as_ref().map(|source| &source.value) else { return None };
+    // Nobody is told what is served here, and a log is written as it happens.
+    let mut environment =
+        BTreeMap::from(["VLLM_NO_USAGE_STATS", "PYTHONUNBUFFERED"].map(|name| (name.to_owned(), "1".to_owned())));
+    let (source, revision) = match text.strip_prefix("hf:") {
+        Some(rest) => {
+            environment.insert("HF_ENDPOINT".to_owned(), builder.facts.hub.clone());
+            let (repository, revision) =
+                rest.split_once('@').map_or((rest, None), |(it, of)| (it, Some(of.to_owned())));
+            // What the lock file says of it is the commit that the revision was at.
+            let locked = builder.pin(text, model).and_then(|pin| pin.revision.clone());
+            (repository.to_owned(), locked.or(revision))
+        }
+        None => {
+            let folder = text.strip_prefix("file:").map_or(text.as_str(), |path| path.trim_start_matches("//"));
+            (builder.facts.directories.expand(folder).to_string_lossy().into_owned(), None)
+        }
+    };
+    let in_container = provider.value.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::Docker);
+    let mounts = if in_container { seen_inside(builder, text, &source) } else { Vec::new() };
+    // The image's own program is `vllm serve`.
+    let own = if provider.value.command.is_none() && !in_container { vec!["serve".to_owned()] } else { Vec::new() };
+    let mut arguments: Vec<String> = own.into_iter().chain([source]).collect();
+    let mut say = |flag: &str, value: Option<String>| {
+        if let Some(value) = value {
+            arguments.extend([flag.to_owned(), value]);
+        }
+    };
+    say("--served-model-name", Some(name.clone()));
+    say("--host", Some(listen(provider.value.common()).to_owned()));
+    say("--port", Some(port.to_string()));
+    say("--revision", revision);
+    say("--max-model-len", settings.context.as_ref().map(|context| context.value.to_string()));
+    say("--max-num-seqs", settings.parallel.as_ref().map(|parallel| parallel.value.to_string()));
+    say("--kv-cache-dtype", settings.kv_cache_type.as_ref().map(|kind| kind.value.clone()));
+    say("--runner", (settings.mode == Mode::Embedding).then(|| "pooling".to_owned()));
+    say(SHARE, share.map(str::to_owned));
+    if provider.value.sleep.value {
+        // Without the variable vLLM has no address to be sent to sleep by.
+        environment.insert("VLLM_SERVER_DEV_MODE".to_owned(), "1".to_owned());
+        arguments.push("--enable-sleep-mode".to_owned());
+    }
+    arguments.extend(vllm_flags(&provider.value.settings.0).0);
+    let endpoint = format!("http://127.0.0.1:{port}");
+    let part = if *name == provider.name.value { name.clone() } else { format!("{}-{name}", provider.name.value) };
+    builder.server(&Server {
+        part,
+        role: format!("models.{name}"),
+        span: model.name.span.clone(),
+        description: format!("{name} on vLLM (llamero, stack {})", builder.manifest.stack.value),
+        common: provider.value.common(),
+        program: Some("vllm"),
+        arguments,
+        environment,
+        secrets: Vec::new(),
+        ports: vec![port],
+        probe: Probe::Vllm { endpoint, model: name.clone() },
+        inputs: Vec::new(),
+        needs: BTreeSet::new(),
+        last: settings.args.value.0.clone(),
+        working_directory: None,
+        gpus: gpus(provider),
+        contained: Contained { mounts, ipc_host: true, ..Contained::default() },
+    })
+}
+
+/// Returns whether a provider or one of its models says the share of the GPU that its servers take.
+fn says_its_share(builder: &Builder<'_>, provider: &Entry<Provider>) -> bool {
+    let models = builder.manifest.models.iter().filter(|model| model.value.provider.value == provider.name.value);
+    let mut arguments = models.flat_map(|model| &model.value.args.value.0).chain(&provider.value.args.value.0);
+    // vLLM takes both spellings of its flags.
+    let flag = |word: &String| word.split('=').next().is_some_and(|word| word.replace('_', "-") == SHARE);
+    arguments.any(flag) || provider.value.settings.0.get("gpu_memory_utilization").is_some()
+}
+
+/// Returns what a container sees of the host: the folder of the model, and what is kept of hub and compiler.
+fn seen_inside(builder: &Builder<'_>, text: &str, source: &str) -> Vec<Mount> {
+    let cache = builder.facts.directories.home.join(".cache");
+    let kept = |name: &str| Mount {
+        source: MountSource::Path(cache.join(name)),
+        target: PathBuf::from("/root/.cache").join(name),
+        read_only: false,
+    };
+    let mut mounts = vec![kept("huggingface"), kept("vllm")];
+    if !text.starts_with("hf:") {
+        mounts.push(Mount { source: MountSource::Path(source.into()), target: source.into(), read_only: true });
+    }
+    mounts
+}
+
+/// Gives a server what it needs to stay: time to load, and a start whenever it ends.
+fn restart_policy(builder: &mut Builder<'_>, provider: &Entry<Provider>, id: &ResourceId) {
+    let own = provider.value.health.timeout.is_some() || builder.manifest.policy.health.timeout.is_some();
+    if let Some(Resource { spec: Spec::Run(run), .. }) = builder.resources.get_mut(id) {
+        // It ends with success when its engine has died.
+        run.restart = Restart::Always;
+        if !own {
+            run.timeout = TIMEOUT;
+        }
+        run.sleeps = provider.value.sleep.value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::lockfile::LockFile;
+    use crate::manifest;
+    use crate::resolve::{Desired, Directories, Facts, questions, resolve};
+    use crate::resource::{Restart, Run, Seconds};
+
+    fn desired_of(text: &str) -> Desired {
+        let (manifest, notes) = manifest::read(text);
+        let manifest = manifest.unwrap_or_else(|| panic!("{notes:?}"));
+        let [home, config, state, data] = ["/home/ai", "/c", "/s", "/d"].map(std::path::PathBuf::from);
+        let directories = Directories { manifest: home.join("stack"), home, config, state, data };
+        let programs = questions(&manifest, &directories).programs;
+        let facts = Facts {
+            secrets: [].into(),
+            programs: programs.into_iter().map(|name| (name.clone(), format!("/usr/bin/{name}").into())).collect(),
+            python: None,
+            hub: "https://hub.example".to_owned(),
+            hub_token: false,
+            memory: None,
+            pythons: [].into(),
+            gpus: None,
+            fetched: [].into(),
+            directories,
+        };
+        let (desired, notes) = resolve(&manifest, &LockFile::default(), &facts);
+        assert!(notes.is_empty(), "{notes:?}");
+        desired
+    }
+
+    fn run(provider: &str, model: &str) -> Run {
+        let text = format!(
+            "version: 1\nstack: home\nproviders:\n  vllm: {{engine: vllm, runtime: systemd, port: 8100{provider}}}\n\
+             models:\n  qwen3: {{provider: vllm, {model}}}\n"
+        );
+        let desired = desired_of(&text);
+        let (_, run) = desired.runs().next().expect("a server");
+        run.clone()
+    }
+
+    #[test]
+    fn everything_that_is_said_is_in_the_command() {
+        let settings = ", settings: {dtype: half, kv_cache_memory_bytes: 1GiB}, args: [--a]";
+        let model =
+            "source: \"hf:Qwen/Qwen3-8B@9c925d6\", context: 8192, parallel: 16, kv_cache_type: fp8, args: [--b]";
+        let run = run(settings, model);
+        let expected = "/usr/bin/vllm serve Qwen/Qwen3-8B --served-model-name qwen3 --host 127.0.0.1 --port 8100 \
+                        --revision 9c925d6 --max-model-len 8192 --max-num-seqs 16 --kv-cache-dtype fp8 --dtype half \
+                        --kv-cache-memory-bytes 1073741824 --a --b";
+        assert_eq!(run.argv.join(" "), expected);
+        assert_eq!(run.environment["HF_ENDPOINT"], "https://hub.example");
+        assert_eq!(run.restart, Restart::Always);
+    }
+
+    #[test]
+    fn a_folder_is_where_the_manifest_says() {
+        for (source, place) in [
+            ("file:models/a", "/home/ai/stack/models/a"),
+            ("file:///models/a", "/models/a"),
+            ("./a", "/home/ai/stack/a"),
+            ("~/a", "/home/ai/a"),
+        ] {
+            let run = run(", command: [vllm, serve]", &format!("source: \"{source}\", mode: embedding"));
+            let expected = format!(
+                "/usr/bin/vllm serve {place} --served-model-name qwen3 --host 127.0.0.1 --port 8100 --runner pooling"
+            );
+            assert_eq!(run.argv.join(" "), expected);
+            assert!(!run.environment.contains_key("HF_ENDPOINT"));
+        }
+    }
+
+    #[test]
+    fn it_has_long_to_load_unless_the_manifest_says_how_long() {
+        assert_eq!(run("", "source: ~/a").timeout, Seconds::new(600));
+        assert_eq!(run(", health: {timeout: 90s}", "source: ~/a").timeout, Seconds::new(90));
+    }
+}

@@ -1,0 +1,153 @@
+//! The manifest, with the facts of the machine, to every resource.
+
+use super::build::Builder;
+use super::container::is_isolated;
+use super::engines::{Route, litellm, llama_cpp, ollama, redis, service, vllm};
+use super::facts::Facts;
+use super::{Desired, Drift, Policy, canary};
+use crate::lockfile::LockFile;
+use crate::manifest::{
+    CacheEngine, DriftPolicy, Engine, Entry, Manifest, Mode, Network, Provider, Rollback, Rollout, RuntimeName, Source,
+};
+use crate::resource::{Bytes, Kind, Note, ResourceId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+/// Host memory that is left to the rest of the machine when the manifest says nothing.
+const LEFT: u64 = 2 << 30;
+
+/// Returns the stack that a manifest, held to its lock, means on a machine, and what stands in the way. A note carries
+/// the path and the bytes of the manifest that it is about.
+#[must_use]
+pub fn resolve(manifest: &Manifest, lock: &LockFile, facts: &Facts) -> (Desired, Vec<(Note, String, Range<usize>)>) {
+    let mut builder =
+        Builder { manifest, lock, facts, resources: BTreeMap::new(), spans: BTreeMap::new(), notes: Vec::new() };
+    let mut routes: BTreeMap<String, Route> = BTreeMap::new();
+    for provider in &manifest.providers {
+        for route in provider_routes(&mut builder, provider) {
+            routes.insert(route.name.clone(), route);
+        }
+    }
+    builder.check_gpus();
+    // Clients see models in the order of the manifest.
+    let order: Vec<Route> = manifest.models.iter().filter_map(|model| routes.remove(&model.name.value)).collect();
+    let cache = manifest.cache.as_ref().and_then(|cache| {
+        let runtime = cache.runtime.as_ref().map(|runtime| runtime.value);
+        let runs = cache.engine.value == CacheEngine::Redis && runtime != Some(RuntimeName::External);
+        if runs { redis::add(&mut builder, cache) } else { None }
+    });
+    let gateway = manifest.gateway.as_ref().and_then(|gateway| {
+        if is_isolated(gateway.common(), Network::Host) {
+            let note =
+                Note::error("not-reachable", "the gateway must reach servers that listen on the host's loopback");
+            builder.note(note.hint("leave `network` out, or write `network: host`"), "gateway.network", &gateway.span);
+        }
+        litellm::add(&mut builder, gateway, &order, cache.as_ref())
+    });
+    services(&mut builder, cache, gateway);
+    builder.check_identities();
+    let mut desired = Desired {
+        stack: manifest.stack.value.clone(),
+        resources: builder.resources,
+        memory: manifest
+            .machine
+            .memory
+            .as_ref()
+            .map(|memory| memory.value.0)
+            .or_else(|| facts.memory.map(|total| Bytes(total.0.saturating_sub(LEFT)))),
+        canary: manifest
+            .policy
+            .canary
+            .as_ref()
+            .filter(|_| manifest.policy.rollout == Rollout::Canary)
+            .and_then(|model| canary(manifest, model)),
+        policy: Policy {
+            drift: match manifest.policy.drift {
+                DriftPolicy::Correct => Drift::Correct,
+                DriftPolicy::Warn => Drift::Warn,
+            },
+            prune: manifest.policy.prune.unwrap_or(true),
+            rollback: manifest.policy.rollback == Rollback::Auto,
+        },
+    };
+    desired.renew_inputs();
+    (desired, builder.notes)
+}
+
+fn provider_routes(builder: &mut Builder<'_>, provider: &Entry<Provider>) -> Vec<Route> {
+    let path = format!("providers.{}", provider.name.value);
+    let engine = provider.value.engine.value;
+    let runtime = provider.value.runtime.as_ref().map_or(RuntimeName::External, |runtime| runtime.value);
+    if let (Some(manage), true) = (&provider.value.manage, engine != Engine::Ollama) {
+        builder.unsupported("managing the models of this engine", format!("{path}.manage"), &manage.span);
+    }
+    match (engine, runtime) {
+        (Engine::Ollama, RuntimeName::External) if provider.value.manage.is_some() => {
+            let endpoint = provider.value.endpoint.as_ref().map(|endpoint| endpoint.value.clone()).unwrap_or_default();
+            ollama::models(builder, provider, endpoint.trim_end_matches('/'), None, None)
+        }
+        (_, RuntimeName::External) | (Engine::Openai, _) => external(builder, provider),
+        (Engine::LlamaCpp, _) => llama_cpp::add(builder, provider),
+        (Engine::Ollama, _) => ollama::add(builder, provider),
+        (Engine::Vllm, _) => vllm::add(builder, provider),
+    }
+}
+
+/// Returns the routes to a server that somebody else runs.
+fn external(builder: &Builder<'_>, provider: &Entry<Provider>) -> Vec<Route> {
+    let Some(endpoint) = &provider.value.endpoint else { return Vec::new() };
+    let variable = format!("LLAMERO_{}_API_KEY", provider.name.value.to_uppercase().replace('-', "_"));
+    let models = builder.manifest.models.iter().filter(|model| model.value.provider.value == provider.name.value);
+    models
+        .map(|model| {
+            let source = model.value.source.as_ref().map(|source| &source.value);
+            let upstream = if let Some(Source::Text(text)) = source { text.clone() } else { model.name.value.clone() };
+            let base = endpoint.value.trim_end_matches('/').to_owned();
+            let with_version = if base.ends_with("/v1") { base.clone() } else { format!("{base}/v1") };
+            let (prefix, api_base) = match (provider.value.engine.value, model.value.mode) {
+                (Engine::Ollama, Mode::Chat) => ("ollama_chat", base),
+                (Engine::Ollama, _) => ("ollama", base),
+                (Engine::Vllm, mode) => (vllm::prefix(mode), with_version),
+                (Engine::LlamaCpp, mode) => (llama_cpp::prefix(mode), with_version),
+                // An endpoint of OpenAI's protocol is taken as it is written: not all have a `/v1`.
+                (Engine::Openai, mode) => (llama_cpp::prefix(mode), base),
+            };
+            Route {
+                name: model.name.value.clone(),
+                model: format!("{prefix}/{upstream}"),
+                api_base,
+                api_key: provider.value.api_key.clone().map(|source| (variable.clone(), source)),
+                mode: model.value.mode,
+                fallbacks: model.value.fallbacks.iter().map(|name| name.value.clone()).collect(),
+            }
+        })
+        .collect()
+}
+
+fn services(builder: &mut Builder<'_>, cache: Option<ResourceId>, gateway: Option<ResourceId>) {
+    let manifest = builder.manifest;
+    let mut parts: BTreeMap<String, BTreeSet<ResourceId>> = BTreeMap::new();
+    parts.insert("cache".to_owned(), cache.into_iter().collect());
+    parts.insert("gateway".to_owned(), gateway.into_iter().collect());
+    for provider in &manifest.providers {
+        let mut roles = manifest
+            .models
+            .iter()
+            .filter(|model| model.value.provider.value == provider.name.value)
+            .map(|model| format!("models.{}", model.name.value));
+        let ids = roles.by_ref().flat_map(|role| {
+            let servers = builder.resources.values().filter(move |resource| resource.role == role);
+            servers.filter(|resource| resource.id.kind.runs()).map(|resource| resource.id.clone())
+        });
+        parts.insert(provider.name.value.clone(), ids.collect());
+    }
+    for service in &manifest.services {
+        if let Some(id) = builder.server_id(&service.name.value, service.value.common()) {
+            parts.insert(service.name.value.clone(), BTreeSet::from([id]));
+        }
+    }
+    for entry in &manifest.services {
+        service::add(builder, entry, &parts);
+    }
+    debug_assert!(builder.resources.keys().all(|id| id.kind != Kind::Unit || !id.name.is_empty()));
+}

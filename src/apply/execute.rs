@@ -1,0 +1,157 @@
+//! The walk itself: steps in any order that respects what each waits for, several at once.
+
+use super::step::{self, Failure};
+use super::{Event, Execution};
+use crate::history::{StepOutcome, StepResult};
+use crate::live::LiveRun;
+use crate::plan::{Action, Phase, Plan, Step, StepId};
+use crate::resource::{Digest, ResourceId, Seconds};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// How many steps are under way at once.
+const AT_ONCE: usize = 8;
+
+/// How a walk ended.
+#[derive(Debug, Default)]
+pub struct Executed {
+    /// Every step of the phases that were walked.
+    pub steps: Vec<StepOutcome>,
+    /// What failed.
+    pub failures: Vec<Failure>,
+    /// Whether it was stopped from outside before it was done.
+    pub interrupted: bool,
+    /// Servers that were unhealthy before and still are, and so did not fail the walk.
+    pub unhealthy_before: BTreeSet<ResourceId>,
+    /// How long servers took from start to healthy.
+    pub start_times: BTreeMap<ResourceId, Seconds>,
+    /// How servers that were started were found when they became healthy.
+    pub verified: BTreeMap<ResourceId, LiveRun>,
+    /// The content that each model had when all was well.
+    pub contents: BTreeMap<ResourceId, Digest>,
+}
+
+impl Executed {
+    /// Returns whether every step was done.
+    #[must_use]
+    pub fn succeeded(&self) -> bool {
+        self.failures.is_empty() && !self.interrupted
+    }
+
+    /// Adds what a later walk brought.
+    pub fn extend(&mut self, later: Self) {
+        self.steps.extend(later.steps);
+        self.failures.extend(later.failures);
+        self.interrupted |= later.interrupted;
+        self.unhealthy_before.extend(later.unhealthy_before);
+        self.start_times.extend(later.start_times);
+        self.verified.extend(later.verified);
+        self.contents.extend(later.contents);
+    }
+}
+
+/// Walks the steps of one phase. After a failure, steps that do not depend on it still happen, unless `fail_fast`.
+///
+/// A server in `tolerated` that does not become healthy does not fail the walk: it was not healthy before either.
+pub async fn execute(
+    execution: Execution<'_>,
+    plan: &Plan,
+    phase: Phase,
+    preexisting: &BTreeSet<ResourceId>,
+    fail_fast: bool,
+) -> Executed {
+    let steps: Vec<&Step> = plan.steps.iter().filter(|step| step.phase == phase).collect();
+    let mut execute = Executed::default();
+    if steps.is_empty() {
+        return execute;
+    }
+    (execution.report)(Event::Phase { phase, steps: steps.len() });
+    let mut waiting: Vec<&Step> = steps.iter().rev().copied().collect();
+    let mut done: BTreeSet<StepId> = BTreeSet::new();
+    let mut results: BTreeMap<StepId, StepOutcome> = BTreeMap::new();
+    let mut running = FuturesUnordered::new();
+    loop {
+        let stopping = execution.cancel.is_cancelled() || (fail_fast && !execute.failures.is_empty());
+        let mut index = waiting.len();
+        while index > 0 && running.len() < AT_ONCE && !stopping {
+            index -= 1;
+            if waiting[index].after.iter().all(|id| done.contains(id)) {
+                let step = waiting.remove(index);
+                running.push(take(execution, step));
+            }
+        }
+        let Some((step, took, result)) = running.next().await else { break };
+        let result = result.map(|live| {
+            if let (Action::AwaitHealthy(id), Some(live)) = (&step.action, live) {
+                execute.verified.insert(id.clone(), live);
+            }
+        });
+        let (result, failure) = settle_step(step, result, preexisting, &mut execute);
+        if failure.is_none() {
+            done.insert(step.id);
+            // To wake is not to start.
+            let woken = |id: &ResourceId| {
+                steps.iter().any(|step| matches!(&step.action, Action::Wake(managed) if managed.id() == id))
+            };
+            if let Action::AwaitHealthy(id) = &step.action
+                && !execute.unhealthy_before.contains(id)
+                && !woken(id)
+            {
+                let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+                execute.start_times.insert(id.clone(), Seconds::new(milliseconds.div_ceil(1000)));
+            }
+        }
+        results.insert(step.id, outcome(step, result, failure.as_ref()));
+        // What somebody stopped has not failed; the step was not done, so the walk is interrupted.
+        execute.failures.extend(failure.filter(|failure| !failure.interrupted));
+    }
+    execute.interrupted = execution.cancel.is_cancelled() && done.len() < steps.len();
+    for step in steps {
+        let outcome = results.remove(&step.id).unwrap_or_else(|| outcome(step, StepResult::NotAttempted, None));
+        execute.steps.push(outcome);
+    }
+    execute
+}
+
+async fn take<'a>(execution: Execution<'_>, step: &'a Step) -> (&'a Step, Duration, Result<Option<LiveRun>, Failure>) {
+    let name = step.action.to_string();
+    (execution.report)(Event::Started { step: name.clone(), on: step.action.on().cloned() });
+    let begun = Instant::now();
+    let result = match &step.action {
+        Action::AwaitHealthy(id) => step::await_healthy(execution, &step.action, id).await.map(Some),
+        action => step::perform(execution, action).await.map(|()| None),
+    };
+    let took = begun.elapsed();
+    (execution.report)(match &result {
+        Ok(_) => Event::Done { step: name, took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX) },
+        Err(failure) => Event::Failed { step: name, why: failure.why.clone() },
+    });
+    (step, took, result)
+}
+
+fn settle_step(
+    step: &Step,
+    result: Result<(), Failure>,
+    preexisting: &BTreeSet<ResourceId>,
+    execute: &mut Executed,
+) -> (StepResult, Option<Failure>) {
+    match (result, &step.action) {
+        (Ok(()), _) => (StepResult::Done, None),
+        (Err(_), Action::AwaitHealthy(id)) if preexisting.contains(id) => {
+            execute.unhealthy_before.insert(id.clone());
+            (StepResult::Failed, None)
+        }
+        (Err(failure), _) => (StepResult::Failed, Some(failure)),
+    }
+}
+
+fn outcome(step: &Step, result: StepResult, failure: Option<&Failure>) -> StepOutcome {
+    StepOutcome {
+        step: step.action.to_string(),
+        result,
+        why: failure.map(|failure| failure.why.clone()),
+        hint: failure.and_then(|failure| failure.hint.clone()),
+        log: failure.map(|failure| failure.log.clone()).unwrap_or_default(),
+    }
+}

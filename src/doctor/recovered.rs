@@ -1,0 +1,99 @@
+//! What a wish that was damaged asked for, found again by its marks where llamero itself chooses the place.
+//!
+//! Units and processes need no record: whoever looks at the machine finds them anyway. Models on servers have records of
+//! their own. What a file says after its mark is not looked at.
+
+use super::Error;
+use crate::reconcile::Stack;
+use crate::render::marker;
+use crate::resolve::Directories;
+use crate::resource::{
+    Bytes, Container, Content, FileSpec, Gpus, ImageName, ImageSpec, Kind, Limits, Probe, Resource, ResourceId,
+    Restart, Run, Runtime, Seconds, Spec,
+};
+use crate::systems::{files, pulled};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The largest rendered file that is read, in bytes.
+const LIMIT: Bytes = Bytes(4 << 20);
+
+/// How long a container may take to stop of which nothing else is known.
+const STOP: Seconds = Seconds::new(30);
+
+/// What was found.
+pub(super) struct Recovered {
+    /// What no other record of the stack knows.
+    pub(super) resources: Vec<Resource>,
+    /// Whether a container engine was there to be asked.
+    pub(super) engine: bool,
+}
+
+/// Looks for everything of a stack that has its place from llamero and is not on record.
+pub(super) async fn find(stack: &Stack, directories: &Directories) -> Result<Recovered, Error> {
+    let known: BTreeSet<ResourceId> =
+        stack.history.memory()?.inventory.into_iter().map(|resource| resource.id).collect();
+    let mut resources = rendered(stack, directories)?;
+    for (id, record) in pulled::all(&stack.systems.images, Kind::Image)? {
+        let name = ImageName::parse(&record.name).ok();
+        resources.extend(name.map(|name| resource(id, Spec::Image(ImageSpec { name }))));
+    }
+    let containers = containers(stack).await;
+    let engine = containers.is_some();
+    resources.extend(containers.into_iter().flatten());
+    resources.retain(|resource| !known.contains(&resource.id));
+    resources.sort_by(|one, other| one.id.cmp(&other.id));
+    Ok(Recovered { resources, engine })
+}
+
+/// Returns the rendered files in the stack's own folders.
+fn rendered(stack: &Stack, directories: &Directories) -> Result<Vec<Resource>, Error> {
+    let records = stack.history.folder();
+    let mut live = Vec::new();
+    for folder in [records.to_owned(), records.join("secrets"), directories.config.join("llamero").join(&stack.name)] {
+        for name in files::names(&folder)? {
+            let path = folder.join(name);
+            // What cannot be read, as a folder, is no file of llamero's.
+            let Ok(Some(text)) = files::read_text(&path, LIMIT) else { continue };
+            let managed = |mark: &marker::Marker| mark.stack == stack.name && mark.resource.kind == Kind::File;
+            let Some(marker) = marker::read(&text).filter(managed) else { continue };
+            // Its text may hold secrets, and is of no use any more.
+            live.push(resource(marker.resource, Spec::File(FileSpec { path, content: Content::default() })));
+        }
+    }
+    Ok(live)
+}
+
+/// Returns the containers that carry the stack's mark; `None` where no engine answers.
+async fn containers(stack: &Stack) -> Option<Vec<Resource>> {
+    let docker = stack.systems.docker().await.ok()?;
+    let live = docker.stack(&stack.name).containers().await.ok()?;
+    let container = |name: String| {
+        let run = Run {
+            gpus: Gpus::None,
+            sleeps: false,
+            runtime: Runtime::Docker,
+            description: String::new(),
+            argv: Vec::new(),
+            environment: BTreeMap::new(),
+            environment_file: None,
+            working_directory: None,
+            inputs: Vec::new(),
+            limits: Limits::default(),
+            ports: Vec::new(),
+            memory: None,
+            container: Some(Box::new(Container::default())),
+            socket_handoff: false,
+            probe: Probe::Running,
+            timeout: STOP,
+            stable_for: Seconds::new(0),
+            stop_timeout: STOP,
+            restart: Restart::default(),
+        };
+        resource(ResourceId::new(Kind::Container, name), Spec::Run(Box::new(run)))
+    };
+    Some(live.into_iter().map(|live| container(live.name)).collect())
+}
+
+fn resource(id: ResourceId, spec: Spec) -> Resource {
+    Resource { id, role: "found by its mark".to_owned(), spec, needs: BTreeSet::new() }
+}

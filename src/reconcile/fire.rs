@@ -1,0 +1,231 @@
+//! What happens to a generation whose apply is gone: whoever watches over it takes it back, or commits it if somebody
+//! has confirmed it in time.
+
+use super::{Stack, deadman, finish, quarantine, rollback};
+use crate::apply::{Event, Executed, Execution, Failure, Report, execute};
+use crate::history::{self, Confirmed, DeadMan, Ending, Passed};
+use crate::observe::Depth;
+use crate::pace::Class;
+use crate::plan::Phase;
+use crate::systems::{Retry, clock, files};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+/// How often is looked whether a stack is still at work, or a generation still waits.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long whoever confirms waits for an answer.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// How often whoever confirms, or waits for it, looks.
+const CLOSELY: Duration = Duration::from_millis(100);
+
+/// What came of a watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fired {
+    /// There was nothing to do: the generation ended in order, or a later one is there.
+    NothingToDo,
+    /// Somebody had confirmed it in time, and it is the good one.
+    Committed,
+    /// The machine is on the last good generation.
+    WentBack,
+    /// The machine could not go back by itself.
+    Stuck,
+}
+
+/// Watches over a generation until it has ended one way or another. With a deadline, that passes first, and begins anew
+/// with each sign of life; without one, it has passed already.
+pub async fn fire(
+    stack: &Stack,
+    number: u64,
+    deadline: Option<Duration>,
+    say: &(dyn Fn(&str) + Send + Sync),
+    report: &Report<'_>,
+) -> Result<Fired, history::Error> {
+    let file = stack.history.deadman_file(number);
+    if let Some(deadline) = deadline {
+        let (mut last, mut begun) = (files::stamp(&file)?, Instant::now());
+        while begun.elapsed() < deadline {
+            sleep(LOOK.min(deadline / 4)).await;
+            let stamp = files::stamp(&file)?;
+            if is_over(stack, number)? {
+                return Ok(nothing_to_do(stack, number));
+            }
+            if stamp != last {
+                (last, begun) = (stamp, Instant::now());
+            }
+        }
+    }
+    let mut told = None;
+    loop {
+        if is_over(stack, number)? {
+            return Ok(nothing_to_do(stack, number));
+        }
+        if let Some(open) = open(stack, number)? {
+            // Nobody needs the lock for this: whoever confirms may have to take it.
+            sleep(LOOK.min(open)).await;
+            continue;
+        }
+        match stack.history.lock(&format!("llamero return --stack {} --generation {number}", stack.name)) {
+            Ok(_lock) if !is_over(stack, number)? => return resolve_generation(stack, number, report).await,
+            Ok(_lock) => return Ok(nothing_to_do(stack, number)),
+            Err(history::Error::Occupied(occupant)) => {
+                if told.as_ref() != Some(&occupant) {
+                    say(&format!("generation {number} is unfinished; waiting for who is at work: {occupant}"));
+                    told = Some(occupant);
+                }
+                sleep(LOOK).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Returns whether nobody needs to watch over a generation any more.
+fn is_over(stack: &Stack, number: u64) -> Result<bool, history::Error> {
+    let watched = files::stamp(&stack.history.deadman_file(number))?.is_some();
+    let later = stack.history.current()?.is_some_and(|current| current > number);
+    Ok(!watched || later || stack.history.outcome(number)?.is_some())
+}
+
+/// Clears away the records of a watch that whoever ended the generation had no time for.
+fn nothing_to_do(stack: &Stack, number: u64) -> Fired {
+    let _ = stack.history.remove_deadman(number);
+    Fired::NothingToDo
+}
+
+/// Returns for how long a generation still waits to be confirmed, if it does and was not.
+fn open(stack: &Stack, number: u64) -> Result<Option<Duration>, history::Error> {
+    if stack.history.confirmed(number)?.is_some() {
+        return Ok(None);
+    }
+    let left = stack.history.passed(number)?.map(|passed| passed.until.left());
+    Ok(left.filter(|left| !left.is_zero()))
+}
+
+/// Ends a generation whose apply is gone. The lock must be held.
+async fn resolve_generation(stack: &Stack, number: u64, report: &Report<'_>) -> Result<Fired, history::Error> {
+    let passed = stack.history.passed(number)?;
+    if let Some(passed) = &passed
+        && stack.history.confirmed(number)?.is_some()
+    {
+        commit(stack, number, passed, report).await?;
+        let _ = stack.history.remove_deadman(number);
+        return Ok(Fired::Committed);
+    }
+    let (why, retry) = match passed {
+        Some(Passed { within, .. }) => (unconfirmed(within.duration()), Retry::Never),
+        None => ("the llamero that applied it ended without a word".to_owned(), Retry::Soon),
+    };
+    // Who watches over it matters less than that the machine is whole: a damaged record is as good as none.
+    let DeadMan { preexisting, .. } = stack.history.watch(number).ok().flatten().unwrap_or_default();
+    let back = rollback::roll_back(stack, &preexisting.into_iter().collect(), report).await;
+    let ending = if back.succeeded() { Ending::RolledBack } else { Ending::Stuck };
+    let failures = vec![Failure::of_all(why.clone(), retry)];
+    let finished = finish(stack, number, ending, Executed { failures, ..Executed::default() }, back);
+    if let Ok(generation) = stack.history.load(number) {
+        let class = if retry == Retry::Soon { Class::Transient } else { Class::Permanent };
+        quarantine::failed(stack, &generation.revision, class, why);
+    }
+    for failure in &finished.later_failures {
+        report(Event::Failed { step: format!("go back from generation {number}"), why: failure.why.clone() });
+    }
+    let _ = stack.history.remove_deadman(number);
+    Ok(if ending == Ending::RolledBack { Fired::WentBack } else { Fired::Stuck })
+}
+
+/// Says that nobody confirmed a generation.
+pub(super) fn unconfirmed(within: Duration) -> String {
+    format!("nobody confirmed it within {} s", within.as_secs_f32())
+}
+
+/// Commits a generation that has passed its gate, and clears away what is no longer declared.
+async fn commit(stack: &Stack, number: u64, passed: &Passed, report: &Report<'_>) -> Result<(), history::Error> {
+    stack.history.end(number, &passed.outcome)?;
+    report(Event::Committed { generation: number });
+    let revision = stack.history.load(number)?.revision;
+    quarantine::succeeded(stack, &revision);
+    let prepared = super::prepare(stack, revision, Depth::State, super::Options::default()).await?;
+    // What has moved since it passed its gate is left to the next apply.
+    if prepared.plan.steps.iter().all(|step| step.phase == Phase::Prune) {
+        let super::Prepared { revision, plan, inventory, .. } = prepared;
+        let cancel = CancellationToken::new();
+        let execution = Execution {
+            desired: &revision.desired,
+            inventory: &inventory,
+            systems: &stack.systems,
+            report,
+            cancel: &cancel,
+        };
+        execute(execution, &plan, Phase::Prune, &BTreeSet::new(), false).await;
+    }
+    let _ = stack.history.trim();
+    Ok(())
+}
+
+/// What came of a confirmation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confirmation {
+    /// Nothing waits to be confirmed.
+    NothingWaits,
+    /// The generation is the good one now.
+    Committed(u64),
+    /// It was too late: the generation is taken back.
+    TooLate(u64),
+    /// It is on record, and whoever holds the stack has not answered yet.
+    Unanswered(u64),
+}
+
+/// Confirms the generation that waits for it: whoever applied it commits it, or this does if they are gone.
+pub async fn confirm(stack: &Stack, by: &str, report: &Report<'_>) -> Result<Confirmation, history::Error> {
+    let Some((number, passed)) = stack.history.waiting()? else { return Ok(Confirmation::NothingWaits) };
+    if passed.until.left().is_zero() {
+        return Ok(Confirmation::TooLate(number));
+    }
+    stack.history.set_confirmed(number, &Confirmed { by: by.to_owned(), at: clock::now() })?;
+    let begun = Instant::now();
+    while begun.elapsed() < ANSWER {
+        if let Some(outcome) = stack.history.outcome(number)? {
+            let good = outcome.ending == Ending::Committed;
+            return Ok(if good { Confirmation::Committed(number) } else { Confirmation::TooLate(number) });
+        }
+        match stack.history.lock(&format!("llamero confirm --stack {}", stack.name)) {
+            Ok(_lock) if stack.history.outcome(number)?.is_none() => {
+                commit(stack, number, &passed, report).await?;
+                deadman::disarm(stack).await;
+                return Ok(Confirmation::Committed(number));
+            }
+            Ok(_) | Err(history::Error::Occupied(_)) => {}
+            Err(error) => return Err(error),
+        }
+        sleep(CLOSELY).await;
+    }
+    Ok(Confirmation::Unanswered(number))
+}
+
+/// Waits until somebody confirms a generation; says why not, if nobody does.
+pub(super) async fn await_confirmation(
+    stack: &Stack,
+    number: u64,
+    passed: &Passed,
+    cancel: &CancellationToken,
+) -> Result<(), String> {
+    loop {
+        // Asked first: a word in the last moment counts.
+        let left = passed.until.left();
+        match stack.history.confirmed(number) {
+            Ok(Some(_)) => return Ok(()),
+            Ok(None) => {}
+            Err(error) => return Err(error.to_string()),
+        }
+        if left.is_zero() {
+            return Err(unconfirmed(passed.within.duration()));
+        }
+        tokio::select! {
+            () = cancel.cancelled() => return Err("it was stopped before anybody had confirmed it".to_owned()),
+            () = sleep(CLOSELY.min(left)) => {}
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The way back: a new plan from what is live now to the last good generation, through the same gate.
+//!
+//! It needs no network: models and environments of earlier generations are kept, and nothing is cleared away but what
+//! the failed generation started.
+
+use super::{Stack, started};
+use crate::apply::{Event, Executed, Execution, Failure, Report, execute, gate};
+use crate::history::{self, Memory};
+use crate::observe::{Depth, observe};
+use crate::plan::{Phase, plan};
+use crate::resolve::{Desired, Drift, Policy};
+use crate::resource::{Resource, ResourceId};
+use crate::systems::Retry;
+use std::collections::BTreeSet;
+use tokio_util::sync::CancellationToken;
+
+/// Goes back to the last good generation, or to nothing where there was none. Servers in `tolerated` were not healthy
+/// before, and need not be after.
+pub(super) async fn roll_back(stack: &Stack, preexisting: &BTreeSet<ResourceId>, report: &Report<'_>) -> Executed {
+    told(attempt(stack, preexisting, Some(Drift::Correct), report).await)
+}
+
+/// Clears away what a rehearsal made. Nothing else was touched, so the stack's own word on drift counts.
+pub(super) async fn undo_rehearsal(stack: &Stack, preexisting: &BTreeSet<ResourceId>, report: &Report<'_>) -> Executed {
+    told(attempt(stack, preexisting, None, report).await)
+}
+
+fn told(attempted: Result<Executed, history::Error>) -> Executed {
+    attempted.unwrap_or_else(|error| Executed { failures: vec![Failure::of(None, &error)], ..Executed::default() })
+}
+
+async fn attempt(
+    stack: &Stack,
+    preexisting: &BTreeSet<ResourceId>,
+    drift: Option<Drift>,
+    report: &Report<'_>,
+) -> Result<Executed, history::Error> {
+    let good = stack.history.committed()?;
+    report(Event::GoingBack { to: good.as_ref().map(|good| good.number) });
+    let mut desired = good.map_or_else(
+        || Desired::nothing(stack.name.clone(), Policy::default()),
+        |generation| generation.fulfilled().desired,
+    );
+    // Whatever the policy says of pruning, what the failed generation made goes.
+    desired.policy = Policy { drift: drift.unwrap_or(desired.policy.drift), prune: true, ..desired.policy };
+    let Memory { mut past, mut inventory } = stack.history.memory()?;
+    let kept = |resource: &&Resource| resource.id.kind.lasts();
+    past.keep.extend(inventory.iter().filter(kept).map(|resource| resource.id.clone()));
+    past.oldest.clear();
+    // What was there before the failed generation and is no part of the good one was not made by it.
+    past.keep.extend(stack.history.last_orphans()?);
+    let observed = observe(&stack.systems, &desired, &inventory, Depth::State).await;
+    let plan = plan(&desired, &observed, &past);
+    inventory.extend(desired.resources.values().cloned());
+    let mut executed = Executed::default();
+    executed.failures.extend(plan.refusals.iter().map(|refusal| Failure {
+        on: Some(refusal.on.clone()),
+        why: refusal.message.clone(),
+        hint: refusal.hint.clone(),
+        log: Vec::new(),
+        retry: Retry::Never,
+        interrupted: false,
+    }));
+    // Somebody who stops the way back would leave the machine in between.
+    let cancel = CancellationToken::new();
+    let execution =
+        Execution { desired: &desired, inventory: &inventory, systems: &stack.systems, report, cancel: &cancel };
+    for phase in [Phase::Stage, Phase::Switch] {
+        if executed.succeeded() {
+            executed.extend(execute(execution, &plan, phase, preexisting, false).await);
+        }
+    }
+    if executed.succeeded() {
+        let touched = started(&plan);
+        // What was not touched is as it was before, healthy or not.
+        let untouched = desired.runs().map(|(resource, _)| &resource.id).filter(|id| !touched.contains(*id));
+        let excused = untouched.chain(preexisting).cloned().collect();
+        executed.failures.extend(gate(execution, &touched, &excused, &executed.verified).await);
+    }
+    if executed.succeeded() {
+        executed.extend(execute(execution, &plan, Phase::Prune, &BTreeSet::new(), false).await);
+    }
+    Ok(executed)
+}

@@ -1,0 +1,210 @@
+//! What a turn leaves behind for the next one: half-proved servers, other stacks, plans that were saved.
+
+use super::home::{Home, answer, port, until, web};
+use std::fs;
+use std::time::Duration;
+
+#[test]
+fn what_an_apply_left_unproved_is_proved_by_the_next() {
+    let home = Home::new();
+    let port = port();
+    let revision = |answer: &str, more: &str| {
+        let services = format!("services:\n{}", web("web", port, answer, more));
+        home.manifest_with("health: {timeout: 5s, stable_for: 4s}", &services);
+    };
+    revision("one", "");
+    home.expect(0, &["apply", "--yes"]);
+    // It answers, and dies before it has been watched long enough; the apply is killed in between.
+    revision("two", ", DIES_AFTER: \"3\"");
+    let mut child = home.begin(&["apply", "--yes"]);
+    until("the new one answers", || answer(port).as_deref() == Some("two"));
+    child.kill().expect("killed");
+    child.wait().expect("waited for");
+    home.expect(3, &["apply", "--yes"]).has(&["has not proved itself yet", "was taken back"]);
+    assert_eq!(answer(port).as_deref(), Some("one"));
+}
+
+#[test]
+fn an_interrupted_way_down_says_so_and_forgets_nothing() {
+    let home = Home::new();
+    let sleeper = |name: &str| {
+        format!("  {name}: {{runtime: process, command: [/bin/sh, -c, \"trap '' TERM; while :; do sleep 1; done\"]}}\n")
+    };
+    home.manifest(&format!("services:\n{}{}", sleeper("a"), sleeper("b")));
+    home.expect(0, &["apply", "--yes"]);
+    let child = home.begin(&["down", "--purge", "--yes"]);
+    std::thread::sleep(Duration::from_millis(700));
+    super::home::signal(&child, rustix::process::Signal::INT);
+    // Deaf to SIGTERM, they take as long as they may; what was under way is finished.
+    let said = super::home::said(child);
+    if said.code == 8 {
+        said.has(&["clearing away was interrupted"]);
+        assert!(home.record("generations").is_dir(), "the records are needed to go on");
+    }
+    home.expect(0, &["down", "--purge", "--yes"]);
+    assert!(home.processes().is_empty());
+}
+
+#[test]
+fn a_model_file_that_another_stack_uses_is_kept() {
+    let home = Home::new();
+    home.write("model.py", "import sys; open(sys.argv[1], 'w').write('weights')");
+    let revision = |stack: &str, port: u16| {
+        let source = "{command: [python3, ./model.py, \"{path}\"]}";
+        home.write(
+            &format!("{stack}.yaml"),
+            &format!(
+                "version: 1\nstack: {stack}\npolicy: {{health: {{timeout: 2s, stable_for: 0s}}, rollback: off}}\n\
+                 providers:\n  llama: {{engine: llama-cpp, runtime: process, port: {port}, command: [/bin/sleep]}}\n\
+                 models:\n  m: {{provider: llama, source: {source}}}\n"
+            ),
+        );
+    };
+    // The servers never answer, and stay for want of a rollback; their model files are what counts.
+    for stack in ["one", "two"] {
+        revision(stack, port());
+        home.expect(4, &["apply", &format!("{stack}.yaml"), "--yes"]);
+    }
+    let models = || fs::read_dir(home.path(".local/share/llamero/models")).map_or(0, Iterator::count);
+    assert_eq!(models(), 1, "both are made of one file");
+    home.expect(0, &["down", "--stack", "one", "--purge", "--yes"]);
+    assert_eq!(models(), 1, "the other stack needs it");
+    home.expect(0, &["down", "--stack", "two", "--purge", "--yes"]);
+    assert_eq!(models(), 0);
+}
+
+#[test]
+fn a_server_that_had_ended_by_itself_takes_no_other_change_back() {
+    let home = Home::new();
+    let port = port();
+    let revision = |answer: &str| {
+        let once = "  once: {runtime: process, command: [/bin/sleep, \"2\"]}\n";
+        home.manifest_with(
+            "drift: warn, health: {timeout: 3s, stable_for: 0s}",
+            &format!("services:\n{once}{}", web("web", port, answer, "")),
+        );
+    };
+    revision("one");
+    home.expect(0, &["apply", "--yes"]);
+    until("it ended", || home.llamero(&["status"]).out.contains("down"));
+    revision("two");
+    home.expect(2, &["apply", "--yes"]).has(&["process/once is not healthy, as before"]);
+    assert_eq!(answer(port).as_deref(), Some("two"));
+}
+
+#[test]
+fn what_a_dying_server_says_shows_no_secret() {
+    let home = Home::new();
+    home.write("token", "canary-4711");
+    home.manifest(
+        "services:\n  loud:\n    runtime: process\n    command: [/bin/sh, -c, \"echo token is $TOKEN; exit 3\"]\n    \
+         secrets: {TOKEN: {file: ~/token}}",
+    );
+    let said = home.expect(3, &["apply", "--yes"]);
+    said.has(&["token is (secret)"]);
+    assert!(!said.err.contains("canary"), "{said}");
+    let outcome = fs::read_to_string(home.record("generations/1/outcome")).expect("an outcome");
+    assert!(!outcome.contains("canary"), "{outcome}");
+}
+
+#[test]
+fn a_saved_plan_covers_programs_and_secrets() {
+    let home = Home::new();
+    home.write("token", "first");
+    home.manifest(
+        "services:\n  quiet:\n    runtime: process\n    command: [/bin/sleep, \"600\"]\n    secrets: {TOKEN: {file: ~/token}}",
+    );
+    home.expect(0, &["plan", "-o", "saved.plan"]);
+    home.write("token", "second");
+    home.expect(6, &["apply", "saved.plan"]).has(&["out of date"]);
+    assert!(home.processes().is_empty());
+}
+
+#[test]
+fn what_stands_in_the_way_is_not_well() {
+    let home = Home::new();
+    home.write("token", "first");
+    home.manifest(
+        "services:\n  quiet:\n    runtime: process\n    command: [/bin/sleep, \"600\"]\n    secrets: {TOKEN: {file: ~/token}}",
+    );
+    home.expect(0, &["apply", "--yes"]);
+    home.expect(0, &["status"]);
+    fs::write(home.record("secrets/quiet.env"), "somebody else's\n").expect("overwritten");
+    home.expect(2, &["status"]).has(&["was not made by llamero"]);
+    home.expect(7, &["diff"]).has(&["was not made by llamero"]);
+    fs::remove_file(home.record("secrets/quiet.env")).expect("removed");
+}
+
+#[test]
+fn a_rollback_without_a_number_does_not_go_to_nothing() {
+    let home = Home::new();
+    let port = port();
+    home.manifest(&format!("services:\n{}", web("web", port, "one", "")));
+    home.expect(0, &["apply", "--yes"]);
+    home.expect(0, &["down", "--yes"]);
+    home.manifest(&format!("services:\n{}", web("web", port, "two", "")));
+    home.expect(0, &["apply", "--yes"]);
+    home.expect(0, &["rollback", "--yes"]);
+    assert_eq!(answer(port).as_deref(), Some("one"));
+}
+
+#[test]
+fn two_parts_of_one_name_are_a_mistake() {
+    let home = Home::new();
+    home.write("m.gguf", "weights");
+    home.manifest(
+        "providers:\n  l: {engine: llama-cpp, runtime: process, port: 8000, command: [/bin/sleep]}\nmodels:\n  \
+         m: {provider: l, source: \"file:./m.gguf\"}\nservices:\n  l-m: {runtime: process, command: [/bin/sleep, \"9\"]}\n",
+    );
+    home.expect(1, &["plan"]).has(&["l-m"]);
+}
+
+#[test]
+fn a_supervisor_that_is_gone_is_given_back() {
+    let home = Home::new();
+    let port = port();
+    home.manifest(&format!("services:\n{}", web("web", port, "one", "")));
+    home.expect(0, &["apply", "--yes"]);
+    let state = fs::read_to_string(home.record("processes/web/state.json")).expect("a state");
+    let state: serde_json::Value = serde_json::from_str(state.split_once('\n').expect("a seal").1).expect("JSON");
+    let supervisor = state["supervisor"]["pid"].as_i64().or(state["supervisor"].as_i64()).expect("a pid");
+    let killed = std::process::Command::new("kill").args(["-9", &supervisor.to_string()]).status().expect("kill runs");
+    assert!(killed.success());
+    until("it is seen", || home.llamero(&["status"]).out.contains("supervisor is gone"));
+    home.expect(0, &["apply", "--yes"]);
+    home.expect(0, &["status"]);
+}
+
+#[test]
+fn what_somebody_puts_in_our_place_after_the_plan_is_left() {
+    let home = Home::new();
+    home.write("token", "a token");
+    home.write("model.py", "import sys, time; time.sleep(3); open(sys.argv[1], 'w').write('weights')");
+    let revision = |name: &str, more: &str| {
+        home.manifest(&format!(
+            "services:\n  quiet:\n    runtime: process\n    command: [/bin/sleep, \"600\"]\n    secrets: {{{name}: {{file: \
+             ~/token}}}}\n{more}"
+        ));
+    };
+    revision("ONE", "");
+    home.expect(0, &["apply", "--yes"]);
+    let rendered = home.record("secrets/quiet.env");
+    assert!(rendered.exists(), "{}", rendered.display());
+    // While a model is made, somebody else takes the place of the file that is to be written next.
+    let provider = format!(
+        "providers:\n  llama: {{engine: llama-cpp, runtime: process, port: {}, command: [/bin/sleep]}}\nmodels:\n  m: \
+         {{provider: llama, source: {{command: [python3, ./model.py, \"{{path}}\"]}}}}\n",
+        port()
+    );
+    revision("TWO", &provider);
+    let child = home.begin(&["apply", "--yes"]);
+    std::thread::sleep(Duration::from_secs(1));
+    fs::write(&rendered, "somebody else's\n").expect("written");
+    let said = super::home::said(child);
+    said.has(&["was put there by somebody else"]);
+    assert_eq!(said.code, 4, "{said}");
+    assert_eq!(fs::read_to_string(&rendered).expect("it is there"), "somebody else's\n");
+    fs::remove_file(&rendered).expect("removed");
+    revision("ONE", "");
+    home.expect(0, &["apply", "--yes"]);
+}
