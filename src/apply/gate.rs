@@ -7,6 +7,7 @@ use super::{Event, Execution};
 use crate::live::{LiveRun, RunState};
 use crate::observe::health_of;
 use crate::resource::{Health, Resource, ResourceId};
+use crate::systems::listener::Sockets;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -82,7 +83,11 @@ async fn answers(execution: Execution<'_>, resource: &Resource) -> Option<Failur
     let begun = Instant::now();
     loop {
         let health = match examine(execution, &resource.id).await {
-            Ok(live) => health_of(execution.systems, run, &live).await,
+            Ok(live) => {
+                let stack = &execution.desired.stack;
+                let asked = health_of(execution.systems, &Sockets::look(), stack, (&resource.id, run), &live).await;
+                asked.unwrap_or_else(|foreign| Health::unhealthy(foreign.to_string()))
+            }
             Err(failure) => return Some(failure),
         };
         if health == Health::Healthy {

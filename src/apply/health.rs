@@ -10,6 +10,7 @@ use crate::live::{Live, LiveRun, Presence, RunState};
 use crate::observe::{health_of, inspect};
 use crate::plan::Action;
 use crate::resource::{Bytes, Health, Kind, Resource, ResourceId, Run};
+use crate::systems::listener::{Foreign, Sockets};
 use crate::systems::{Systems, files, secrets};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,9 @@ const EVERY: Duration = Duration::from_millis(200);
 
 /// The hard cap of a wait, as a multiple of its timeout.
 const CAP: u32 = 10;
+
+/// How long another process must have had a server's port to be what keeps it.
+const FOREIGN: Duration = Duration::from_secs(2);
 
 /// How much a server's memory or log must have grown to count as getting on, in bytes.
 const GROWTH: u64 = 1 << 20;
@@ -45,13 +49,31 @@ pub(super) async fn await_healthy(
     let cap = run.timeout.duration() * CAP;
     let restarts = examine(execution, id).await?.restarts;
     let (mut progressed, mut measure, mut told) = (Instant::now(), 0, String::new());
+    let mut foreign: Option<(Foreign, Instant)> = None;
     loop {
         let live = examine(execution, id).await?;
         if let Some(why) = died(restarts, &live) {
             return Err(with_log(execution, Failure::new(id, why)).await);
         }
         let health = if live.phase == RunState::Running {
-            health_of(execution.systems, run, &live).await
+            let stack = &execution.desired.stack;
+            match health_of(execution.systems, &Sockets::look(), stack, (id, run), &live).await {
+                Ok(health) => {
+                    foreign = None;
+                    health
+                }
+                Err(now) => {
+                    // Who came before may be ending; who stays is not waited for.
+                    let since = foreign.filter(|(before, _)| *before == now).map_or_else(Instant::now, |it| it.1);
+                    if since.elapsed() >= FOREIGN {
+                        let hint = Some(now.hint());
+                        return Err(Failure { hint, ..with_log(execution, Failure::new(id, now.to_string())).await });
+                    }
+                    let health = Health::unhealthy(now.to_string());
+                    foreign = Some((now, since));
+                    health
+                }
+            }
         } else {
             Health::Unreachable { why: "it is starting".to_owned() }
         };

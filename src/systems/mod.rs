@@ -13,6 +13,7 @@ pub mod files;
 pub mod gpu;
 pub mod health;
 pub mod http;
+pub mod listener;
 pub mod litellm;
 mod llama_cpp;
 pub mod ollama;

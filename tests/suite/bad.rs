@@ -8,6 +8,7 @@ mod full;
 mod gpu;
 mod home;
 mod hung;
+pub(crate) mod intruders;
 mod killed;
 mod outputs;
 mod passes;
