@@ -272,7 +272,7 @@ async fn start(execution: Execution<'_>, id: &ResourceId, again: bool) -> Result
                 stack: execution.desired.stack.clone(),
                 resource: id.clone(),
                 fingerprint: resource.fingerprint(),
-                argv: run.argv.clone(),
+                argv: run.command.argv(),
                 environment: run.environment.clone(),
                 environment_file: run.environment_file.as_ref().map(|file| file.0.clone()),
                 working_directory: run.working_directory.clone(),

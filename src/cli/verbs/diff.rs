@@ -93,7 +93,11 @@ fn file_of<'a>(desired: Option<&'a Desired>, id: &ResourceId) -> Option<&'a File
 
 /// Returns what a process is started with, a line for each field.
 fn fields(resource: &Resource) -> String {
-    resource.fields().iter().map(|(name, value)| format!("{name} {value}").trim_end().to_owned() + "\n").collect()
+    resource
+        .fields()
+        .iter()
+        .map(|(name, field)| format!("{name} {}", field.value).trim_end().to_owned() + "\n")
+        .collect()
 }
 
 /// Numbers secrets by their digests, so that a changed one shows as another number.
