@@ -28,6 +28,7 @@ pub mod python;
 mod redis;
 pub mod sealed;
 pub mod secrets;
+pub mod store;
 pub mod systemd;
 pub mod vllm;
 
@@ -77,6 +78,7 @@ pub struct Systems {
     pub pulled: PathBuf,
     /// The folder of what is known of images.
     pub images: PathBuf,
+    started: std::time::Instant,
     systemd: tokio::sync::OnceCell<systemd::Systemd>,
     docker: tokio::sync::OnceCell<docker::Docker>,
 }
@@ -93,7 +95,8 @@ impl Systems {
         images: PathBuf,
     ) -> Self {
         let (systemd, docker) = (tokio::sync::OnceCell::new(), tokio::sync::OnceCell::new());
-        Self { client, processes, units, records, pulled, images, systemd, docker }
+        let started = std::time::Instant::now();
+        Self { client, processes, units, records, pulled, images, started, systemd, docker }
     }
 
     /// Returns the connection to the systemd user manager, made at the first call.

@@ -4,7 +4,7 @@ use super::super::exit::Exit;
 use super::super::problem::{Problem, say};
 use super::super::progress::Progress;
 use super::super::{ManifestArgument, StackArgument, load};
-use crate::reconcile::{Fired, enlist_deadman, fire};
+use crate::reconcile::{Fired, fire};
 use crate::resource::Seconds;
 use crate::systems::{clock, detached};
 
@@ -27,7 +27,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let number = arguments.generation;
     if arguments.after.is_some() {
         detached::leave_session();
-        enlist_deadman(&stack, number)?;
+        stack.enlist_deadman(number)?;
         detached::say_ready();
     }
     let tell = |text: &str| say(&format!("{} {text}", clock::now()));
