@@ -1,11 +1,10 @@
 //! What is remembered of wishes that failed. It serves who decides later; that it cannot be written stops nothing.
 
-use super::transaction::{Finished, learn};
-use super::world::{Stack, World};
+use super::{Finished, Stack, learn};
 use crate::history::{Ending, Revision};
 use crate::pace::{self, Attempt, Class, FailureRecord};
 use crate::resource::Digest;
-use crate::systems::Retry;
+use crate::systems::{Retry, clock};
 
 /// Returns what is tried by a wish; `None` for one that no manifest says, such as a rollback.
 #[must_use]
@@ -22,7 +21,7 @@ pub fn environment_digest(revision: &Revision) -> Digest {
 }
 
 /// Takes note of how a turn ended.
-pub(super) fn remember<W: World>(stack: &Stack<W>, revision: &Revision, finished: &Finished) {
+pub(super) fn remember(stack: &Stack, revision: &Revision, finished: &Finished) {
     match finished.outcome.ending {
         Ending::Committed => succeeded(stack, revision),
         Ending::Interrupted | Ending::Rehearsed => {}
@@ -39,7 +38,7 @@ pub(super) fn remember<W: World>(stack: &Stack<W>, revision: &Revision, finished
 }
 
 /// Forgets the failures of a wish that was fulfilled.
-pub(super) fn succeeded<W: World>(stack: &Stack<W>, revision: &Revision) {
+pub(super) fn succeeded(stack: &Stack, revision: &Revision) {
     let (Some(attempt), Ok(mut bad)) = (attempt(revision), stack.history.quarantine()) else { return };
     let before = bad.len();
     pace::forget(&mut bad, &attempt);
@@ -49,14 +48,13 @@ pub(super) fn succeeded<W: World>(stack: &Stack<W>, revision: &Revision) {
 }
 
 /// Remembers that a wish failed.
-pub(super) fn failed<W: World>(stack: &Stack<W>, revision: &Revision, class: Class, why: String) {
+pub(super) fn failed(stack: &Stack, revision: &Revision, class: Class, why: String) {
     let Some(attempt) = attempt(revision) else { return };
     // Where the memory is damaged, a new one begins.
     let mut bad = stack.history.quarantine().unwrap_or_default();
     // With the secrets that were made on the way: the next look at the machine finds them.
-    let environment_digest =
-        environment_digest(&Revision { desired: learn(stack, &revision.desired), ..revision.clone() });
-    let (last, ended) = (stack.systems.seconds(), stack.systems.now());
+    let environment_digest = environment_digest(&Revision { desired: learn(&revision.desired), ..revision.clone() });
+    let (last, ended) = (clock::seconds(), clock::now());
     pace::failed(&mut bad, FailureRecord { attempt, class, why, times: 0, last, ended, environment_digest });
     let _ = stack.history.set_quarantine(&bad);
 }

@@ -8,7 +8,6 @@ mod engine;
 mod handoff;
 mod home;
 mod instances;
-mod intruder;
 mod kills;
 mod launcher;
 mod load;

@@ -5,9 +5,8 @@ use super::facts::{Facts, SecretFact, program_of, reference, secrets};
 use crate::lockfile::{LockFile, Pin};
 use crate::manifest::{Common, Entry, HealthSettings, Install, Manifest, Model, RuntimeName, SecretSource, Spanned};
 use crate::resource::{
-    Bytes, Command, Content, Digest, Environment, FileSpec, GeneratedSecret, Gpus, Input, Kind, Limits, ManifestPath,
-    Note, Origin, Origins, Piece, Probe, Resource, ResourceId, Restart, Run, RunFile, Runtime, Seconds,
-    SecretReference, ServedModel, Spec,
+    Bytes, Content, Digest, Environment, FileSpec, GeneratedSecret, Gpus, Input, Kind, Limits, Note, Piece, Probe,
+    Resource, ResourceId, Restart, Run, RunFile, Runtime, Seconds, SecretReference, ServedModel, Spec,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -49,14 +48,12 @@ pub(super) struct Server<'a> {
     pub(super) common: Common<'a>,
     /// The command when the manifest says none.
     pub(super) program: Option<&'a str>,
-    /// Where the manifest declares the common fields.
-    pub(super) path: ManifestPath,
-    /// The engine's own arguments after the program.
-    pub(super) arguments: Command,
+    /// The engine's own words after the command.
+    pub(super) arguments: Vec<String>,
     /// The engine's own variables.
     pub(super) environment: BTreeMap<String, String>,
-    /// The engine's own secret variables, with the settings that say where they are found.
-    pub(super) secrets: Vec<(String, &'a SecretSource, ManifestPath)>,
+    /// The engine's own secret variables.
+    pub(super) secrets: Vec<(String, &'a SecretSource)>,
     /// Ports that it listens on.
     pub(super) ports: Vec<u16>,
     /// How it shows that it is healthy.
@@ -65,10 +62,8 @@ pub(super) struct Server<'a> {
     pub(super) inputs: Vec<Input>,
     /// What must be there before it starts.
     pub(super) needs: BTreeSet<ResourceId>,
-    /// Further words at the end, and the setting that they stand in.
-    pub(super) last: Option<(&'a [String], ManifestPath)>,
-    /// The settings that fields come from which the engine sets.
-    pub(super) origins: Origins,
+    /// Further words at the end.
+    pub(super) last: Vec<String>,
     /// The folder in which it runs.
     pub(super) working_directory: Option<PathBuf>,
     /// The GPUs that it may use.
@@ -188,12 +183,7 @@ impl Builder<'_> {
     }
 
     /// Adds the Python environment that a part wants; returns its name and place.
-    pub(super) fn install(
-        &mut self,
-        install: &Install,
-        role: &str,
-        path_of: &ManifestPath,
-    ) -> Option<(ResourceId, PathBuf)> {
+    pub(super) fn install(&mut self, install: &Install, role: &str) -> Option<(ResourceId, PathBuf)> {
         let requirements = &install.python.value.0;
         let first = requirements.first()?;
         let Some((python, version)) = self.facts.python.clone() else {
@@ -210,8 +200,10 @@ impl Builder<'_> {
         let path = self.facts.directories.data.join("llamero").join("environments").join(&id.name);
         let spec = Environment { path: path.clone(), requirements: sorted, python };
         let spec = Spec::Environment(spec);
-        let origins = Origins::of("requirements", [installed(path_of, install)]);
-        self.add(Resource { origins, ..Resource::new(id.clone(), role, spec) }, &install.python.span);
+        self.add(
+            Resource { id: id.clone(), role: role.to_owned(), spec, needs: BTreeSet::new() },
+            &install.python.span,
+        );
         Some((id, path))
     }
 
@@ -278,7 +270,7 @@ impl Builder<'_> {
                 let place = Digest::of(file.to_string_lossy().as_bytes());
                 id = ResourceId::new(Kind::Secret, format!("{name}-{}", &place.as_str()[..6]));
             }
-            self.add(Resource::new(id.clone(), path, spec), span);
+            self.add(Resource { id: id.clone(), role: path.to_owned(), spec, needs: BTreeSet::new() }, span);
             made = Some(id);
         }
         (Piece::Secret { reference, digest }, made)
@@ -286,7 +278,7 @@ impl Builder<'_> {
 
     /// Adds a server with everything that it needs; returns its name.
     pub(super) fn server(&mut self, server: &Server<'_>) -> Option<ResourceId> {
-        let Server { part, role, path, span, common, .. } = server;
+        let Server { part, role, span, common, .. } = server;
         let id = self.server_id(part, *common)?;
         let runtime = match id.kind {
             Kind::Unit => Runtime::Systemd,
@@ -294,24 +286,21 @@ impl Builder<'_> {
             _ => Runtime::Process,
         };
         if common.adopt.value {
-            self.unsupported("adopting what is there", path.key("adopt").as_str(), &common.adopt.span);
+            self.unsupported("adopting what is there", format!("{role}.adopt"), &common.adopt.span);
         }
         let mut needs = server.needs.clone();
         let mut inputs = server.inputs.clone();
         let mut image = None;
-        let mut command = if runtime == Runtime::Docker {
+        let mut argv = if runtime == Runtime::Docker {
             let (id, name) = self.image(server)?;
             needs.insert(id);
             image = Some(name);
-            Command::default()
+            Vec::new()
         } else {
             self.program(server, &mut needs, &mut inputs)?
         };
-        command.0.extend(server.arguments.0.iter().cloned());
-        command.raw(&common.args.value.0, path.key("args"));
-        if let Some((words, path)) = &server.last {
-            command.raw(words, path.clone());
-        }
+        argv.extend(server.arguments.iter().cloned());
+        argv.extend(common.args.value.0.iter().chain(&server.last).cloned());
 
         let mut variables = server.environment.clone();
         if let (Gpus::Devices(devices), false) = (&server.gpus, runtime == Runtime::Docker) {
@@ -323,7 +312,7 @@ impl Builder<'_> {
         for entry in common.env {
             match self.spelled_out(&entry.value.value, isolated) {
                 Ok(value) => drop(variables.insert(entry.name.value.clone(), value)),
-                Err(note) => self.note(note, path.key("env").key(&entry.name.value).as_str(), &entry.value.span),
+                Err(note) => self.note(note, format!("{role}.env.{}", entry.name.value), &entry.value.span),
             }
         }
         let file = self.environment_file(server, &mut needs);
@@ -333,7 +322,7 @@ impl Builder<'_> {
         }
         if common.limits != &crate::manifest::LimitSettings::default() && runtime == Runtime::Process {
             let note = Note::warning("no-limits", "the runtime `process` cannot enforce limits");
-            self.note(note.hint("`runtime: systemd` can"), path.key("limits").as_str(), span);
+            self.note(note.hint("`runtime: systemd` can"), format!("{role}.limits"), span);
         }
         let limits = Limits {
             memory: common.limits.memory.as_ref().map(|memory| memory.value.0),
@@ -344,7 +333,7 @@ impl Builder<'_> {
             runtime,
             container,
             description: server.description.clone(),
-            command,
+            argv,
             environment: variables,
             environment_file: file.map(|(_, path, _)| RunFile(path)),
             working_directory: server.working_directory.clone(),
@@ -361,8 +350,7 @@ impl Builder<'_> {
             stop_timeout: STOP_TIMEOUT,
             restart: Restart::default(),
         };
-        let origins = origins(server, &run);
-        let resource = Resource { id: id.clone(), role: role.clone(), spec: Spec::Run(Box::new(run)), needs, origins };
+        let resource = Resource { id: id.clone(), role: role.clone(), spec: Spec::Run(Box::new(run)), needs };
         self.add(resource, span);
         Some(id)
     }
@@ -373,28 +361,22 @@ impl Builder<'_> {
         server: &Server<'_>,
         needs: &mut BTreeSet<ResourceId>,
         inputs: &mut Vec<Input>,
-    ) -> Option<Command> {
-        let Server { role, path, span, common, .. } = server;
-        let install = self.install(common.install, role, path);
+    ) -> Option<Vec<String>> {
+        let Server { role, span, common, .. } = server;
+        let installed = self.install(common.install, role);
         let default: Vec<String> = server.program.map(str::to_owned).into_iter().collect();
         let words = common.command.map_or(default, |command| command.value.0.clone());
         let wants_environment = !common.install.python.0.is_empty();
-        if wants_environment && install.is_none() {
+        if wants_environment && installed.is_none() {
             return None;
         }
-        if let Some((id, _)) = &install {
+        if let Some((id, _)) = &installed {
             needs.insert(id.clone());
             inputs.push(Input { resource: id.clone(), digest: Digest::of(&id.name) });
         }
-        let environment = install.as_ref().map(|(_, path)| path.as_path());
+        let environment = installed.as_ref().map(|(_, path)| path.as_path());
         let command_span = common.command.map_or(span, |command| &command.span).clone();
-        let argv = self.command(&words, environment, role, &command_span)?;
-        let (program, rest) = argv.split_first()?;
-        let declared = common.command.and(words.first()).map(|program| Origin::new(path.key("command"), program));
-        let mut command = Command::default();
-        command.word(program, declared.into_iter().chain(install.map(|_| installed(path, common.install))));
-        command.raw(rest, path.key("command"));
-        Some(command)
+        self.command(&words, environment, role, &command_span)
     }
 
     /// Adds the file with the secret part of a server's environment.
@@ -403,22 +385,14 @@ impl Builder<'_> {
         server: &Server<'_>,
         needs: &mut BTreeSet<ResourceId>,
     ) -> Option<(ResourceId, PathBuf, Digest)> {
-        let path = server.path.key("secrets");
-        let declared = server
-            .common
-            .secrets
-            .iter()
-            .map(|entry| (entry.name.value.clone(), &entry.value, path.key(&entry.name.value)));
-        let secrets: Vec<(String, &SecretSource, ManifestPath)> =
-            server.secrets.iter().cloned().chain(declared).collect();
+        let declared = server.common.secrets.iter().map(|entry| (entry.name.value.clone(), &entry.value));
+        let secrets: Vec<(String, &SecretSource)> = server.secrets.iter().cloned().chain(declared).collect();
         if secrets.is_empty() {
             return None;
         }
         let mut pieces = Vec::new();
         let mut made = BTreeSet::new();
-        let mut origins = Vec::new();
-        for (name, source, path) in secrets {
-            origins.push(Origin::new(path, &source.reference));
+        for (name, source) in secrets {
             let (piece, id) = self.secret(source, &server.role, &server.span);
             made.extend(id);
             pieces.extend([Piece::Text(format!("{name}=\"")), piece, Piece::Text("\"\n".to_owned())]);
@@ -430,8 +404,7 @@ impl Builder<'_> {
         let content = Content(pieces);
         let digest = content.digest();
         let spec = Spec::File(FileSpec { path: path.clone(), content });
-        let origins = Origins::of("content", origins);
-        self.add(Resource { id: id.clone(), role: server.role.clone(), spec, needs: made, origins }, &server.span);
+        self.add(Resource { id: id.clone(), role: server.role.clone(), spec, needs: made }, &server.span);
         Some((id, path, digest))
     }
 
@@ -442,42 +415,6 @@ impl Builder<'_> {
     ) -> Option<Seconds> {
         field(own).or_else(|| field(&self.manifest.policy.health)).map(|time| time.value.0)
     }
-}
-
-/// Returns the setting by which packages are installed.
-fn installed(path: &ManifestPath, install: &Install) -> Origin {
-    Origin::new(path.key("install.python"), install.python.value.0.join(" "))
-}
-
-/// Returns the settings that the fields of a server come from, without those of its command.
-fn origins(server: &Server<'_>, run: &Run) -> Origins {
-    let Server { path, common, .. } = server;
-    let mut origins = server.origins.clone();
-    for entry in common.env {
-        let field = format!("environment {}", entry.name.value);
-        // What the manifest sets takes the place of the engine's own.
-        origins.0.remove(&field);
-        origins.add(field, [Origin::new(path.key("env").key(&entry.name.value), &entry.value.value)]);
-    }
-    let limits = common.limits;
-    let memory = limits.memory.as_ref().map(|memory| Origin::new(path.key("limits.memory"), memory.value.0));
-    origins.add("limits.memory", memory);
-    let cpus = limits.cpus.as_ref().map(|cpus| Origin::new(path.key("limits.cpus"), cpus.value));
-    origins.add("limits.cpus", cpus);
-    if let Gpus::Devices(devices) = &run.gpus {
-        let fields: &[&str] = match run.container {
-            Some(_) => &["gpus"],
-            None => &["environment CUDA_DEVICE_ORDER", "environment CUDA_VISIBLE_DEVICES"],
-        };
-        let chosen = Origin::new(path.key("gpus"), devices.join(", "));
-        for field in fields {
-            origins.add(*field, [chosen.clone()]);
-        }
-    }
-    if let Some(container) = &run.container {
-        origins.extend(super::container::origins(server, container));
-    }
-    origins
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be from 0.01 to 4096")]

@@ -4,7 +4,6 @@ mod cases;
 mod golden;
 mod laws;
 mod manifest_cases;
-mod origins;
 mod planning;
 mod rollout;
 mod sample;
