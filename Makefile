@@ -62,4 +62,5 @@ box:
 bench:
 	@tools/need cargo cc python3 python3-venv
 	cargo build --release
+	bench/linear
 	bench/peers

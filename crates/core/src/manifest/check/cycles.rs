@@ -3,7 +3,7 @@
 use super::Checker;
 use crate::manifest::values::Spanned;
 use crate::resource::Note;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn check(checker: &mut Checker<'_>) {
     let manifest = checker.manifest;
@@ -16,7 +16,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
 }
 
 fn report(checker: &mut Checker<'_>, section: &str, field: &str, edges: &BTreeMap<&str, &[Spanned<String>]>) {
-    let mut finished: Vec<&str> = Vec::new();
+    let mut finished: BTreeSet<&str> = BTreeSet::new();
     for start in edges.keys() {
         let mut trail = Vec::new();
         if let Some((names, closing)) = cycle(start, edges, &mut trail, &mut finished) {
@@ -32,7 +32,7 @@ fn cycle<'a>(
     name: &'a str,
     edges: &BTreeMap<&'a str, &'a [Spanned<String>]>,
     trail: &mut Vec<&'a str>,
-    finished: &mut Vec<&'a str>,
+    finished: &mut BTreeSet<&'a str>,
 ) -> Option<(Vec<&'a str>, &'a Spanned<String>)> {
     if finished.contains(&name) {
         return None;
@@ -46,7 +46,7 @@ fn cycle<'a>(
         if let Some(begin) = trail.iter().position(|presence| *presence == next.value) {
             let mut names = trail[begin..].to_vec();
             names.push(next.value.as_str());
-            finished.extend(trail.iter());
+            finished.extend(trail.iter().copied());
             return Some((names, next));
         }
         if let Some(live) = cycle(next.value.as_str(), edges, trail, finished) {
@@ -54,6 +54,6 @@ fn cycle<'a>(
         }
     }
     trail.pop();
-    finished.push(name);
+    finished.insert(name);
     None
 }

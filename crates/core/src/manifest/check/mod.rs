@@ -14,13 +14,14 @@ mod vllm;
 
 use super::suggest;
 use super::types::Manifest;
-use super::yaml::{Node, Value};
+use super::yaml::{Key, Node, Value};
 use crate::resource::Note;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Checks a manifest as far as it could be decoded.
 pub(super) fn check(text: &str, tree: &Node, manifest: &Manifest) -> Vec<Note> {
-    let mut checker = Checker { text, tree, manifest, notes: Vec::new() };
+    let mut checker = Checker { text, tree, index: index(tree), manifest, notes: Vec::new() };
     parts::check(&mut checker);
     servers::check(&mut checker);
     secrets::check(&mut checker);
@@ -35,8 +36,17 @@ pub(super) fn check(text: &str, tree: &Node, manifest: &Manifest) -> Vec<Note> {
 struct Checker<'a> {
     text: &'a str,
     tree: &'a Node,
+    /// What stands under each section and name: a section may hold thousands.
+    index: BTreeMap<(&'a str, &'a str), (&'a Key, &'a Node)>,
     manifest: &'a Manifest,
     notes: Vec<Note>,
+}
+
+fn index(tree: &Node) -> BTreeMap<(&str, &str), (&Key, &Node)> {
+    let sections = tree.entries().iter();
+    let entries =
+        sections.flat_map(|(section, node)| node.entries().iter().map(move |(key, node)| (section, key, node)));
+    entries.map(|(section, key, node)| ((section.text.as_str(), key.text.as_str()), (key, node))).collect()
 }
 
 impl Checker<'_> {
@@ -49,8 +59,10 @@ impl Checker<'_> {
     /// Returns whether a field stands in the manifest, whether or not it could be decoded.
     fn says(&self, path: &str, field: &str) -> bool {
         let (section, name) = path.split_once('.').map_or((path, None), |(section, name)| (section, Some(name)));
-        let section = self.tree.field(section);
-        let node = section.and_then(|section| name.map_or(Some(section), |name| section.field(name)));
+        let node = match name {
+            None => self.tree.field(section),
+            Some(name) => self.index.get(&(section, name)).map(|(_, node)| *node),
+        };
         // A key that was meant to be this one is told as such, and not also missed.
         let meant = |key: &str| suggest::nearest(key, [field]).is_some();
         node.is_some_and(|node| node.entries().iter().any(|(key, _)| meant(&key.text)))
@@ -58,13 +70,17 @@ impl Checker<'_> {
 
     /// Returns the place of the key at a path.
     fn key(&self, path: &str) -> Option<Range<usize>> {
-        let mut node = self.tree;
-        let mut place = None;
-        for name in path.split('.') {
-            let (key, value) = node.entries().iter().find(|(key, _)| key.text == name)?;
-            (place, node) = (Some(key.span.clone()), value);
+        let mut names = path.split('.');
+        let (section, name) = (names.next()?, names.next());
+        let in_section = |name| self.index.get(&(section, name)).map(|(key, node)| (*key, *node));
+        let (mut key, mut node) = match name {
+            None => entry(self.tree, section)?,
+            Some(name) => in_section(name)?,
+        };
+        for name in names {
+            (key, node) = entry(node, name)?;
         }
-        place
+        Some(key.span.clone())
     }
 
     /// Returns whether a section is a mapping or is not there at all.
@@ -77,4 +93,8 @@ impl Checker<'_> {
         let section = self.tree.field(section);
         section.map(|node| node.entries().iter().map(|(key, _)| key.text.clone()).collect()).unwrap_or_default()
     }
+}
+
+fn entry<'a>(node: &'a Node, name: &str) -> Option<(&'a Key, &'a Node)> {
+    node.entries().iter().find(|(key, _)| key.text == name).map(|(key, node)| (key, node))
 }

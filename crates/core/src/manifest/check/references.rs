@@ -3,12 +3,13 @@
 use super::Checker;
 use crate::manifest::suggest;
 use crate::resource::Note;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 pub(super) fn check(checker: &mut Checker<'_>) {
     let manifest = checker.manifest;
-    let (providers, models, services) =
-        (checker.names("providers"), checker.names("models"), checker.names("services"));
+    let names = |section| Names::new(checker.names(section));
+    let (providers, models) = (names("providers"), names("models"));
     for model in &manifest.models {
         let path = format!("models.{}", model.name.value);
         let provider = &model.value.provider;
@@ -23,7 +24,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
         }
     }
     if let Some(gpus) = &manifest.machine.gpus {
-        let known: Vec<String> = gpus.iter().map(|gpu| gpu.device.0.clone()).collect();
+        let known = Names::new(gpus.iter().map(|gpu| gpu.device.0.clone()));
         for provider in &manifest.providers {
             for gpu in &provider.value.gpus {
                 let path = format!("providers.{}.gpus", provider.name.value);
@@ -35,7 +36,8 @@ pub(super) fn check(checker: &mut Checker<'_>) {
         look_up(checker, &canary.value, &models, "model", "policy.canary", &canary.span);
     }
     let roles = ["cache", "gateway"].into_iter().filter(|role| checker.tree.field(role).is_some());
-    let startable: Vec<String> = providers.into_iter().chain(services).chain(roles.map(str::to_owned)).collect();
+    let services = checker.names("services");
+    let startable = Names::new(providers.listed.into_iter().chain(services).chain(roles.map(str::to_owned)));
     for service in &manifest.services {
         for after in &service.value.after {
             let path = format!("services.{}.after", service.name.value);
@@ -44,13 +46,26 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     }
 }
 
-fn look_up(checker: &mut Checker<'_>, name: &str, known: &[String], what: &str, path: &str, span: &Range<usize>) {
+/// Names that something may refer to: in the order of the manifest for people, as a set for looking up.
+struct Names {
+    listed: Vec<String>,
+    set: BTreeSet<String>,
+}
+
+impl Names {
+    fn new(names: impl IntoIterator<Item = String>) -> Self {
+        let listed: Vec<String> = names.into_iter().collect();
+        Self { set: listed.iter().cloned().collect(), listed }
+    }
+}
+
+fn look_up(checker: &mut Checker<'_>, name: &str, known: &Names, what: &str, path: &str, span: &Range<usize>) {
     // Where nothing could be read that might bear the name, that was told already.
     let unread = matches!(what, "provider" | "model") && !checker.is_mapping(&format!("{what}s"));
-    if unread || known.iter().any(|known| known == name) {
+    if unread || known.set.contains(name) {
         return;
     }
-    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    let known: Vec<&str> = known.listed.iter().map(String::as_str).collect();
     let mut note = Note::error("unknown-reference", format!("there is no {what} `{name}`"));
     note.hint = suggest::hint(name, &known, "there are");
     checker.at(note, path, span);
