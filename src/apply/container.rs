@@ -9,7 +9,7 @@ use crate::live::Managed;
 use crate::plan::Action;
 use crate::resource::{ImageSpec, MountSource, Resource, ResourceId, Run, Spec};
 use crate::systems::docker::{self, Docker, FINGERPRINT_LABEL, Live, NewContainer, PullProgress, RESOURCE_LABEL};
-use crate::systems::{Hint, files, pulled};
+use crate::systems::{Hint, Systems, files, pulled};
 use std::collections::BTreeMap;
 
 /// Returns the name of the container whose place another has taken.
@@ -137,9 +137,9 @@ pub(super) async fn remove(execution: Execution<'_>, id: &ResourceId, name: &str
 }
 
 /// Returns the last lines that a container wrote.
-pub(super) async fn last_lines(execution: Execution<'_>, id: &ResourceId, count: usize) -> Vec<String> {
-    let Ok(docker) = execution.systems.docker().await else { return Vec::new() };
-    docker.stack(&execution.desired.stack).last_lines(&id.name, count).await.unwrap_or_default()
+pub(super) async fn last_lines(systems: &Systems, stack: &str, id: &ResourceId, count: usize) -> Vec<String> {
+    let Ok(docker) = systems.docker().await else { return Vec::new() };
+    docker.stack(stack).last_lines(&id.name, count).await.unwrap_or_default()
 }
 
 /// Returns how long a container may take to stop.

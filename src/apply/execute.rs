@@ -1,14 +1,14 @@
 //! The walk itself: steps in any order that respects what each waits for, several at once.
 
-use super::step::{self, Failure};
-use super::{Event, Execution};
+use super::step::Failure;
+use super::{Event, Execution, Machine, health};
 use crate::history::{StepOutcome, StepResult};
 use crate::live::LiveRun;
 use crate::plan::{Action, Phase, Plan, Step, StepId};
 use crate::resource::{Digest, ResourceId, Seconds};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How many steps are under way at once.
 const AT_ONCE: usize = 8;
@@ -54,8 +54,8 @@ impl Executed {
 /// Walks the steps of one phase. After a failure, steps that do not depend on it still happen, unless `fail_fast`.
 ///
 /// A server in `tolerated` that does not become healthy does not fail the walk: it was not healthy before either.
-pub async fn execute(
-    execution: Execution<'_>,
+pub async fn execute<M: Machine>(
+    execution: Execution<'_, M>,
     plan: &Plan,
     phase: Phase,
     preexisting: &BTreeSet<ResourceId>,
@@ -114,15 +114,18 @@ pub async fn execute(
     execute
 }
 
-async fn take<'a>(execution: Execution<'_>, step: &'a Step) -> (&'a Step, Duration, Result<Option<LiveRun>, Failure>) {
+async fn take<'a, M: Machine>(
+    execution: Execution<'_, M>,
+    step: &'a Step,
+) -> (&'a Step, Duration, Result<Option<LiveRun>, Failure>) {
     let name = step.action.to_string();
     (execution.report)(Event::Started { step: name.clone(), on: step.action.on().cloned() });
-    let begun = Instant::now();
+    let begun = execution.systems.elapsed();
     let result = match &step.action {
-        Action::AwaitHealthy(id) => step::await_healthy(execution, &step.action, id).await.map(Some),
-        action => step::perform(execution, action).await.map(|()| None),
+        Action::AwaitHealthy(id) => health::await_healthy(execution, &step.action, id).await.map(Some),
+        action => execution.systems.perform(execution, action).await.map(|()| None),
     };
-    let took = begun.elapsed();
+    let took = execution.systems.elapsed().saturating_sub(begun);
     (execution.report)(match &result {
         Ok(_) => Event::Done { step: name, took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX) },
         Err(failure) => Event::Failed { step: name, why: failure.why.clone() },

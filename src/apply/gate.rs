@@ -3,12 +3,11 @@
 
 use super::health::{examine, with_log};
 use super::step::Failure;
-use super::{Event, Execution};
+use super::{Event, Execution, Machine};
 use crate::live::{LiveRun, RunState};
-use crate::observe::health_of;
 use crate::resource::{Health, Resource, ResourceId};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How often servers are looked at while they settle.
 const EVERY: Duration = Duration::from_millis(500);
@@ -20,8 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// `proved` must still be as they were found when they became healthy.
 ///
 /// Returns what failed; nothing when the gate is passed.
-pub async fn gate(
-    execution: Execution<'_>,
+pub async fn gate<M: Machine>(
+    execution: Execution<'_, M>,
     touched: &BTreeSet<ResourceId>,
     preexisting: &BTreeSet<ResourceId>,
     verified: &BTreeMap<ResourceId, LiveRun>,
@@ -43,7 +42,7 @@ pub async fn gate(
         (execution.report)(Event::Settling { for_ms: u64::try_from(stable.as_millis()).unwrap_or(u64::MAX) });
     }
     let (mut failures, mut first) = (Vec::new(), verified.clone());
-    let begun = Instant::now();
+    let begun = execution.systems.elapsed();
     loop {
         for resource in &servers {
             match examine(execution, &resource.id).await {
@@ -56,16 +55,20 @@ pub async fn gate(
                 Err(failure) => failures.push(failure),
             }
         }
-        if !failures.is_empty() || begun.elapsed() >= stable || execution.cancel.is_cancelled() {
+        if !failures.is_empty() || passed(execution, begun) >= stable || execution.cancel.is_cancelled() {
             break;
         }
-        tokio::time::sleep(EVERY.min(stable.saturating_sub(begun.elapsed()))).await;
+        execution.systems.sleep(EVERY.min(stable.saturating_sub(passed(execution, begun)))).await;
     }
     if failures.is_empty() && !execution.cancel.is_cancelled() {
         let answers = servers.iter().map(|resource| answers(execution, resource));
         failures.extend(futures_util::future::join_all(answers).await.into_iter().flatten());
     }
     failures
+}
+
+fn passed<M: Machine>(execution: Execution<'_, M>, begun: Duration) -> Duration {
+    execution.systems.elapsed().saturating_sub(begun)
 }
 
 fn unsettled(first: Option<&LiveRun>, now: &LiveRun) -> Option<String> {
@@ -77,20 +80,23 @@ fn unsettled(first: Option<&LiveRun>, now: &LiveRun) -> Option<String> {
     (!same).then(|| format!("it ended after it was healthy, and was started again{why}"))
 }
 
-async fn answers(execution: Execution<'_>, resource: &Resource) -> Option<Failure> {
+async fn answers<M: Machine>(execution: Execution<'_, M>, resource: &Resource) -> Option<Failure> {
     let run = resource.run()?;
-    let begun = Instant::now();
+    let begun = execution.systems.elapsed();
     loop {
         let health = match examine(execution, &resource.id).await {
-            Ok(live) => health_of(execution.systems, run, &live).await,
+            Ok(live) => {
+                let asked = execution.systems.health(&execution.desired.stack, (&resource.id, run), &live).await;
+                asked.unwrap_or_else(|foreign| Health::unhealthy(foreign.to_string()))
+            }
             Err(failure) => return Some(failure),
         };
         if health == Health::Healthy {
             return None;
         }
-        if begun.elapsed() >= PATIENCE || execution.cancel.is_cancelled() {
+        if passed(execution, begun) >= PATIENCE || execution.cancel.is_cancelled() {
             return Some(with_log(execution, Failure::new(&resource.id, health.to_string())).await);
         }
-        tokio::time::sleep(EVERY).await;
+        execution.systems.sleep(EVERY).await;
     }
 }

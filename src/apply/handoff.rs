@@ -13,7 +13,7 @@ use crate::render::{marker, unit};
 use crate::resource::{Bytes, Health, Resource, ResourceId, Run};
 use crate::systems::http::Client;
 use crate::systems::systemd::{ActiveState, JobResult, LoadState, Systemd};
-use crate::systems::{Hint, Systems, files, health, secrets};
+use crate::systems::{Hint, Systems, files, health, listener, secrets};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -244,7 +244,10 @@ async fn prove(parts: &Parts<'_>, run: &Run, number: u64) -> Result<(), Failure>
     let token = token.map_err(|error| parts.failed(&error))?;
     let begun = Instant::now();
     loop {
-        match health::ask(&client, &run.probe, token.as_ref().map(secrets::Secret::reveal)).await {
+        let proven = listener::prove_private(&socket, &run.probe);
+        let proven = proven
+            .map_err(|unproven| failed(format!("its successor is not asked: {}", unproven.health(&run.probe))))?;
+        match health::ask(&client, proven, token.as_ref().map(secrets::Secret::reveal)).await {
             Health::Healthy => return Ok(()),
             bad @ Health::Unhealthy { .. } => return Err(failed(format!("its successor is not right: {bad}"))),
             bad if begun.elapsed() >= run.timeout.duration() => {

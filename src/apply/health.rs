@@ -4,14 +4,13 @@
 //! up to a hard cap. A process that died ends the wait at once.
 
 use super::excerpt::{SEARCHED, excerpt};
-use super::step::Failure;
-use super::{Event, Execution};
+use super::step::{Failure, server};
+use super::{Event, Execution, Machine};
 use crate::live::{Live, LiveRun, Presence, RunState};
-use crate::observe::{health_of, inspect};
 use crate::plan::Action;
-use crate::resource::{Bytes, Health, Kind, Resource, ResourceId, Run};
-use crate::systems::{Systems, files, secrets};
-use std::time::{Duration, Instant};
+use crate::resource::{Bytes, Health, Kind, ResourceId, Run};
+use crate::systems::listener::Foreign;
+use std::time::Duration;
 
 /// How often a server is looked at.
 const EVERY: Duration = Duration::from_millis(200);
@@ -19,12 +18,15 @@ const EVERY: Duration = Duration::from_millis(200);
 /// The hard cap of a wait, as a multiple of its timeout.
 const CAP: u32 = 10;
 
+/// How long another process must have had a server's port to be what keeps it.
+const FOREIGN: Duration = Duration::from_secs(2);
+
 /// How much a server's memory or log must have grown to count as getting on, in bytes.
 const GROWTH: u64 = 1 << 20;
 
 /// Looks at a server that must be there.
-pub(super) async fn examine(execution: Execution<'_>, id: &ResourceId) -> Result<LiveRun, Failure> {
-    match inspect(execution.systems, &execution.desired.stack, id).await {
+pub(super) async fn examine<M: Machine>(execution: Execution<'_, M>, id: &ResourceId) -> Result<LiveRun, Failure> {
+    match execution.systems.inspect(&execution.desired.stack, id).await {
         Presence::Present(Live::Run(run)) => Ok(*run),
         Presence::Present(_) | Presence::Absent => Err(Failure::new(id, "it is gone")),
         Presence::Unknown(why) => Err(Failure::new(id, format!("it cannot be seen: {why}"))),
@@ -34,37 +36,55 @@ pub(super) async fn examine(execution: Execution<'_>, id: &ResourceId) -> Result
 /// Waits until a server is healthy, dead, or out of time.
 ///
 /// Returns how it was found when it was: what it must stay.
-pub(super) async fn await_healthy(
-    execution: Execution<'_>,
+pub(super) async fn await_healthy<M: Machine>(
+    execution: Execution<'_, M>,
     action: &Action,
-    resource: &Resource,
-    run: &Run,
+    id: &ResourceId,
 ) -> Result<LiveRun, Failure> {
-    let id = &resource.id;
-    let begun = Instant::now();
+    let (_, run) = server(execution, id)?;
+    let passed = |since: Duration| execution.systems.elapsed().saturating_sub(since);
+    let begun = execution.systems.elapsed();
     let cap = run.timeout.duration() * CAP;
     let restarts = examine(execution, id).await?.restarts;
-    let (mut progressed, mut measure, mut told) = (Instant::now(), 0, String::new());
+    let (mut progressed, mut measure, mut told) = (begun, 0, String::new());
+    let mut foreign: Option<(Foreign, Duration)> = None;
     loop {
         let live = examine(execution, id).await?;
         if let Some(why) = died(restarts, &live) {
             return Err(with_log(execution, Failure::new(id, why)).await);
         }
         let health = if live.phase == RunState::Running {
-            health_of(execution.systems, run, &live).await
+            match execution.systems.health(&execution.desired.stack, (id, run), &live).await {
+                Ok(health) => {
+                    foreign = None;
+                    health
+                }
+                Err(now) => {
+                    // Who came before may be ending; who stays is not waited for.
+                    let same = foreign.filter(|(before, _)| *before == now);
+                    let since = same.map_or_else(|| execution.systems.elapsed(), |it| it.1);
+                    if passed(since) >= FOREIGN {
+                        let hint = Some(now.hint());
+                        return Err(Failure { hint, ..with_log(execution, Failure::new(id, now.to_string())).await });
+                    }
+                    let health = Health::unhealthy(now.to_string());
+                    foreign = Some((now, since));
+                    health
+                }
+            }
         } else {
             Health::Unreachable { why: "it is starting".to_owned() }
         };
         if health == Health::Healthy {
             return limits_hold(id, run, &live).map(|()| live);
         }
-        let size = live.memory.map_or(0, |memory| memory.0) + log_size(execution.systems, id);
+        let size = live.memory.map_or(0, |memory| memory.0) + execution.systems.log_size(id);
         if size >= measure + GROWTH {
             measure = size;
-            progressed = Instant::now();
+            progressed = execution.systems.elapsed();
         }
-        if progressed.elapsed() >= run.timeout.duration() || begun.elapsed() >= cap {
-            let why = format!("it is not healthy after {} s: {health}", begun.elapsed().as_secs());
+        if passed(progressed) >= run.timeout.duration() || passed(begun) >= cap {
+            let why = format!("it is not healthy after {} s: {health}", passed(begun).as_secs());
             let mut failure = with_log(execution, Failure::new(id, why)).await;
             failure.hint = Some("if it only needs longer, raise `health.timeout` in the manifest".to_owned());
             return Err(failure);
@@ -80,10 +100,11 @@ pub(super) async fn await_healthy(
             told = note;
         }
         tokio::select! {
-            () = tokio::time::sleep(EVERY) => {}
+            biased;
             () = execution.cancel.cancelled() => {
                 return Err(Failure { interrupted: true, ..Failure::new(id, "stopped while it was starting") });
             }
+            () = execution.systems.sleep(EVERY) => {}
         }
     }
 }
@@ -111,24 +132,10 @@ fn limits_hold(id: &ResourceId, run: &Run, live: &LiveRun) -> Result<(), Failure
     Err(Failure::new(id, format!("its memory limit is {is} instead of {declared}")))
 }
 
-fn log_size(systems: &Systems, id: &ResourceId) -> u64 {
-    files::stamp(&systems.processes.log(&id.name)).ok().flatten().map_or(0, |(size, _)| size.0)
-}
-
 /// Adds what the server wrote that tells why, its secrets masked: what failed is kept and shown to others.
-pub(super) async fn with_log(execution: Execution<'_>, failure: Failure) -> Failure {
-    let Some(id) = failure.on.clone() else { return failure };
-    if id.kind == Kind::Unit {
-        let name = super::handoff::running_unit(execution.systems, &id);
-        return with_log_of(execution, failure, &name).await;
-    }
-    let log = if id.kind == Kind::Process {
-        execution.systems.processes.last_lines(&id.name, SEARCHED)
-    } else if id.kind == Kind::Container {
-        super::container::last_lines(execution, &id, SEARCHED).await
-    } else {
-        Vec::new()
-    };
+pub(super) async fn with_log<M: Machine>(execution: Execution<'_, M>, failure: Failure) -> Failure {
+    let Some(id) = &failure.on else { return failure };
+    let log = execution.systems.log(&execution.desired.stack, id).await;
     with_lines(execution, failure, log)
 }
 
@@ -141,8 +148,8 @@ pub(super) async fn with_log_of(execution: Execution<'_>, failure: Failure, unit
     with_lines(execution, failure, log)
 }
 
-fn with_lines(execution: Execution<'_>, failure: Failure, log: Vec<String>) -> Failure {
-    let secrets = execution.desired.secrets().filter_map(|reference| secrets::resolve(reference).ok());
+fn with_lines<M: Machine>(execution: Execution<'_, M>, failure: Failure, log: Vec<String>) -> Failure {
+    let secrets = execution.desired.secrets().filter_map(|reference| execution.systems.secret(reference).ok());
     let secrets: Vec<_> = secrets.collect();
     let masked = |text: String| secrets.iter().fold(text, |text, secret| text.replace(secret.reveal(), "(secret)"));
     Failure { log: excerpt(log).into_iter().map(masked).collect(), why: masked(failure.why), ..failure }

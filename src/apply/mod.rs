@@ -10,6 +10,7 @@ mod execute;
 mod gate;
 mod handoff;
 mod health;
+mod machine;
 mod model;
 mod step;
 mod trial;
@@ -17,6 +18,7 @@ mod trial;
 pub use event::{Event, Report};
 pub use execute::{Executed, execute};
 pub use gate::gate;
+pub use machine::Machine;
 pub use step::Failure;
 
 use crate::resolve::Desired;
@@ -24,17 +26,25 @@ use crate::resource::Resource;
 use crate::systems::Systems;
 use tokio_util::sync::CancellationToken;
 
-/// What every part of a walk needs.
-#[derive(Clone, Copy)]
-pub struct Execution<'a> {
-    /// The wish.
+/// What every part of an execution needs.
+pub struct Execution<'a, M = Systems> {
+    /// The desired state.
     pub desired: &'a Desired,
-    /// Everything that any generation may have made, with its place.
+    /// Everything that any generation may have made, with its path.
     pub inventory: &'a [Resource],
-    /// The outside world.
-    pub systems: &'a Systems,
-    /// Who is told what happens.
+    /// The machine.
+    pub systems: &'a M,
+    /// Receives every event.
     pub report: &'a Report<'a>,
-    /// Set when somebody wants this to stop.
+    /// Set when the execution is to stop.
     pub cancel: &'a CancellationToken,
 }
+
+// Derived, these would ask for a machine that can be copied.
+impl<M> Clone for Execution<'_, M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M> Copy for Execution<'_, M> {}

@@ -107,7 +107,7 @@ pub(super) async fn keep_content(
     let Some(content) = content(ollama, id, &model.source).await? else { return Ok(()) };
     let (kept, text) = model.kept(&execution.desired.stack, &content);
     let record = pulled::Pulled {
-        fingerprint: Fingerprint::of(&Fields::from([("content".to_owned(), content.to_string())])),
+        fingerprint: Fingerprint::of(&Fields::from([("content".to_owned(), content.to_string().into())])),
         endpoint: model.endpoint.clone(),
         name: text.clone(),
         pulled: Some(text.clone()),

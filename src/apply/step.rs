@@ -1,7 +1,7 @@
 //! One step, one call: what each action means in a system's language.
 
 use super::{Event, Execution, container, handoff, health, model, trial};
-use crate::live::{LiveRun, Managed};
+use crate::live::Managed;
 use crate::plan::Action;
 use crate::render::{marker, unit};
 use crate::resource::{
@@ -145,7 +145,7 @@ pub(super) async fn perform(execution: Execution<'_>, action: &Action) -> Result
             let (_, run) = server(execution, &trial.gateway)?;
             trial::try_out(execution, action, trial, run).await
         }
-        Action::AwaitHealthy(id) => await_healthy(execution, action, id).await.map(drop),
+        Action::AwaitHealthy(id) => health::await_healthy(execution, action, id).await.map(drop),
         Action::RemoveUnit(managed) => remove_unit(execution, managed).await,
         Action::RemoveProcess(managed) => {
             execution.systems.processes.forget(&managed.id().name).map_err(|error| failed(&error))
@@ -156,17 +156,7 @@ pub(super) async fn perform(execution: Execution<'_>, action: &Action) -> Result
     }
 }
 
-/// Waits until a server is healthy; returns how it was found then.
-pub(super) async fn await_healthy(
-    execution: Execution<'_>,
-    action: &Action,
-    id: &ResourceId,
-) -> Result<LiveRun, Failure> {
-    let (resource, run) = server(execution, id)?;
-    health::await_healthy(execution, action, resource, run).await
-}
-
-fn declared<'a>(execution: Execution<'a>, id: &ResourceId) -> Result<&'a Resource, Failure> {
+fn declared<'a, M>(execution: Execution<'a, M>, id: &ResourceId) -> Result<&'a Resource, Failure> {
     execution.desired.resources.get(id).ok_or_else(|| mismatch(id))
 }
 
@@ -175,7 +165,7 @@ fn mismatch(id: &ResourceId) -> Failure {
     Failure::new(id, format!("{id} is in the plan and not in the wish"))
 }
 
-fn server<'a>(execution: Execution<'a>, id: &ResourceId) -> Result<(&'a Resource, &'a Run), Failure> {
+pub(super) fn server<'a, M>(execution: Execution<'a, M>, id: &ResourceId) -> Result<(&'a Resource, &'a Run), Failure> {
     let resource = declared(execution, id)?;
     resource.run().map(|run| (resource, run)).ok_or_else(|| mismatch(id))
 }
@@ -272,7 +262,7 @@ async fn start(execution: Execution<'_>, id: &ResourceId, again: bool) -> Result
                 stack: execution.desired.stack.clone(),
                 resource: id.clone(),
                 fingerprint: resource.fingerprint(),
-                argv: run.argv.clone(),
+                argv: run.command.argv(),
                 environment: run.environment.clone(),
                 environment_file: run.environment_file.as_ref().map(|file| file.0.clone()),
                 working_directory: run.working_directory.clone(),

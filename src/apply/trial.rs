@@ -5,6 +5,7 @@ use super::step::Failure;
 use super::{Event, Execution};
 use crate::plan::{Action, Trial};
 use crate::resource::{Probe, Run};
+use crate::systems::listener::{self, Sockets};
 use crate::systems::{litellm, secrets};
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,7 @@ pub(super) async fn try_out(
     run: &Run,
 ) -> Result<(), Failure> {
     let id = &trial.gateway;
-    let Probe::Litellm { endpoint, authorization, .. } = &run.probe else {
+    let Probe::Litellm { authorization, .. } = &run.probe else {
         return Err(Failure::new(id, "it is no gateway"));
     };
     let token = secrets::resolve(&authorization.0).map_err(|error| Failure::of(Some(id), &error))?;
@@ -39,7 +40,10 @@ pub(super) async fn try_out(
     while answered < FEWEST || begun.is_none_or(|begun| begun.elapsed() < trial.permanent.duration()) {
         let asked = Instant::now();
         let patience = if answered == 0 { FIRST } else { NEXT };
-        let request = litellm::request(client, endpoint, &trial.model, trial.mode, token, patience);
+        let stack = &execution.desired.stack;
+        let gateway = listener::prove(execution.systems, &Sockets::look(), stack, id, &run.probe).await;
+        let gateway = gateway.map_err(|unproven| Failure::new(id, unproven.health(&run.probe).to_string()))?;
+        let request = litellm::request(client, gateway, &trial.model, trial.mode, token, patience);
         let stopped = || Failure { interrupted: true, ..Failure::new(id, "stopped while it was tried") };
         tokio::select! {
             result = request => {

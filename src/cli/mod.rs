@@ -1,12 +1,11 @@
-//! The command line: arguments, and everything that touches the terminal.
+//! The command line: what can be said to llamero, and everything that touches the terminal.
 //!
-//! A verb is a file of its own under `verbs`. They parse and print; `reconcile` decides and acts.
+//! A verb is a file of its own under `verbs`. None of them decides what happens to the machine.
 
 mod color;
 mod consent;
 mod exit;
-mod input;
-mod pass;
+mod load;
 mod problem;
 mod progress;
 mod verbs;
@@ -35,7 +34,7 @@ struct ManifestArgument {
     manifest: Option<PathBuf>,
 }
 
-/// Whether the lock file must cover the manifest.
+/// How strictly the lock file is meant.
 #[derive(Debug, Args)]
 struct LockArgument {
     /// Refuse a manifest that its lock file does not cover
@@ -55,41 +54,41 @@ struct StackArgument {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Check a manifest and report all problems
+    /// Check a manifest and tell every problem at once
     Validate(verbs::validate::Arguments),
     /// Show what would change, why, and what it would cost
     Plan(verbs::plan::Arguments),
     /// Show how rendered files would change, line by line
     Diff(verbs::diff::Arguments),
-    /// Make the machine match the manifest, or roll back
+    /// Make the machine match the manifest, or go back by itself
     Apply(verbs::apply::Arguments),
-    /// Show the status of the stack
+    /// Show how the stack fares
     Status(verbs::status::Arguments),
-    /// Check the records of a stack, and repair what is damaged
+    /// Check the records of a stack, and mend what is damaged
     Doctor(verbs::doctor::Arguments),
     /// List what was applied
     History(verbs::history::Arguments),
     /// Show one generation
     Show(verbs::show::Arguments),
-    /// Roll back to an earlier generation
+    /// Go back to an earlier generation
     Rollback(verbs::rollback::Arguments),
     /// Keep what was applied with `--confirm-within`
     Confirm(verbs::confirm::Arguments),
-    /// Clear this manifest's failure record
+    /// Forget that the manifest failed as it is now
     Retry(verbs::retry::Arguments),
     /// Refuse every apply until `resume`
     Suspend(verbs::suspend::SuspendArguments),
     /// Let the stack be changed again
     Resume(verbs::suspend::ResumeArguments),
-    /// Stop and remove everything that the stack created
+    /// Stop and remove everything that the stack made
     Down(verbs::down::Arguments),
-    /// Pin every source to its current digest
+    /// Hold every model to what its source leads to now
     Lock(verbs::lock::Arguments),
-    /// Show which sources have moved since they were pinned; fetches nothing
+    /// Show which models have moved on at their sources; fetches nothing
     Outdated(verbs::outdated::Arguments),
-    /// Pin sources to what they lead to now
+    /// Move the lock file on to what models' sources lead to now
     Update(verbs::update::Arguments),
-    /// Print the observation of the machine, for a report or for `plan --observed`
+    /// Print what is seen on the machine, for a report or for `plan --observed`
     Observe(verbs::observe::Arguments),
     /// Print the JSON Schema of the manifest
     Schema,
@@ -98,7 +97,7 @@ enum Verb {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Dead-man's switch: roll back a generation whose apply process is gone
+    /// Watch over a generation, and take it back when its apply is gone
     #[command(hide = true)]
     Deadman(verbs::deadman::Arguments),
     /// Keep one server of the process runtime running
@@ -116,7 +115,7 @@ pub fn run() -> Exit {
         Ok(arguments) => arguments,
         Err(error) => {
             let declared = !error.use_stderr();
-            // A reader that has had enough of the help is no failure.
+            // Help that nobody reads to its end is no failure.
             let _ = error.print();
             return if declared { Exit::Done } else { Exit::Error };
         }
@@ -127,13 +126,13 @@ pub fn run() -> Exit {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&error),
     };
-    let exit = runtime.block_on(perform(arguments.verb)).unwrap_or_else(|problem| problem.print());
+    let exit = runtime.block_on(perform(arguments.verb)).unwrap_or_else(|problem| problem.tell());
     runtime.shutdown_background();
     exit
 }
 
-/// Starts the threads that everything runs on. A supervisor lives as long as its server, and the dead-man's
-/// switch mostly sleeps: one thread is enough for them.
+/// Starts the threads that everything runs on. A supervisor lives as long as its server, and a watcher mostly sleeps:
+/// they get by with one.
 fn start(supervises: bool) -> std::io::Result<tokio::runtime::Runtime> {
     if supervises {
         return tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -141,9 +140,9 @@ fn start(supervises: bool) -> std::io::Result<tokio::runtime::Runtime> {
     // Where a thread is denied, tokio panics, and then waits for ever for the threads that it has.
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(|panic| {
-        let said = panic.payload().downcast_ref::<String>().map_or("a thread panicked", String::as_str);
+        let said = panic.payload().downcast_ref::<String>().map_or("a thread gave up", String::as_str);
         let exit = refuse(&said);
-        #[expect(clippy::exit, reason = "nothing was started")]
+        #[expect(clippy::exit, reason = "nothing was begun")]
         std::process::exit(exit as i32);
     }));
     let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();

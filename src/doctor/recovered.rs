@@ -8,8 +8,8 @@ use crate::reconcile::Stack;
 use crate::render::marker;
 use crate::resolve::Directories;
 use crate::resource::{
-    Bytes, Container, Content, FileSpec, Gpus, ImageName, ImageSpec, Kind, Limits, Probe, Resource, ResourceId,
-    Restart, Run, Runtime, Seconds, Spec,
+    Bytes, Command, Container, Content, FileSpec, Gpus, ImageName, ImageSpec, Kind, Limits, Probe, Resource,
+    ResourceId, Restart, Run, Runtime, Seconds, Spec,
 };
 use crate::systems::{files, pulled};
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,7 +73,7 @@ async fn containers(stack: &Stack) -> Option<Vec<Resource>> {
             sleeps: false,
             runtime: Runtime::Docker,
             description: String::new(),
-            argv: Vec::new(),
+            command: Command::default(),
             environment: BTreeMap::new(),
             environment_file: None,
             working_directory: None,
@@ -95,5 +95,5 @@ async fn containers(stack: &Stack) -> Option<Vec<Resource>> {
 }
 
 fn resource(id: ResourceId, spec: Spec) -> Resource {
-    Resource { id, role: "found by its mark".to_owned(), spec, needs: BTreeSet::new() }
+    Resource::new(id, "found by its mark", spec)
 }

@@ -12,7 +12,8 @@ use super::{Error, History, Outcome};
 use crate::resource::{ResourceId, Seconds};
 use crate::systems::clock::Moment;
 use crate::systems::proc::Identity;
-use crate::systems::{files, sealed};
+use crate::systems::sealed;
+use crate::systems::store::Store;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -55,11 +56,16 @@ pub struct Confirmed {
     pub at: String,
 }
 
-impl History {
+impl<S: Store> History<S> {
     /// Returns the file that says who watches over a generation. It is touched as long as its apply is at work.
     #[must_use]
     pub fn deadman_file(&self, number: u64) -> PathBuf {
         self.generation(number).join("deadman")
+    }
+
+    /// Returns when the file that says who watches over a generation was last written or touched, if it is there.
+    pub fn deadman_stamp(&self, number: u64) -> Result<Option<i128>, Error> {
+        Ok(self.store.stamp(&self.deadman_file(number))?.map(|(_, changed)| changed))
     }
 
     /// Returns the file with the secret part of the environment of who watches over a generation.
@@ -70,47 +76,47 @@ impl History {
 
     /// Returns how a generation is watched over, if it is.
     pub fn watch(&self, number: u64) -> Result<Option<DeadMan>, Error> {
-        Ok(sealed::read(&self.deadman_file(number))?)
+        Ok(sealed::read_from(&self.store, &self.deadman_file(number))?)
     }
 
     /// Keeps how a generation is watched over.
     pub fn set_deadman(&self, number: u64, watch: &DeadMan) -> Result<(), Error> {
-        Ok(sealed::write(&self.deadman_file(number), watch)?)
+        Ok(sealed::write_to(&self.store, &self.deadman_file(number), watch)?)
     }
 
     /// Returns the generations that somebody watches over.
     pub fn watched(&self) -> Result<Vec<u64>, Error> {
         let mut numbers = self.numbers()?;
-        numbers.retain(|number| self.deadman_file(*number).exists());
+        numbers.retain(|number| self.deadman_stamp(*number).is_ok_and(|stamp| stamp.is_some()));
         Ok(numbers)
     }
 
     /// Removes all that is on record only while a generation is not committed.
     pub fn remove_deadman(&self, number: u64) -> Result<(), Error> {
         for name in ["deadman.env", "passed", "confirmed", "deadman"] {
-            files::remove(&self.generation(number).join(name))?;
+            self.store.remove(&self.generation(number).join(name))?;
         }
         Ok(())
     }
 
     /// Returns what a generation that waits to be confirmed comes to, if it does.
     pub fn passed(&self, number: u64) -> Result<Option<Passed>, Error> {
-        Ok(sealed::read(&self.generation(number).join("passed"))?)
+        Ok(sealed::read_from(&self.store, &self.generation(number).join("passed"))?)
     }
 
     /// Keeps that a generation has passed its gate and waits to be confirmed.
     pub fn set_passed(&self, number: u64, passed: &Passed) -> Result<(), Error> {
-        Ok(sealed::write(&self.generation(number).join("passed"), passed)?)
+        Ok(sealed::write_to(&self.store, &self.generation(number).join("passed"), passed)?)
     }
 
     /// Returns who has confirmed a generation, if anybody has.
     pub fn confirmed(&self, number: u64) -> Result<Option<Confirmed>, Error> {
-        Ok(sealed::read(&self.generation(number).join("confirmed"))?)
+        Ok(sealed::read_from(&self.store, &self.generation(number).join("confirmed"))?)
     }
 
     /// Keeps that somebody has confirmed a generation.
     pub fn set_confirmed(&self, number: u64, confirmed: &Confirmed) -> Result<(), Error> {
-        Ok(sealed::write(&self.generation(number).join("confirmed"), confirmed)?)
+        Ok(sealed::write_to(&self.store, &self.generation(number).join("confirmed"), confirmed)?)
     }
 
     /// Returns the newest generation that waits to be confirmed.

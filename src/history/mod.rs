@@ -27,7 +27,8 @@ pub use stack_lock::{LockHolder, StackLock};
 use crate::plan::Past;
 use crate::resolve::Desired;
 use crate::resource::{Digest, Resource, ResourceId, Spec};
-use crate::systems::{FailureKind, Hint, files, sealed};
+use crate::systems::store::{Disk, Store};
+use crate::systems::{Hint, files, sealed};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -75,23 +76,34 @@ impl Hint for Error {
             Self::NoGeneration(_) => Some("`llamero history` lists them".to_owned()),
         }
     }
-
-    fn kind(&self) -> FailureKind {
-        if matches!(self, Self::Occupied(_)) { FailureKind::Locked } else { FailureKind::Error }
-    }
 }
 
 /// The records of one stack.
 #[derive(Debug, Clone)]
-pub struct History {
+pub struct History<S = Disk> {
     folder: PathBuf,
+    store: S,
 }
 
 impl History {
     /// Returns the records in `folder`, which need not exist yet.
     #[must_use]
     pub const fn new(folder: PathBuf) -> Self {
-        Self { folder }
+        Self::within(Disk, folder)
+    }
+}
+
+impl<S: Store> History<S> {
+    /// Returns the records in `folder` of a store.
+    #[must_use]
+    pub const fn within(store: S, folder: PathBuf) -> Self {
+        Self { folder, store }
+    }
+
+    /// Returns where the records are kept.
+    #[must_use]
+    pub const fn store(&self) -> &S {
+        &self.store
     }
 
     /// Returns the folder of the records.
@@ -101,19 +113,19 @@ impl History {
     }
 
     /// Takes the lock, or says who has it. The kernel takes it back when this process ends, however it ends.
-    pub fn lock(&self, command: &str) -> Result<StackLock, Error> {
-        stack_lock::take(&self.folder.join("lock"), command)
+    pub fn lock(&self, command: &str) -> Result<StackLock<S>, Error> {
+        stack_lock::take(&self.store, &self.folder.join("lock"), command)
     }
 
     /// Returns who changes the stack right now.
     #[must_use]
     pub fn occupant(&self) -> Option<LockHolder> {
-        stack_lock::occupant(&self.folder.join("lock"))
+        stack_lock::occupant(&self.store, &self.folder.join("lock"))
     }
 
     /// Returns the numbers of all generations, oldest first.
     pub fn numbers(&self) -> Result<Vec<u64>, Error> {
-        let names = files::names(&self.folder.join("generations"))?;
+        let names = self.store.names(&self.folder.join("generations"))?;
         let mut numbers: Vec<u64> = names.iter().filter_map(|name| name.parse().ok()).collect();
         numbers.sort_unstable();
         Ok(numbers)
@@ -122,8 +134,8 @@ impl History {
     /// Reads one generation.
     pub fn load(&self, number: u64) -> Result<Generation, Error> {
         let folder = self.generation(number);
-        let revision = sealed::read(&folder.join("desired"))?.ok_or(Error::NoGeneration(number))?;
-        let outcome = sealed::read(&folder.join("outcome"))?;
+        let revision = sealed::read_from(&self.store, &folder.join("desired"))?.ok_or(Error::NoGeneration(number))?;
+        let outcome = sealed::read_from(&self.store, &folder.join("outcome"))?;
         Ok(Generation { number, revision, outcome })
     }
 
@@ -145,9 +157,9 @@ impl History {
         let mut damage = Vec::new();
         for number in self.numbers()? {
             let folder = self.generation(number);
-            damage.extend(sealed::read::<Revision>(&folder.join("desired")).err());
-            damage.extend(sealed::read::<Outcome>(&folder.join("outcome")).err());
-            damage.extend(sealed::read::<Vec<Resource>>(&folder.join("recovered")).err());
+            damage.extend(sealed::read_from::<Revision>(&self.store, &folder.join("desired")).err());
+            damage.extend(sealed::read_from::<Outcome>(&self.store, &folder.join("outcome")).err());
+            damage.extend(sealed::read_from::<Vec<Resource>>(&self.store, &folder.join("recovered")).err());
         }
         Ok(damage)
     }
@@ -155,7 +167,7 @@ impl History {
     /// Returns the last generation whose wish was damaged and moved aside, if any was.
     pub fn last_lost(&self) -> Result<Option<u64>, Error> {
         for number in self.numbers()?.into_iter().rev() {
-            let names = files::names(&self.generation(number))?;
+            let names = self.store.names(&self.generation(number))?;
             if names.iter().any(|name| name.starts_with("desired.damaged"))
                 && !names.iter().any(|name| name == "desired")
             {
@@ -170,19 +182,19 @@ impl History {
         let path = self.generation(number).join("recovered");
         let mut live = self.live(number)?;
         live.extend(resources);
-        sealed::write(&path, &live)?;
+        sealed::write_to(&self.store, &path, &live)?;
         Ok(path)
     }
 
     fn live(&self, number: u64) -> Result<Vec<Resource>, Error> {
-        Ok(sealed::read(&self.generation(number).join("recovered"))?.unwrap_or_default())
+        Ok(sealed::read_from(&self.store, &self.generation(number).join("recovered"))?.unwrap_or_default())
     }
 
     /// Returns the number of the committed generation: the last whose outcome says so, and whose wish is there.
     pub fn current(&self) -> Result<Option<u64>, Error> {
         for number in self.numbers()?.into_iter().rev() {
             let committed = self.outcome(number)?.is_some_and(|outcome| outcome.ending == Ending::Committed);
-            if committed && files::stamp(&self.generation(number).join("desired"))?.is_some() {
+            if committed && self.store.stamp(&self.generation(number).join("desired"))?.is_some() {
                 return Ok(Some(number));
             }
         }
@@ -191,7 +203,7 @@ impl History {
 
     /// Returns how a generation ended; `None` while it is being applied, or after a crash.
     pub fn outcome(&self, number: u64) -> Result<Option<Outcome>, Error> {
-        Ok(sealed::read(&self.generation(number).join("outcome"))?)
+        Ok(sealed::read_from(&self.store, &self.generation(number).join("outcome"))?)
     }
 
     /// Returns the committed generation.
@@ -202,7 +214,7 @@ impl History {
     /// Returns what was there, made by earlier generations, when the last one began that did not ask for it.
     pub fn last_orphans(&self) -> Result<Vec<ResourceId>, Error> {
         let Some(last) = self.numbers()?.last().copied() else { return Ok(Vec::new()) };
-        let revision = sealed::read::<Revision>(&self.generation(last).join("desired"))?;
+        let revision = sealed::read_from::<Revision>(&self.store, &self.generation(last).join("desired"))?;
         Ok(revision.into_iter().flat_map(|revision| revision.orphans).map(|resource| resource.id).collect())
     }
 
@@ -215,20 +227,20 @@ impl History {
 
     /// Writes the wish of a generation that is not committed yet once more, with what became known on the way.
     pub fn rewrite(&self, number: u64, revision: &Revision) -> Result<(), Error> {
-        Ok(sealed::write(&self.generation(number).join("desired"), revision)?)
+        Ok(sealed::write_to(&self.store, &self.generation(number).join("desired"), revision)?)
     }
 
     /// Keeps how a generation ended; one that ended as committed is the good one from here on.
     pub fn end(&self, number: u64, outcome: &Outcome) -> Result<(), Error> {
-        Ok(sealed::write(&self.generation(number).join("outcome"), outcome)?)
+        Ok(sealed::write_to(&self.store, &self.generation(number).join("outcome"), outcome)?)
     }
 
     /// Takes back how a generation ended, after that could not be kept: it may be there all the same, as when only its
     /// folder could not be synced.
     pub fn withdraw(&self, number: u64) -> Result<(), Error> {
         let path = self.generation(number).join("outcome");
-        let removed = files::remove(&path);
-        match files::stamp(&path) {
+        let removed = self.store.remove(&path);
+        match self.store.stamp(&path) {
             // A removal that is lost with the power leaves a generation that was good.
             Ok(None) => Ok(()),
             _ => Ok(removed.map(drop)?),
@@ -238,9 +250,9 @@ impl History {
     /// Removes every record of the stack but the lock, after nothing of it is left on the machine.
     pub fn forget(&self) -> Result<(), Error> {
         for name in ["quarantine", "suspended", "deadman.log"] {
-            files::remove(&self.folder.join(name))?;
+            self.store.remove(&self.folder.join(name))?;
         }
-        files::remove_folder(&self.folder.join("generations"))?;
+        self.store.remove_folder(&self.folder.join("generations"))?;
         Ok(())
     }
 
@@ -271,7 +283,10 @@ impl History {
             if read && !is_good && Some(*number) != current {
                 continue;
             }
-            let Some(revision) = sealed::read::<Revision>(&self.generation(*number).join("desired"))? else { continue };
+            let Some(revision) = sealed::read_from::<Revision>(&self.store, &self.generation(*number).join("desired"))?
+            else {
+                continue;
+            };
             let contents = outcome.map(|outcome| outcome.contents).unwrap_or_default();
             // What the last one asked for is kept too, good or not: it may be on its way.
             let keeps = is_good || !read;
@@ -310,7 +325,7 @@ impl History {
             let committed = self.outcome(*number)?.is_some_and(|outcome| outcome.ending == Ending::Committed);
             good += usize::from(committed);
             if age >= LISTED && !(committed && good <= KEPT) {
-                files::remove_folder(&self.generation(*number))?;
+                self.store.remove_folder(&self.generation(*number))?;
             }
         }
         Ok(())

@@ -6,13 +6,11 @@ mod container;
 mod facts;
 mod model;
 mod pins;
-mod rendered;
 mod servers;
 
 pub use facts::{directories, facts};
 pub use model::contents;
-pub use pins::{Error as PinError, Upstream, pin, upstream};
-pub use rendered::{RenderedChange, rendered_change};
+pub use pins::{Upstream, pin, upstream};
 pub use servers::inspect;
 
 use crate::live::{Live, LiveFile, LiveRun, Managed, Observation, Ownership, PortHolder, Presence};
@@ -22,6 +20,7 @@ use crate::resource::{
     Artifact, ArtifactSource, Bytes, Digest, FileSpec, Health, Kind, Probe, Resource, ResourceId, Run, ServedModel,
     Spec,
 };
+use crate::systems::listener::{self, Foreign, Sockets, Unproven};
 use crate::systems::python::{self, EnvironmentState};
 use crate::systems::secrets::{self, Secret};
 use crate::systems::{Systems, artifacts, files, health, ollama, ports, proc, vllm};
@@ -199,7 +198,7 @@ async fn port_holders(
         observed.resources.get(id).and_then(|presence| Managed::prove(&desired.stack, id, presence)).is_some()
     };
     let owner = |pid: u32| -> Option<ResourceId> {
-        let marked = proc::variable(pid, proc::RESOURCE);
+        let marked = proc::variable(pid, proc::RESOURCE).filter(|_| proc::is_of_this_user(pid));
         let marked = marked.and_then(|text| text.strip_prefix(&desired.stack)?.strip_prefix('/')?.parse().ok());
         // A process that wrote over its environment is known by its unit, or by its number.
         let unit = || proc::unit_of(pid).map(|name| ResourceId::new(Kind::Unit, name)).filter(|id| managed(id));
@@ -285,22 +284,30 @@ fn is_to_be_pulled(model: &ServedModel, presence: Option<&Presence>) -> bool {
     }
 }
 
-/// Returns how a server that runs fares: what its runtime has against it, or else what it answers.
-pub async fn health_of(systems: &Systems, run: &Run, live: &LiveRun) -> Health {
+/// Returns the health of a server that runs: what its runtime has against it, or else what it answers. Another process that
+/// has its port is an error, and is asked nothing.
+pub async fn health_of(
+    systems: &Systems,
+    sockets: &Sockets,
+    stack: &str,
+    (id, run): (&ResourceId, &Run),
+    live: &LiveRun,
+) -> Result<Health, Foreign> {
     match &live.reported {
-        Some(reported) => reported.clone(),
-        None if live.asleep => Health::unhealthy("it sleeps"),
-        None => ask(systems, run).await,
+        Some(reported) => return Ok(reported.clone()),
+        None if live.asleep => return Ok(Health::unhealthy("it sleeps")),
+        None => {}
     }
-}
-
-/// Asks a server its probe's question once.
-async fn ask(systems: &Systems, run: &Run) -> Health {
+    let proven = match listener::prove(systems, sockets, stack, id, &run.probe).await {
+        Ok(proven) => proven,
+        Err(Unproven::Foreign(foreign)) => return Err(foreign),
+        Err(unproven) => return Ok(unproven.health(&run.probe)),
+    };
     let token = run.probe.authorization().map(|authorization| secrets::resolve(&authorization.0)).transpose();
-    match token {
-        Ok(token) => health::ask(&systems.client, &run.probe, token.as_ref().map(Secret::reveal)).await,
+    Ok(match token {
+        Ok(token) => health::ask(&systems.client, proven, token.as_ref().map(Secret::reveal)).await,
         Err(error) => Health::unhealthy(error.to_string()),
-    }
+    })
 }
 
 async fn ask_all(systems: &Systems, desired: &Desired, observed: &mut Observation) {
@@ -308,7 +315,11 @@ async fn ask_all(systems: &Systems, desired: &Desired, observed: &mut Observatio
         let live = observed.run(&resource.id).filter(|live| live.is_up())?;
         Some((&resource.id, run, live))
     });
-    let questions = up.map(|(id, run, live)| async move { (id.clone(), health_of(systems, run, live).await) });
+    let sockets = Sockets::look();
+    let questions = up.map(|(id, run, live)| {
+        let asked = health_of(systems, &sockets, &desired.stack, (id, run), live);
+        async move { (id.clone(), asked.await.unwrap_or_else(|foreign| Health::unhealthy(foreign.to_string()))) }
+    });
     for (id, health) in join_all(questions).await {
         if let Some(Presence::Present(Live::Run(run))) = observed.resources.get_mut(&id) {
             run.health = Some(health);

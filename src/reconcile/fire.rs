@@ -1,16 +1,17 @@
 //! What happens to a generation whose apply is gone: whoever watches over it takes it back, or commits it if somebody
 //! has confirmed it in time.
 
-use super::{Stack, deadman, finish, quarantine, rollback};
+use super::transaction::finish;
+use super::world::{Stack, World};
+use super::{deadman, quarantine, rollback};
 use crate::apply::{Event, Executed, Execution, Failure, Report, execute};
 use crate::history::{self, Confirmed, DeadMan, Ending, Passed};
 use crate::observe::Depth;
 use crate::pace::Class;
 use crate::plan::Phase;
-use crate::systems::{Retry, clock, files};
+use crate::systems::Retry;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// How often is looked whether a stack is still at work, or a generation still waits.
@@ -37,24 +38,24 @@ pub enum Fired {
 
 /// Watches over a generation until it has ended one way or another. With a deadline, that passes first, and begins anew
 /// with each sign of life; without one, it has passed already.
-pub async fn fire(
-    stack: &Stack,
+pub async fn fire<W: World>(
+    stack: &Stack<W>,
     number: u64,
     deadline: Option<Duration>,
     say: &(dyn Fn(&str) + Send + Sync),
     report: &Report<'_>,
 ) -> Result<Fired, history::Error> {
-    let file = stack.history.deadman_file(number);
+    let clock = &stack.systems;
     if let Some(deadline) = deadline {
-        let (mut last, mut begun) = (files::stamp(&file)?, Instant::now());
-        while begun.elapsed() < deadline {
-            sleep(LOOK.min(deadline / 4)).await;
-            let stamp = files::stamp(&file)?;
+        let (mut last, mut begun) = (stack.history.deadman_stamp(number)?, clock.elapsed());
+        while clock.elapsed().saturating_sub(begun) < deadline {
+            clock.sleep(LOOK.min(deadline / 4)).await;
+            let stamp = stack.history.deadman_stamp(number)?;
             if is_over(stack, number)? {
                 return Ok(nothing_to_do(stack, number));
             }
             if stamp != last {
-                (last, begun) = (stamp, Instant::now());
+                (last, begun) = (stamp, clock.elapsed());
             }
         }
     }
@@ -65,7 +66,7 @@ pub async fn fire(
         }
         if let Some(open) = open(stack, number)? {
             // Nobody needs the lock for this: whoever confirms may have to take it.
-            sleep(LOOK.min(open)).await;
+            clock.sleep(LOOK.min(open)).await;
             continue;
         }
         match stack.history.lock(&format!("llamero return --stack {} --generation {number}", stack.name)) {
@@ -76,7 +77,7 @@ pub async fn fire(
                     say(&format!("generation {number} is unfinished; waiting for who is at work: {occupant}"));
                     told = Some(occupant);
                 }
-                sleep(LOOK).await;
+                clock.sleep(LOOK).await;
             }
             Err(error) => return Err(error),
         }
@@ -84,29 +85,33 @@ pub async fn fire(
 }
 
 /// Returns whether nobody needs to watch over a generation any more.
-fn is_over(stack: &Stack, number: u64) -> Result<bool, history::Error> {
-    let watched = files::stamp(&stack.history.deadman_file(number))?.is_some();
+fn is_over<W: World>(stack: &Stack<W>, number: u64) -> Result<bool, history::Error> {
+    let watched = stack.history.deadman_stamp(number)?.is_some();
     let later = stack.history.current()?.is_some_and(|current| current > number);
     Ok(!watched || later || stack.history.outcome(number)?.is_some())
 }
 
 /// Clears away the records of a watch that whoever ended the generation had no time for.
-fn nothing_to_do(stack: &Stack, number: u64) -> Fired {
+fn nothing_to_do<W: World>(stack: &Stack<W>, number: u64) -> Fired {
     let _ = stack.history.remove_deadman(number);
     Fired::NothingToDo
 }
 
 /// Returns for how long a generation still waits to be confirmed, if it does and was not.
-fn open(stack: &Stack, number: u64) -> Result<Option<Duration>, history::Error> {
+fn open<W: World>(stack: &Stack<W>, number: u64) -> Result<Option<Duration>, history::Error> {
     if stack.history.confirmed(number)?.is_some() {
         return Ok(None);
     }
-    let left = stack.history.passed(number)?.map(|passed| passed.until.left());
+    let left = stack.history.passed(number)?.map(|passed| stack.systems.until(&passed.until));
     Ok(left.filter(|left| !left.is_zero()))
 }
 
 /// Ends a generation whose apply is gone. The lock must be held.
-async fn resolve_generation(stack: &Stack, number: u64, report: &Report<'_>) -> Result<Fired, history::Error> {
+async fn resolve_generation<W: World>(
+    stack: &Stack<W>,
+    number: u64,
+    report: &Report<'_>,
+) -> Result<Fired, history::Error> {
     let passed = stack.history.passed(number)?;
     if let Some(passed) = &passed
         && stack.history.confirmed(number)?.is_some()
@@ -142,7 +147,12 @@ pub(super) fn unconfirmed(within: Duration) -> String {
 }
 
 /// Commits a generation that has passed its gate, and clears away what is no longer declared.
-async fn commit(stack: &Stack, number: u64, passed: &Passed, report: &Report<'_>) -> Result<(), history::Error> {
+async fn commit<W: World>(
+    stack: &Stack<W>,
+    number: u64,
+    passed: &Passed,
+    report: &Report<'_>,
+) -> Result<(), history::Error> {
     stack.history.end(number, &passed.outcome)?;
     report(Event::Committed { generation: number });
     let revision = stack.history.load(number)?.revision;
@@ -179,14 +189,18 @@ pub enum Confirmation {
 }
 
 /// Confirms the generation that waits for it: whoever applied it commits it, or this does if they are gone.
-pub async fn confirm(stack: &Stack, by: &str, report: &Report<'_>) -> Result<Confirmation, history::Error> {
+pub async fn confirm<W: World>(
+    stack: &Stack<W>,
+    by: &str,
+    report: &Report<'_>,
+) -> Result<Confirmation, history::Error> {
     let Some((number, passed)) = stack.history.waiting()? else { return Ok(Confirmation::NothingWaits) };
-    if passed.until.left().is_zero() {
+    if stack.systems.until(&passed.until).is_zero() {
         return Ok(Confirmation::TooLate(number));
     }
-    stack.history.set_confirmed(number, &Confirmed { by: by.to_owned(), at: clock::now() })?;
-    let begun = Instant::now();
-    while begun.elapsed() < ANSWER {
+    stack.history.set_confirmed(number, &Confirmed { by: by.to_owned(), at: stack.systems.now() })?;
+    let begun = stack.systems.elapsed();
+    while stack.systems.elapsed().saturating_sub(begun) < ANSWER {
         if let Some(outcome) = stack.history.outcome(number)? {
             let good = outcome.ending == Ending::Committed;
             return Ok(if good { Confirmation::Committed(number) } else { Confirmation::TooLate(number) });
@@ -200,21 +214,21 @@ pub async fn confirm(stack: &Stack, by: &str, report: &Report<'_>) -> Result<Con
             Ok(_) | Err(history::Error::Occupied(_)) => {}
             Err(error) => return Err(error),
         }
-        sleep(CLOSELY).await;
+        stack.systems.sleep(CLOSELY).await;
     }
     Ok(Confirmation::Unanswered(number))
 }
 
 /// Waits until somebody confirms a generation; says why not, if nobody does.
-pub(super) async fn await_confirmation(
-    stack: &Stack,
+pub(super) async fn await_confirmation<W: World>(
+    stack: &Stack<W>,
     number: u64,
     passed: &Passed,
     cancel: &CancellationToken,
 ) -> Result<(), String> {
     loop {
         // Asked first: a word in the last moment counts.
-        let left = passed.until.left();
+        let left = stack.systems.until(&passed.until);
         match stack.history.confirmed(number) {
             Ok(Some(_)) => return Ok(()),
             Ok(None) => {}
@@ -224,8 +238,9 @@ pub(super) async fn await_confirmation(
             return Err(unconfirmed(passed.within.duration()));
         }
         tokio::select! {
+            biased;
             () = cancel.cancelled() => return Err("it was stopped before anybody had confirmed it".to_owned()),
-            () = sleep(CLOSELY.min(left)) => {}
+            () = stack.systems.sleep(CLOSELY.min(left)) => {}
         }
     }
 }

@@ -1,10 +1,11 @@
 //! What is remembered of wishes that failed. It serves who decides later; that it cannot be written stops nothing.
 
-use super::{Finished, Stack, learn};
+use super::transaction::{Finished, learn};
+use super::world::{Stack, World};
 use crate::history::{Ending, Revision};
 use crate::pace::{self, Attempt, Class, FailureRecord};
 use crate::resource::Digest;
-use crate::systems::{Retry, clock};
+use crate::systems::Retry;
 
 /// Returns what is tried by a wish; `None` for one that no manifest says, such as a rollback.
 #[must_use]
@@ -21,7 +22,7 @@ pub fn environment_digest(revision: &Revision) -> Digest {
 }
 
 /// Takes note of how a turn ended.
-pub(super) fn remember(stack: &Stack, revision: &Revision, finished: &Finished) {
+pub(super) fn remember<W: World>(stack: &Stack<W>, revision: &Revision, finished: &Finished) {
     match finished.outcome.ending {
         Ending::Committed => succeeded(stack, revision),
         Ending::Interrupted | Ending::Rehearsed => {}
@@ -38,7 +39,7 @@ pub(super) fn remember(stack: &Stack, revision: &Revision, finished: &Finished) 
 }
 
 /// Forgets the failures of a wish that was fulfilled.
-pub(super) fn succeeded(stack: &Stack, revision: &Revision) {
+pub(super) fn succeeded<W: World>(stack: &Stack<W>, revision: &Revision) {
     let (Some(attempt), Ok(mut bad)) = (attempt(revision), stack.history.quarantine()) else { return };
     let before = bad.len();
     pace::forget(&mut bad, &attempt);
@@ -48,13 +49,14 @@ pub(super) fn succeeded(stack: &Stack, revision: &Revision) {
 }
 
 /// Remembers that a wish failed.
-pub(super) fn failed(stack: &Stack, revision: &Revision, class: Class, why: String) {
+pub(super) fn failed<W: World>(stack: &Stack<W>, revision: &Revision, class: Class, why: String) {
     let Some(attempt) = attempt(revision) else { return };
     // Where the memory is damaged, a new one begins.
     let mut bad = stack.history.quarantine().unwrap_or_default();
     // With the secrets that were made on the way: the next look at the machine finds them.
-    let environment_digest = environment_digest(&Revision { desired: learn(&revision.desired), ..revision.clone() });
-    let (last, ended) = (clock::seconds(), clock::now());
+    let environment_digest =
+        environment_digest(&Revision { desired: learn(stack, &revision.desired), ..revision.clone() });
+    let (last, ended) = (stack.systems.seconds(), stack.systems.now());
     pace::failed(&mut bad, FailureRecord { attempt, class, why, times: 0, last, ended, environment_digest });
     let _ = stack.history.set_quarantine(&bad);
 }

@@ -3,10 +3,11 @@
 //! It needs no network: models and environments of earlier generations are kept, and nothing is cleared away but what
 //! the failed generation started.
 
-use super::{Stack, started};
+use super::transaction::started;
+use super::world::{Stack, World};
 use crate::apply::{Event, Executed, Execution, Failure, Report, execute, gate};
 use crate::history::{self, Memory};
-use crate::observe::{Depth, observe};
+use crate::observe::Depth;
 use crate::plan::{Phase, plan};
 use crate::resolve::{Desired, Drift, Policy};
 use crate::resource::{Resource, ResourceId};
@@ -16,12 +17,20 @@ use tokio_util::sync::CancellationToken;
 
 /// Goes back to the last good generation, or to nothing where there was none. Servers in `tolerated` were not healthy
 /// before, and need not be after.
-pub(super) async fn roll_back(stack: &Stack, preexisting: &BTreeSet<ResourceId>, report: &Report<'_>) -> Executed {
+pub(super) async fn roll_back<W: World>(
+    stack: &Stack<W>,
+    preexisting: &BTreeSet<ResourceId>,
+    report: &Report<'_>,
+) -> Executed {
     told(attempt(stack, preexisting, Some(Drift::Correct), report).await)
 }
 
 /// Clears away what a rehearsal made. Nothing else was touched, so the stack's own word on drift counts.
-pub(super) async fn undo_rehearsal(stack: &Stack, preexisting: &BTreeSet<ResourceId>, report: &Report<'_>) -> Executed {
+pub(super) async fn undo_rehearsal<W: World>(
+    stack: &Stack<W>,
+    preexisting: &BTreeSet<ResourceId>,
+    report: &Report<'_>,
+) -> Executed {
     told(attempt(stack, preexisting, None, report).await)
 }
 
@@ -29,8 +38,8 @@ fn told(attempted: Result<Executed, history::Error>) -> Executed {
     attempted.unwrap_or_else(|error| Executed { failures: vec![Failure::of(None, &error)], ..Executed::default() })
 }
 
-async fn attempt(
-    stack: &Stack,
+async fn attempt<W: World>(
+    stack: &Stack<W>,
     preexisting: &BTreeSet<ResourceId>,
     drift: Option<Drift>,
     report: &Report<'_>,
@@ -49,7 +58,7 @@ async fn attempt(
     past.oldest.clear();
     // What was there before the failed generation and is no part of the good one was not made by it.
     past.keep.extend(stack.history.last_orphans()?);
-    let observed = observe(&stack.systems, &desired, &inventory, Depth::State).await;
+    let observed = stack.systems.observe(&desired, &inventory, Depth::State).await;
     let plan = plan(&desired, &observed, &past);
     inventory.extend(desired.resources.values().cloned());
     let mut executed = Executed::default();

@@ -1,7 +1,7 @@
 //! The time of day, for people and for memories that outlive a boot; and the time since the boot, which two processes
-//! can compare. Waits within one process use the monotonic clock of the standard library and are not touched by either.
+//! can compare. Waits within one process use a [`Clock`] and are not affected by either.
 
-use super::{files, proc};
+use super::{Systems, files, proc};
 use crate::resource::Bytes;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -19,6 +19,52 @@ pub fn seconds() -> u64 {
     u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default()
 }
 
+/// Passing time, as everything that waits sees it. A simulation brings one that runs as fast as its events do.
+#[expect(async_fn_in_trait, reason = "every user is generic over it, and nothing that holds one is spawned")]
+pub trait Clock {
+    /// Returns the time since some fixed moment; it never runs backwards.
+    fn elapsed(&self) -> Duration;
+
+    /// Waits.
+    async fn sleep(&self, duration: Duration);
+
+    /// Returns the time of day with its offset from UTC.
+    fn now(&self) -> String;
+
+    /// Returns the seconds since 1970.
+    fn seconds(&self) -> u64;
+
+    /// Returns the present moment of this boot; `None` where it cannot be read.
+    fn moment(&self) -> Option<Moment>;
+
+    /// Returns how long it is until `moment`; nothing where it has passed, or belongs to an earlier boot.
+    fn until(&self, moment: &Moment) -> Duration {
+        self.moment().map_or(Duration::ZERO, |now| moment.since(&now))
+    }
+}
+
+impl Clock for Systems {
+    fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+
+    fn now(&self) -> String {
+        now()
+    }
+
+    fn seconds(&self) -> u64 {
+        seconds()
+    }
+
+    fn moment(&self) -> Option<Moment> {
+        Moment::now()
+    }
+}
+
 /// A moment of one boot, the same for every process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moment {
@@ -27,21 +73,32 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// Returns the moment that is `later` from now; `None` where the kernel does not tell (`/proc/uptime`, proc(5)).
+    /// Returns the moment that lies so many milliseconds after the start of a boot.
     #[must_use]
-    pub fn after(later: Duration) -> Option<Self> {
+    pub const fn new(boot: String, milliseconds: u64) -> Self {
+        Self { boot, milliseconds }
+    }
+
+    /// Returns the present moment; `None` where the kernel does not report it (`/proc/uptime`, proc(5)).
+    fn now() -> Option<Self> {
         let text = files::read_text(Path::new("/proc/uptime"), Bytes(1024)).ok()??;
         let (seconds, hundredths) = text.split_whitespace().next()?.split_once('.')?;
         let milliseconds = seconds.parse::<u64>().ok()? * 1000 + hundredths.parse::<u64>().ok()? * 10;
-        let later = u64::try_from(later.as_millis()).unwrap_or(u64::MAX);
-        Some(Self { boot: proc::boot()?, milliseconds: milliseconds.saturating_add(later) })
+        Some(Self { boot: proc::boot()?, milliseconds })
     }
 
-    /// Returns how long it is until then; nothing where it has passed, or belongs to an earlier boot.
+    /// Returns the moment that is `later` than this.
     #[must_use]
-    pub fn left(&self) -> Duration {
-        let now = Self::after(Duration::ZERO).filter(|now| now.boot == self.boot);
-        now.map_or(Duration::ZERO, |now| Duration::from_millis(self.milliseconds.saturating_sub(now.milliseconds)))
+    pub fn plus(self, later: Duration) -> Self {
+        let later = u64::try_from(later.as_millis()).unwrap_or(u64::MAX);
+        Self { milliseconds: self.milliseconds.saturating_add(later), ..self }
+    }
+
+    /// Returns how long it is from `now` until this; nothing where it has passed, or belongs to another boot.
+    #[must_use]
+    pub fn since(&self, now: &Self) -> Duration {
+        let milliseconds = self.milliseconds.saturating_sub(now.milliseconds);
+        if now.boot == self.boot { Duration::from_millis(milliseconds) } else { Duration::ZERO }
     }
 }
 
@@ -52,11 +109,11 @@ mod tests {
 
     #[test]
     fn a_moment_comes_and_one_of_another_boot_has_passed() {
-        let mut moment = Moment::after(Duration::from_secs(60)).expect("a clock");
-        let left = moment.left();
-        assert!(left > Duration::from_secs(50) && left <= Duration::from_secs(60), "{left:?}");
+        let now = Moment::now().expect("a clock");
+        let mut moment = now.clone().plus(Duration::from_secs(60));
+        assert_eq!(moment.since(&now), Duration::from_secs(60));
+        assert_eq!(now.since(&moment), Duration::ZERO);
         moment.boot = "another".to_owned();
-        assert_eq!(moment.left(), Duration::ZERO);
-        assert_eq!(Moment::after(Duration::ZERO).expect("a clock").left(), Duration::ZERO);
+        assert_eq!(moment.since(&now), Duration::ZERO);
     }
 }

@@ -191,6 +191,18 @@ pub fn mode(path: &Path) -> Result<Option<u32>, Error> {
     }
 }
 
+/// Returns the number of the user to whom what is at `path` belongs, where it can be seen.
+#[must_use]
+pub(super) fn owner(path: &Path) -> Option<u32> {
+    fs::metadata(path).ok().map(|found| found.uid())
+}
+
+/// Returns whether nobody but this user, and root, can put anything into the folder at `path`.
+pub(super) fn is_written_by_this_user_alone(path: &Path) -> bool {
+    let user = rustix::process::geteuid().as_raw();
+    fs::metadata(path).is_ok_and(|found| found.is_dir() && found.uid() == user && found.mode() & 0o022 == 0)
+}
+
 /// Returns the size in bytes of the regular file at `path` and its time of change in nanoseconds since 1970, or `None`
 /// where there is none.
 pub fn stamp(path: &Path) -> Result<Option<(Bytes, i128)>, Error> {

@@ -3,6 +3,7 @@
 //! `/health` is never asked: it runs a completion on every deployment, and so loads every model.
 
 use super::http::{self, Answer, Client, Method};
+use super::listener::Proven;
 use super::openai::{at, message, models, not_ok};
 use super::{Hint, Retry};
 use crate::manifest::Mode;
@@ -91,11 +92,11 @@ impl Hint for Error {
     }
 }
 
-/// Has the gateway at `endpoint` answer one request for `model`, not from its cache and not by a fallback, within
-/// `deadline`. This runs the model.
+/// Has a gateway answer one request for `model`, not from its cache and not by a fallback, within `deadline`. This runs
+/// the model.
 pub async fn request(
     client: &Client,
-    endpoint: &str,
+    gateway: Proven<'_>,
     model: &str,
     mode: Mode,
     token: Option<&str>,
@@ -113,7 +114,7 @@ pub async fn request(
     body["cache"] = json!({ "no-cache": true, "no-store": true });
     body["disable_fallbacks"] = true.into();
     let model = || model.to_owned();
-    let url = at(endpoint, path);
+    let url = at(gateway.probe().endpoint().unwrap_or_default(), path);
     let answered = async {
         let mut incoming = client.send(Method::Post, &url, token, Some(&body), deadline).await?;
         Ok((incoming.rest().await?, incoming))

@@ -9,12 +9,11 @@ pub mod detached;
 pub mod docker;
 pub mod downloads;
 pub mod exclusive;
-mod failure;
 pub mod files;
 pub mod gpu;
 pub mod health;
 pub mod http;
-mod inspection;
+pub mod listener;
 pub mod litellm;
 mod llama_cpp;
 pub mod ollama;
@@ -29,11 +28,9 @@ pub mod python;
 mod redis;
 pub mod sealed;
 pub mod secrets;
+pub mod store;
 pub mod systemd;
 pub mod vllm;
-
-pub use failure::FailureKind;
-pub use inspection::removal;
 
 use crate::render::unit::unit_name;
 use crate::resource::ResourceId;
@@ -64,11 +61,6 @@ pub trait Hint: std::error::Error {
     fn retry(&self) -> Retry {
         Retry::Never
     }
-
-    /// Returns the kind of the failure, where it ends a request.
-    fn kind(&self) -> FailureKind {
-        FailureKind::Error
-    }
 }
 
 /// The outside world of one stack.
@@ -86,6 +78,7 @@ pub struct Systems {
     pub pulled: PathBuf,
     /// The folder of what is known of images.
     pub images: PathBuf,
+    started: std::time::Instant,
     systemd: tokio::sync::OnceCell<systemd::Systemd>,
     docker: tokio::sync::OnceCell<docker::Docker>,
 }
@@ -102,7 +95,8 @@ impl Systems {
         images: PathBuf,
     ) -> Self {
         let (systemd, docker) = (tokio::sync::OnceCell::new(), tokio::sync::OnceCell::new());
-        Self { client, processes, units, records, pulled, images, systemd, docker }
+        let started = std::time::Instant::now();
+        Self { client, processes, units, records, pulled, images, started, systemd, docker }
     }
 
     /// Returns the connection to the systemd user manager, made at the first call.

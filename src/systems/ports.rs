@@ -6,10 +6,13 @@ use super::{files, proc};
 use crate::resource::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 const LIMIT: Bytes = Bytes(64 << 20);
 const LISTENING: &str = "0A";
+/// 127.0.0.1, as a number.
+const LOOPBACK: u32 = 0x7f00_0001;
 
 /// Who holds a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,14 +45,11 @@ pub fn holder(port: u16) -> Option<Holder> {
 /// Returns who listens on each of the loopback ports `ports`, in one look; a free port is not in the answer.
 #[must_use]
 pub fn holders(ports: &BTreeSet<u16>) -> BTreeMap<u16, Holder> {
-    let mut listeners = Vec::new();
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        let text = files::read_text(Path::new(table), LIMIT).ok().flatten().unwrap_or_default();
-        listeners.extend(text.lines().filter_map(listener).filter(|listener| ports.contains(&listener.port)));
-    }
-    let mut owners = owners(&listeners.iter().map(|listener| listener.socket).collect());
+    let mut listeners = listeners().unwrap_or_default();
+    listeners.retain(|listener| ports.contains(&listener.port));
+    let mut owners = scan(&listeners.iter().map(|listener| listener.socket).collect()).owners;
     let mut holders = BTreeMap::new();
-    for Listener { port, user, socket } in listeners {
+    for Listener { port, user, socket, .. } in listeners {
         let mut pids = owners.remove(&socket).unwrap_or_default().into_iter();
         let pid = pids.next();
         let holder = Holder { pid, shared_with: pids.collect(), command: pid.and_then(proc::command), user };
@@ -61,10 +61,43 @@ pub fn holders(ports: &BTreeSet<u16>) -> BTreeMap<u16, Holder> {
     holders
 }
 
-struct Listener {
-    port: u16,
-    user: u32,
-    socket: u64,
+/// Returns every socket that listens on a loopback address or on all addresses.
+pub(super) fn listeners() -> Result<Vec<Listener>, files::Error> {
+    let mut listeners = Vec::new();
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        // A machine without IPv6 has no second table.
+        let text = files::read_text(Path::new(table), LIMIT)?.unwrap_or_default();
+        listeners.extend(text.lines().filter_map(listener));
+    }
+    Ok(listeners)
+}
+
+/// A socket that listens on a loopback address or on all addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Listener {
+    pub(super) port: u16,
+    /// The number of the user who opened it.
+    pub(super) user: u32,
+    /// Its number in the kernel, or 0 once no process has it open.
+    pub(super) socket: u64,
+    /// How closely its address matches 127.0.0.1.
+    pub(super) closeness: Closeness,
+}
+
+/// How closely the address of a listener matches 127.0.0.1. The kernel gives a connection to the closest listener, and
+/// to no other: `inet_lookup_listener` looks among exact addresses first and prefers IPv4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Closeness {
+    /// It does not: another loopback address.
+    None,
+    /// All addresses, IPv6.
+    Any6,
+    /// All addresses, IPv4.
+    Any4,
+    /// The address in its IPv6 form.
+    Exact6,
+    /// The address itself.
+    Exact4,
 }
 
 /// Reads a line of the table in `proc_pid_net(5)`: slot, local, remote, state, queues, timer, retries, user, timeout,
@@ -72,43 +105,58 @@ struct Listener {
 fn listener(line: &str) -> Option<Listener> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let (address, port) = fields.get(1)?.split_once(':')?;
-    let listening = fields.get(3) == Some(&LISTENING) && is_local(address);
-    listening.then_some(())?;
+    let closeness = (fields.get(3) == Some(&LISTENING)).then(|| local(address)).flatten()?;
     let port = u16::from_str_radix(port, 16).ok()?;
-    Some(Listener { port, user: fields.get(7)?.parse().ok()?, socket: fields.get(9)?.parse().ok()? })
+    Some(Listener { port, user: fields.get(7)?.parse().ok()?, socket: fields.get(9)?.parse().ok()?, closeness })
 }
 
-/// Returns whether the address is loopback or all addresses. The kernel prints each 32-bit word in the order of the
-/// machine's bytes.
-fn is_local(address: &str) -> bool {
+/// Returns how closely an address matches 127.0.0.1 if it is loopback or all addresses. The kernel prints each 32-bit
+/// word in the order of the machine's bytes.
+fn local(address: &str) -> Option<Closeness> {
     let words: Vec<u32> = address
         .as_bytes()
         .chunks(8)
         .filter_map(|word| u32::from_str_radix(std::str::from_utf8(word).ok()?, 16).ok())
         .map(|word| u32::from_be_bytes(word.to_ne_bytes()))
         .collect();
-    let is_local_4 = |word: u32| word == 0 || word >> 24 == 127;
     match words.as_slice() {
-        [0, 0, 0, 0 | 1] => true,
-        [word] | [0, 0, 0xffff, word] => is_local_4(*word),
-        _ => false,
+        [LOOPBACK] => Some(Closeness::Exact4),
+        [0, 0, 0xffff, LOOPBACK] => Some(Closeness::Exact6),
+        [0] => Some(Closeness::Any4),
+        [0, 0, 0 | 0xffff, 0] => Some(Closeness::Any6),
+        [0, 0, 0, 1] => Some(Closeness::None),
+        [word] | [0, 0, 0xffff, word] if word >> 24 == 127 => Some(Closeness::None),
+        _ => None,
     }
 }
 
-/// Returns the processes that have each socket open, the oldest first.
-fn owners(sockets: &BTreeSet<u64>) -> BTreeMap<u64, Vec<u32>> {
+/// The processes of this machine, as far as sockets go.
+#[derive(Debug)]
+pub(super) struct Scan {
+    /// The processes that have each socket open, the oldest first.
+    pub(super) owners: BTreeMap<u64, Vec<u32>>,
+    /// The processes whose open files cannot be read, with the user as whom each runs.
+    pub(super) hidden: BTreeMap<u32, u32>,
+    /// Whether every process can at least be seen. With `hidepid` those of other users cannot: proc(5).
+    pub(super) complete: bool,
+}
+
+/// Finds out which processes have `sockets` open, in one look at all of them.
+pub(super) fn scan(sockets: &BTreeSet<u64>) -> Scan {
     let mut owners: BTreeMap<u64, Vec<(u64, u32)>> = BTreeMap::new();
+    let mut hidden = BTreeMap::new();
+    let complete = Path::new("/proc/1").exists();
     if sockets.is_empty() {
-        return BTreeMap::new();
+        return Scan { owners: BTreeMap::new(), hidden, complete };
     }
     let pids = files::names(Path::new("/proc")).unwrap_or_default();
-    for (name, pid) in pids.iter().filter_map(|name| Some((name, name.parse::<u32>().ok()?))) {
-        let Ok(descriptors) = fs::read_dir(Path::new("/proc").join(name).join("fd")) else { continue };
-        let links = descriptors.flatten().filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
-        let opened: BTreeSet<u64> = links
-            .filter_map(|link| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok())
-            .filter(|socket| sockets.contains(socket))
-            .collect();
+    for pid in pids.iter().filter_map(|name| name.parse::<u32>().ok()) {
+        let Some(mut opened) = opened(pid) else {
+            // One that has ended meanwhile has no user any more.
+            hidden.extend(proc::user(pid).map(|user| (pid, user)));
+            continue;
+        };
+        opened.retain(|socket| sockets.contains(socket));
         if opened.is_empty() {
             continue;
         }
@@ -117,18 +165,37 @@ fn owners(sockets: &BTreeSet<u64>) -> BTreeMap<u64, Vec<u32>> {
             owners.entry(socket).or_default().push((start, pid));
         }
     }
-    owners
+    let owners = owners
         .into_iter()
         .map(|(socket, mut owners)| {
             owners.sort_unstable();
             (socket, owners.into_iter().map(|(_, pid)| pid).collect())
         })
-        .collect()
+        .collect();
+    Scan { owners, hidden, complete }
+}
+
+/// Returns the sockets that a process has open; `None` where that cannot be read.
+pub(super) fn opened(pid: u32) -> Option<BTreeSet<u64>> {
+    let descriptors = fs::read_dir(Path::new("/proc").join(pid.to_string()).join("fd")).ok()?;
+    let mut opened = BTreeSet::new();
+    for descriptor in descriptors.flatten() {
+        match fs::read_link(descriptor.path()) {
+            Ok(link) => {
+                let number = link.to_str().and_then(|link| link.strip_prefix("socket:[")?.strip_suffix(']'));
+                opened.extend(number.and_then(|number| number.parse::<u64>().ok()));
+            }
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => return None,
+            // It was closed meanwhile.
+            Err(_) => {}
+        }
+    }
+    Some(opened)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{holder, holders, is_local};
+    use super::{Closeness, holder, holders, local};
     use std::collections::BTreeSet;
     use std::net::TcpListener;
     use std::time::{Duration, Instant};
@@ -173,11 +240,17 @@ mod tests {
             let shown: Vec<_> = words.iter().map(|word| u32::from_ne_bytes(word.to_be_bytes())).collect();
             shown.iter().fold(String::new(), |text, word| text + &format!("{word:08X}"))
         };
+        let is_local = |address: &[u32]| local(&words(address)).is_some();
         for local in [&[0][..], &[0x7f00_0001], &[0x7f01_0203], &[0; 4], &[0, 0, 0, 1], &[0, 0, 0xffff, 0x7f00_0001]] {
-            assert!(is_local(&words(local)), "{local:x?}");
+            assert!(is_local(local), "{local:x?}");
         }
         for other in [&[0xc0a8_0001][..], &[0xfe80_0000, 0, 0, 1], &[0, 0, 0xffff, 0xc0a8_0001], &[]] {
-            assert!(!is_local(&words(other)), "{other:x?}");
+            assert!(!is_local(other), "{other:x?}");
         }
+        // The closest comes last.
+        let closer = [&[0x7f01_0203][..], &[0; 4], &[0], &[0, 0, 0xffff, 0x7f00_0001], &[0x7f00_0001]];
+        let matches: Vec<Closeness> = closer.iter().filter_map(|address| local(&words(address))).collect();
+        assert_eq!(matches, [Closeness::None, Closeness::Any6, Closeness::Any4, Closeness::Exact6, Closeness::Exact4]);
+        assert!(matches.is_sorted());
     }
 }

@@ -118,6 +118,21 @@ pub fn variable(pid: u32, name: &str) -> Option<String> {
     })
 }
 
+/// Returns the number of the user as whom the process runs: its effective one, in the line `Uid:` of `proc_pid_status(5)`.
+#[must_use]
+pub fn user(pid: u32) -> Option<u32> {
+    let text = files::read_text(&file(pid, "status"), LIMIT).ok()??;
+    let line = text.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Returns whether the process runs as this user. What a process says of itself, such as a mark in its environment, is
+/// believed of no other: root can read the environment of every user's processes, and they write there what they like.
+#[must_use]
+pub fn is_of_this_user(pid: u32) -> bool {
+    user(pid) == Some(rustix::process::geteuid().as_raw())
+}
+
 /// Returns the fingerprint that the process was started with.
 #[must_use]
 pub fn fingerprint_of(pid: u32) -> Option<Fingerprint> {
@@ -130,6 +145,13 @@ pub fn unit_of(pid: u32) -> Option<String> {
     let text = files::read_text(&file(pid, "cgroup"), LIMIT).ok()??;
     let names = text.lines().filter_map(|line| line.rsplit_once(':')).flat_map(|(_, path)| path.split('/'));
     names.filter_map(|name| name.strip_suffix(".service")).next_back().map(str::to_owned)
+}
+
+/// Returns whether the process is in a control group whose name holds `name`.
+#[must_use]
+pub fn is_in_group_of(pid: u32, name: &str) -> bool {
+    let text = files::read_text(&file(pid, "cgroup"), LIMIT).ok().flatten();
+    !name.is_empty() && text.is_some_and(|text| text.contains(name))
 }
 
 /// Returns the memory that the process takes, in bytes (`statm`, proc(5)).

@@ -3,6 +3,7 @@
 //! A file that was cut off, edited or bit-flipped does not match its seal: it is an error that names it, and never read
 //! as if there were nothing. What is in a file is not known here.
 
+use super::store::{Disk, Store};
 use super::{Hint, files};
 use crate::resource::{Bytes, Digest};
 use serde::Serialize;
@@ -67,17 +68,27 @@ impl Hint for Error {
 
 /// Writes a sealed file, whole and durably.
 pub fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
+    write_to(&Disk, path, value)
+}
+
+/// Writes a sealed file into a store, whole and durably.
+pub fn write_to<T: Serialize>(store: &impl Store, path: &Path, value: &T) -> Result<(), Error> {
     let damaged = |error: serde_json::Error| Error::Damaged { path: path.to_owned(), why: error.to_string() };
     let mut body = serde_json::to_string_pretty(value).map_err(damaged)?;
     body.push('\n');
     let text = format!("{OPENING} {SCHEMA} {}\n{body}", seal_of(SCHEMA, &body));
-    Ok(files::write(path, text.as_bytes(), files::PRIVATE)?)
+    Ok(store.write(path, text.as_bytes())?)
 }
 
 /// Reads a sealed file; `None` when there is none.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
+    read_from(&Disk, path)
+}
+
+/// Reads a sealed file from a store; `None` when there is none.
+pub fn read_from<T: DeserializeOwned>(store: &impl Store, path: &Path) -> Result<Option<T>, Error> {
     let damaged = |why: String| Error::Damaged { path: path.to_owned(), why };
-    let Some(text) = text(path)? else { return Ok(None) };
+    let Some(text) = text(store, path)? else { return Ok(None) };
     let (schema, seal, body) = open(&text).ok_or_else(|| damaged("its first line is not a seal".to_owned()))?;
     if seal_of(schema, body).as_str() != seal {
         return Err(damaged("its content does not match its seal".to_owned()));
@@ -92,7 +103,7 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
 /// into the other.
 pub fn read_either<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
     let damaged = |error: serde_json::Error| Error::Damaged { path: path.to_owned(), why: error.to_string() };
-    match text(path)? {
+    match text(&Disk, path)? {
         Some(text) if text.starts_with('{') => serde_json::from_str(&text).map(Some).map_err(damaged),
         _ => read(path),
     }
@@ -104,16 +115,15 @@ fn seal_of(schema: u32, body: &str) -> Digest {
     if schema <= 1 { Digest::of(body) } else { Digest::of(format!("{schema}\n{body}")) }
 }
 
-fn text(path: &Path) -> Result<Option<String>, Error> {
-    match files::read_text(path, LIMIT) {
-        Err(files::Error::NotText { .. }) => {
-            Err(Error::Damaged { path: path.to_owned(), why: "it is not text".to_owned() })
-        }
+fn text(store: &impl Store, path: &Path) -> Result<Option<String>, Error> {
+    let bytes = match store.read(path, LIMIT) {
         Err(files::Error::TooLarge { .. }) => {
-            Err(Error::Damaged { path: path.to_owned(), why: format!("it is larger than {LIMIT}") })
+            return Err(Error::Damaged { path: path.to_owned(), why: format!("it is larger than {LIMIT}") });
         }
-        text => Ok(text?),
-    }
+        bytes => bytes?,
+    };
+    let damaged = |_| Error::Damaged { path: path.to_owned(), why: "it is not text".to_owned() };
+    bytes.map(|bytes| String::from_utf8(bytes).map_err(damaged)).transpose()
 }
 
 fn open(text: &str) -> Option<(u32, &str, &str)> {

@@ -91,12 +91,17 @@ async fn change(
     Ok(())
 }
 
+/// Returns what it means that it does not listen.
+pub(super) fn not_listening() -> Health {
+    Health::loading("it does not listen before the model is there")
+}
+
 /// Asks whether the server at `endpoint` has loaded and offers `model`.
 pub(super) async fn ask(client: &Client, endpoint: &str, model: &str, deadline: Duration) -> Health {
     match client.get(&at(endpoint, "/health"), None, deadline).await {
         Answer::Ok(_) => {}
         // It listens when the model is there and not before: whether it loads or is dead, its process tells.
-        Answer::Refused => return Health::loading("it does not listen before the model is there"),
+        Answer::Refused => return not_listening(),
         Answer::Status(503, _) => return Health::unhealthy("its engine is dead"),
         other => return not_ok("/health", other),
     }

@@ -2,7 +2,7 @@
 //! run by the real lane.
 
 mod architecture;
-mod bad;
+pub(crate) mod bad;
 mod cli;
 mod docker;
 mod downloads;

@@ -97,7 +97,7 @@ fn launch(script: &str) -> Launch {
     Launch {
         stack: "home".to_owned(),
         resource: ResourceId::new(Kind::Process, "server"),
-        fingerprint: Fingerprint::of(&Fields::from([("script".to_owned(), script.to_owned())])),
+        fingerprint: Fingerprint::of(&Fields::from([("script".to_owned(), script.into())])),
         argv: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
         environment: BTreeMap::new(),
         environment_file: None,

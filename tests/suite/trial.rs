@@ -2,11 +2,23 @@
 
 use axum::http::StatusCode;
 use llamero::manifest::Mode;
+use llamero::resource::{Authorization, Probe, SecretReference};
 use llamero::systems::http::Client;
+use llamero::systems::listener::{Members, Proven, Sockets, prove_by};
 use llamero::systems::{Hint as _, Retry, litellm};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::net::TcpListener;
+
+fn gateway(endpoint: String) -> Probe {
+    let authorization = Authorization(SecretReference::Env("KEY".to_owned()));
+    Probe::Litellm { endpoint, models: Vec::new(), authorization }
+}
+
+/// Proves what this process itself answers.
+fn proven(probe: &Probe) -> Proven<'_> {
+    prove_by(&Sockets::look(), probe, &Members::Processes([std::process::id()].into())).expect("it listens here")
+}
 
 async fn asked(status: u16, group: &'static str, body: Value, mode: Mode) -> Result<(), (String, Retry)> {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -26,7 +38,8 @@ async fn asked(status: u16, group: &'static str, body: Value, mode: Mode) -> Res
         });
     tokio::spawn(async move { axum::serve(listener, router).await });
     let client = Client::new().expect("a client");
-    let result = litellm::request(&client, &endpoint, "m", mode, Some("sk"), Duration::from_secs(5)).await;
+    let probe = gateway(endpoint);
+    let result = litellm::request(&client, proven(&probe), "m", mode, Some("sk"), Duration::from_secs(5)).await;
     result.map_err(|error| (error.to_string(), error.retry()))
 }
 
@@ -49,6 +62,7 @@ async fn a_request_that_nobody_answers_ends() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
     let client = Client::new().expect("a client");
-    let asked = litellm::request(&client, &endpoint, "m", Mode::Chat, None, Duration::from_millis(200)).await;
+    let probe = gateway(endpoint);
+    let asked = litellm::request(&client, proven(&probe), "m", Mode::Chat, None, Duration::from_millis(200)).await;
     assert_eq!(asked.expect_err("late").retry(), Retry::Soon);
 }

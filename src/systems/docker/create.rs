@@ -52,12 +52,12 @@ pub(super) async fn create(stack: Stack<'_>, new: &NewContainer<'_>) -> Result<C
         }
     }
     let command = match &new.run.environment_file {
-        None => (new.container.entrypoint.clone(), new.run.argv.clone()),
+        None => (new.container.entrypoint.clone(), new.run.command.argv()),
         Some(file) => {
             let image = docker.image(&new.container.image).await?;
             let (program, words) = image.map(|image| image.command).unwrap_or_default();
-            let own = new.container.entrypoint.is_none() && new.run.argv.is_empty();
-            let words = if own { words } else { new.run.argv.clone() };
+            let own = new.container.entrypoint.is_none() && new.run.command.0.is_empty();
+            let words = if own { words } else { new.run.command.argv() };
             (Some(with_secrets(file, new.container.entrypoint.clone().unwrap_or(program))), words)
         }
     };
@@ -177,7 +177,7 @@ fn gpus(engine: Engine, gpus: &Gpus) -> Option<DeviceRequest> {
 #[cfg(test)]
 mod tests {
     use super::{Engine, NewContainer, body, gpus};
-    use crate::resource::{Bytes, Container, Gpus, Limits, Probe, Restart, Run, RunFile, Runtime, Seconds};
+    use crate::resource::{Bytes, Command, Container, Gpus, Limits, Probe, Restart, Run, RunFile, Runtime, Seconds};
     use serde_json::json;
     use std::collections::BTreeMap;
 
@@ -186,7 +186,7 @@ mod tests {
         let run = Run {
             runtime: Runtime::Process,
             description: String::new(),
-            argv: vec!["/bin/serve".into(), "--x".into()],
+            command: Command::words(["/bin/serve", "--x"]),
             environment: [("A".to_owned(), "b c".to_owned())].into(),
             environment_file: Some(RunFile("/home/me/x/chat.env".into())),
             working_directory: Some("/srv".into()),
@@ -213,7 +213,7 @@ mod tests {
         .expect("a container");
         let labels = BTreeMap::from([("llamero.stack".to_owned(), "forged".to_owned())]);
         let new = NewContainer { name: "x", run: &run, container: &container, labels: &labels };
-        let command = (None, run.argv.clone());
+        let command = (None, run.command.argv());
         let said = serde_json::to_value(body(Engine::Docker, "home", &new, command)).expect("text");
         let host = &said["HostConfig"];
         assert_eq!((&said["Cmd"], &said["Env"]), (&json!(["/bin/serve", "--x"]), &json!(["A=b c"])));

@@ -1,8 +1,10 @@
 //! A container as the engine tells of it, and what that means for its health.
 
 use crate::resource::{Bytes, Health, Limits};
-use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum, HostConfig};
-use std::collections::BTreeMap;
+use bollard::models::{
+    ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum, HostConfig, NetworkSettings,
+};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Where a container is in its life.
@@ -92,6 +94,8 @@ pub struct Live {
     pub started_at: Option<String>,
     /// The process that it runs, as the engine's machine counts.
     pub pid: Option<u32>,
+    /// The ports of the host that the engine forwards to it.
+    pub forwarded: BTreeSet<u16>,
     /// What the image's own check says; `None` where it has none.
     pub check: Option<Check>,
     /// Why it could not be started, in the engine's words.
@@ -129,6 +133,7 @@ impl Live {
             restarts: inspected.restart_count.and_then(|count| u32::try_from(count).ok()).unwrap_or_default(),
             started_at: state.started_at.filter(|_| has_run),
             pid: state.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0),
+            forwarded: inspected.network_settings.map(forwarded).unwrap_or_default(),
             check,
             error,
             limits: limits(&inspected.host_config.unwrap_or_default()),
@@ -170,6 +175,13 @@ impl Live {
             (None, _) => format!("it is {}", self.status),
         }
     }
+}
+
+/// Returns the ports of the host that lead to a container's TCP ports. While it does not run there are none.
+fn forwarded(network: NetworkSettings) -> BTreeSet<u16> {
+    let ports = network.ports.unwrap_or_default().into_iter().filter(|(port, _)| port.ends_with("/tcp"));
+    let bindings = ports.filter_map(|(_, bindings)| bindings).flatten();
+    bindings.filter_map(|binding| binding.host_port?.parse().ok()).collect()
 }
 
 /// Returns the limits that the engine says are in force. Podman tells processor time in another way than it was asked.

@@ -21,6 +21,7 @@ pub use images::Image;
 pub use live::{Check, Live, Status};
 pub use pull::PullProgress;
 
+use super::files;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -180,6 +181,12 @@ impl Docker {
     #[must_use]
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// Returns the user as whom the engine runs: who owns its socket.
+    #[must_use]
+    pub fn user(&self) -> Option<u32> {
+        files::owner(&self.socket)
     }
 
     /// Returns what belongs to a stack.

@@ -249,6 +249,15 @@ impl Processes {
         })
     }
 
+    /// Returns the processes of a server: the one that was started, what it and its supervisor have started since, and
+    /// what carries its mark and is of this user.
+    #[must_use]
+    pub fn members(&self, name: &str) -> BTreeSet<u32> {
+        let Ok(folder) = self.folder_of(name) else { return BTreeSet::new() };
+        let record = Record::read(&folder).ok().flatten();
+        belongings(&folder, record.as_ref()).into_iter().map(|process| process.pid).collect()
+    }
+
     /// Starts a server under a supervisor of its own that outlives this process, its terminal and its process group.
     /// Returns when the server's program runs, or says why it does not.
     pub async fn start(&self, name: &str, launch: &Launch) -> Result<(), Error> {
@@ -439,7 +448,9 @@ fn belongings(folder: &Path, record: Option<&Record>) -> BTreeSet<Identity> {
     let mut live = proc::descendants(&all, &roots);
     live.extend(child);
     let marked = all.iter().filter(|process| {
-        !process.zombie && proc::variable(process.identity.pid, environment::MARK).as_deref() == folder.to_str()
+        !process.zombie
+            && proc::variable(process.identity.pid, environment::MARK).as_deref() == folder.to_str()
+            && proc::is_of_this_user(process.identity.pid)
     });
     live.extend(marked.map(|process| process.identity));
     // A server that runs llamero on itself.

@@ -36,6 +36,7 @@ pub(super) trait Manager {
         settings: Settings<'_>,
         others: Vec<(&str, Settings<'_>)>,
     ) -> zbus::Result<OwnedObjectPath>;
+    fn get_unit_processes(&self, name: &str) -> zbus::Result<Vec<(String, u32, String)>>;
     fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
     fn reload(&self) -> zbus::Result<()>;
     fn enable_unit_files(&self, files: &[&str], runtime: bool, force: bool) -> zbus::Result<(bool, Vec<Change>)>;

@@ -18,7 +18,7 @@ pub use unit::{ActiveState, LoadState, Unit};
 
 use bus::{ManagerProxy, PropertiesProxy, SERVICE, SOCKET, UNIT};
 use futures_util::future::join_all;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::time::Duration;
 use zbus::connection::Builder;
@@ -80,6 +80,13 @@ impl Systemd {
             Ok(Unit::read(unit, own))
         })
         .await
+    }
+
+    /// Returns the processes of a unit: all that are in its control group.
+    pub async fn processes(&self, name: &str) -> Result<BTreeSet<u32>, Error> {
+        let call = self.manager.get_unit_processes(name);
+        let listed = within(CALL, &format!("list the processes of `{name}`"), call).await?;
+        Ok(listed.into_iter().map(|(_, pid, _)| pid).collect())
     }
 
     /// Makes the manager read all unit files again. It restarts nothing.

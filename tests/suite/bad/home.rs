@@ -206,7 +206,10 @@ fn server() {
     }
     let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port");
     let mut exclusive = Vec::new();
-    for stream in listener.incoming().flatten() {
+    while let Ok((stream, _)) = listener.accept() {
+        if variable("LEAVES_WHEN").is_some_and(|path| Path::new(&path).exists()) {
+            break;
+        }
         if variable("SILENT_WHEN").is_some_and(|path| Path::new(&path).exists()) {
             exclusive.push(stream);
             continue;
@@ -215,6 +218,9 @@ fn server() {
         let status = if sick { "503 Service Unavailable" } else { "200 OK" };
         serve(stream, status, &answer);
     }
+    // It runs on, and its port is free.
+    drop(listener);
+    std::thread::park();
 }
 
 /// Reads the head of a request.

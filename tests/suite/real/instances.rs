@@ -5,7 +5,7 @@ use super::load::{Answer, Recovered, ask, ask_on};
 use crate::sample;
 use llamero::render::launcher::GATEWAY_LAUNCHER;
 use llamero::render::unit;
-use llamero::resource::{Bytes, Kind, Limits, Resource, ResourceId, Run, Runtime, Seconds, Spec};
+use llamero::resource::{Bytes, Command, Kind, Limits, Origins, Resource, ResourceId, Run, Runtime, Seconds, Spec};
 use llamero::systems::files;
 use llamero::systems::systemd::{ActiveState, JobResult, Systemd, Unit};
 use std::path::PathBuf;
@@ -163,7 +163,7 @@ pub(super) fn server(name: &str, argv: Vec<String>, port: u16) -> Resource {
         role: "gateway".to_owned(),
         spec: Spec::Run(Box::new(Run {
             description: name.to_owned(),
-            argv,
+            command: Command::words(argv),
             limits: Limits { memory: Some(Bytes(2 << 30)), cpu_percent: None },
             ports: vec![port],
             timeout: Seconds::new(170),
@@ -171,5 +171,6 @@ pub(super) fn server(name: &str, argv: Vec<String>, port: u16) -> Resource {
             ..sample::run(Runtime::Systemd, &[])
         })),
         needs: [].into(),
+        origins: Origins::default(),
     }
 }

@@ -8,6 +8,7 @@ mod engine;
 mod handoff;
 mod home;
 mod instances;
+mod intruder;
 mod kills;
 mod launcher;
 mod load;

@@ -3,7 +3,9 @@
 
 use crate::sample;
 use llamero::render::{quote, unit};
-use llamero::resource::{Bytes, Kind, Limits, Resource, ResourceId, Run, RunFile, Runtime, Seconds, Spec};
+use llamero::resource::{
+    Bytes, Command, Kind, Limits, Origins, Resource, ResourceId, Run, RunFile, Runtime, Seconds, Spec,
+};
 use llamero::systems::systemd::{ActiveState, Error, JobResult, LoadState, Systemd, Unit};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
@@ -53,6 +55,7 @@ fn server(name: &str, argv: &[&str]) -> Resource {
             ..sample::run(Runtime::Systemd, argv)
         })),
         needs: [].into(),
+        origins: Origins::default(),
     }
 }
 
@@ -106,11 +109,11 @@ async fn a_live_process_reads_back_what_was_quoted() {
         let lines = named('F').map(|(name, value)| quote::environment_line(&name, &value).expect("expressible") + "\n");
         fs::write(&file, lines.collect::<String>()).expect("an environment file");
         let run = edit(&mut resource);
-        run.argv.extend(texts.iter().cloned());
+        run.command.0.extend(Command::words(texts.iter().cloned()).0);
         run.environment = named('E').collect();
         run.environment_file = Some(RunFile(file));
         run.working_directory = Some(folder.clone());
-        let argv = run.argv.clone();
+        let argv = run.command.argv();
 
         let text = unit::unit("quote", &resource).expect("expressible");
         write(&[(&unit::unit_name(&resource.id), &text)]);

@@ -23,7 +23,7 @@ pub use types::{
     Mode, Model, ModelFiles, Policy, Provider, Rollback, Rollout, Service,
 };
 pub use values::{Argv, Entries, Entry, Port, RawSettings, SecretSource, Size, Source, Spanned, Time};
-pub use vllm::vllm_flags;
+pub use vllm::{VllmFlag, vllm_flags};
 
 use crate::resource::{Location, Note};
 

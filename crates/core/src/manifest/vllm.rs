@@ -49,15 +49,31 @@ const ELSEWHERE: [(&str, &str); 4] = [
     ("port", "`port` of the provider or of a model"),
 ];
 
-/// Returns the words that settings become on the command line of `vllm serve`, and for each setting that cannot be
-/// one, what is wrong with it.
+/// A setting as a flag of `vllm serve`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VllmFlag {
+    /// The flag with its dashes.
+    pub flag: String,
+    /// Its value; `None` of a switch.
+    pub value: Option<String>,
+    /// The setting's name.
+    pub setting: String,
+    /// The setting's value as the manifest writes it.
+    pub written: String,
+}
+
+/// Returns the flags that settings become on the command line of `vllm serve`, and for each setting that cannot be one,
+/// what is wrong with it.
 #[must_use]
-pub fn vllm_flags(settings: &Value) -> (Vec<String>, Vec<(String, Note)>) {
-    let (mut words, mut problems) = (Vec::new(), Vec::new());
+pub fn vllm_flags(settings: &Value) -> (Vec<VllmFlag>, Vec<(String, Note)>) {
+    let (mut flags, mut problems) = (Vec::new(), Vec::new());
     for (name, value) in settings.as_object().into_iter().flatten() {
         match SETTINGS.iter().find(|(known, _)| known == name) {
-            Some((_, shape)) => match shape.words(name, value) {
-                Ok(more) => words.extend(more),
+            Some((_, shape)) => match shape.flag(name, value) {
+                Ok((flag, text)) => {
+                    let written = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                    flags.push(VllmFlag { flag, value: text, setting: name.clone(), written });
+                }
                 Err(expected) => {
                     let note = Note::error("bad-value", format!("`{name}` does not fit here"));
                     problems.push((name.clone(), note.hint(format!("it is {expected}"))));
@@ -66,7 +82,7 @@ pub fn vllm_flags(settings: &Value) -> (Vec<String>, Vec<(String, Note)>) {
             None => problems.push((name.clone(), unknown(name))),
         }
     }
-    (words, problems)
+    (flags, problems)
 }
 
 fn unknown(name: &str) -> Note {
@@ -81,13 +97,13 @@ fn unknown(name: &str) -> Note {
 }
 
 impl Shape {
-    /// Returns the words for a value, or what was expected.
-    fn words(self, name: &str, value: &Value) -> Result<Vec<String>, &'static str> {
+    /// Returns the flag and its value, or what was expected.
+    fn flag(self, name: &str, value: &Value) -> Result<(String, Option<String>), &'static str> {
         let flag = name.replace('_', "-");
         let text = match self {
             Self::Switch => {
                 let on = value.as_bool().ok_or("`true` or `false`")?;
-                return Ok(vec![if on { format!("--{flag}") } else { format!("--no-{flag}") }]);
+                return Ok((if on { format!("--{flag}") } else { format!("--no-{flag}") }, None));
             }
             Self::Count => value.as_u64().ok_or("a whole number")?.to_string(),
             Self::Share => {
@@ -104,7 +120,7 @@ impl Shape {
                 text.ok_or("a word")?.to_owned()
             }
         };
-        Ok(vec![format!("--{flag}"), text])
+        Ok((format!("--{flag}"), Some(text)))
     }
 }
 
@@ -115,7 +131,7 @@ mod tests {
 
     #[test]
     fn settings_become_flags() {
-        let (words, problems) = vllm_flags(&json!({
+        let (flags, problems) = vllm_flags(&json!({
             "dtype": "bfloat16",
             "enable_prefix_caching": false,
             "enforce_eager": true,
@@ -126,6 +142,8 @@ mod tests {
         assert!(problems.is_empty(), "{problems:?}");
         let expected = "--dtype bfloat16 --no-enable-prefix-caching --enforce-eager --gpu-memory-utilization 0.5 \
                         --kv-cache-memory-bytes 1073741824 --tensor-parallel-size 2";
+        let words: Vec<String> =
+            flags.into_iter().flat_map(|flag| std::iter::once(flag.flag).chain(flag.value)).collect();
         assert_eq!(words.join(" "), expected);
     }
 

@@ -69,7 +69,7 @@ pub fn socket_name(id: &ResourceId) -> String {
 /// It names no service, so that traffic starts the one that has the socket's own name: the link to the current instance.
 #[must_use]
 pub fn socket(stack: &str, id: &ResourceId, port: u16) -> String {
-    let fingerprint = Fingerprint::of(&Fields::from([("port".to_owned(), port.to_string())]));
+    let fingerprint = Fingerprint::of(&Fields::from([("port".to_owned(), port.to_string().into())]));
     let description = quote::prose(&format!("port {port} of {} (llamero, stack {stack})", id.name));
     // An instance that dies at once would use up the trigger limit, and fail the socket with it.
     let body = format!(
@@ -121,7 +121,7 @@ fn body(
     let mut line = |key: &str, value: &dyn std::fmt::Display| {
         writeln!(text, "{key}={value}").expect("a string takes every write");
     };
-    let command = quote::command(&run.argv)?;
+    let command = quote::command(&run.command.argv())?;
     let mut stop_timeout = run.stop_timeout;
     if let Some(number) = instance {
         line("Type", &"notify");
@@ -179,14 +179,15 @@ mod tests {
     use crate::render::marker;
     use crate::render::quote::Unrepresentable;
     use crate::resource::{
-        Bytes, Gpus, Kind, Limits, Probe, Resource, ResourceId, Restart, Run, RunFile, Runtime, Seconds, Spec,
+        Bytes, Command, Gpus, Kind, Limits, Origins, Probe, Resource, ResourceId, Restart, Run, RunFile, Runtime,
+        Seconds, Spec,
     };
 
     fn resource(run: impl FnOnce(&mut Run)) -> Resource {
         let mut server = Run {
             runtime: Runtime::Systemd,
             description: "qwen3 at 100% on llama.cpp".to_owned(),
-            argv: ["/opt/llama server", "--alias", "a \"b\" $HOME %h;"].map(str::to_owned).to_vec(),
+            command: Command::words(["/opt/llama server", "--alias", "a \"b\" $HOME %h;"]),
             environment: [("A".to_owned(), "1 2".to_owned())].into(),
             environment_file: Some(RunFile("/home/ai/secret.env".into())),
             working_directory: Some("/home/ai/100%".into()),
@@ -210,6 +211,7 @@ mod tests {
             role: "models.qwen3".to_owned(),
             spec: Spec::Run(Box::new(server)),
             needs: [ResourceId::new(Kind::Unit, "home-cache"), ResourceId::new(Kind::Artifact, "qwen3")].into(),
+            origins: Origins::default(),
         }
     }
 
@@ -250,7 +252,7 @@ mod tests {
     #[test]
     fn a_whole_instance_beside_its_socket() {
         let plain = resource(|run| {
-            run.argv = ["/opt/bin/python", "/opt/launcher.py"].map(str::to_owned).to_vec();
+            run.command = Command::words(["/opt/bin/python", "/opt/launcher.py"]);
             run.environment.clear();
             run.environment_file = None;
             run.working_directory = None;
@@ -323,7 +325,7 @@ mod tests {
 
     #[test]
     fn a_unit_that_cannot_be_written_is_an_error() {
-        let bad = resource(|run| run.argv[0] = "server".to_owned());
+        let bad = resource(|run| run.command = Command::words(["server"]));
         assert!(unit("home", &bad).is_err());
         let process = resource(|run| run.runtime = Runtime::Process);
         assert!(matches!(unit("home", &process), Err(Unrepresentable::NotAUnit { .. })));

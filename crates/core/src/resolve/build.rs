@@ -5,8 +5,9 @@ use super::facts::{Facts, SecretFact, program_of, reference, secrets};
 use crate::lockfile::{LockFile, Pin};
 use crate::manifest::{Common, Entry, HealthSettings, Install, Manifest, Model, RuntimeName, SecretSource, Spanned};
 use crate::resource::{
-    Bytes, Content, Digest, Environment, FileSpec, GeneratedSecret, Gpus, Input, Kind, Limits, Note, Piece, Probe,
-    Resource, ResourceId, Restart, Run, RunFile, Runtime, Seconds, SecretReference, ServedModel, Spec,
+    Bytes, Command, Content, Digest, Environment, FileSpec, GeneratedSecret, Gpus, Input, Kind, Limits, ManifestPath,
+    Note, Origin, Origins, Piece, Probe, Resource, ResourceId, Restart, Run, RunFile, Runtime, Seconds,
+    SecretReference, ServedModel, Spec,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -48,12 +49,14 @@ pub(super) struct Server<'a> {
     pub(super) common: Common<'a>,
     /// The command when the manifest says none.
     pub(super) program: Option<&'a str>,
-    /// The engine's own words after the command.
-    pub(super) arguments: Vec<String>,
+    /// Where the manifest declares the common fields.
+    pub(super) path: ManifestPath,
+    /// The engine's own arguments after the program.
+    pub(super) arguments: Command,
     /// The engine's own variables.
     pub(super) environment: BTreeMap<String, String>,
-    /// The engine's own secret variables.
-    pub(super) secrets: Vec<(String, &'a SecretSource)>,
+    /// The engine's own secret variables, with the settings that say where they are found.
+    pub(super) secrets: Vec<(String, &'a SecretSource, ManifestPath)>,
     /// Ports that it listens on.
     pub(super) ports: Vec<u16>,
     /// How it shows that it is healthy.
@@ -62,8 +65,10 @@ pub(super) struct Server<'a> {
     pub(super) inputs: Vec<Input>,
     /// What must be there before it starts.
     pub(super) needs: BTreeSet<ResourceId>,
-    /// Further words at the end.
-    pub(super) last: Vec<String>,
+    /// Further words at the end, and the setting that they stand in.
+    pub(super) last: Option<(&'a [String], ManifestPath)>,
+    /// The settings that fields come from which the engine sets.
+    pub(super) origins: Origins,
     /// The folder in which it runs.
     pub(super) working_directory: Option<PathBuf>,
     /// The GPUs that it may use.
@@ -183,7 +188,12 @@ impl Builder<'_> {
     }
 
     /// Adds the Python environment that a part wants; returns its name and place.
-    pub(super) fn install(&mut self, install: &Install, role: &str) -> Option<(ResourceId, PathBuf)> {
+    pub(super) fn install(
+        &mut self,
+        install: &Install,
+        role: &str,
+        path_of: &ManifestPath,
+    ) -> Option<(ResourceId, PathBuf)> {
         let requirements = &install.python.value.0;
         let first = requirements.first()?;
         let Some((python, version)) = self.facts.python.clone() else {
@@ -200,10 +210,8 @@ impl Builder<'_> {
         let path = self.facts.directories.data.join("llamero").join("environments").join(&id.name);
         let spec = Environment { path: path.clone(), requirements: sorted, python };
         let spec = Spec::Environment(spec);
-        self.add(
-            Resource { id: id.clone(), role: role.to_owned(), spec, needs: BTreeSet::new() },
-            &install.python.span,
-        );
+        let origins = Origins::of("requirements", [installed(path_of, install)]);
+        self.add(Resource { origins, ..Resource::new(id.clone(), role, spec) }, &install.python.span);
         Some((id, path))
     }
 
@@ -270,7 +278,7 @@ impl Builder<'_> {
                 let place = Digest::of(file.to_string_lossy().as_bytes());
                 id = ResourceId::new(Kind::Secret, format!("{name}-{}", &place.as_str()[..6]));
             }
-            self.add(Resource { id: id.clone(), role: path.to_owned(), spec, needs: BTreeSet::new() }, span);
+            self.add(Resource::new(id.clone(), path, spec), span);
             made = Some(id);
         }
         (Piece::Secret { reference, digest }, made)
@@ -278,7 +286,7 @@ impl Builder<'_> {
 
     /// Adds a server with everything that it needs; returns its name.
     pub(super) fn server(&mut self, server: &Server<'_>) -> Option<ResourceId> {
-        let Server { part, role, span, common, .. } = server;
+        let Server { part, role, path, span, common, .. } = server;
         let id = self.server_id(part, *common)?;
         let runtime = match id.kind {
             Kind::Unit => Runtime::Systemd,
@@ -286,21 +294,24 @@ impl Builder<'_> {
             _ => Runtime::Process,
         };
         if common.adopt.value {
-            self.unsupported("adopting what is there", format!("{role}.adopt"), &common.adopt.span);
+            self.unsupported("adopting what is there", path.key("adopt").as_str(), &common.adopt.span);
         }
         let mut needs = server.needs.clone();
         let mut inputs = server.inputs.clone();
         let mut image = None;
-        let mut argv = if runtime == Runtime::Docker {
+        let mut command = if runtime == Runtime::Docker {
             let (id, name) = self.image(server)?;
             needs.insert(id);
             image = Some(name);
-            Vec::new()
+            Command::default()
         } else {
             self.program(server, &mut needs, &mut inputs)?
         };
-        argv.extend(server.arguments.iter().cloned());
-        argv.extend(common.args.value.0.iter().chain(&server.last).cloned());
+        command.0.extend(server.arguments.0.iter().cloned());
+        command.raw(&common.args.value.0, path.key("args"));
+        if let Some((words, path)) = &server.last {
+            command.raw(words, path.clone());
+        }
 
         let mut variables = server.environment.clone();
         if let (Gpus::Devices(devices), false) = (&server.gpus, runtime == Runtime::Docker) {
@@ -312,7 +323,7 @@ impl Builder<'_> {
         for entry in common.env {
             match self.spelled_out(&entry.value.value, isolated) {
                 Ok(value) => drop(variables.insert(entry.name.value.clone(), value)),
-                Err(note) => self.note(note, format!("{role}.env.{}", entry.name.value), &entry.value.span),
+                Err(note) => self.note(note, path.key("env").key(&entry.name.value).as_str(), &entry.value.span),
             }
         }
         let file = self.environment_file(server, &mut needs);
@@ -322,7 +333,7 @@ impl Builder<'_> {
         }
         if common.limits != &crate::manifest::LimitSettings::default() && runtime == Runtime::Process {
             let note = Note::warning("no-limits", "the runtime `process` cannot enforce limits");
-            self.note(note.hint("`runtime: systemd` can"), format!("{role}.limits"), span);
+            self.note(note.hint("`runtime: systemd` can"), path.key("limits").as_str(), span);
         }
         let limits = Limits {
             memory: common.limits.memory.as_ref().map(|memory| memory.value.0),
@@ -333,7 +344,7 @@ impl Builder<'_> {
             runtime,
             container,
             description: server.description.clone(),
-            argv,
+            command,
             environment: variables,
             environment_file: file.map(|(_, path, _)| RunFile(path)),
             working_directory: server.working_directory.clone(),
@@ -350,7 +361,8 @@ impl Builder<'_> {
             stop_timeout: STOP_TIMEOUT,
             restart: Restart::default(),
         };
-        let resource = Resource { id: id.clone(), role: role.clone(), spec: Spec::Run(Box::new(run)), needs };
+        let origins = origins(server, &run);
+        let resource = Resource { id: id.clone(), role: role.clone(), spec: Spec::Run(Box::new(run)), needs, origins };
         self.add(resource, span);
         Some(id)
     }
@@ -361,22 +373,28 @@ impl Builder<'_> {
         server: &Server<'_>,
         needs: &mut BTreeSet<ResourceId>,
         inputs: &mut Vec<Input>,
-    ) -> Option<Vec<String>> {
-        let Server { role, span, common, .. } = server;
-        let installed = self.install(common.install, role);
+    ) -> Option<Command> {
+        let Server { role, path, span, common, .. } = server;
+        let install = self.install(common.install, role, path);
         let default: Vec<String> = server.program.map(str::to_owned).into_iter().collect();
         let words = common.command.map_or(default, |command| command.value.0.clone());
         let wants_environment = !common.install.python.0.is_empty();
-        if wants_environment && installed.is_none() {
+        if wants_environment && install.is_none() {
             return None;
         }
-        if let Some((id, _)) = &installed {
+        if let Some((id, _)) = &install {
             needs.insert(id.clone());
             inputs.push(Input { resource: id.clone(), digest: Digest::of(&id.name) });
         }
-        let environment = installed.as_ref().map(|(_, path)| path.as_path());
+        let environment = install.as_ref().map(|(_, path)| path.as_path());
         let command_span = common.command.map_or(span, |command| &command.span).clone();
-        self.command(&words, environment, role, &command_span)
+        let argv = self.command(&words, environment, role, &command_span)?;
+        let (program, rest) = argv.split_first()?;
+        let declared = common.command.and(words.first()).map(|program| Origin::new(path.key("command"), program));
+        let mut command = Command::default();
+        command.word(program, declared.into_iter().chain(install.map(|_| installed(path, common.install))));
+        command.raw(rest, path.key("command"));
+        Some(command)
     }
 
     /// Adds the file with the secret part of a server's environment.
@@ -385,14 +403,22 @@ impl Builder<'_> {
         server: &Server<'_>,
         needs: &mut BTreeSet<ResourceId>,
     ) -> Option<(ResourceId, PathBuf, Digest)> {
-        let declared = server.common.secrets.iter().map(|entry| (entry.name.value.clone(), &entry.value));
-        let secrets: Vec<(String, &SecretSource)> = server.secrets.iter().cloned().chain(declared).collect();
+        let path = server.path.key("secrets");
+        let declared = server
+            .common
+            .secrets
+            .iter()
+            .map(|entry| (entry.name.value.clone(), &entry.value, path.key(&entry.name.value)));
+        let secrets: Vec<(String, &SecretSource, ManifestPath)> =
+            server.secrets.iter().cloned().chain(declared).collect();
         if secrets.is_empty() {
             return None;
         }
         let mut pieces = Vec::new();
         let mut made = BTreeSet::new();
-        for (name, source) in secrets {
+        let mut origins = Vec::new();
+        for (name, source, path) in secrets {
+            origins.push(Origin::new(path, &source.reference));
             let (piece, id) = self.secret(source, &server.role, &server.span);
             made.extend(id);
             pieces.extend([Piece::Text(format!("{name}=\"")), piece, Piece::Text("\"\n".to_owned())]);
@@ -404,7 +430,8 @@ impl Builder<'_> {
         let content = Content(pieces);
         let digest = content.digest();
         let spec = Spec::File(FileSpec { path: path.clone(), content });
-        self.add(Resource { id: id.clone(), role: server.role.clone(), spec, needs: made }, &server.span);
+        let origins = Origins::of("content", origins);
+        self.add(Resource { id: id.clone(), role: server.role.clone(), spec, needs: made, origins }, &server.span);
         Some((id, path, digest))
     }
 
@@ -415,6 +442,42 @@ impl Builder<'_> {
     ) -> Option<Seconds> {
         field(own).or_else(|| field(&self.manifest.policy.health)).map(|time| time.value.0)
     }
+}
+
+/// Returns the setting by which packages are installed.
+fn installed(path: &ManifestPath, install: &Install) -> Origin {
+    Origin::new(path.key("install.python"), install.python.value.0.join(" "))
+}
+
+/// Returns the settings that the fields of a server come from, without those of its command.
+fn origins(server: &Server<'_>, run: &Run) -> Origins {
+    let Server { path, common, .. } = server;
+    let mut origins = server.origins.clone();
+    for entry in common.env {
+        let field = format!("environment {}", entry.name.value);
+        // What the manifest sets takes the place of the engine's own.
+        origins.0.remove(&field);
+        origins.add(field, [Origin::new(path.key("env").key(&entry.name.value), &entry.value.value)]);
+    }
+    let limits = common.limits;
+    let memory = limits.memory.as_ref().map(|memory| Origin::new(path.key("limits.memory"), memory.value.0));
+    origins.add("limits.memory", memory);
+    let cpus = limits.cpus.as_ref().map(|cpus| Origin::new(path.key("limits.cpus"), cpus.value));
+    origins.add("limits.cpus", cpus);
+    if let Gpus::Devices(devices) = &run.gpus {
+        let fields: &[&str] = match run.container {
+            Some(_) => &["gpus"],
+            None => &["environment CUDA_DEVICE_ORDER", "environment CUDA_VISIBLE_DEVICES"],
+        };
+        let chosen = Origin::new(path.key("gpus"), devices.join(", "));
+        for field in fields {
+            origins.add(*field, [chosen.clone()]);
+        }
+    }
+    if let Some(container) = &run.container {
+        origins.extend(super::container::origins(server, container));
+    }
+    origins
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be from 0.01 to 4096")]

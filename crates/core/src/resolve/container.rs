@@ -3,9 +3,10 @@
 use super::build::{Builder, Server};
 use crate::manifest::{Common, Network, RuntimeName};
 use crate::resource::{
-    Container, ImageName, ImageSpec, Input, Kind, Mount, MountSource, Note, Publish, Resource, ResourceId, Spec,
+    Container, ImageName, ImageSpec, Input, Kind, Mount, MountSource, Note, Origin, Origins, Publish, Resource,
+    ResourceId, Spec,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// What an engine or a service wants of its container beyond the common fields.
@@ -41,6 +42,32 @@ pub(super) fn listen(common: Common<'_>) -> &'static str {
     if is_isolated(common, Network::Host) { "0.0.0.0" } else { "127.0.0.1" }
 }
 
+/// Returns the settings that the fields of a server's container come from.
+pub(super) fn origins(server: &Server<'_>, container: &Container) -> Origins {
+    let Server { path, common, .. } = server;
+    let mut origins = Origins::default();
+    origins.add("image", common.image.map(|image| Origin::new(path.key("image"), &image.value)));
+    let command = common.command.map(|command| Origin::new(path.key("command"), command.value.0.join(" ")));
+    origins.add("entrypoint", command);
+    let volumes = common.volumes.iter().map(|volume| volume.value.as_str()).collect::<Vec<_>>();
+    // The declared volumes come last.
+    let declared = container.mounts.iter().rev().zip(volumes.iter().rev());
+    for (mount, volume) in declared {
+        origins.add(format!("mount {}", mount.target.display()), [Origin::new(path.key("volumes"), volume)]);
+    }
+    let network = common.network.map(|network| {
+        let word = if network.value == Network::Bridge { "bridge" } else { "host" };
+        Origin::new(path.key("network"), word)
+    });
+    origins.add("network", network);
+    origins.add("shm size", common.shm_size.map(|size| Origin::new(path.key("shm_size"), size.value.0)));
+    origins.add("user", common.user.map(|user| Origin::new(path.key("user"), &user.value)));
+    if common.read_only.value {
+        origins.add("read-only", [Origin::new(path.key("read_only"), true)]);
+    }
+    origins
+}
+
 impl Builder<'_> {
     /// Returns the name of a server's container.
     pub(super) fn container_name(&self, part: &str, common: Common<'_>) -> String {
@@ -51,17 +78,17 @@ impl Builder<'_> {
     /// Adds a server's image, held to what is locked; returns its resource and its whole name.
     pub(super) fn image(&mut self, server: &Server<'_>) -> Option<(ResourceId, ImageName)> {
         let span = server.common.image.map_or(&server.span, |image| &image.span).clone();
-        let path = format!("{}.image", server.role);
+        let path = server.path.key("image");
         let text = server.common.image.map(|image| image.value.clone());
         let Some(text) = text else {
             let note = Note::error("missing-field", "`image` is missing").hint("`runtime: docker` runs an image");
-            self.note(note, path, &span);
+            self.note(note, path.as_str(), &span);
             return None;
         };
         let name = match ImageName::parse(&text) {
             Ok(name) => name,
             Err(why) => {
-                self.note(Note::error("image", why), path, &span);
+                self.note(Note::error("image", why), path.as_str(), &span);
                 return None;
             }
         };
@@ -71,7 +98,8 @@ impl Builder<'_> {
         let unique = crate::resource::Digest::of(exclusive.to_string());
         let id = ResourceId::new(Kind::Image, format!("{}-{}", Self::plain(short), &unique.as_str()[..6]));
         let spec = Spec::Image(ImageSpec { name: exclusive.clone() });
-        self.add(Resource { id: id.clone(), role: server.role.clone(), spec, needs: BTreeSet::new() }, &span);
+        let origins = Origins::of("name", [Origin::new(server.path.key("image"), &text)]);
+        self.add(Resource { origins, ..Resource::new(id.clone(), &server.role, spec) }, &span);
         Some((id, exclusive))
     }
 
@@ -86,7 +114,7 @@ impl Builder<'_> {
                 None => {
                     let note = Note::error("volume", format!("`{}` is not a volume", volume.value));
                     let hint = "write `PATH:TARGET` or `VOLUME:TARGET`, with `:ro` if it must not change it";
-                    self.note(note.hint(hint), format!("{}.volumes", server.role), &volume.span);
+                    self.note(note.hint(hint), server.path.key("volumes").as_str(), &volume.span);
                 }
             }
         }

@@ -18,7 +18,9 @@ pub use canary::{Canary, First, PreviousRoutes, canary};
 pub use facts::{Directories, Facts, Questions, SecretFact, questions};
 pub use stack::resolve;
 
-use crate::resource::{Bytes, Content, Digest, Kind, Piece, Probe, Resource, ResourceId, Run, SecretReference, Spec};
+use crate::resource::{
+    Bytes, Content, Digest, Input, Kind, Origin, Piece, Probe, Resource, ResourceId, Run, SecretReference, Spec,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -108,6 +110,27 @@ impl Desired {
             }
         }
         self.renew_inputs();
+    }
+
+    /// Gives what servers read the origins of the resources that it is.
+    fn trace_inputs(&mut self) {
+        let read: BTreeMap<ResourceId, Vec<Origin>> = self
+            .resources
+            .values()
+            .map(|resource| {
+                // Another place of the same content is another option of the server.
+                let content = resource.origins.0.iter().filter(|(field, _)| *field != "path");
+                (resource.id.clone(), content.flat_map(|(_, origins)| origins).cloned().collect())
+            })
+            .collect();
+        for resource in self.resources.values_mut() {
+            let Spec::Run(run) = &resource.spec else { continue };
+            for Input { resource: input, .. } in &run.inputs {
+                let field = input.to_string();
+                resource.origins.0.remove(&field);
+                resource.origins.add(field, read.get(input).into_iter().flatten().cloned());
+            }
+        }
     }
 
     /// Brings the digests of what servers read in line with the files of this stack.

@@ -2,7 +2,7 @@
 
 use super::build::Builder;
 use super::container::is_isolated;
-use super::engines::{Route, litellm, llama_cpp, ollama, redis, service, vllm};
+use super::engines::{Key, Route, litellm, llama_cpp, ollama, redis, service, vllm};
 use super::facts::Facts;
 use super::{Desired, Drift, Policy, canary};
 use crate::lockfile::LockFile;
@@ -71,6 +71,7 @@ pub fn resolve(manifest: &Manifest, lock: &LockFile, facts: &Facts) -> (Desired,
         },
     };
     desired.renew_inputs();
+    desired.trace_inputs();
     (desired, builder.notes)
 }
 
@@ -116,7 +117,11 @@ fn external(builder: &Builder<'_>, provider: &Entry<Provider>) -> Vec<Route> {
                 name: model.name.value.clone(),
                 model: format!("{prefix}/{upstream}"),
                 api_base,
-                api_key: provider.value.api_key.clone().map(|source| (variable.clone(), source)),
+                api_key: provider.value.api_key.clone().map(|source| Key {
+                    variable: variable.clone(),
+                    source,
+                    path: format!("providers.{}.api_key", provider.name.value).into(),
+                }),
                 mode: model.value.mode,
                 fallbacks: model.value.fallbacks.iter().map(|name| name.value.clone()).collect(),
             }

@@ -2,7 +2,7 @@
 //!
 //! How this becomes a request, and to which engine, is known below the line.
 
-use super::fingerprint::Fields;
+use super::fingerprint::{Field, Fields};
 use super::units::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -115,11 +115,11 @@ impl Container {
         let mut add = |name: String, value: String| {
             fields
                 .entry(name)
-                .and_modify(|known: &mut String| {
-                    known.push_str(", ");
-                    known.push_str(&value);
+                .and_modify(|known: &mut Field| {
+                    known.value.push_str(", ");
+                    known.value.push_str(&value);
                 })
-                .or_insert(value);
+                .or_insert_with(|| value.clone().into());
         };
         add("image".to_owned(), self.image.clone());
         if let Some(entrypoint) = &self.entrypoint {
@@ -185,7 +185,8 @@ mod tests {
 
     #[test]
     fn a_container_reads_as_fields() {
-        let shown: Vec<String> = whole().fields().iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let shown: Vec<String> =
+            whole().fields().iter().map(|(name, field)| format!("{name}={}", field.value)).collect();
         assert_eq!(
             shown,
             [

@@ -3,6 +3,7 @@
 //! A fingerprint is the digest of the named fields that a thing was asked for with. The fields themselves are kept in
 //! the generation, so that a changed fingerprint can always be told as the fields that changed.
 
+use super::origin::Origin;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -90,9 +91,34 @@ fn hexadecimal(bytes: &[u8]) -> String {
     })
 }
 
-/// What a thing was asked for with: field name to value, such as `--ctx-size` to `8192`. Never holds a secret: a
+/// The value of one field. Two fields are equal when their values are: an origin says where a value comes from, and is
+/// no part of what is rendered.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Field {
+    /// The rendered value.
+    pub value: String,
+    /// The settings of the manifest that it comes from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<Origin>,
+}
+
+impl PartialEq for Field {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl Eq for Field {}
+
+impl<T: Into<String>> From<T> for Field {
+    fn from(value: T) -> Self {
+        Self { value: value.into(), origins: Vec::new() }
+    }
+}
+
+/// The desired state of a resource by the names of its fields, such as `--ctx-size` with `8192`. Never holds a secret: a
 /// secret's field holds its keyed digest.
-pub type Fields = BTreeMap<String, String>;
+pub type Fields = BTreeMap<String, Field>;
 
 /// The digest of a thing's fields, with the version of the scheme that made it; written `1:0123abcd…`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -108,8 +134,8 @@ impl Fingerprint {
     #[must_use]
     pub fn of(fields: &Fields) -> Self {
         let mut hasher = Hasher::default();
-        for (name, value) in fields {
-            for part in [name, value] {
+        for (name, field) in fields {
+            for part in [name, &field.value] {
                 hasher.update(part.len().to_string().as_bytes());
                 hasher.update(b":");
                 hasher.update(part.as_bytes());
@@ -152,16 +178,27 @@ impl<'de> Deserialize<'de> for Fingerprint {
 #[cfg(test)]
 mod tests {
     use super::{Digest, Fields, Fingerprint};
+    use crate::resource::Origin;
 
     #[test]
     fn fields_cannot_be_confused() {
         let fields = |pairs: &[(&str, &str)]| -> Fields {
-            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect()
         };
         let one = Fingerprint::of(&fields(&[("a", "b1:c")]));
         let two = Fingerprint::of(&fields(&[("a", "b"), ("c", "")]));
         assert_ne!(one, two);
         assert_eq!(Fingerprint::parse(&one.to_string()), Some(one));
+    }
+
+    #[test]
+    fn origins_are_no_part_of_a_fingerprint() {
+        let plain = Fields::from([("a".to_owned(), "b".into())]);
+        let mut with_origin = plain.clone();
+        let field = with_origin.get_mut("a").expect("a field");
+        field.origins.push(Origin::new("models.a.context", 1));
+        assert_eq!(plain, with_origin);
+        assert_eq!(Fingerprint::of(&plain), Fingerprint::of(&with_origin));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //!
 //! Values only. Nothing here reads a file, a clock or the environment, and nothing here decides.
 
+mod command;
 mod container;
 mod fingerprint;
 mod gpu;
@@ -12,14 +13,16 @@ mod identity;
 mod image_name;
 mod note;
 mod ollama_name;
+mod origin;
 mod probe;
 mod run;
 mod secret;
 mod spec;
 mod units;
 
+pub use command::{Command, Part};
 pub use container::{Container, Mount, MountSource, Protocol, Publish};
-pub use fingerprint::{Digest, Fields, Fingerprint, Hasher, SCHEME};
+pub use fingerprint::{Digest, Field, Fields, Fingerprint, Hasher, SCHEME};
 pub use gpu::{Gpu, Gpus};
 pub use health::Health;
 pub use id::{Kind, ResourceId};
@@ -27,6 +30,7 @@ pub use identity::{LiveIdentity, Shared, shared};
 pub use image_name::ImageName;
 pub use note::{Location, Note, Severity};
 pub use ollama_name::OllamaName;
+pub use origin::{ManifestPath, Origin, Origins};
 pub use probe::{Authorization, Probe};
 pub use run::{Input, Limits, Restart, Run, RunFile, Runtime};
 pub use secret::{Content, Piece, SecretReference};

@@ -58,9 +58,56 @@ pub enum Probe {
 }
 
 impl Probe {
+    /// Returns the address of the server that is asked, without a path, where the question is an HTTP request.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&str> {
+        match self {
+            Self::Running | Self::Redis { .. } => None,
+            Self::Http { url: endpoint }
+            | Self::LlamaCpp { endpoint, .. }
+            | Self::Litellm { endpoint, .. }
+            | Self::Ollama { endpoint }
+            | Self::Vllm { endpoint, .. } => {
+                let begin = endpoint.find("://").map_or(0, |at| at + 3);
+                let end = endpoint[begin..].find('/').map_or(endpoint.len(), |at| begin + at);
+                Some(&endpoint[..end])
+            }
+        }
+    }
+
+    /// Returns the port of 127.0.0.1 that is asked; `None` where nothing is, or something elsewhere.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Redis { port, .. } => Some(*port),
+            _ => self.endpoint()?.strip_prefix("http://127.0.0.1:")?.parse().ok(),
+        }
+    }
+
     /// Returns the token that the question carries, if it carries one.
     #[must_use]
     pub const fn authorization(&self) -> Option<&Authorization> {
         if let Self::Litellm { authorization, .. } = self { Some(authorization) } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Probe;
+
+    #[test]
+    fn the_port_that_is_asked_is_known() {
+        let http = |url: &str| Probe::Http { url: url.to_owned() };
+        for (probe, endpoint, port) in [
+            (http("http://127.0.0.1:8000/a:1/b"), Some("http://127.0.0.1:8000"), Some(8000)),
+            (http("http://127.0.0.1:8000"), Some("http://127.0.0.1:8000"), Some(8000)),
+            (http("http://127.0.0.1.example:80/"), Some("http://127.0.0.1.example:80"), None),
+            (http("http://127.0.0.1:1@example:80/"), Some("http://127.0.0.1:1@example:80"), None),
+            (http("http://localhost:80/"), Some("http://localhost:80"), None),
+            (Probe::Redis { port: 6379, maxmemory: None }, None, Some(6379)),
+            (Probe::Running, None, None),
+        ] {
+            assert_eq!((probe.endpoint(), probe.port()), (endpoint, port), "{probe:?}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! A server that runs: what to run, with what, and how to tell that it is healthy. The runtimes turn it into a unit or
 //! a process.
 
+use super::command::Command;
 use super::container::Container;
 use super::fingerprint::{Digest, Fields};
 use super::gpu::Gpus;
@@ -65,7 +66,7 @@ pub struct Run {
     /// One line that says what it is, for people who meet it in `systemctl`.
     pub description: String,
     /// The command; outside of a container the first word is an absolute path.
-    pub argv: Vec<String>,
+    pub command: Command,
     /// Environment variables, none of them secret.
     pub environment: BTreeMap<String, String>,
     /// The file with the secret part of the environment.
@@ -80,8 +81,8 @@ pub struct Run {
     pub ports: Vec<u16>,
     /// Host memory that it is allowed to take, against the machine's budget.
     pub memory: Option<Bytes>,
-    /// What its container has beyond the rest, on the runtime that has containers. Its `argv` are then the words that go
-    /// to the image's program.
+    /// What its container has beyond the rest, on the runtime that has containers. Its command is then the words that
+    /// go to the image's program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<Box<Container>>,
     /// The GPUs that it may use.
@@ -111,12 +112,12 @@ impl Run {
     /// Returns the fields whose change means that the server must start again.
     #[must_use]
     pub fn fields(&self) -> Fields {
-        let mut fields = argument_fields(&self.argv);
+        let mut fields = self.command.fields();
         for (name, value) in &self.environment {
-            fields.insert(format!("environment {name}"), value.clone());
+            fields.insert(format!("environment {name}"), value.into());
         }
         for Input { resource, digest } in &self.inputs {
-            fields.insert(resource.to_string(), digest.short().to_owned());
+            fields.insert(resource.to_string(), digest.short().into());
         }
         let optional = [
             ("environment file", self.environment_file.as_ref().map(|file| file.0.display().to_string())),
@@ -125,66 +126,23 @@ impl Run {
             ("limits.cpus", self.limits.cpu_percent.map(|percent| format!("{percent}%"))),
             ("restart", (self.restart == Restart::Always).then(|| "always".to_owned())),
         ];
-        fields.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
-        fields.insert("stop timeout".to_owned(), self.stop_timeout.to_string());
+        fields.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))));
+        fields.insert("stop timeout".to_owned(), self.stop_timeout.to_string().into());
         if self.socket_handoff {
-            // Its command says nothing of it: it is the socket's.
+            // Its command does not say it: it is the socket's.
             let ports: Vec<String> = self.ports.iter().map(ToString::to_string).collect();
-            fields.insert("port".to_owned(), ports.join(" "));
+            fields.insert("port".to_owned(), ports.join(" ").into());
         }
         if let Some(container) = &self.container {
             fields.extend(container.fields());
-            // Elsewhere its environment says so.
+            // Elsewhere its environment says it.
             let gpus = match &self.gpus {
                 Gpus::None | Gpus::Unspecified => None,
                 Gpus::All => Some("all".to_owned()),
                 Gpus::Devices(devices) => Some(devices.join(", ")),
             };
-            fields.extend(gpus.map(|gpus| ("gpus".to_owned(), gpus)));
+            fields.extend(gpus.map(|gpus| ("gpus".to_owned(), gpus.into())));
         }
         fields
-    }
-}
-
-/// Splits a command into fields a person recognises: `--ctx-size` to `8192`, and the words before the first flag as
-/// `command`. A flag given twice keeps both values.
-fn argument_fields(argv: &[String]) -> Fields {
-    let mut fields = Fields::new();
-    let mut name = "command".to_owned();
-    for word in argv {
-        let is_flag = word.starts_with("--") && word.len() > 2;
-        let value = if is_flag {
-            let (flag, value) = word.split_once('=').map_or((word.as_str(), None), |(flag, value)| (flag, Some(value)));
-            flag.clone_into(&mut name);
-            value.unwrap_or_default()
-        } else {
-            word
-        };
-        fields
-            .entry(name.clone())
-            .and_modify(|known| {
-                if !known.is_empty() && !value.is_empty() {
-                    known.push(' ');
-                }
-                known.push_str(value);
-            })
-            .or_insert_with(|| value.to_owned());
-    }
-    fields
-}
-
-#[cfg(test)]
-mod tests {
-    use super::argument_fields;
-
-    #[test]
-    fn a_command_reads_as_fields() {
-        let argv: Vec<String> =
-            ["/bin/serve", "run", "--ctx-size", "8192", "--jinja", "--port=80", "--x", "1", "--x", "2"]
-                .map(str::to_owned)
-                .to_vec();
-        let fields = argument_fields(&argv);
-        let shown: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        assert_eq!(shown, ["--ctx-size=8192", "--jinja=", "--port=80", "--x=1 2", "command=/bin/serve run"]);
     }
 }

@@ -4,6 +4,7 @@ use super::fingerprint::{Digest, Fields, Fingerprint};
 use super::id::{Kind, ResourceId};
 use super::image_name::ImageName;
 use super::ollama_name::OllamaName;
+use super::origin::Origins;
 use super::run::Run;
 use super::secret::{Content, SecretReference};
 use super::units::Bytes;
@@ -169,9 +170,18 @@ pub struct Resource {
     pub spec: Spec,
     /// What must be there, and healthy if it runs, before this can be made or started.
     pub needs: BTreeSet<ResourceId>,
+    /// The settings of the manifest that its fields come from; a server's command has its own.
+    #[serde(default, skip_serializing_if = "Origins::is_empty")]
+    pub origins: Origins,
 }
 
 impl Resource {
+    /// Returns a resource that needs nothing and whose fields come from no setting.
+    #[must_use]
+    pub fn new(id: ResourceId, role: impl Into<String>, spec: Spec) -> Self {
+        Self { id, role: role.into(), spec, needs: BTreeSet::new(), origins: Origins::default() }
+    }
+
     /// Returns the server, if it is one.
     #[must_use]
     pub fn run(&self) -> Option<&Run> {
@@ -187,7 +197,25 @@ impl Resource {
     /// Returns the fields that its fingerprint covers.
     #[must_use]
     pub fn fields(&self) -> Fields {
-        let pairs = match &self.spec {
+        let mut fields = self.spec.fields();
+        for (name, origins) in &self.origins.0 {
+            if let Some(field) = fields.get_mut(name) {
+                field.origins.extend(origins.iter().cloned());
+            }
+        }
+        fields
+    }
+
+    /// Returns the fingerprint of its fields.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.fields())
+    }
+}
+
+impl Spec {
+    fn fields(&self) -> Fields {
+        let pairs = match self {
             Spec::Secret(_) => vec![],
             Spec::Environment(environment) => vec![
                 ("python", environment.python.display().to_string()),
@@ -204,22 +232,16 @@ impl Resource {
             Spec::Model(model) => return model_fields(model),
             Spec::Run(run) => return run.fields(),
         };
-        pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-    }
-
-    /// Returns the fingerprint of its fields.
-    #[must_use]
-    pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(&self.fields())
+        pairs.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
     }
 }
 
 fn model_fields(model: &ServedModel) -> Fields {
-    let mut fields = Fields::from([("source".to_owned(), model.source.shortest())]);
-    fields.extend(model.parameters.iter().map(|(name, value)| (name.clone(), value.to_string())));
+    let mut fields = Fields::from([("source".to_owned(), model.source.shortest().into())]);
+    fields.extend(model.parameters.iter().map(|(name, value)| (name.clone(), value.to_string().into())));
     for (name, text) in [("template", &model.template), ("system", &model.system)] {
         if let Some(text) = text {
-            fields.insert(name.to_owned(), Digest::of(text).short().to_owned());
+            fields.insert(name.to_owned(), Digest::of(text).short().into());
         }
     }
     fields

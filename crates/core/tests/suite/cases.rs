@@ -53,6 +53,13 @@ pub(crate) struct Since {
     unrecorded: bool,
 }
 
+impl Since {
+    /// Returns a machine to which nothing happened, and that has GPUs of these sizes.
+    pub(crate) fn with_gpus(memory: &[&str]) -> Self {
+        Self { gpus: memory.iter().map(|size| (*size).to_owned()).collect(), ..Self::default() }
+    }
+}
+
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Happening {

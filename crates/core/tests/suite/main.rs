@@ -4,6 +4,7 @@ mod cases;
 mod golden;
 mod laws;
 mod manifest_cases;
+mod origins;
 mod planning;
 mod rollout;
 mod sample;

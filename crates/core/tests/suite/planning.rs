@@ -7,7 +7,6 @@ use llamero_core::resolve::{Desired, Drift, Policy};
 use llamero_core::resource::{
     Artifact, ArtifactSource, Bytes, Digest, Fingerprint, Kind, Limits, Resource, ResourceId, Run, Runtime, Spec,
 };
-use std::collections::BTreeSet;
 
 fn server(kind: Kind, name: &str, port: u16, memory: u64) -> Resource {
     let memory = Some(Bytes(memory));
@@ -33,7 +32,7 @@ fn model(sha256: &str) -> Resource {
 }
 
 fn resource(id: ResourceId, spec: Spec) -> Resource {
-    Resource { role: id.name.clone(), id, spec, needs: BTreeSet::new() }
+    Resource::new(id.clone(), id.name, spec)
 }
 
 fn stack(resources: impl IntoIterator<Item = Resource>, policy: Policy) -> Desired {

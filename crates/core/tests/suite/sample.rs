@@ -1,6 +1,6 @@
 //! Plain data that many tests begin with and change.
 
-use llamero_core::resource::{Gpus, Limits, Probe, Restart, Run, Runtime, Seconds};
+use llamero_core::resource::{Command, Gpus, Limits, Probe, Restart, Run, Runtime, Seconds};
 use std::collections::BTreeMap;
 
 /// Returns a server of nothing but its command, on which nothing is asked.
@@ -8,7 +8,7 @@ pub(crate) fn run(runtime: Runtime, words: &[&str]) -> Run {
     Run {
         runtime,
         description: String::new(),
-        argv: words.iter().map(|word| (*word).to_owned()).collect(),
+        command: Command::words(words.iter().copied()),
         environment: BTreeMap::new(),
         environment_file: None,
         working_directory: None,

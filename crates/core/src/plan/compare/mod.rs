@@ -10,7 +10,9 @@ use super::Past;
 use super::change::{Cause, Change, Consequence, Disruption, Refusal, RefusalKind, Verb};
 use crate::live::{Live, LiveFile, Managed, Observation, Ownership, Presence};
 use crate::resolve::{Desired, Drift};
-use crate::resource::{Artifact, ArtifactSource, Bytes, Digest, Fields, FileSpec, Kind, Resource, ResourceId, Spec};
+use crate::resource::{
+    Artifact, ArtifactSource, Bytes, Digest, Field, Fields, FileSpec, Kind, Resource, ResourceId, Spec,
+};
 
 /// What must be done about one resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -343,7 +345,7 @@ fn field_causes(before: &Fields, after: &Fields) -> Vec<Cause> {
             (Some(_), Some(_)) if name == "content" => Cause::Content { of: "its content".to_owned() },
             (Some(_), Some(_)) if is_resource(name) => Cause::Content { of: name.clone() },
             (before, after) => {
-                let shown = |value: &String| if is_resource(name) { String::new() } else { value.clone() };
+                let shown = |field: &Field| if is_resource(name) { String::new() } else { field.value.clone() };
                 Cause::Field { name: name.clone(), before: before.map(shown), after: after.map(shown) }
             }
         })

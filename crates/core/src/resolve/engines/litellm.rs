@@ -8,11 +8,12 @@ use super::super::build::{Builder, Server};
 use super::super::container::{Contained, listen};
 use super::super::references::{GATEWAY, REDIS};
 use super::Route;
-use crate::manifest::{CacheEngine, Gateway, Mode, RuntimeName, SecretSource, Spanned};
+use crate::manifest::{CacheEngine, Gateway, Mode, RuntimeName, Spanned};
 use crate::render::launcher::GATEWAY_LAUNCHER;
 use crate::render::yaml::yaml;
 use crate::resource::{
-    Authorization, Content, Digest, FileSpec, Gpus, Input, Kind, Probe, Resource, ResourceId, Seconds, Spec,
+    Authorization, Command, Content, Digest, FileSpec, Gpus, Input, Kind, ManifestPath, Origin, Origins, Part, Probe,
+    Resource, ResourceId, Seconds, Spec,
 };
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,31 +41,41 @@ pub(in super::super) fn add(
     let copies: Vec<_> = gateway.also_at.iter().map(|path| directories.expand(path)).collect();
     let content = Content::text(config(builder, gateway, routes));
     let digest = content.digest();
-    let file = |name: String, path: PathBuf| Resource {
-        id: ResourceId::new(Kind::File, name),
-        role: "gateway".to_owned(),
-        spec: Spec::File(FileSpec { path, content: content.clone() }),
-        needs: BTreeSet::new(),
+    let file = |name: String, path: PathBuf, origin: Option<Origin>| {
+        let spec = Spec::File(FileSpec { path, content: content.clone() });
+        let resource = Resource::new(ResourceId::new(Kind::File, name), "gateway", spec);
+        Resource { origins: Origins::of("path", origin), ..resource }
     };
     // A file elsewhere is another file: the one at the former place is no longer declared.
     let named = |path: &Path| format!("gateway-{}", &Digest::of(path.to_string_lossy().as_bytes()).as_str()[..6]);
     let name = if path == own { "gateway".to_owned() } else { named(&path) };
-    let config_file = file(name, path.clone());
+    let config_file =
+        file(name, path.clone(), gateway.config.as_ref().map(|path| Origin::new("gateway.config", &path.value)));
     let config_id = config_file.id.clone();
     builder.add(config_file, &gateway.span);
-    for copy in copies {
-        builder.add(file(named(&copy), copy), &gateway.span);
+    for (copy, declared) in copies.into_iter().zip(&gateway.also_at) {
+        let origin = Origin::new("gateway.also_at", &declared.value);
+        builder.add(file(named(&copy), copy, Some(origin)), &gateway.span);
     }
 
-    let mut secrets: Vec<(String, &SecretSource)> = vec![("LITELLM_MASTER_KEY".to_owned(), master_key)];
-    secrets
-        .extend(routes.iter().filter_map(|route| route.api_key.as_ref()).map(|(name, source)| (name.clone(), source)));
+    let mut secrets = vec![("LITELLM_MASTER_KEY".to_owned(), master_key, ManifestPath::from("gateway.master_key"))];
+    let keys = routes.iter().filter_map(|route| route.api_key.as_ref());
+    secrets.extend(keys.map(|key| (key.variable.clone(), &key.source, key.path.clone())));
     secrets.sort_by(|one, other| one.0.cmp(&other.0));
     secrets.dedup_by(|one, other| one.0 == other.0);
     let mut needs = BTreeSet::from([config_id.clone()]);
     needs.extend(cache.cloned());
     let reference = super::super::facts::reference(master_key, &builder.facts.directories);
     let fixed = ["LITELLM_MODE=PRODUCTION", "LITELLM_LOCAL_MODEL_COST_MAP=True", "PYTHONUNBUFFERED=1"];
+    let mut arguments = Command::default();
+    arguments.option(
+        "--config",
+        path.display(),
+        gateway.config.as_ref().map(|path| Origin::new("gateway.config", &path.value)),
+    );
+    arguments.option("--host", listen(gateway.common()), None);
+    let port_origin = gateway.port.as_ref().map(|port| Origin::new("gateway.port", port.value.0));
+    arguments.option("--port", port, port_origin.clone());
     let id = builder.server(&Server {
         part: "gateway".to_owned(),
         role: "gateway".to_owned(),
@@ -72,16 +83,8 @@ pub(in super::super) fn add(
         description: format!("LiteLLM gateway (llamero, stack {stack})"),
         common: gateway.common(),
         program: Some("litellm"),
-        arguments: [
-            "--config",
-            &path.to_string_lossy(),
-            "--host",
-            listen(gateway.common()),
-            "--port",
-            &port.to_string(),
-        ]
-        .map(str::to_owned)
-        .to_vec(),
+        path: "gateway".into(),
+        arguments,
         environment: fixed
             .iter()
             .filter_map(|pair| pair.split_once('='))
@@ -96,20 +99,28 @@ pub(in super::super) fn add(
         },
         inputs: vec![Input { resource: config_id, digest }],
         needs,
-        last: Vec::new(),
+        last: None,
+        origins: Origins::default(),
         working_directory: None,
         gpus: Gpus::None,
         contained: Contained::default(),
     })?;
-    hand_off(builder, gateway, &id, &path);
+    hand_off(builder, gateway, &id, &path, port_origin);
     Some(id)
 }
 
 /// Lets the gateway hand its port on to its successor, where llamero knows the Python that runs it and the manifest gives
 /// it no words of its own: then a change of its configuration drops no request.
-fn hand_off(builder: &mut Builder<'_>, gateway: &Spanned<Gateway>, id: &ResourceId, config: &Path) {
+fn hand_off(
+    builder: &mut Builder<'_>,
+    gateway: &Spanned<Gateway>,
+    id: &ResourceId,
+    config: &Path,
+    port: Option<Origin>,
+) {
     let plain = gateway.args.value.0.is_empty() && gateway.command.as_ref().is_none_or(|words| words.0.len() == 1);
-    let program = builder.resources.get(id).and_then(Resource::run).and_then(|run| run.argv.first()).map(PathBuf::from);
+    let program =
+        builder.resources.get(id).and_then(Resource::run).and_then(|run| run.command.program()).map(PathBuf::from);
     let Some(program) = program.filter(|_| plain && id.kind == Kind::Unit) else { return };
     let installed = !gateway.install.python.value.0.is_empty();
     let python =
@@ -120,14 +131,21 @@ fn hand_off(builder: &mut Builder<'_>, gateway: &Spanned<Gateway>, id: &Resource
     let launcher = ResourceId::new(Kind::File, "gateway-launcher");
     let input = Input { resource: launcher.clone(), digest: content.digest() };
     let spec = Spec::File(FileSpec { path: path.clone(), content });
-    builder.add(
-        Resource { id: launcher.clone(), role: "gateway".to_owned(), spec, needs: BTreeSet::new() },
-        &gateway.span,
-    );
+    builder.add(Resource::new(launcher.clone(), "gateway", spec), &gateway.span);
     let Some(resource) = builder.resources.get_mut(id) else { return };
     resource.needs.insert(launcher);
+    resource.origins.add("port", port);
+    let declared = gateway.config.as_ref().map(|path| Origin::new("gateway.config", &path.value));
+    resource.origins.add("environment CONFIG_FILE_PATH", declared);
     let Spec::Run(run) = &mut resource.spec else { return };
-    run.argv = [python, path].map(|path| path.to_string_lossy().into_owned()).to_vec();
+    let program = run.command.0.first().cloned();
+    let origins = match program {
+        Some(Part::Word { origins, .. }) => origins,
+        _ => Vec::new(),
+    };
+    run.command = Command::default();
+    run.command.word(python.to_string_lossy(), origins);
+    run.command.word(path.to_string_lossy(), None);
     run.environment.insert("CONFIG_FILE_PATH".to_owned(), config.to_string_lossy().into_owned());
     run.inputs.push(input);
     run.socket_handoff = true;
@@ -184,7 +202,7 @@ fn config(builder: &Builder<'_>, gateway: &Spanned<Gateway>, routes: &[Route]) -
 
 fn deployment(stack: &str, route: &Route) -> Value {
     // A key is asked for even where the server asks for none.
-    let key = route.api_key.as_ref().map_or_else(|| "none".to_owned(), |(name, _)| format!("os.environ/{name}"));
+    let key = route.api_key.as_ref().map_or_else(|| "none".to_owned(), |key| format!("os.environ/{}", key.variable));
     let mode = match route.mode {
         Mode::Chat => "chat",
         Mode::Completion => "completion",

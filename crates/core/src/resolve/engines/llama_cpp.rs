@@ -2,11 +2,12 @@
 
 use super::super::build::{Builder, Server};
 use super::super::container::{Contained, listen};
-use super::{Route, gpus, route};
-use crate::manifest::{Entry, Mode, Model, Provider, Source, Spanned};
+use super::{Route, gpus, port_origin, route};
+use crate::manifest::{Entry, Mode, Model, Provider, Source};
 use crate::render::source::{content_name, hub_url};
 use crate::resource::{
-    Artifact, ArtifactSource, Digest, Input, Kind, Probe, Resource, ResourceId, SecretReference, Spec,
+    Artifact, ArtifactSource, Command, Digest, Input, Kind, ManifestPath, Origin, Origins, Probe, Resource, ResourceId,
+    SecretReference, Spec,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -38,26 +39,35 @@ fn server(builder: &mut Builder<'_>, provider: &Entry<Provider>, model: &Entry<M
     let name = &model.name.value;
     let settings = &model.value;
     let Some((artifact, file, digest)) = artifact(builder, provider, model) else { return };
-    let mut arguments: Vec<String> = Vec::new();
-    let mut say = |flag: &str, value: Option<String>| {
-        if let Some(value) = value {
-            arguments.extend([flag.to_owned(), value]);
+    let path = ManifestPath::from(format!("models.{name}"));
+    let origin = |key: &str, value: &dyn ToString| Some(Origin::new(path.key(key), value.to_string()));
+    let mut arguments = Command::default();
+    let source = settings.source.as_ref().and_then(|source| origin("source", &source.value));
+    arguments.option("--model", file.display(), source);
+    arguments.option("--alias", name, Some(Origin::new(path.clone(), name)));
+    arguments.option("--host", listen(provider.value.common()), None);
+    arguments.option("--port", port, port_origin(provider, model));
+    let numbers = [
+        ("--ctx-size", "context", &settings.context),
+        ("--parallel", "parallel", &settings.parallel),
+        ("--n-gpu-layers", "gpu_layers", &settings.gpu_layers),
+    ];
+    for (flag, key, number) in numbers {
+        if let Some(number) = number {
+            arguments.option(flag, number.value, origin(key, &number.value));
         }
-    };
-    say("--model", Some(file.to_string_lossy().into_owned()));
-    say("--alias", Some(name.clone()));
-    say("--host", Some(listen(provider.value.common()).to_owned()));
-    say("--port", Some(port.to_string()));
-    say("--ctx-size", number(settings.context.as_ref()));
-    say("--parallel", number(settings.parallel.as_ref()));
-    say("--n-gpu-layers", number(settings.gpu_layers.as_ref()));
-    let cache_type = settings.kv_cache_type.as_ref().map(|kind| kind.value.clone());
-    say("--cache-type-k", cache_type.clone());
-    say("--cache-type-v", cache_type);
-    let attention = settings.flash_attention.as_ref().map(|on| if on.value { "on" } else { "off" }.to_owned());
-    say("--flash-attn", attention);
+    }
+    if let Some(kind) = &settings.kv_cache_type {
+        for flag in ["--cache-type-k", "--cache-type-v"] {
+            arguments.option(flag, &kind.value, origin("kv_cache_type", &kind.value));
+        }
+    }
+    if let Some(on) = &settings.flash_attention {
+        let word = if on.value { "on" } else { "off" };
+        arguments.option("--flash-attn", word, origin("flash_attention", &on.value));
+    }
     if settings.mode == Mode::Embedding {
-        arguments.push("--embedding".to_owned());
+        arguments.switch("--embedding", origin("mode", &settings.mode));
     }
     let endpoint = format!("http://127.0.0.1:{port}");
     let part = if *name == provider.name.value { name.clone() } else { format!("{}-{name}", provider.name.value) };
@@ -68,6 +78,7 @@ fn server(builder: &mut Builder<'_>, provider: &Entry<Provider>, model: &Entry<M
         description: format!("{name} on llama.cpp (llamero, stack {})", builder.manifest.stack.value),
         common: provider.value.common(),
         program: Some("llama-server"),
+        path: format!("providers.{}", provider.name.value).into(),
         arguments,
         environment: BTreeMap::new(),
         secrets: Vec::new(),
@@ -75,15 +86,12 @@ fn server(builder: &mut Builder<'_>, provider: &Entry<Provider>, model: &Entry<M
         probe: Probe::LlamaCpp { endpoint, model: name.clone() },
         inputs: vec![Input { resource: artifact.clone(), digest }],
         needs: BTreeSet::from([artifact]),
-        last: settings.args.value.0.clone(),
+        last: Some((&settings.args.value.0, path.key("args"))),
+        origins: Origins::default(),
         working_directory: None,
         gpus: gpus(provider),
         contained: Contained::default(),
     });
-}
-
-fn number(value: Option<&Spanned<u64>>) -> Option<String> {
-    value.map(|value| value.value.to_string())
 }
 
 /// Adds a model's file; returns its name, its place and the digest by which a server notices another.
@@ -114,7 +122,8 @@ fn artifact(
             }
         }
         Source::Command(words) => {
-            let installed = builder.install(&provider.value.install, &format!("providers.{}", provider.name.value));
+            let path = format!("providers.{}", provider.name.value);
+            let installed = builder.install(&provider.value.install, &path, &path.as_str().into());
             needs.extend(installed.iter().map(|(id, _)| id.clone()));
             let environment = installed.as_ref().map(|(_, path)| path.as_path());
             let argv = builder.command(words, environment, &role, &source.span)?;
@@ -131,7 +140,10 @@ fn artifact(
     let keep_free = builder.keep_free();
     let digest = content_name(&origin, known.as_ref());
     let spec = Spec::Artifact(Artifact { path: path.clone(), source: kind, sha256, keep_free, origin });
-    builder.add_artifact(Resource { id: id.clone(), role, spec, needs }, &model.name.span);
+    let mut origins = Origins::of("source", [Origin::new(format!("{role}.source"), &source.value)]);
+    let declared = model.value.sha256.as_ref().map(|sha256| Origin::new(format!("{role}.sha256"), &sha256.value));
+    origins.add("sha256", declared);
+    builder.add_artifact(Resource { id: id.clone(), role, spec, needs, origins }, &model.name.span);
     Some((id, path, digest))
 }
 

@@ -8,7 +8,7 @@ pub(super) mod service;
 pub(super) mod vllm;
 
 use crate::manifest::{Engine, Entry, Manifest, Model, Provider, RuntimeName};
-use crate::resource::Gpus;
+use crate::resource::{Gpus, ManifestPath, Origin};
 
 /// How the gateway reaches a model.
 pub(super) struct Route {
@@ -18,12 +18,22 @@ pub(super) struct Route {
     pub(super) model: String,
     /// The server's address.
     pub(super) api_base: String,
-    /// The environment variable with its key, and where the key is found.
-    pub(super) api_key: Option<(String, crate::manifest::SecretSource)>,
+    /// Its key, if it asks for one.
+    pub(super) api_key: Option<Key>,
     /// What it is for.
     pub(super) mode: crate::manifest::Mode,
     /// The models that answer in its place when it cannot.
     pub(super) fallbacks: Vec<String>,
+}
+
+/// A key that a server asks for.
+pub(super) struct Key {
+    /// The environment variable that holds it.
+    pub(super) variable: String,
+    /// Where it is found.
+    pub(super) source: crate::manifest::SecretSource,
+    /// The setting that says where.
+    pub(super) path: ManifestPath,
 }
 
 /// Returns the models of a provider that has a server for each of them, with the port of each server.
@@ -36,6 +46,13 @@ pub(super) fn ports<'a>(manifest: &'a Manifest, provider: &Entry<Provider>) -> V
     };
     let models = manifest.models.iter().filter(|model| model.value.provider.value == provider.name.value);
     models.map(|model| (model, model.value.port.as_ref().map_or_else(&mut take, |port| port.value.0))).collect()
+}
+
+/// Returns the setting that the port of a model's own server comes from.
+fn port_origin(provider: &Entry<Provider>, model: &Entry<Model>) -> Option<Origin> {
+    let own = model.value.port.as_ref().map(|port| (format!("models.{}.port", model.name.value), port));
+    let first = || Some((format!("providers.{}.port", provider.name.value), provider.value.port.as_ref()?));
+    own.or_else(first).map(|(path, port)| Origin::new(path, port.value.0))
 }
 
 /// Returns the route to a server of one model's own on this machine.

@@ -8,7 +8,8 @@ use super::super::container::{Contained, listen};
 use super::{Route, gpus};
 use crate::manifest::{Entry, Load, Mode, Model, Provider, RuntimeName, Source};
 use crate::resource::{
-    Digest, Kind, Mount, MountSource, Note, OllamaName, Probe, Resource, ResourceId, ServedModel, Spec,
+    Command, Digest, Kind, ManifestPath, Mount, MountSource, Note, OllamaName, Origin, Origins, Probe, Resource,
+    ResourceId, ServedModel, Spec,
 };
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,8 +46,9 @@ pub(in super::super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider
         if in_container { PathBuf::from(INSIDE).join("models") } else { home.join(".ollama").join("models") }
     });
     let endpoint = format!("http://127.0.0.1:{port}");
-    let mut environment = settings(builder, provider);
+    let (mut environment, mut origins) = settings(builder, provider);
     environment.insert("OLLAMA_HOST".to_owned(), format!("{}:{port}", listen(provider.value.common())));
+    origins.add("environment OLLAMA_HOST", [Origin::new(format!("{path}.port"), port)]);
     environment.insert("OLLAMA_MODELS".to_owned(), store.to_string_lossy().into_owned());
     let volume = format!("{}-{}", builder.manifest.stack.value, provider.name.value);
     let volume = Mount { source: MountSource::Volume(volume), target: INSIDE.into(), read_only: false };
@@ -57,14 +59,16 @@ pub(in super::super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider
         description: format!("Ollama (llamero, stack {})", builder.manifest.stack.value),
         common: provider.value.common(),
         program: Some("ollama"),
-        arguments: if provider.value.command.is_none() { vec!["serve".to_owned()] } else { Vec::new() },
+        path: format!("providers.{}", provider.name.value).into(),
+        arguments: Command::words(provider.value.command.is_none().then_some("serve")),
         environment,
         secrets: Vec::new(),
         ports: vec![port],
         probe: Probe::Ollama { endpoint: endpoint.clone() },
         inputs: Vec::new(),
         needs: BTreeSet::new(),
-        last: Vec::new(),
+        last: None,
+        origins,
         working_directory: None,
         gpus: gpus(provider),
         contained: Contained { mounts: vec![volume], ..Contained::default() },
@@ -111,10 +115,31 @@ pub(in super::super) fn models(
             role: format!("models.{}", entry.name.value),
             spec: Spec::Model(Box::new(model)),
             needs: server.cloned().into_iter().collect(),
+            origins: model_origins(entry),
         };
         builder.add_model(resource, &entry.name.span);
     }
     routes
+}
+
+/// Returns the settings that the fields of a model come from.
+fn model_origins(entry: &Entry<Model>) -> Origins {
+    let path = ManifestPath::from(format!("models.{}", entry.name.value));
+    let model = &entry.value;
+    let mut origins = Origins::default();
+    let source = model.source.as_ref().map(|source| Origin::new(path.key("source"), &source.value));
+    origins.add("source", source);
+    for (name, value) in model.parameters.iter().filter_map(|parameters| parameters.value.0.as_object()).flatten() {
+        origins.add(name, [Origin::new(path.key("parameters").key(name), value)]);
+    }
+    if let Some(context) = &model.context {
+        origins.0.remove("num_ctx");
+        origins.add("num_ctx", [Origin::new(path.key("context"), context.value)]);
+    }
+    for (name, text) in [("template", &model.template), ("system", &model.system)] {
+        origins.add(name, text.as_ref().map(|_| Origin::opaque(path.key(name))));
+    }
+    origins
 }
 
 /// What the models of one source say of it; it is one live thing, however many are made from it.
@@ -259,8 +284,9 @@ fn readable(text: &str) -> String {
     format!("{}-{}", if plain.is_empty() { "model" } else { plain }, &Digest::of(text).as_str()[..8])
 }
 
-fn settings(builder: &mut Builder<'_>, provider: &Entry<Provider>) -> BTreeMap<String, String> {
-    let mut environment = BTreeMap::new();
+/// Returns the variables that settings become, and the settings that they come from.
+fn settings(builder: &mut Builder<'_>, provider: &Entry<Provider>) -> (BTreeMap<String, String>, Origins) {
+    let (mut environment, mut origins) = (BTreeMap::new(), Origins::default());
     let path = format!("providers.{}.settings", provider.name.value);
     let settings = provider.value.settings.0.as_object().cloned().unwrap_or_default();
     for (name, value) in settings {
@@ -272,6 +298,7 @@ fn settings(builder: &mut Builder<'_>, provider: &Entry<Provider>) -> BTreeMap<S
             _ => None,
         };
         if let (Some((_, variable)), Some(text)) = (known, text) {
+            origins.add(format!("environment {variable}"), [Origin::new(format!("{path}.{name}"), written(&value))]);
             environment.insert((*variable).to_owned(), text);
         } else {
             let names: Vec<&str> = SETTINGS.iter().map(|(name, _)| *name).collect();
@@ -280,7 +307,12 @@ fn settings(builder: &mut Builder<'_>, provider: &Entry<Provider>) -> BTreeMap<S
             builder.note(note.hint(hint), path.clone(), &provider.name.span);
         }
     }
-    environment
+    (environment, origins)
+}
+
+/// Returns a value as the manifest writes it.
+fn written(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 #[cfg(test)]

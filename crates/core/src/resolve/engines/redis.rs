@@ -4,7 +4,7 @@ use super::super::build::{Builder, Server};
 use super::super::container::{Contained, is_isolated, listen};
 use super::super::references::REDIS;
 use crate::manifest::{Cache, Network, Spanned};
-use crate::resource::{Bytes, Gpus, Probe, ResourceId};
+use crate::resource::{Bytes, Command, Gpus, ManifestPath, Origin, Origins, Probe, ResourceId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The memory when the manifest says none: without a limit a cache grows until the machine is full.
@@ -15,8 +15,19 @@ pub(in super::super) fn add(builder: &mut Builder<'_>, cache: &Spanned<Cache>) -
     let port = cache.port.as_ref().map_or(REDIS, |port| port.value.0);
     let memory = cache.memory.as_ref().map_or(MEMORY, |memory| memory.value.0);
     let isolated = is_isolated(cache.common(), Network::Host);
-    let port_text = port.to_string();
-    let memory_text = memory.0.to_string();
+    let path = ManifestPath::from("cache");
+    let mut arguments = Command::default();
+    arguments.option("--port", port, cache.port.as_ref().map(|_| Origin::new(path.key("port"), port)));
+    arguments.option("--bind", listen(cache.common()), None);
+    arguments.option("--save", "", None);
+    arguments.option("--appendonly", "no", None);
+    let origin = cache.memory.as_ref().map(|_| Origin::new(path.key("memory"), memory));
+    arguments.option("--maxmemory", memory.0, origin);
+    arguments.option("--maxmemory-policy", "allkeys-lru", None);
+    if isolated {
+        // Every client of such a network is remote for Redis; only the host's loopback leads there.
+        arguments.option("--protected-mode", "no", None);
+    }
     builder.server(&Server {
         part: "cache".to_owned(),
         role: "cache".to_owned(),
@@ -24,32 +35,16 @@ pub(in super::super) fn add(builder: &mut Builder<'_>, cache: &Spanned<Cache>) -
         description: format!("Redis cache (llamero, stack {})", builder.manifest.stack.value),
         common: cache.common(),
         program: Some("redis-server"),
-        arguments: [
-            "--port",
-            &port_text,
-            "--bind",
-            listen(cache.common()),
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-            "--maxmemory",
-            &memory_text,
-            "--maxmemory-policy",
-            "allkeys-lru",
-        ]
-        .into_iter()
-        // From a network of its own everyone is a stranger to it; only the host's loopback leads there.
-        .chain(isolated.then_some(["--protected-mode", "no"]).into_iter().flatten())
-        .map(str::to_owned)
-        .collect(),
+        path,
+        arguments,
         environment: BTreeMap::new(),
         secrets: Vec::new(),
         ports: vec![port],
         probe: Probe::Redis { port, maxmemory: Some(memory) },
         inputs: Vec::new(),
         needs: BTreeSet::new(),
-        last: Vec::new(),
+        last: None,
+        origins: Origins::default(),
         working_directory: None,
         gpus: Gpus::None,
         contained: Contained::default(),

@@ -3,7 +3,7 @@
 use super::super::build::{Builder, Server};
 use super::super::container::{Contained, is_isolated};
 use crate::manifest::{Entry, Network, RuntimeName, Service};
-use crate::resource::{Gpus, Note, Probe, Protocol, Publish, ResourceId};
+use crate::resource::{Command, Gpus, ManifestPath, Note, Origin, Origins, Probe, Protocol, Publish, ResourceId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
@@ -32,6 +32,21 @@ pub(in super::super) fn add(
     };
     let after = service.value.after.iter().filter_map(|part| parts.get(&part.value)).flatten().cloned().collect();
     let folder = service.value.working_directory.as_ref().map(|path| builder.facts.directories.expand(path));
+    let path = ManifestPath::from(format!("services.{name}"));
+    let mut origins = Origins::default();
+    let declared = service
+        .value
+        .working_directory
+        .as_ref()
+        .map(|folder| Origin::new(path.key("working_directory"), &folder.value));
+    origins.add("working directory", declared);
+    if isolated {
+        for port in &service.value.ports {
+            let field =
+                publish_of(&port.value).map(|publish| format!("publish {}/{}", publish.container, publish.protocol));
+            origins.add(field.unwrap_or_default(), [Origin::new(path.key("ports"), &port.value)]);
+        }
+    }
     builder.server(&Server {
         part: name.clone(),
         role: format!("services.{name}"),
@@ -39,14 +54,16 @@ pub(in super::super) fn add(
         description: format!("{name} (llamero, stack {})", builder.manifest.stack.value),
         common: service.value.common(),
         program: None,
-        arguments: Vec::new(),
+        path,
+        arguments: Command::default(),
         environment: BTreeMap::new(),
         secrets: Vec::new(),
         ports,
         probe,
         inputs: Vec::new(),
         needs: after,
-        last: Vec::new(),
+        last: None,
+        origins,
         working_directory: folder,
         gpus: Gpus::None,
         contained: Contained { network: Network::Bridge, publish, ..Contained::default() },

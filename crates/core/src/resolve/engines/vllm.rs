@@ -4,9 +4,12 @@
 
 use super::super::build::{Builder, Server};
 use super::super::container::{Contained, listen};
-use super::{Route, gpus, llama_cpp, route};
-use crate::manifest::{Entry, Mode, Model, Provider, RuntimeName, Source, vllm_flags};
-use crate::resource::{Mount, MountSource, Note, Probe, Resource, ResourceId, Restart, Seconds, Spec};
+use super::{Route, gpus, llama_cpp, port_origin, route};
+use crate::manifest::{Entry, Mode, Model, Provider, RuntimeName, Source, VllmFlag, vllm_flags};
+use crate::resource::{
+    Command, ManifestPath, Mount, MountSource, Note, Origin, Origins, Probe, Resource, ResourceId, Restart, Seconds,
+    Spec,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -73,29 +76,52 @@ fn server(
     };
     let in_container = provider.value.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::Docker);
     let mounts = if in_container { seen_inside(builder, text, &source) } else { Vec::new() };
+    let path = ManifestPath::from(format!("models.{name}"));
+    let declared = ManifestPath::from(format!("providers.{}", provider.name.value));
+    let origin = |key: &str, value: &dyn ToString| Some(Origin::new(path.key(key), value.to_string()));
+    let mut arguments = Command::default();
     // The image's own program is `vllm serve`.
-    let own = if provider.value.command.is_none() && !in_container { vec!["serve".to_owned()] } else { Vec::new() };
-    let mut arguments: Vec<String> = own.into_iter().chain([source]).collect();
-    let mut say = |flag: &str, value: Option<String>| {
-        if let Some(value) = value {
-            arguments.extend([flag.to_owned(), value]);
-        }
-    };
-    say("--served-model-name", Some(name.clone()));
-    say("--host", Some(listen(provider.value.common()).to_owned()));
-    say("--port", Some(port.to_string()));
-    say("--revision", revision);
-    say("--max-model-len", settings.context.as_ref().map(|context| context.value.to_string()));
-    say("--max-num-seqs", settings.parallel.as_ref().map(|parallel| parallel.value.to_string()));
-    say("--kv-cache-dtype", settings.kv_cache_type.as_ref().map(|kind| kind.value.clone()));
-    say("--runner", (settings.mode == Mode::Embedding).then(|| "pooling".to_owned()));
-    say(SHARE, share.map(str::to_owned));
+    if provider.value.command.is_none() && !in_container {
+        arguments.word("serve", None);
+    }
+    arguments.operand("model", source, origin("source", text));
+    arguments.option("--served-model-name", name, Some(Origin::new(path.clone(), name)));
+    arguments.option("--host", listen(provider.value.common()), None);
+    arguments.option("--port", port, port_origin(provider, model));
+    if let Some(revision) = revision {
+        arguments.option("--revision", revision, origin("source", text));
+    }
+    if let Some(context) = &settings.context {
+        arguments.option("--max-model-len", context.value, origin("context", &context.value));
+    }
+    if let Some(parallel) = &settings.parallel {
+        arguments.option("--max-num-seqs", parallel.value, origin("parallel", &parallel.value));
+    }
+    if let Some(kind) = &settings.kv_cache_type {
+        arguments.option("--kv-cache-dtype", &kind.value, origin("kv_cache_type", &kind.value));
+    }
+    if settings.mode == Mode::Embedding {
+        arguments.option("--runner", "pooling", origin("mode", &settings.mode));
+    }
+    if let Some(share) = share {
+        let memory = provider.value.memory.as_ref();
+        arguments.option(SHARE, share, memory.map(|memory| Origin::new(declared.key("memory"), memory.value.0)));
+    }
+    let mut origins = Origins::default();
     if provider.value.sleep.value {
+        let sleep = Origin::new(declared.key("sleep"), true);
         // Without the variable vLLM has no address to be sent to sleep by.
         environment.insert("VLLM_SERVER_DEV_MODE".to_owned(), "1".to_owned());
-        arguments.push("--enable-sleep-mode".to_owned());
+        origins.add("environment VLLM_SERVER_DEV_MODE", [sleep.clone()]);
+        arguments.switch("--enable-sleep-mode", Some(sleep));
     }
-    arguments.extend(vllm_flags(&provider.value.settings.0).0);
+    for VllmFlag { flag, value, setting, written } in vllm_flags(&provider.value.settings.0).0 {
+        let origin = Some(Origin::new(declared.key("settings").key(&setting), written));
+        match value {
+            Some(value) => arguments.option(&flag, value, origin),
+            None => arguments.switch(&flag, origin),
+        }
+    }
     let endpoint = format!("http://127.0.0.1:{port}");
     let part = if *name == provider.name.value { name.clone() } else { format!("{}-{name}", provider.name.value) };
     builder.server(&Server {
@@ -105,6 +131,7 @@ fn server(
         description: format!("{name} on vLLM (llamero, stack {})", builder.manifest.stack.value),
         common: provider.value.common(),
         program: Some("vllm"),
+        path: declared,
         arguments,
         environment,
         secrets: Vec::new(),
@@ -112,7 +139,8 @@ fn server(
         probe: Probe::Vllm { endpoint, model: name.clone() },
         inputs: Vec::new(),
         needs: BTreeSet::new(),
-        last: settings.args.value.0.clone(),
+        last: Some((&settings.args.value.0, path.key("args"))),
+        origins,
         working_directory: None,
         gpus: gpus(provider),
         contained: Contained { mounts, ipc_host: true, ..Contained::default() },
@@ -205,7 +233,7 @@ mod tests {
         let expected = "/usr/bin/vllm serve Qwen/Qwen3-8B --served-model-name qwen3 --host 127.0.0.1 --port 8100 \
                         --revision 9c925d6 --max-model-len 8192 --max-num-seqs 16 --kv-cache-dtype fp8 --dtype half \
                         --kv-cache-memory-bytes 1073741824 --a --b";
-        assert_eq!(run.argv.join(" "), expected);
+        assert_eq!(run.command.argv().join(" "), expected);
         assert_eq!(run.environment["HF_ENDPOINT"], "https://hub.example");
         assert_eq!(run.restart, Restart::Always);
     }
@@ -222,7 +250,7 @@ mod tests {
             let expected = format!(
                 "/usr/bin/vllm serve {place} --served-model-name qwen3 --host 127.0.0.1 --port 8100 --runner pooling"
             );
-            assert_eq!(run.argv.join(" "), expected);
+            assert_eq!(run.command.argv().join(" "), expected);
             assert!(!run.environment.contains_key("HF_ENDPOINT"));
         }
     }

@@ -9,8 +9,8 @@ use llamero_core::live::{Live, LiveFile, LiveRun, Observation, Ownership, PortHo
 use llamero_core::plan::Past;
 use llamero_core::resolve::{Desired, Drift, Policy};
 use llamero_core::resource::{
-    Artifact, ArtifactSource, Bytes, Content, Digest, Environment, Fields, FileSpec, Fingerprint, GeneratedSecret,
-    Input, Kind, Limits, Piece, Resource, ResourceId, Run, Runtime, SecretReference, Spec,
+    Artifact, ArtifactSource, Bytes, Command, Content, Digest, Environment, Fields, FileSpec, Fingerprint,
+    GeneratedSecret, Input, Kind, Limits, Piece, Resource, ResourceId, Run, Runtime, SecretReference, Spec,
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -123,7 +123,7 @@ impl Declaration {
             let needs = (0..SLOTS).filter(|other| present[*other] && self.needs(slot, *other));
             let needs: BTreeSet<ResourceId> = needs.map(|other| ids[other].clone()).collect();
             let spec = self.spec(slot, &needs);
-            let resource = Resource { id: ids[slot].clone(), role: format!("roles.{slot}"), spec, needs };
+            let resource = Resource { needs, ..Resource::new(ids[slot].clone(), format!("roles.{slot}"), spec) };
             desired.resources.insert(ids[slot].clone(), resource);
         }
         let claims: u64 = desired.runs().filter_map(|(_, run)| run.memory).map(|memory| memory.0).sum();
@@ -210,7 +210,7 @@ impl Declaration {
         let files = needs.iter().filter(|id| id.kind == Kind::File);
         Run {
             description: format!("server {index}"),
-            argv,
+            command: Command::words(argv),
             inputs: files.map(|id| Input { resource: id.clone(), digest: Digest::of("") }).collect(),
             limits: Limits { memory, cpu_percent: None },
             ports,
@@ -410,7 +410,7 @@ impl Scenario {
             // On which port it would come back is on no record, so it must be seen to listen.
             let condition = if *condition == Condition::BackingOff { &Condition::AsBefore } else { condition };
             let id = ResourceId::new(*kind, format!("debris-{index}"));
-            let asked = Fingerprint::of(&Fields::from([("debris".to_owned(), index.to_string())]));
+            let asked = Fingerprint::of(&Fields::from([("debris".to_owned(), index.to_string().into())]));
             let managed = !matches!(condition, Condition::Strangers | Condition::OtherStacks);
             let live = match kind {
                 Kind::Unit | Kind::Process => {

@@ -1,0 +1,461 @@
+//! The transaction: what happens to a generation between its begin and its outcome, as a state machine.
+//!
+//! ```text
+//! staging ─▶ arming ─┬▶ canary ─▶ switching ─▶ gating ─▶ confirming ─▶ committing ─▶ pruning ─▶ ended
+//!                    └▶ rehearsing                 └────────────┴──────────┴▶ rolling back ───────▲
+//! ```
+//!
+//! Each state has one function, which does its work and returns the next state. A failure before `arming` is done ends
+//! the transaction, since nothing that runs was touched; one after it rolls back.
+
+use super::world::{Stack, World};
+use super::{Options, Prepared, deadman, fire, rollback};
+use crate::apply::{Event, Executed, Execution, Failure, Report, execute, gate};
+use crate::history::{Ending, Outcome, Passed, Revision, StepOutcome};
+use crate::live::{Observation, Presence, RunState};
+use crate::observe::Depth;
+use crate::plan::{Action, Past, Phase, Plan};
+use crate::resolve::Desired;
+use crate::resource::{Content, Fingerprint, Health, Piece, Resource, ResourceId, Seconds, SecretReference, Spec};
+use crate::systems::{Retry, secrets};
+use std::collections::{BTreeMap, BTreeSet};
+use tokio_util::sync::CancellationToken;
+
+/// The state of a transaction: what it does next.
+#[derive(Debug, Clone, Copy)]
+enum State {
+    /// Downloads and makes what disturbs nothing.
+    Staging,
+    /// Arms the dead-man's switch.
+    Arming,
+    /// Starts what would replace a running server, out of clients' reach, and removes it again.
+    Rehearsing,
+    /// Changes one model's route first, and tries it.
+    Canary,
+    /// Changes what runs.
+    Switching,
+    /// Watches that every server is healthy and stays so.
+    Gating,
+    /// Waits to be confirmed, where that was asked for.
+    Confirming,
+    /// Puts on record that the generation is the good one.
+    Committing,
+    /// Removes what is no longer declared.
+    Pruning,
+    /// Leads back to the last committed generation.
+    RollingBack,
+    /// Nothing is left to do.
+    Ended(Ending),
+}
+
+/// The end of a reconcile pass.
+#[derive(Debug)]
+pub struct Finished {
+    /// The generation that it made.
+    pub generation: u64,
+    /// Whether it was stopped before it was done.
+    pub interrupted: bool,
+    /// What is on record of it.
+    pub outcome: Outcome,
+    /// What failed on the way there.
+    pub failures: Vec<Failure>,
+    /// What failed while rolling back or pruning.
+    pub later_failures: Vec<Failure>,
+    /// The committed generation now.
+    pub current: Option<u64>,
+}
+
+/// A generation on its way. The stack lock must be held.
+pub(super) struct Transaction<'a, W: World> {
+    stack: &'a Stack<W>,
+    number: u64,
+    revision: Revision,
+    plan: Plan,
+    inventory: Vec<Resource>,
+    options: Options,
+    report: &'a Report<'a>,
+    cancel: &'a CancellationToken,
+    /// Servers that were unhealthy before anything was done.
+    preexisting: BTreeSet<ResourceId>,
+    /// Servers that have not been verified as they are declared now.
+    unverified: BTreeSet<ResourceId>,
+    /// What was done on the way there.
+    executed: Executed,
+    /// What was done after the outcome was clear: rolling back or pruning.
+    later: Executed,
+    armed: Option<deadman::Armed<W>>,
+}
+
+impl<'a, W: World> Transaction<'a, W> {
+    pub(super) fn new(
+        stack: &'a Stack<W>,
+        number: u64,
+        prepared: Prepared,
+        options: Options,
+        report: &'a Report<'a>,
+        cancel: &'a CancellationToken,
+    ) -> Self {
+        let preexisting = unhealthy_before(&prepared.revision.desired, &prepared.observed, &prepared.past);
+        let unverified = prepared.unverified();
+        let Prepared { revision, plan, mut inventory, .. } = prepared;
+        inventory.extend(revision.desired.resources.values().cloned());
+        let (executed, later, armed) = (Executed::default(), Executed::default(), None);
+        Self {
+            stack,
+            number,
+            revision,
+            plan,
+            inventory,
+            options,
+            report,
+            cancel,
+            preexisting,
+            unverified,
+            executed,
+            later,
+            armed,
+        }
+    }
+
+    /// Runs from the first state to the last.
+    pub(super) async fn run(mut self) -> Finished {
+        let mut state = State::Staging;
+        loop {
+            state = match state {
+                State::Staging => self.stage().await,
+                State::Arming => self.arm().await,
+                State::Rehearsing => self.rehearse().await,
+                State::Canary => self.canary().await,
+                State::Switching => self.switch().await,
+                State::Gating => self.gate().await,
+                State::Confirming => self.confirm().await,
+                State::Committing => self.commit(),
+                State::Pruning => self.prune().await,
+                State::RollingBack => self.roll_back().await,
+                State::Ended(ending) => return self.end(ending).await,
+            };
+        }
+    }
+
+    async fn stage(&mut self) -> State {
+        self.execute(Phase::Stage).await;
+        if self.executed.succeeded() {
+            // What cannot be written later must not stop anything now.
+            self.executed.failures.extend(self.unreadable_secrets());
+        }
+        let desired = learn(self.stack, &self.revision.desired);
+        let learned = Revision { desired, ..self.revision.clone() };
+        if let Some(first) = &mut self.plan.first {
+            **first = learn(self.stack, first);
+        }
+        if self.executed.succeeded()
+            && let Err(error) = self.stack.history.rewrite(self.number, &learned)
+        {
+            self.executed.failures.push(Failure::of(None, &error));
+        }
+        if !self.executed.succeeded() {
+            return self.abandon();
+        }
+        self.revision = learned;
+        State::Arming
+    }
+
+    async fn arm(&mut self) -> State {
+        if self.revision.desired.policy.rollback {
+            let Self { stack, number, revision, preexisting, options, .. } = &*self;
+            match deadman::arm(*stack, *number, &revision.desired, preexisting, options.fire_after).await {
+                Ok(armed) => self.armed = Some(armed),
+                // Where nothing could roll back, nothing is begun.
+                Err(error) => {
+                    let _ = self.stack.history.remove_deadman(self.number);
+                    self.executed.failures.push(Failure::of(None, &error));
+                    return self.abandon();
+                }
+            }
+        } else {
+            deadman::disarm(self.stack).await;
+        }
+        match (self.options.rehearse, &self.plan.first) {
+            (true, _) => State::Rehearsing,
+            (false, Some(_)) => State::Canary,
+            (false, None) => State::Switching,
+        }
+    }
+
+    /// Ends before anything that runs was touched: there is nothing to roll back.
+    fn abandon(&mut self) -> State {
+        self.skip(Phase::Canary);
+        self.skip(Phase::Switch);
+        State::Ended(if self.executed.interrupted { Ending::Interrupted } else { Ending::Abandoned })
+    }
+
+    async fn rehearse(&mut self) -> State {
+        let fail_fast = self.options.fail_fast;
+        let rehearsal = self.plan.rehearsal();
+        let executed =
+            execute(self.execution(&self.revision.desired), &rehearsal, Phase::Switch, &self.preexisting, fail_fast);
+        let executed = executed.await;
+        self.executed.extend(executed);
+        self.later = rollback::undo_rehearsal(self.stack, &self.preexisting, self.report).await;
+        State::Ended(match (self.executed.succeeded(), self.later.succeeded()) {
+            (true, true) => Ending::Rehearsed,
+            (false, true) => Ending::RolledBack,
+            (_, false) => Ending::Stuck,
+        })
+    }
+
+    async fn canary(&mut self) -> State {
+        self.execute(Phase::Canary).await;
+        if self.executed.succeeded() {
+            return State::Switching;
+        }
+        self.skip(Phase::Switch);
+        self.failed()
+    }
+
+    async fn switch(&mut self) -> State {
+        self.execute(Phase::Switch).await;
+        if self.executed.succeeded() { State::Gating } else { self.failed() }
+    }
+
+    async fn gate(&mut self) -> State {
+        let execution = self.execution(&self.revision.desired);
+        let failures = gate(execution, &self.unverified, &self.preexisting, &self.executed.verified).await;
+        self.executed.interrupted |= self.cancel.is_cancelled() && failures.is_empty();
+        self.executed.failures.extend(failures);
+        if !self.executed.succeeded() {
+            return self.failed();
+        }
+        let still = still_unhealthy(self.execution(&self.revision.desired), &self.preexisting).await;
+        self.executed.unhealthy_before.extend(still);
+        self.executed.contents = self.stack.systems.contents(&self.revision.desired).await;
+        State::Confirming
+    }
+
+    async fn confirm(&mut self) -> State {
+        let Some(within) = self.options.confirm_within else { return State::Committing };
+        match self.confirmed(within).await {
+            Ok(()) => State::Committing,
+            Err(failure) => {
+                self.executed.failures.push(failure);
+                self.failed()
+            }
+        }
+    }
+
+    async fn confirmed(&self, within: Seconds) -> Result<(), Failure> {
+        let Self { stack, number, .. } = self;
+        let failed = |why: String| Failure::of_all(why, Retry::Never);
+        let now = stack.systems.moment().ok_or_else(|| failed("this machine has no clock".to_owned()))?;
+        let until = now.plus(within.duration());
+        let passed = Passed { outcome: self.outcome(Ending::Committed), within, until };
+        stack.history.set_passed(*number, &passed).map_err(|error| Failure::of(None, &error))?;
+        let command = format!("llamero confirm --stack {}", stack.name);
+        let within_ms = within.milliseconds;
+        (self.report)(Event::AwaitingConfirmation { generation: *number, within_ms, command });
+        fire::await_confirmation(stack, *number, &passed, self.cancel).await.map_err(failed)
+    }
+
+    fn commit(&mut self) -> State {
+        // A generation that cannot be put on record is not a good one: the next run would not know of it.
+        let Err(error) = self.stack.history.end(self.number, &self.outcome(Ending::Committed)) else {
+            (self.report)(Event::Committed { generation: self.number });
+            return State::Pruning;
+        };
+        self.executed.failures.push(Failure::of(None, &error));
+        if let Err(error) = self.stack.history.withdraw(self.number) {
+            self.executed.failures.push(Failure::of(None, &error));
+            return State::Ended(Ending::Stuck);
+        }
+        self.failed()
+    }
+
+    async fn prune(&mut self) -> State {
+        let execution = self.execution(&self.revision.desired);
+        let pruned = execute(execution, &self.plan, Phase::Prune, &BTreeSet::new(), false).await;
+        self.executed.interrupted = pruned.interrupted;
+        self.executed.steps.extend(pruned.steps);
+        self.later.failures.extend(pruned.failures);
+        State::Ended(Ending::Committed)
+    }
+
+    /// Returns what follows a failure once something that runs was touched.
+    fn failed(&self) -> State {
+        if self.executed.interrupted {
+            State::Ended(Ending::Interrupted)
+        } else if self.revision.desired.policy.rollback {
+            State::RollingBack
+        } else {
+            State::Ended(Ending::Stuck)
+        }
+    }
+
+    async fn roll_back(&mut self) -> State {
+        self.later = rollback::roll_back(self.stack, &self.preexisting, self.report).await;
+        if let Ok(Some(good)) = self.stack.history.committed() {
+            let still = still_unhealthy(self.execution(&good.revision.desired), &self.preexisting).await;
+            self.executed.unhealthy_before.extend(still);
+        }
+        State::Ended(if self.later.succeeded() { Ending::RolledBack } else { Ending::Stuck })
+    }
+
+    async fn end(self, ending: Ending) -> Finished {
+        let finished = finish(self.stack, self.number, ending, self.executed, self.later);
+        if ending == Ending::Committed {
+            // Old records that cannot be removed are in nobody's way.
+            let _ = self.stack.history.trim();
+        }
+        // However it ended, its outcome is on record, and nothing has to roll it back any more.
+        if let Some(armed) = self.armed {
+            armed.disarm(self.stack).await;
+        }
+        finished
+    }
+
+    /// Executes one phase of the plan.
+    async fn execute(&mut self, phase: Phase) {
+        let first = self.plan.first.as_deref().filter(|_| phase == Phase::Canary);
+        let execution = self.execution(first.unwrap_or(&self.revision.desired));
+        let executed = execute(execution, &self.plan, phase, &self.preexisting, self.options.fail_fast).await;
+        self.executed.extend(executed);
+    }
+
+    /// Puts the steps of a phase on record as not attempted.
+    fn skip(&mut self, phase: Phase) {
+        let steps = self.plan.steps.iter().filter(|step| step.phase == phase);
+        self.executed.steps.extend(steps.map(|step| StepOutcome::not_attempted(step.action.to_string())));
+    }
+
+    fn execution<'b>(&'b self, desired: &'b Desired) -> Execution<'b, W> {
+        let Self { stack, inventory, report, cancel, .. } = self;
+        Execution { desired, inventory, systems: &stack.systems, report: *report, cancel }
+    }
+
+    fn outcome(&self, ending: Ending) -> Outcome {
+        outcome(self.stack, ending, &self.executed, &Executed::default())
+    }
+
+    /// Returns a failure for each secret that a file of this plan needs and that cannot be read.
+    fn unreadable_secrets(&self) -> Vec<Failure> {
+        let desired = &self.revision.desired;
+        let first = self.plan.first.as_deref().unwrap_or(desired);
+        let written = self.plan.steps.iter().filter_map(|step| match &step.action {
+            Action::WriteFile(id) if step.phase == Phase::Canary => first.resources.get(id),
+            Action::WriteFile(id) => desired.resources.get(id),
+            _ => None,
+        });
+        let declared: BTreeSet<&SecretReference> = desired.secrets().collect();
+        let unreadable = written.filter_map(|resource| {
+            let Spec::File(file) = &resource.spec else { return None };
+            let mut failure = Failure::of(Some(&resource.id), &self.unreadable(&file.content)?);
+            if file.content.secrets().any(|reference| !declared.contains(reference)) {
+                let hint = "the former routes need it until the first one has been tried: set it once more, or let all \
+                            routes change at once";
+                failure.hint = Some(hint.to_owned());
+            }
+            Some(failure)
+        });
+        unreadable.collect()
+    }
+
+    fn unreadable(&self, content: &Content) -> Option<secrets::Error> {
+        content.0.iter().find_map(|piece| match piece {
+            Piece::Text(_) => None,
+            Piece::Secret { reference, .. } => self.stack.systems.secret(reference).err(),
+        })
+    }
+}
+
+/// Puts on record how a generation ended. Where that cannot be written, it is one more failure.
+pub(super) fn finish<W: World>(
+    stack: &Stack<W>,
+    number: u64,
+    ending: Ending,
+    executed: Executed,
+    mut later: Executed,
+) -> Finished {
+    let outcome = outcome(stack, ending, &executed, &later);
+    if let Err(error) = stack.history.end(number, &outcome) {
+        later.failures.push(Failure::of(None, &error));
+    }
+    Finished {
+        generation: number,
+        interrupted: executed.interrupted,
+        outcome,
+        failures: executed.failures,
+        later_failures: later.failures,
+        current: stack.history.current().unwrap_or_default(),
+    }
+}
+
+fn outcome<W: World>(stack: &Stack<W>, ending: Ending, executed: &Executed, later: &Executed) -> Outcome {
+    Outcome {
+        ending,
+        ended: stack.systems.now(),
+        why: executed.failures.first().map(|failure| failure.why.clone()),
+        steps: executed.steps.clone(),
+        way_back: later.steps.clone(),
+        unhealthy_before: executed.unhealthy_before.iter().cloned().collect(),
+        start_times: executed.start_times.clone(),
+        contents: executed.contents.clone(),
+    }
+}
+
+/// Returns what earlier generations made, is not known to be gone, and is not part of this desired state.
+pub(super) fn orphans(desired: &Desired, observed: &Observation, inventory: &[Resource]) -> Vec<Resource> {
+    let there = |resource: &&Resource| !matches!(observed.resources.get(&resource.id), None | Some(Presence::Absent));
+    let other = |resource: &&Resource| !desired.resources.contains_key(&resource.id);
+    inventory.iter().filter(there).filter(other).cloned().collect()
+}
+
+/// Returns the servers that a plan starts.
+pub(super) fn started(plan: &Plan) -> BTreeSet<ResourceId> {
+    let awaited = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::AwaitHealthy(id) => Some(id.clone()),
+        _ => None,
+    });
+    awaited.collect()
+}
+
+/// Returns the servers of the committed generation that were unhealthy before anything was done: they do not count
+/// against the change. One that an unfinished apply left behind does.
+fn unhealthy_before(desired: &Desired, observed: &Observation, past: &Past) -> BTreeSet<ResourceId> {
+    let good = |id: &ResourceId| past.committed.get(id).map(Fingerprint::of);
+    desired
+        .runs()
+        .filter_map(|(resource, _)| Some((&resource.id, observed.run(&resource.id)?)))
+        .filter(|(id, live)| {
+            good(id).is_some() && live.definition.as_ref().map(|claim| &claim.fingerprint) == good(id).as_ref()
+        })
+        .filter(|(_, live)| live.phase != RunState::Running || live.health != Some(Health::Healthy))
+        .map(|(id, _)| id.clone())
+        .collect()
+}
+
+/// Returns which of the servers that were unhealthy before still are.
+async fn still_unhealthy<W: World>(execution: Execution<'_, W>, preexisting: &BTreeSet<ResourceId>) -> Vec<ResourceId> {
+    let mut still = Vec::new();
+    for id in preexisting {
+        let resource = execution.desired.resources.get(id).map(|resource| (id.clone(), resource.clone()));
+        let only = Desired {
+            resources: resource.into_iter().collect(),
+            ..Desired::nothing(execution.desired.stack.clone(), execution.desired.policy.clone())
+        };
+        let observed = execution.systems.observe(&only, &[], Depth::Health).await;
+        if observed.run(id).is_none_or(|live| live.health != Some(Health::Healthy)) {
+            still.push(id.clone());
+        }
+    }
+    still
+}
+
+/// Returns a desired state with note taken of secrets that were made while staging.
+pub(super) fn learn<W: World>(stack: &Stack<W>, desired: &Desired) -> Desired {
+    let references: BTreeSet<&SecretReference> = desired.secrets().collect();
+    let digest = |reference| Some(secrets::digest(&stack.systems.secret(reference).ok()?));
+    let digests: BTreeMap<_, _> =
+        references.into_iter().filter_map(|reference| Some((reference.clone(), digest(reference)?))).collect();
+    let mut learned = desired.clone();
+    learned.learn_secrets(&digests);
+    learned
+}

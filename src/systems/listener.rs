@@ -1,0 +1,408 @@
+//! Proof that the process that listens on a server's port is the server's own.
+//!
+//! A port says nothing of who has it: another program that binds it first would be asked instead, be told the master
+//! key, and be believed. So every question to a server needs a [`Proven`], which only this module makes, and which holds
+//! the one question that it is good for. It is made right before the question is asked.
+//!
+//! Of the sockets that listen on the port only those count to which the kernel would give a connection to 127.0.0.1: the
+//! closest, so one on 127.0.0.1 hides one on all addresses. Each of them must be held by the server:
+//!
+//! | server | a socket is its own when |
+//! |---|---|
+//! | unit | a process in the unit's control group has it open, as the manager lists them; a socket unit's listener too, which the current instance has from the manager |
+//! | process | the recorded child (by number and start time), what it or its supervisor started, or a process of this user with the server's mark has it open |
+//! | container on the host's network | the container's first process, or one below it, has it open |
+//! | container with forwarded ports | the engine says that it forwards the port now, and the socket belongs to the engine's user, or there is none because the kernel forwards it (no userland proxy) |
+//! | rehearsed instance | its private socket is in a folder of this user that no other may write in, so no other can have bound it |
+//!
+//! An engine in a virtual machine, or behind `hidepid`, has processes that cannot be seen here: its container's ports
+//! count as forwarded.
+//!
+//! Other users' open files cannot be read, except by root. Then a socket is matched by elimination: it is the server's
+//! if, among the processes whose files are hidden and that run as the socket's user, all are the server's. Of root's
+//! sockets it is enough that the server has a hidden process: so containers of a root engine can be proven by an ordinary
+//! user, and root could read any secret anyhow. What stays open is [`Unproven::Unknown`], and not the server's.
+//!
+//! What is trusted: the kernel, the service manager, the engine, root, and what this user's own processes say of
+//! themselves, for whoever runs as this user can read the secrets without asking. A mark in the environment of another
+//! user's process counts for nothing.
+//!
+//! It costs one read of the kernel's tables for all ports ([`Sockets`]) and a look at the open files of each server's own
+//! processes; all processes are looked at only to find out who else it is, once for all ports.
+
+use super::{Systems, files, health, ports, proc};
+use crate::render::unit::unit_name;
+use crate::resource::{Health, Kind, Probe, ResourceId};
+use ports::{Closeness, Listener, Scan};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// How often it is looked again before somebody else is said to listen: a server may be starting again just now.
+const LOOKS: u32 = 3;
+
+/// How long to wait between two looks.
+const EVERY: Duration = Duration::from_millis(100);
+
+/// The longest command line that is shown.
+const SHOWN: usize = 80;
+
+/// A question that may be asked: the process that answers it is the one that was started.
+///
+/// It is used up by the question. There is no other way to make one than to prove it.
+#[derive(Debug)]
+pub struct Proven<'a> {
+    probe: &'a Probe,
+}
+
+impl<'a> Proven<'a> {
+    /// Returns the question.
+    #[must_use]
+    pub const fn probe(&self) -> &'a Probe {
+        self.probe
+    }
+}
+
+/// Why it is not proven that the server itself would answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unproven {
+    /// Nobody listens on the port.
+    Nobody,
+    /// Another process does.
+    Foreign(Foreign),
+    /// It cannot be found out.
+    Unknown(String),
+}
+
+/// A process that listens on a server's port and is not the server's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Foreign {
+    port: u16,
+    pid: Option<u32>,
+    command: Option<String>,
+    user: u32,
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "port {} is held by ", self.port)?;
+        match (&self.command, self.pid) {
+            (Some(command), Some(pid)) => write!(f, "`{command}` (pid {pid}, user {})", self.user)?,
+            (None, Some(pid)) => write!(f, "a process (pid {pid}, user {})", self.user)?,
+            (_, None) => write!(f, "a process of the user {}", self.user)?,
+        }
+        f.write_str(", which is not part of it")
+    }
+}
+
+impl Foreign {
+    /// Returns what to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        format!("stop what listens on port {}, or give the server another port", self.port)
+    }
+}
+
+impl Unproven {
+    /// Returns what it means for the health of the server that was to be asked.
+    #[must_use]
+    pub fn health(&self, probe: &Probe) -> Health {
+        match self {
+            Self::Nobody => health::silent(probe),
+            Self::Foreign(foreign) => Health::unhealthy(foreign.to_string()),
+            Self::Unknown(why) => Health::unhealthy(format!("it is not known who listens on its port: {why}")),
+        }
+    }
+}
+
+/// The listening sockets of this machine at one moment.
+#[derive(Debug)]
+pub struct Sockets {
+    listeners: Result<Vec<Listener>, String>,
+    scan: OnceLock<Scan>,
+    processes: OnceLock<Vec<proc::Status>>,
+}
+
+impl Sockets {
+    /// Looks at them.
+    #[must_use]
+    pub fn look() -> Self {
+        let listeners = ports::listeners().map_err(|error| error.to_string());
+        Self { listeners, scan: OnceLock::new(), processes: OnceLock::new() }
+    }
+
+    /// Returns the sockets that the kernel gives connections to 127.0.0.1 on `port` to.
+    fn closest(&self, port: u16) -> Result<Vec<Listener>, Unproven> {
+        let all = self.listeners.as_ref().map_err(|why| Unproven::Unknown(why.clone()))?;
+        let on_port = || all.iter().filter(|it| it.port == port && it.closeness > Closeness::None);
+        let closest = on_port().map(|it| it.closeness).max();
+        Ok(on_port().filter(|it| Some(it.closeness) == closest).copied().collect())
+    }
+
+    fn scan(&self) -> &Scan {
+        let sockets = || self.listeners.iter().flatten().map(|listener| listener.socket).collect();
+        self.scan.get_or_init(|| ports::scan(&sockets()))
+    }
+
+    fn foreign(&self, listener: &Listener) -> Unproven {
+        let pid = self.scan().owners.get(&listener.socket).and_then(|pids| pids.first().copied());
+        let command = pid.and_then(proc::command).map(|command| command.chars().take(SHOWN).collect());
+        Unproven::Foreign(Foreign { port: listener.port, pid, command, user: listener.user })
+    }
+}
+
+/// What may answer for a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Members {
+    /// These processes, and those below them.
+    Processes(BTreeSet<u32>),
+    /// Whatever the container engine answers with in a container's place.
+    Engine {
+        /// The user as whom the engine runs.
+        user: u32,
+        /// Whether it says that it forwards the port now.
+        forwards: bool,
+    },
+}
+
+/// Proves that the server `id` itself would answer `probe`; nothing is sent to anybody.
+pub async fn prove<'a>(
+    systems: &Systems,
+    sockets: &Sockets,
+    stack: &str,
+    id: &ResourceId,
+    probe: &'a Probe,
+) -> Result<Proven<'a>, Unproven> {
+    let mut proven = prove_once(systems, sockets, stack, id, probe).await;
+    for _ in 1..LOOKS {
+        if matches!(proven, Ok(_) | Err(Unproven::Nobody)) {
+            break;
+        }
+        tokio::time::sleep(EVERY).await;
+        proven = prove_once(systems, &Sockets::look(), stack, id, probe).await;
+    }
+    proven
+}
+
+async fn prove_once<'a>(
+    systems: &Systems,
+    sockets: &Sockets,
+    stack: &str,
+    id: &ResourceId,
+    probe: &'a Probe,
+) -> Result<Proven<'a>, Unproven> {
+    if *probe == Probe::Running {
+        return Ok(Proven { probe });
+    }
+    let members = members(systems, stack, id, probe).await?;
+    match prove_by(sockets, probe, &members) {
+        // What has left the recorded process's family is found by its marks.
+        Err(Unproven::Foreign(_)) if id.kind == Kind::Process => {
+            prove_by(sockets, probe, &Members::Processes(systems.processes.members(&id.name)))
+        }
+        proven => proven,
+    }
+}
+
+async fn members(systems: &Systems, stack: &str, id: &ResourceId, probe: &Probe) -> Result<Members, Unproven> {
+    let unknown = |error: &dyn std::error::Error| Unproven::Unknown(error.to_string());
+    match id.kind {
+        Kind::Unit => {
+            let systemd = systems.systemd().await.map_err(|error| unknown(&error))?;
+            systemd.processes(&unit_name(id)).await.map(Members::Processes).map_err(|error| unknown(&error))
+        }
+        Kind::Container => {
+            let docker = systems.docker().await.map_err(|error| unknown(&error))?;
+            let found = docker.stack(stack).find(&id.name).await.map_err(|error| unknown(&error))?;
+            let found = found.ok_or(Unproven::Nobody)?;
+            let forwards = probe.port().is_some_and(|port| found.forwarded.contains(&port));
+            match found.pid.filter(|pid| !forwards && proc::is_in_group_of(*pid, &found.id)) {
+                Some(pid) => Ok(Members::Processes(BTreeSet::from([pid]))),
+                None => {
+                    let no_socket = || Unproven::Unknown(format!("{} cannot be seen", docker.socket().display()));
+                    docker.user().map(|user| Members::Engine { user, forwards }).ok_or_else(no_socket)
+                }
+            }
+        }
+        _ => Ok(Members::Processes(systems.processes.state(&id.name).ok().and_then(|it| it.pid).into_iter().collect())),
+    }
+}
+
+/// Proves that one of `members` would answer `probe`.
+pub fn prove_by<'a>(sockets: &Sockets, probe: &'a Probe, members: &Members) -> Result<Proven<'a>, Unproven> {
+    if *probe == Probe::Running {
+        return Ok(Proven { probe });
+    }
+    let elsewhere = || Unproven::Unknown("it is not asked on 127.0.0.1".to_owned());
+    let closest = sockets.closest(probe.port().ok_or_else(elsewhere)?)?;
+    match members {
+        // Where the kernel forwards the port, nobody listens.
+        Members::Engine { forwards: true, .. } if closest.is_empty() => {}
+        _ if closest.is_empty() => return Err(Unproven::Nobody),
+        Members::Engine { user, .. } => {
+            if let Some(listener) = closest.iter().find(|listener| listener.user != *user) {
+                return Err(sockets.foreign(listener));
+            }
+        }
+        Members::Processes(pids) => closest.iter().try_for_each(|listener| judge(sockets, listener, pids))?,
+    }
+    Ok(Proven { probe })
+}
+
+/// Proves that a server is asked on its private socket at `path`: nobody but this user can have made a socket there.
+pub fn prove_private<'a>(path: &Path, probe: &'a Probe) -> Result<Proven<'a>, Unproven> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    if files::is_written_by_this_user_alone(folder) {
+        return Ok(Proven { probe });
+    }
+    Err(Unproven::Unknown(format!("other users can write in {}", folder.display())))
+}
+
+/// Finds out whether a socket is held by a process of a server.
+fn judge(sockets: &Sockets, listener: &Listener, pids: &BTreeSet<u32>) -> Result<(), Unproven> {
+    let holds = |pid: &u32| ports::opened(*pid).is_some_and(|opened| opened.contains(&listener.socket));
+    if pids.iter().any(holds) {
+        return Ok(());
+    }
+    let roots: Vec<u32> = pids.iter().copied().collect();
+    let below = proc::descendants(sockets.processes.get_or_init(proc::all), &roots);
+    let members: BTreeSet<u32> = pids.iter().copied().chain(below.into_iter().map(|process| process.pid)).collect();
+    if members.iter().any(holds) {
+        return Ok(());
+    }
+    let scan = sockets.scan();
+    if scan.owners.contains_key(&listener.socket) {
+        return Err(sockets.foreign(listener));
+    }
+    // Nobody whose files can be read has it open.
+    let mut suspects = scan.hidden.iter().filter(|(_, user)| **user == listener.user).map(|(pid, _)| pid);
+    let is_hidden = members.iter().any(|pid| scan.hidden.contains_key(pid));
+    let has_suspect = members.iter().any(|pid| scan.hidden.get(pid) == Some(&listener.user));
+    if listener.user == 0 && is_hidden || has_suspect && scan.complete && suspects.all(|pid| members.contains(pid)) {
+        return Ok(());
+    }
+    if scan.complete && !has_suspect {
+        return Err(sockets.foreign(listener));
+    }
+    Err(Unproven::Unknown(format!(
+        "port {} belongs to the user {}, whose processes are hidden",
+        listener.port, listener.user
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Closeness, Listener, Members, OnceLock, Scan, Sockets, Unproven, prove_by, prove_private};
+    use crate::resource::{Health, Probe};
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::net::TcpListener;
+    use std::os::unix::fs::PermissionsExt;
+
+    const PORT: u16 = 4000;
+
+    fn probe(port: u16) -> Probe {
+        Probe::Http { url: format!("http://127.0.0.1:{port}/") }
+    }
+
+    fn sockets(listeners: &[(Closeness, u32, u64)], scan: Scan) -> Sockets {
+        let listener = |&(closeness, user, socket)| Listener { port: PORT, user, socket, closeness };
+        let listeners = Ok(listeners.iter().map(listener).collect());
+        Sockets { listeners, scan: OnceLock::from(scan), processes: OnceLock::from(Vec::new()) }
+    }
+
+    fn scan(owners: &[(u64, u32)], hidden: &[(u32, u32)], complete: bool) -> Scan {
+        let owners = owners.iter().map(|(socket, pid)| (*socket, vec![*pid])).collect();
+        Scan { owners, hidden: hidden.iter().copied().collect::<BTreeMap<_, _>>(), complete }
+    }
+
+    /// Returns what comes of it, by a letter, for a server of the process 70000000, which no machine has.
+    fn judged(listeners: &[(Closeness, u32, u64)], scan: Scan, members: &Members) -> char {
+        match prove_by(&sockets(listeners, scan), &probe(PORT), members) {
+            Ok(_) => 'p',
+            Err(Unproven::Nobody) => 'n',
+            Err(Unproven::Foreign(_)) => 'f',
+            Err(Unproven::Unknown(_)) => 'u',
+        }
+    }
+
+    const ME: u32 = 70_000_000;
+    const OTHER: u32 = 70_000_001;
+
+    #[test]
+    fn this_process_is_proven_by_its_own_socket_and_no_other_is() {
+        for address in ["127.0.0.1:0", "0.0.0.0:0"] {
+            let socket = TcpListener::bind(address).expect("a socket");
+            let probe = probe(socket.local_addr().expect("an address").port());
+            let of = |pid: u32| prove_by(&Sockets::look(), &probe, &Members::Processes([pid].into())).map(drop);
+            assert_eq!(of(std::process::id()), Ok(()));
+            let Err(Unproven::Foreign(foreign)) = of(ME) else { panic!("somebody listens") };
+            assert!(foreign.to_string().contains(&format!("(pid {}, user ", std::process::id())), "{foreign}");
+            // Whoever is asked for a parent is asked for its children.
+            assert_eq!(of(std::os::unix::process::parent_id()), Ok(()));
+        }
+    }
+
+    #[test]
+    fn only_who_gets_the_connection_counts() {
+        let forwarded = |user| Members::Engine { user, forwards: true };
+        let (theirs, ours) = ((Closeness::Exact4, 7, 1), (Closeness::Any4, 0, 2));
+        let none = || scan(&[], &[], true);
+        assert_eq!(judged(&[theirs, ours], none(), &forwarded(0)), 'f');
+        assert_eq!(judged(&[theirs, ours], none(), &forwarded(7)), 'p');
+        assert_eq!(judged(&[(Closeness::Any6, 7, 1), ours], none(), &forwarded(0)), 'p');
+        // Who shares the address shares the connections.
+        assert_eq!(judged(&[(Closeness::Any4, 7, 1), ours], none(), &forwarded(0)), 'f');
+        assert_eq!(judged(&[(Closeness::None, 7, 1), ours], none(), &forwarded(0)), 'p');
+        assert_eq!(judged(&[], none(), &forwarded(0)), 'p');
+        assert_eq!(judged(&[], none(), &Members::Engine { user: 0, forwards: false }), 'n');
+        assert_eq!(judged(&[], none(), &Members::Processes(BTreeSet::new())), 'n');
+    }
+
+    #[test]
+    fn what_is_hidden_is_told_by_elimination_or_not_at_all() {
+        let members = Members::Processes([ME].into());
+        let by = |user| [(Closeness::Any4, user, 1)];
+        for (user, scan, told) in [
+            (5, scan(&[(1, OTHER)], &[(ME, 5)], true), 'f'),
+            (5, scan(&[], &[(ME, 5)], true), 'p'),
+            (5, scan(&[], &[(ME, 5), (OTHER, 6)], true), 'p'),
+            (5, scan(&[], &[(ME, 5), (OTHER, 5)], true), 'u'),
+            (5, scan(&[], &[(OTHER, 5)], true), 'f'),
+            (5, scan(&[], &[], true), 'f'),
+            // With hidepid nobody can be ruled out.
+            (5, scan(&[], &[(ME, 5)], false), 'u'),
+            (5, scan(&[], &[], false), 'u'),
+            // Root's processes are many, and root is trusted.
+            (0, scan(&[], &[(ME, 0), (OTHER, 0)], true), 'p'),
+            (0, scan(&[], &[(ME, 999), (OTHER, 0)], true), 'p'),
+            (0, scan(&[], &[(OTHER, 0)], true), 'f'),
+            (0, scan(&[(1, OTHER)], &[(ME, 0)], true), 'f'),
+        ] {
+            assert_eq!(judged(&by(user), scan, &members), told, "user {user}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_not_its_own() {
+        let blind = Sockets { listeners: Err("no".into()), scan: OnceLock::new(), processes: OnceLock::new() };
+        let members = Members::Processes([ME].into());
+        let unproven = prove_by(&blind, &probe(PORT), &members).expect_err("nothing is known");
+        assert!(matches!(unproven.health(&probe(PORT)), Health::Unhealthy { .. }));
+        let far = Probe::Http { url: "http://192.0.2.1:80/".into() };
+        assert!(matches!(prove_by(&Sockets::look(), &far, &members), Err(Unproven::Unknown(_))));
+        assert!(prove_by(&blind, &Probe::Running, &members).is_ok(), "nobody is asked");
+    }
+
+    #[test]
+    fn a_private_socket_is_in_a_folder_of_ones_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = folder.path().join("socket");
+        for (mode, proven) in [(0o700, true), (0o755, true), (0o720, false), (0o702, false), (0o777, false)] {
+            std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(mode)).expect("set");
+            assert_eq!(prove_private(&socket, &Probe::Running).is_ok(), proven, "{mode:o}");
+        }
+        assert!(prove_private(&folder.path().join("not/there"), &Probe::Running).is_err());
+    }
+}

@@ -1,0 +1,149 @@
+//! The file system as records see it: whole files, durable writes and an exclusive lock.
+//!
+//! [`Disk`] is the machine's own. A test that has to lose power, or to run out of space at a chosen write, brings another.
+
+use super::files::{self, Error};
+use crate::resource::Bytes;
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+
+/// The longest note of a lock's holder that is read, in bytes.
+const NOTE: u64 = 64 << 10;
+
+/// The outcome of asking for an exclusive lock.
+#[derive(Debug)]
+pub enum Locking<L> {
+    /// It is held until this value is dropped or the process ends.
+    Acquired(L),
+    /// Another process holds it; this is the note that it left.
+    Held(Vec<u8>),
+}
+
+/// Whole files below one folder.
+pub trait Store {
+    /// An exclusive lock, which ends with its holder.
+    type Lock: std::fmt::Debug;
+
+    /// Returns the bytes of a file, or `None` where there is none.
+    fn read(&self, path: &Path, limit: Bytes) -> Result<Option<Vec<u8>>, Error>;
+
+    /// Replaces a file, whole and durably: after a crash the old bytes are there or the new ones. A failure may leave
+    /// the new bytes there without having reached the disk.
+    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), Error>;
+
+    /// Removes a file durably; returns whether there was one.
+    fn remove(&self, path: &Path) -> Result<bool, Error>;
+
+    /// Removes a folder with everything in it; returns whether there was one.
+    fn remove_folder(&self, path: &Path) -> Result<bool, Error>;
+
+    /// Returns the names in a folder, sorted; a missing folder is empty.
+    fn names(&self, path: &Path) -> Result<Vec<String>, Error>;
+
+    /// Returns a file's size in bytes and its time of change in nanoseconds, or `None` where there is none.
+    fn stamp(&self, path: &Path) -> Result<Option<(Bytes, i128)>, Error>;
+
+    /// Takes the exclusive lock on a file and leaves `note` in it for whoever finds it held.
+    fn lock(&self, path: &Path, note: &[u8]) -> Result<Locking<Self::Lock>, Error>;
+
+    /// Returns the note of the process that holds the lock, if one does.
+    fn lock_note(&self, path: &Path) -> Option<Vec<u8>>;
+}
+
+impl<S: Store> Store for &S {
+    type Lock = S::Lock;
+
+    fn read(&self, path: &Path, limit: Bytes) -> Result<Option<Vec<u8>>, Error> {
+        S::read(self, path, limit)
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+        S::write(self, path, bytes)
+    }
+
+    fn remove(&self, path: &Path) -> Result<bool, Error> {
+        S::remove(self, path)
+    }
+
+    fn remove_folder(&self, path: &Path) -> Result<bool, Error> {
+        S::remove_folder(self, path)
+    }
+
+    fn names(&self, path: &Path) -> Result<Vec<String>, Error> {
+        S::names(self, path)
+    }
+
+    fn stamp(&self, path: &Path) -> Result<Option<(Bytes, i128)>, Error> {
+        S::stamp(self, path)
+    }
+
+    fn lock(&self, path: &Path, note: &[u8]) -> Result<Locking<Self::Lock>, Error> {
+        S::lock(self, path, note)
+    }
+
+    fn lock_note(&self, path: &Path) -> Option<Vec<u8>> {
+        S::lock_note(self, path)
+    }
+}
+
+/// The file systems of this machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Disk;
+
+impl Store for Disk {
+    type Lock = File;
+
+    fn read(&self, path: &Path, limit: Bytes) -> Result<Option<Vec<u8>>, Error> {
+        files::read(path, limit)
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+        files::write(path, bytes, files::PRIVATE)
+    }
+
+    fn remove(&self, path: &Path) -> Result<bool, Error> {
+        files::remove(path)
+    }
+
+    fn remove_folder(&self, path: &Path) -> Result<bool, Error> {
+        files::remove_folder(path)
+    }
+
+    fn names(&self, path: &Path) -> Result<Vec<String>, Error> {
+        files::names(path)
+    }
+
+    fn stamp(&self, path: &Path) -> Result<Option<(Bytes, i128)>, Error> {
+        files::stamp(path)
+    }
+
+    fn lock(&self, path: &Path, note: &[u8]) -> Result<Locking<File>, Error> {
+        let mut file = files::open_lock(path)?;
+        let io = |error| Error::io("lock", path, error);
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => {
+                return Ok(Locking::Held(read_note(&mut file).unwrap_or_default()));
+            }
+            Err(std::fs::TryLockError::Error(error)) => return Err(io(error)),
+        }
+        file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(note)).map_err(io)?;
+        Ok(Locking::Acquired(file))
+    }
+
+    fn lock_note(&self, path: &Path) -> Option<Vec<u8>> {
+        let mut file = files::open_existing(path)?;
+        match file.try_lock_shared() {
+            Err(std::fs::TryLockError::WouldBlock) => read_note(&mut file),
+            _ => None,
+        }
+    }
+}
+
+fn read_note(file: &mut File) -> Option<Vec<u8>> {
+    let mut note = Vec::new();
+    file.rewind().ok()?;
+    file.take(NOTE).read_to_end(&mut note).ok()?;
+    Some(note)
+}
