@@ -3,6 +3,7 @@
 //! [`read`] never fails and never stops at the first problem: it returns what could be read, and a note for everything
 //! that is wrong. What the manifest means for the machine is not its business.
 
+mod addresses;
 mod check;
 mod common;
 mod decode;
@@ -14,6 +15,7 @@ mod values;
 mod vllm;
 mod yaml;
 
+pub use addresses::{HttpAddress, RedisAddress, ServicePort};
 pub use common::{Common, HealthSettings, Install, LimitSettings, Network, RuntimeName};
 pub use report::report;
 pub use schema::schema;
@@ -22,7 +24,7 @@ pub use types::{
     Cache, CacheEngine, DriftPolicy, Engine, Gateway, GatewayEngine, Gpu, GpuChoice, Load, Machine, Managed, Manifest,
     Mode, Model, ModelFiles, Policy, Provider, Rollback, Rollout, Service,
 };
-pub use values::{Argv, Entries, Entry, Port, RawSettings, SecretSource, Size, Source, Spanned, Time};
+pub use values::{Argv, Entries, Entry, RawSettings, SecretSource, Size, Source, Spanned, Time};
 pub use vllm::{VllmFlag, vllm_flags};
 
 use crate::resource::{Location, Note};
@@ -47,7 +49,10 @@ pub fn read(text: &str) -> (Option<Manifest>, Vec<Note>) {
     };
     let (manifest, mut notes) = decode::decode(text, &tree);
     if let Some(manifest) = &manifest {
-        notes.extend(check::check(text, &tree, manifest));
+        // Decoding reports some of these already.
+        let is_known = |note: &Note| notes.iter().any(|known| (&known.code, &known.place) == (&note.code, &note.place));
+        let found = check::check(text, &tree, manifest);
+        notes.extend(found.into_iter().filter(|note| !is_known(note)).collect::<Vec<_>>());
     }
     notes.sort_by_key(|note| note.place.as_ref().map_or((0, 0), |place| (place.line, place.column)));
     let good = !notes.iter().any(Note::is_error);

@@ -1,7 +1,9 @@
 //! The manifest, version 1, as types. Their doc comments are the descriptions in the JSON Schema.
 
+use super::addresses::{HttpAddress, RedisAddress, ServicePort};
 use super::common::{Common, HealthSettings, Install, LimitSettings, Network, RuntimeName, runnable};
-use super::values::{Argv, Entries, Port, RawSettings, SecretSource, Size, Source, Spanned, Time, positive};
+use super::values::{Argv, Entries, RawSettings, SecretSource, Size, Source, Spanned, Time, positive};
+use crate::resource::Port;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -124,7 +126,7 @@ runnable! {
         #[serde(default)]
         pub settings: RawSettings,
         /// The address of a server that somebody else runs, with `/v1` where it has that.
-        pub endpoint: Option<Spanned<String>>,
+        pub endpoint: Option<Spanned<HttpAddress>>,
         /// The key that it asks for.
         pub api_key: Option<SecretSource>,
         /// What llamero changes on a server that somebody else runs: `models`, or nothing.
@@ -243,8 +245,10 @@ runnable! {
         pub memory: Option<Spanned<Size>>,
         /// How long answers are kept.
         pub ttl: Option<Spanned<Time>>,
-        /// The address of a Redis that somebody else runs, as `host:port`.
-        pub endpoint: Option<Spanned<String>>,
+        /// The address of a Redis that somebody else runs: `host:port`, or `rediss://host:port/database`.
+        pub endpoint: Option<Spanned<RedisAddress>>,
+        /// The password that it asks for.
+        pub password: Option<SecretSource>,
     }
 }
 
@@ -287,7 +291,7 @@ runnable! {
     pub struct Service {
         /// Ports that it listens on, as `host:inside` for a container or a number.
         #[serde(default)]
-        pub ports: Vec<Spanned<String>>,
+        pub ports: Vec<Spanned<ServicePort>>,
         /// What must be healthy before it starts: providers, services, `cache`, `gateway`.
         #[serde(default)]
         pub after: Vec<Spanned<String>>,

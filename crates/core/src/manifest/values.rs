@@ -421,28 +421,6 @@ impl JsonSchema for Argv {
     }
 }
 
-/// A port, from 1 to 65535.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Port(pub u16);
-
-impl<'de> Deserialize<'de> for Port {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let number = u64::deserialize(deserializer)?;
-        let port = u16::try_from(number).ok().filter(|port| *port > 0);
-        port.map(Self).ok_or_else(|| de::Error::custom(format!("{number} is not a port: it must be from 1 to 65535")))
-    }
-}
-
-impl JsonSchema for Port {
-    fn schema_name() -> Cow<'static, str> {
-        "Port".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "integer", "minimum": 1, "maximum": 65535 })
-    }
-}
-
 impl<'de> Deserialize<'de> for super::types::GpuChoice {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(Self)

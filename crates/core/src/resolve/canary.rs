@@ -7,7 +7,7 @@ use super::Desired;
 use super::routes::{are_same, configuration, deployments, forget, keys_of, name, related, replace, set};
 use crate::manifest::{Manifest, Mode};
 use crate::render::yaml::yaml;
-use crate::resource::{Content, Piece, Probe, ResourceId, Seconds, SecretReference, Spec};
+use crate::resource::{Content, Endpoint, Piece, Probe, ResourceId, Seconds, SecretReference, Spec};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -195,9 +195,7 @@ impl Desired {
 
 /// Returns the port of an address on this machine.
 fn loopback_port(address: &str) -> Option<u16> {
-    let rest = address.split_once("://")?.1.split('/').next()?;
-    let (host, port) = rest.rsplit_once(':')?;
-    matches!(host, "127.0.0.1" | "localhost" | "[::1]").then(|| port.parse().ok())?
+    Endpoint::parse(address).ok().filter(|endpoint| endpoint.host().is_loopback()).map(|endpoint| endpoint.port())
 }
 
 /// How many pieces a variable of an environment file is made of: its name, its secret, and the end of its line.

@@ -184,7 +184,12 @@ pub(super) fn secrets(manifest: &Manifest) -> impl Iterator<Item = &SecretSource
             provider.value.api_key.iter().chain(provider.value.secrets.iter().map(|entry| &entry.value))
         }))
         .chain(manifest.services.iter().flat_map(|service| service.value.secrets.iter().map(|entry| &entry.value)))
-        .chain(manifest.cache.iter().flat_map(|cache| cache.secrets.iter().map(|entry| &entry.value)))
+        .chain(
+            manifest
+                .cache
+                .iter()
+                .flat_map(|cache| cache.password.iter().chain(cache.secrets.iter().map(|entry| &entry.value))),
+        )
 }
 
 /// Returns a secret's reference with its path spelled out.

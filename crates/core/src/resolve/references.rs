@@ -3,13 +3,13 @@
 use super::build::Builder;
 use super::container::is_isolated;
 use crate::manifest::{CacheEngine, Common, Network, RuntimeName};
-use crate::resource::Note;
+use crate::resource::{Note, Port};
 
 /// The gateway's port when the manifest says none.
 pub(super) const GATEWAY: u16 = 4000;
 
 /// The port of a Redis when the manifest says none.
-pub(super) const REDIS: u16 = 6379;
+pub(super) const REDIS: u16 = Port::REDIS.get();
 
 /// Where a part of the stack is reached.
 struct Location {
@@ -82,7 +82,7 @@ impl Builder<'_> {
         Some(match kind {
             "gateway" if name.is_empty() => {
                 let gateway = manifest.gateway.as_ref()?;
-                let port = gateway.port.as_ref().map_or(GATEWAY, |port| port.value.0);
+                let port = gateway.port.as_ref().map_or(GATEWAY, |port| port.get());
                 Location {
                     scheme: "http",
                     at: Ok(port),
@@ -93,10 +93,9 @@ impl Builder<'_> {
                 let cache = manifest.cache.as_ref().filter(|cache| cache.engine.value == CacheEngine::Redis)?;
                 let external = cache.runtime.as_ref().is_some_and(|it| it.value == RuntimeName::External);
                 if let Some(endpoint) = cache.endpoint.as_ref().filter(|_| external) {
-                    let address = endpoint.value.trim_start_matches("redis://");
-                    return Some(Location { scheme: "redis", at: Err(format!("redis://{address}")), isolated: None });
+                    return Some(Location { scheme: "redis", at: Err(endpoint.0.to_string()), isolated: None });
                 }
-                let port = cache.port.as_ref().map_or(REDIS, |port| port.value.0);
+                let port = cache.port.as_ref().map_or(REDIS, |port| port.get());
                 Location {
                     scheme: "redis",
                     at: Ok(port),
@@ -106,11 +105,11 @@ impl Builder<'_> {
             "providers" => {
                 let provider = manifest.providers.iter().find(|entry| entry.name.value == name)?;
                 if let Some(endpoint) = &provider.value.endpoint {
-                    let at = Err(endpoint.value.trim_end_matches('/').to_owned());
+                    let at = Err(endpoint.0.to_string());
                     return Some(Location { scheme: "http", at, isolated: None });
                 }
                 // Of servers for one model each, each is a place of its own.
-                let port = provider.value.port.as_ref().filter(|_| !provider.value.engine.value.serves_one())?.value.0;
+                let port = provider.value.port.as_ref().filter(|_| !provider.value.engine.value.serves_one())?.get();
                 let isolated = isolated(name, provider.value.common(), Network::Host, port);
                 Location { scheme: "http", at: Ok(port), isolated }
             }
@@ -136,12 +135,9 @@ impl Builder<'_> {
             }
             "services" => {
                 let service = manifest.services.iter().find(|entry| entry.name.value == name)?;
-                let port = service.value.ports.first()?;
-                let mut parts = port.value.rsplit(':').filter_map(|part| part.parse::<u16>().ok());
-                let inside = parts.next()?;
-                let host = parts.next().unwrap_or(inside);
-                let isolated = isolated(name, service.value.common(), Network::Bridge, inside);
-                Location { scheme: "http", at: Ok(host), isolated }
+                let port = &service.value.ports.first()?.value.0;
+                let isolated = isolated(name, service.value.common(), Network::Bridge, port.container);
+                Location { scheme: "http", at: Ok(port.host), isolated }
             }
             _ => return None,
         })

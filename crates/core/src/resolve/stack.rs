@@ -84,8 +84,8 @@ fn provider_routes(builder: &mut Builder<'_>, provider: &Entry<Provider>) -> Vec
     }
     match (engine, runtime) {
         (Engine::Ollama, RuntimeName::External) if provider.value.manage.is_some() => {
-            let endpoint = provider.value.endpoint.as_ref().map(|endpoint| endpoint.value.clone()).unwrap_or_default();
-            ollama::models(builder, provider, endpoint.trim_end_matches('/'), None, None)
+            let Some(endpoint) = &provider.value.endpoint else { return Vec::new() };
+            ollama::models(builder, provider, &endpoint.0.to_string(), None, None)
         }
         (_, RuntimeName::External) | (Engine::Openai, _) => external(builder, provider),
         (Engine::LlamaCpp, _) => llama_cpp::add(builder, provider),
@@ -103,8 +103,7 @@ fn external(builder: &Builder<'_>, provider: &Entry<Provider>) -> Vec<Route> {
         .map(|model| {
             let source = model.value.source.as_ref().map(|source| &source.value);
             let upstream = if let Some(Source::Text(text)) = source { text.clone() } else { model.name.value.clone() };
-            let base = endpoint.value.trim_end_matches('/').to_owned();
-            let with_version = if base.ends_with("/v1") { base.clone() } else { format!("{base}/v1") };
+            let (base, with_version) = (endpoint.0.to_string(), endpoint.0.with_version().to_string());
             let (prefix, api_base) = match (provider.value.engine.value, model.value.mode) {
                 (Engine::Ollama, Mode::Chat) => ("ollama_chat", base),
                 (Engine::Ollama, _) => ("ollama", base),

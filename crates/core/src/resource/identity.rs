@@ -4,6 +4,7 @@
 //! changes for its own. So no two resources of a stack may share one; what several parts of a manifest share is one
 //! resource.
 
+use super::endpoint::Endpoint;
 use super::id::Kind;
 use super::image_name::ImageName;
 use super::ollama_name::OllamaName;
@@ -31,7 +32,7 @@ pub enum LiveIdentity {
     Image(ImageName),
     /// A model on a server.
     Model {
-        /// The server's address.
+        /// The server's address, spelled in one way.
         endpoint: String,
         /// The name that requests ask for.
         name: OllamaName,
@@ -104,7 +105,9 @@ impl Resource {
             Spec::File(file) => vec![LiveIdentity::path(&file.path)],
             Spec::Model(model) => {
                 let name = &model.name;
-                let served = LiveIdentity::Model { endpoint: model.endpoint.clone(), name: name.clone() };
+                let endpoint = Endpoint::parse(&model.endpoint);
+                let endpoint = endpoint.map_or_else(|_| model.endpoint.clone(), |endpoint| endpoint.identity());
+                let served = LiveIdentity::Model { endpoint, name: name.clone() };
                 let stored = model
                     .store()
                     .map(|store| LiveIdentity::StoredModel { store: store.to_owned(), name: name.clone() });

@@ -5,6 +5,7 @@
 
 mod command;
 mod container;
+mod endpoint;
 mod fingerprint;
 mod gpu;
 mod health;
@@ -22,6 +23,7 @@ mod units;
 
 pub use command::{Command, Part};
 pub use container::{Container, Mount, MountSource, Protocol, Publish};
+pub use endpoint::{Endpoint, Host, NotAnAddress, Port, RedisEndpoint, has_password};
 pub use fingerprint::{Digest, Field, Fields, Fingerprint, Hasher, SCHEME};
 pub use gpu::{Gpu, Gpus};
 pub use health::Health;

@@ -1,5 +1,6 @@
 //! The tests of the values: nothing outside this process is touched, and nothing waits.
 
+mod addresses;
 mod cases;
 mod golden;
 mod laws;

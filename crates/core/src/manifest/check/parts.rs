@@ -6,7 +6,7 @@ use crate::manifest::is_stack_name;
 use crate::manifest::suggest::looks_secret;
 use crate::manifest::types::{CacheEngine, Engine, Rollout};
 use crate::manifest::values::Source;
-use crate::resource::{Digest, Note};
+use crate::resource::{Digest, Endpoint, NotAnAddress, Note};
 use std::ops::Range;
 
 const NAME_HINT: &str = "use lower-case letters, digits and `-`, 32 at most, a letter first";
@@ -43,21 +43,6 @@ pub(super) fn check(checker: &mut Checker<'_>) {
         if no_command && common.runtime.is_some_and(|runtime| runtime.value != RuntimeName::Docker) {
             let note = Note::error("missing-field", "a service needs a `command`");
             checker.at(note.hint("write `command: [program, word, …]`"), &path, &service.name.span);
-        }
-        for port in &service.value.ports {
-            let parts: Vec<&str> = port.value.split(':').collect();
-            let (address, ports) = parts.split_at(usize::from(parts.len() == 3));
-            let is_port = |part: &&str| part.parse::<u16>().is_ok_and(|port| port > 0);
-            let is_address = |part: &&str| part.parse::<std::net::Ipv4Addr>().is_ok();
-            if ports.len() <= 2 && ports.iter().all(is_port) && address.iter().all(is_address) {
-                continue;
-            }
-            let note = Note::error("port", format!("`{}` is not a port", port.value));
-            checker.at(
-                note.hint("write a number, or `\"3000:8080\"` for a container"),
-                format!("{path}.ports"),
-                &port.span,
-            );
         }
     }
 }
@@ -121,8 +106,7 @@ fn providers(checker: &mut Checker<'_>) {
                 let hint = "leave it out, or write `runtime: external`";
                 checker.at(note.hint(hint), format!("{path}.endpoint"), &endpoint.span);
             }
-            Some(endpoint) => url(checker, &endpoint.value, &format!("{path}.endpoint"), &endpoint.span),
-            None => {}
+            _ => {}
         }
         if !external && !checker.says(&path, "port") {
             let note = Note::error("missing-field", "`port` is missing");
@@ -201,12 +185,21 @@ fn cache(checker: &mut Checker<'_>) {
         CacheEngine::Redis => {
             runnable(checker, "cache", cache.common(), &cache.span, true);
             let external = cache.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::External);
-            if external && cache.endpoint.is_none() {
+            if external && !checker.says("cache", "endpoint") {
                 let note = Note::error("missing-field", "`endpoint` is missing");
                 checker.at(
                     note.hint("write the address of that Redis, such as `endpoint: 127.0.0.1:6379`"),
                     "cache",
                     &cache.span,
+                );
+            }
+            if !external && cache.password.is_some() {
+                let note = Note::error("endpoint", "`password` is for a Redis that somebody else runs");
+                let span = checker.key("cache.password").unwrap_or_else(|| cache.span.clone());
+                checker.at(
+                    note.hint("leave it out: a Redis of the stack listens on loopback"),
+                    "cache.password",
+                    &span,
                 );
             }
         }
@@ -372,35 +365,12 @@ fn has_version(image: &str) -> bool {
     image.contains('@') || image.rsplit('/').next().is_some_and(|name| name.contains(':'))
 }
 
-/// Checks that a text is `http://host[:port][/path]` or the same with `https`.
+/// Checks that a text is the address of a download. Its query may be a part of it.
 fn url(checker: &mut Checker<'_>, text: &str, path: &str, span: &Range<usize>) {
-    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-    let wrong = match rest {
-        None => Some("it must begin with `http://` or `https://`".to_owned()),
-        Some(rest) => host_problem(rest.split(['/', '?', '#']).next().unwrap_or_default()),
+    let note = match Endpoint::split(text) {
+        Ok(_) => return,
+        Err(why @ NotAnAddress::HasSecret) => Note::error("secret-in-clear", why.to_string()),
+        Err(why) => Note::error("url", format!("`{text}` is not an address: {why}")),
     };
-    if let Some(wrong) = wrong {
-        // Whoever is named before an `@` may be named with a password.
-        let (code, message) = if text.contains('@') {
-            ("secret-in-clear", "a user or password never stands in an address".to_owned())
-        } else {
-            ("url", format!("`{text}` is not an address: {wrong}"))
-        };
-        checker.at(Note::error(code, message), path, span);
-    }
-}
-
-fn host_problem(authority: &str) -> Option<String> {
-    if authority.contains('@') {
-        return Some("it names a user".to_owned());
-    }
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => (host, Some(port)),
-        _ => (authority, None),
-    };
-    if host.is_empty() || host.chars().any(char::is_whitespace) {
-        return Some("it names no host".to_owned());
-    }
-    let bad = port.filter(|port| !port.parse::<u16>().is_ok_and(|port| port > 0))?;
-    Some(format!("`{bad}` is not a port"))
+    checker.at(note, path, span);
 }

@@ -3,7 +3,7 @@
 use super::Checker;
 use crate::manifest::common::RuntimeName;
 use crate::manifest::types::CacheEngine;
-use crate::resource::Note;
+use crate::resource::{Note, Port};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use std::ops::Range;
 const GATEWAY: u16 = 4000;
 
 /// The port that Redis takes when it is not told another.
-const REDIS: u16 = 6379;
+const REDIS: u16 = Port::REDIS.get();
 
 pub(super) fn check(checker: &mut Checker<'_>) {
     let mut taken: BTreeMap<u16, String> = BTreeMap::new();
@@ -33,14 +33,14 @@ fn claims(checker: &mut Checker<'_>) -> Vec<(u16, String, Range<usize>)> {
         let runtime = provider.value.runtime.as_ref().map(|runtime| runtime.value);
         let Some(first) = provider.value.port.as_ref().filter(|_| runs(runtime)) else { continue };
         if !provider.value.engine.value.serves_one() {
-            claims.push((first.0, format!("providers.{}", provider.name.value), first.span.clone()));
+            claims.push((first.get(), format!("providers.{}", provider.name.value), first.span.clone()));
             continue;
         }
-        let mut next = u32::from(first.0);
+        let mut next = u32::from(first.get());
         for model in manifest.models.iter().filter(|model| model.value.provider.value == provider.name.value) {
             let part = format!("models.{}", model.name.value);
             if let Some(port) = &model.value.port {
-                claims.push((port.0, part, port.span.clone()));
+                claims.push((port.get(), part, port.span.clone()));
             } else if let Ok(port) = u16::try_from(next) {
                 claims.push((port, part, model.name.span.clone()));
                 next += 1;
@@ -53,19 +53,16 @@ fn claims(checker: &mut Checker<'_>) -> Vec<(u16, String, Range<usize>)> {
     if let Some(cache) = manifest.cache.as_ref().filter(|cache| cache.engine.value == CacheEngine::Redis)
         && runs(cache.runtime.as_ref().map(|runtime| runtime.value))
     {
-        let (port, span) = cache.port.as_ref().map_or((REDIS, &cache.span), |port| (port.0, &port.span));
+        let (port, span) = cache.port.as_ref().map_or((REDIS, &cache.span), |port| (port.get(), &port.span));
         claims.push((port, "cache".to_owned(), span.clone()));
     }
     if let Some(gateway) = &manifest.gateway {
-        let (port, span) = gateway.port.as_ref().map_or((GATEWAY, &gateway.span), |port| (port.0, &port.span));
+        let (port, span) = gateway.port.as_ref().map_or((GATEWAY, &gateway.span), |port| (port.get(), &port.span));
         claims.push((port, "gateway".to_owned(), span.clone()));
     }
     for service in &manifest.services {
         for port in &service.value.ports {
-            let host = port.value.split(':').rev().nth(1).unwrap_or(&port.value);
-            if let Ok(number) = host.parse() {
-                claims.push((number, format!("services.{}", service.name.value), port.span.clone()));
-            }
+            claims.push((port.0.host, format!("services.{}", service.name.value), port.span.clone()));
         }
     }
     claims

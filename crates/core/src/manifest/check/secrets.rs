@@ -3,13 +3,14 @@
 use super::Checker;
 use crate::manifest::suggest::looks_secret;
 use crate::manifest::yaml::{Node, Value};
-use crate::resource::Note;
+use crate::resource::{Note, has_password};
 
 /// What `LiteLLM` replaces by a variable of its environment.
 const REFERENCE: &str = "os.environ/";
 
 pub(super) fn check(checker: &mut Checker<'_>) {
     let tree = checker.tree;
+    in_addresses(checker, tree, "");
     if let Some(settings) = tree.field("gateway").and_then(|gateway| gateway.field("settings")) {
         in_settings(checker, settings, "gateway.settings");
     }
@@ -22,6 +23,26 @@ pub(super) fn check(checker: &mut Checker<'_>) {
         for (key, node) in tree.field(section).map(Node::entries).unwrap_or_default() {
             in_commands(checker, node, &format!("{section}.{}", key.text));
         }
+    }
+}
+
+/// Finds `scheme://user:password@host` wherever it stands.
+fn in_addresses(checker: &mut Checker<'_>, node: &Node, path: &str) {
+    match &node.value {
+        Value::Text(text) if has_password(text) => {
+            let note = Note::error("secret-in-clear", "a password stands in an address here, in clear");
+            let hint =
+                "write it under `secrets`, as `{env: NAME}` or `{file: PATH}`, or where the program reads it from";
+            checker.at(note.hint(hint), path, &node.span);
+        }
+        Value::Map(entries) => {
+            for (key, value) in entries {
+                let path = if path.is_empty() { key.text.clone() } else { format!("{path}.{}", key.text) };
+                in_addresses(checker, value, &path);
+            }
+        }
+        Value::List(items) => items.iter().for_each(|item| in_addresses(checker, item, path)),
+        _ => {}
     }
 }
 

@@ -5,7 +5,7 @@ use super::Checker;
 use crate::manifest::common::{Common, RuntimeName};
 use crate::manifest::types::{CacheEngine, Engine};
 use crate::manifest::values::{SecretSource, Source, Spanned};
-use crate::resource::{Note, SecretReference};
+use crate::resource::{Endpoint, Note, SecretReference};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -33,6 +33,9 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     }
     if let Some(cache) = &manifest.cache {
         server(checker, "cache", cache.common(), &mut units);
+        if let Some(password) = &cache.password {
+            secret(checker, password, "cache.password", &cache.span);
+        }
         if let Some(memory) = cache.memory.as_ref().filter(|memory| memory.0.0 < 1 << 20) {
             let message = format!("{} is too little memory, and none would be no limit to Redis", memory.0);
             checker.at(Note::error("bad-value", message), "cache.memory", &memory.span);
@@ -123,10 +126,9 @@ fn place(checker: &mut Checker<'_>, source: &Spanned<Source>, path: String) {
             revision.is_some_and(str::is_empty).then_some("no revision stands behind `@`")
         }
     } else if text.starts_with("http:") || text.starts_with("https:") {
-        let address = text.split(['?', '#']).next().unwrap_or_default();
-        let rest = address.split_once("://").map_or("", |(_, rest)| rest);
-        let file = rest.split_once('/').and_then(|(_, path)| path.rsplit('/').next()).unwrap_or_default();
-        file.is_empty().then_some("it ends in no file's name")
+        // `parts` reports what is not an address.
+        let path = Endpoint::split(text).map_or("/-", |(_, rest)| rest).split(['?', '#']).next();
+        path.and_then(|path| path.rsplit('/').next()).is_none_or(str::is_empty).then_some("it ends in no file's name")
     } else {
         None
     };

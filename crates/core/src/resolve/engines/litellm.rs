@@ -6,21 +6,25 @@
 
 use super::super::build::{Builder, Server};
 use super::super::container::{Contained, listen};
-use super::super::references::{GATEWAY, REDIS};
+use super::super::references::GATEWAY;
 use super::Route;
-use crate::manifest::{CacheEngine, Gateway, Mode, RuntimeName, Spanned};
+use crate::manifest::{Cache, CacheEngine, Gateway, Manifest, Mode, RuntimeName, Spanned};
 use crate::render::launcher::GATEWAY_LAUNCHER;
 use crate::render::yaml::yaml;
 use crate::resource::{
-    Authorization, Command, Content, Digest, FileSpec, Gpus, Input, Kind, ManifestPath, Origin, Origins, Part, Probe,
-    Resource, ResourceId, Seconds, Spec,
+    Authorization, Command, Content, Digest, FileSpec, Gpus, Host, Input, Kind, ManifestPath, Origin, Origins, Part,
+    Port, Probe, RedisEndpoint, Resource, ResourceId, Seconds, Spec,
 };
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 /// `LiteLLM` looks up no request with more messages than this; its own limit of 4 misses every longer conversation.
 const MAX_MESSAGES: u32 = 1000;
+
+/// The variable with the password of a Redis that somebody else runs.
+const CACHE_PASSWORD: &str = "LLAMERO_CACHE_PASSWORD";
 
 /// How long its last streams may go on after a successor has taken its place.
 const DRAIN: Seconds = Seconds::new(300);
@@ -33,7 +37,7 @@ pub(in super::super) fn add(
     cache: Option<&ResourceId>,
 ) -> Option<ResourceId> {
     let master_key = gateway.master_key.as_ref()?;
-    let port = gateway.port.as_ref().map_or(GATEWAY, |port| port.value.0);
+    let port = gateway.port.as_ref().map_or(GATEWAY, |port| port.get());
     let directories = &builder.facts.directories;
     let stack = builder.manifest.stack.value.clone();
     let own = directories.config.join("llamero").join(&stack).join("litellm.yaml");
@@ -61,6 +65,9 @@ pub(in super::super) fn add(
     let mut secrets = vec![("LITELLM_MASTER_KEY".to_owned(), master_key, ManifestPath::from("gateway.master_key"))];
     let keys = routes.iter().filter_map(|route| route.api_key.as_ref());
     secrets.extend(keys.map(|key| (key.variable.clone(), &key.source, key.path.clone())));
+    let cache_password = builder.manifest.cache.as_ref().and_then(|cache| cache.password.as_ref());
+    let origin = ManifestPath::from("cache.password");
+    secrets.extend(cache_password.map(|source| (CACHE_PASSWORD.to_owned(), source, origin)));
     secrets.sort_by(|one, other| one.0.cmp(&other.0));
     secrets.dedup_by(|one, other| one.0 == other.0);
     let mut needs = BTreeSet::from([config_id.clone()]);
@@ -74,7 +81,7 @@ pub(in super::super) fn add(
         gateway.config.as_ref().map(|path| Origin::new("gateway.config", &path.value)),
     );
     arguments.option("--host", listen(gateway.common()), None);
-    let port_origin = gateway.port.as_ref().map(|port| Origin::new("gateway.port", port.value.0));
+    let port_origin = gateway.port.as_ref().map(|port| Origin::new("gateway.port", port.value));
     arguments.option("--port", port, port_origin.clone());
     let id = builder.server(&Server {
         part: "gateway".to_owned(),
@@ -165,8 +172,19 @@ fn config(builder: &Builder<'_>, gateway: &Spanned<Gateway>, routes: &[Route]) -
         let mut parameters = match cache.engine.value {
             CacheEngine::Memory => json!({ "type": "local" }),
             CacheEngine::Redis => {
-                let (host, port) = redis(builder);
-                json!({ "type": "redis", "host": host, "port": port, "namespace": stack })
+                let redis = redis(builder.manifest);
+                let mut parameters =
+                    json!({ "type": "redis", "host": redis.host.bare(), "port": redis.port.get(), "namespace": stack });
+                if redis.tls {
+                    parameters["ssl"] = true.into();
+                }
+                if let Some(database) = redis.database {
+                    parameters["db"] = database.into();
+                }
+                if cache.password.is_some() {
+                    parameters["password"] = format!("os.environ/{CACHE_PASSWORD}").into();
+                }
+                parameters
             }
         };
         if let Some(ttl) = &cache.ttl {
@@ -216,16 +234,16 @@ fn deployment(stack: &str, route: &Route) -> Value {
     })
 }
 
-fn redis(builder: &Builder<'_>) -> (String, u16) {
-    let cache = builder.manifest.cache.as_ref();
+/// Returns where the Redis of the cache is.
+fn redis(manifest: &Manifest) -> RedisEndpoint {
+    let cache = manifest.cache.as_ref();
     let external =
-        cache.and_then(|cache| cache.runtime.as_ref()).is_some_and(|runtime| runtime.value == RuntimeName::External);
-    let endpoint = cache.and_then(|cache| cache.endpoint.as_ref()).filter(|_| external);
-    if let Some((host, port)) = endpoint.and_then(|endpoint| endpoint.rsplit_once(':')) {
-        return (host.trim_start_matches("redis://").to_owned(), port.parse().unwrap_or(REDIS));
+        |cache: &&Spanned<Cache>| cache.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::External);
+    if let Some(endpoint) = cache.filter(external).and_then(|cache| cache.endpoint.as_ref()) {
+        return endpoint.value.0.clone();
     }
-    let port = cache.and_then(|cache| cache.port.as_ref()).map_or(REDIS, |port| port.value.0);
-    ("127.0.0.1".to_owned(), port)
+    let port = cache.and_then(|cache| cache.port.as_ref()).map_or(Port::REDIS, |port| port.value);
+    RedisEndpoint { tls: false, host: Host::Ip(Ipv4Addr::LOCALHOST.into()), port, database: None }
 }
 
 /// Adds settings of the user's own; where both say something, ours stays.

@@ -33,7 +33,7 @@ const SETTINGS: [(&str, &str); 9] = [
 
 /// Adds a provider that the stack runs, and its models; returns the routes to them.
 pub(in super::super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider>) -> Vec<Route> {
-    let Some(port) = provider.value.port.as_ref().map(|port| port.value.0) else { return Vec::new() };
+    let Some(port) = provider.value.port.as_ref().map(|port| port.get()) else { return Vec::new() };
     let path = format!("providers.{}", provider.name.value);
     if let Some(memory) = &provider.value.memory {
         builder.unsupported("a budget of GPU memory", format!("{path}.memory"), &memory.span);
@@ -252,8 +252,8 @@ fn own_name(stack: &str, model: &str) -> OllamaName {
 /// Returns the name of the resource that every model shares which is its source under another name. The colon keeps it
 /// apart from the models that llamero makes.
 fn shared_name(provider: &str, source: &OllamaName) -> String {
-    let text = source.shortest().to_ascii_lowercase();
-    let (path, tag) = text.rsplit_once(':').unwrap_or((&text, "latest"));
+    let (text, tag) = (source.shortest().to_ascii_lowercase(), source.tag().to_ascii_lowercase());
+    let path = text.strip_suffix(&tag).and_then(|path| path.strip_suffix(':')).unwrap_or(&text);
     let simple = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     let path = if simple {
         path.to_owned()

@@ -12,7 +12,7 @@ const MEMORY: Bytes = Bytes(256 << 20);
 
 /// Adds a Redis that the stack runs; returns its name.
 pub(in super::super) fn add(builder: &mut Builder<'_>, cache: &Spanned<Cache>) -> Option<ResourceId> {
-    let port = cache.port.as_ref().map_or(REDIS, |port| port.value.0);
+    let port = cache.port.as_ref().map_or(REDIS, |port| port.get());
     let memory = cache.memory.as_ref().map_or(MEMORY, |memory| memory.value.0);
     let isolated = is_isolated(cache.common(), Network::Host);
     let path = ManifestPath::from("cache");

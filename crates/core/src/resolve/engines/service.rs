@@ -3,9 +3,8 @@
 use super::super::build::{Builder, Server};
 use super::super::container::{Contained, is_isolated};
 use crate::manifest::{Entry, Network, RuntimeName, Service};
-use crate::resource::{Command, Gpus, ManifestPath, Note, Origin, Origins, Probe, Protocol, Publish, ResourceId};
+use crate::resource::{Command, Gpus, ManifestPath, Note, Origin, Origins, Probe, Publish, ResourceId};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
 
 /// Adds a service; `parts` says which servers each part of the stack is.
 pub(in super::super) fn add(
@@ -14,15 +13,13 @@ pub(in super::super) fn add(
     parts: &BTreeMap<String, BTreeSet<ResourceId>>,
 ) -> Option<ResourceId> {
     let name = &service.name.value;
-    let publish: Vec<Publish> = service.value.ports.iter().filter_map(|port| publish_of(&port.value)).collect();
+    let publish: Vec<Publish> = service.value.ports.iter().map(|port| port.0.clone()).collect();
     let ports: Vec<u16> = publish.iter().map(|port| port.host).collect();
     let isolated = is_isolated(service.value.common(), Network::Bridge);
     let in_container = service.value.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::Docker);
-    let moved = service.value.ports.iter().find(|port| {
-        !isolated && publish_of(&port.value).is_some_and(|published| published.host != published.container)
-    });
-    if let Some(port) = moved {
-        let message = format!("`{}` moves a port, which needs a network of its own", port.value);
+    if let Some(port) = service.value.ports.iter().find(|port| !isolated && port.is_moved()) {
+        let message =
+            format!("port {} would be {} inside, which needs a network of its own", port.0.host, port.0.container);
         let hint = if in_container { "write `network: bridge`, or one number" } else { "write one number" };
         builder.note(Note::error("port", message).hint(hint), format!("services.{name}.ports"), &port.span);
     }
@@ -42,9 +39,8 @@ pub(in super::super) fn add(
     origins.add("working directory", declared);
     if isolated {
         for port in &service.value.ports {
-            let field =
-                publish_of(&port.value).map(|publish| format!("publish {}/{}", publish.container, publish.protocol));
-            origins.add(field.unwrap_or_default(), [Origin::new(path.key("ports"), &port.value)]);
+            let field = format!("publish {}/{}", port.0.container, port.0.protocol);
+            origins.add(field, [Origin::new(path.key("ports"), &port.value)]);
         }
     }
     builder.server(&Server {
@@ -68,13 +64,4 @@ pub(in super::super) fn add(
         gpus: Gpus::None,
         contained: Contained { network: Network::Bridge, publish, ..Contained::default() },
     })
-}
-
-/// Reads `[ADDRESS:]HOST:INSIDE`, or one port that is the same inside.
-fn publish_of(text: &str) -> Option<Publish> {
-    let mut parts = text.rsplitn(3, ':');
-    let container = parts.next()?.parse().ok()?;
-    let host = parts.next().map_or(Some(container), |port| port.parse().ok())?;
-    let address = parts.next().map_or(Some(Ipv4Addr::LOCALHOST), |address| address.parse().ok())?;
-    Some(Publish { address: address.into(), host, container, protocol: Protocol::Tcp })
 }
