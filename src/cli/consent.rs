@@ -1,17 +1,17 @@
-//! Asks a person before anything changes.
+//! Asks for consent before anything changes.
 
-use super::exit::Exit;
 use super::problem::Problem;
+use crate::systems::FailureKind;
 use std::io::{BufRead, IsTerminal, Write};
 
-/// Asks, unless `yes` was said already. Without a terminal to ask on, silence is no consent.
+/// Asks on the terminal, unless consent was given already.
 pub(super) fn ask(question: &str, yes: bool) -> Result<(), Problem> {
     if yes {
         return Ok(());
     }
     if !std::io::stdin().is_terminal() {
-        let problem = Problem::new(Exit::Refused, "nobody is there to agree to these changes; nothing was changed");
-        return Err(problem.hint("say `--yes`"));
+        let message = "confirmation required but stdin is not a terminal; pass `--yes`";
+        return Err(Problem::new(FailureKind::Declined, message));
     }
     // What is not shown is not answered either.
     let mut errors = anstream::stderr();
@@ -21,5 +21,5 @@ pub(super) fn ask(question: &str, yes: bool) -> Result<(), Problem> {
     if read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
         return Ok(());
     }
-    Err(Problem::new(Exit::Refused, "not agreed to; nothing was changed"))
+    Err(Problem::new(FailureKind::Declined, "aborted; nothing was changed"))
 }

@@ -1,11 +1,12 @@
-//! The command line: what can be said to llamero, and everything that touches the terminal.
+//! The command line: arguments, and everything that touches the terminal.
 //!
-//! A verb is a file of its own under `verbs`. None of them decides what happens to the machine.
+//! A verb is a file of its own under `verbs`. They parse and print; `reconcile` decides and acts.
 
 mod color;
 mod consent;
 mod exit;
-mod load;
+mod input;
+mod pass;
 mod problem;
 mod progress;
 mod verbs;
@@ -34,7 +35,7 @@ struct ManifestArgument {
     manifest: Option<PathBuf>,
 }
 
-/// How strictly the lock file is meant.
+/// Whether the lock file must cover the manifest.
 #[derive(Debug, Args)]
 struct LockArgument {
     /// Refuse a manifest that its lock file does not cover
@@ -54,41 +55,41 @@ struct StackArgument {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Check a manifest and tell every problem at once
+    /// Check a manifest and report all problems
     Validate(verbs::validate::Arguments),
     /// Show what would change, why, and what it would cost
     Plan(verbs::plan::Arguments),
     /// Show how rendered files would change, line by line
     Diff(verbs::diff::Arguments),
-    /// Make the machine match the manifest, or go back by itself
+    /// Make the machine match the manifest, or roll back
     Apply(verbs::apply::Arguments),
-    /// Show how the stack fares
+    /// Show the status of the stack
     Status(verbs::status::Arguments),
-    /// Check the records of a stack, and mend what is damaged
+    /// Check the records of a stack, and repair what is damaged
     Doctor(verbs::doctor::Arguments),
     /// List what was applied
     History(verbs::history::Arguments),
     /// Show one generation
     Show(verbs::show::Arguments),
-    /// Go back to an earlier generation
+    /// Roll back to an earlier generation
     Rollback(verbs::rollback::Arguments),
     /// Keep what was applied with `--confirm-within`
     Confirm(verbs::confirm::Arguments),
-    /// Forget that the manifest failed as it is now
+    /// Clear this manifest's failure record
     Retry(verbs::retry::Arguments),
     /// Refuse every apply until `resume`
     Suspend(verbs::suspend::SuspendArguments),
     /// Let the stack be changed again
     Resume(verbs::suspend::ResumeArguments),
-    /// Stop and remove everything that the stack made
+    /// Stop and remove everything that the stack created
     Down(verbs::down::Arguments),
-    /// Hold every model to what its source leads to now
+    /// Pin every source to its current digest
     Lock(verbs::lock::Arguments),
-    /// Show which models have moved on at their sources; fetches nothing
+    /// Show which sources have moved since they were pinned; fetches nothing
     Outdated(verbs::outdated::Arguments),
-    /// Move the lock file on to what models' sources lead to now
+    /// Pin sources to what they lead to now
     Update(verbs::update::Arguments),
-    /// Print what is seen on the machine, for a report or for `plan --observed`
+    /// Print the observation of the machine, for a report or for `plan --observed`
     Observe(verbs::observe::Arguments),
     /// Print the JSON Schema of the manifest
     Schema,
@@ -97,7 +98,7 @@ enum Verb {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Watch over a generation, and take it back when its apply is gone
+    /// Dead-man's switch: roll back a generation whose apply process is gone
     #[command(hide = true)]
     Deadman(verbs::deadman::Arguments),
     /// Keep one server of the process runtime running
@@ -115,7 +116,7 @@ pub fn run() -> Exit {
         Ok(arguments) => arguments,
         Err(error) => {
             let declared = !error.use_stderr();
-            // Help that nobody reads to its end is no failure.
+            // A reader that has had enough of the help is no failure.
             let _ = error.print();
             return if declared { Exit::Done } else { Exit::Error };
         }
@@ -126,13 +127,13 @@ pub fn run() -> Exit {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&error),
     };
-    let exit = runtime.block_on(perform(arguments.verb)).unwrap_or_else(|problem| problem.tell());
+    let exit = runtime.block_on(perform(arguments.verb)).unwrap_or_else(|problem| problem.print());
     runtime.shutdown_background();
     exit
 }
 
-/// Starts the threads that everything runs on. A supervisor lives as long as its server, and a watcher mostly sleeps:
-/// they get by with one.
+/// Starts the threads that everything runs on. A supervisor lives as long as its server, and the dead-man's
+/// switch mostly sleeps: one thread is enough for them.
 fn start(supervises: bool) -> std::io::Result<tokio::runtime::Runtime> {
     if supervises {
         return tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -140,9 +141,9 @@ fn start(supervises: bool) -> std::io::Result<tokio::runtime::Runtime> {
     // Where a thread is denied, tokio panics, and then waits for ever for the threads that it has.
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(|panic| {
-        let said = panic.payload().downcast_ref::<String>().map_or("a thread gave up", String::as_str);
+        let said = panic.payload().downcast_ref::<String>().map_or("a thread panicked", String::as_str);
         let exit = refuse(&said);
-        #[expect(clippy::exit, reason = "nothing was begun")]
+        #[expect(clippy::exit, reason = "nothing was started")]
         std::process::exit(exit as i32);
     }));
     let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();

@@ -1,4 +1,4 @@
-//! What happens while a plan is walked: bars on a terminal, plain lines elsewhere, one JSON object a line when asked.
+//! The progress of a pass: bars on a terminal, plain lines elsewhere, one JSON object a line when asked.
 
 use super::color::{color, styled};
 use super::problem;
@@ -12,10 +12,10 @@ use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often a step that takes long is told of where there are no bars.
+/// How often a step that takes long is reported where there are no bars.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// Tells what happens.
+/// Shows events.
 pub(super) struct Progress {
     json: bool,
     bars: Option<MultiProgress>,
@@ -24,7 +24,7 @@ pub(super) struct Progress {
 
 struct Step {
     bar: Option<ProgressBar>,
-    told: Instant,
+    reported: Instant,
     begun: Instant,
 }
 
@@ -35,57 +35,56 @@ impl Progress {
         Self { json, bars, steps: Mutex::new(BTreeMap::new()) }
     }
 
-    /// Tells of one event.
-    pub(super) fn tell(&self, event: Event) {
+    /// Shows one event.
+    pub(super) fn show(&self, event: Event) {
         if self.json {
-            // Whoever reads has gone away; the work goes on.
+            // A reader that went away does not stop the pass.
             let _ = problem::print(&format!("{}\n", serde_json::to_string(&event).unwrap_or_default()));
             return;
         }
         match event {
             Event::Phase { phase, .. } => {
-                let words = match phase {
-                    Phase::Stage => "Preparing",
+                let title = match phase {
+                    Phase::Stage => "Staging",
                     Phase::Canary => "Changing one route",
-                    Phase::Switch => "Changing what runs",
-                    Phase::Prune => "Clearing away",
+                    Phase::Switch => "Switching",
+                    Phase::Prune => "Pruning",
                 };
-                self.line(&styled(anstyle::Style::new().bold(), words));
+                self.print(&styled(anstyle::Style::new().bold(), title));
             }
             Event::Started { step, .. } => self.begin(step),
-            Event::Progress { step, done, total, note } => self.go_on(&step, done, total, note.as_deref()),
+            Event::Progress { step, done, total, note } => self.advance(&step, done, total, note.as_deref()),
             Event::Done { step, took_ms } => {
                 self.end(&step);
                 let took = if took_ms >= 1000 { format!(" in {} s", took_ms.div_ceil(1000)) } else { String::new() };
-                self.line(&format!("  {} {step}{took}", styled(color(AnsiColor::Green), "done")));
+                self.print(&format!("  {} {step}{took}", styled(color(AnsiColor::Green), "done")));
             }
             Event::Failed { step, why } => {
                 self.end(&step);
                 let why = why.lines().next().unwrap_or_default().to_owned();
-                self.line(&format!("  {} {step}: {why}", styled(color(AnsiColor::Red), "failed")));
+                self.print(&format!("  {} {step}: {why}", styled(color(AnsiColor::Red), "failed")));
             }
             Event::Settling { for_ms } => {
-                self.line(&format!("Watching that all stays well for {} s", for_ms.div_ceil(1000)));
+                self.print(&format!("Verifying stability for {} s", for_ms.div_ceil(1000)));
             }
             Event::AwaitingConfirmation { within_ms, command, .. } => {
                 let within = within_ms.div_ceil(1000);
-                let text = format!("All is well; without `{command}` within {within} s it is taken back");
-                self.line(&styled(color(AnsiColor::Yellow).bold(), &text));
+                let text = format!("Healthy. Run `{command}` within {within} s or this change is rolled back");
+                self.print(&styled(color(AnsiColor::Yellow).bold(), &text));
             }
             Event::GoingBack { to } => {
-                let to =
-                    to.map_or_else(|| "to how it was before".to_owned(), |number| format!("to generation {number}"));
-                self.line(&styled(color(AnsiColor::Yellow).bold(), &format!("Going back {to}")));
+                let to = to.map_or_else(|| "to the empty state".to_owned(), |number| format!("to generation {number}"));
+                self.print(&styled(color(AnsiColor::Yellow).bold(), &format!("Rolling back {to}")));
             }
             Event::Committed { .. } => {}
         }
     }
 
-    fn line(&self, text: &str) {
+    fn print(&self, text: &str) {
         match &self.bars {
             Some(bars) => {
                 let text = if super::color::on_errors() { text.to_owned() } else { plain(text) };
-                // A terminal that went away is not worth stopping for.
+                // A terminal that went away does not stop the pass.
                 let _ = bars.println(text);
             }
             None => problem::say(text),
@@ -101,10 +100,10 @@ impl Progress {
             bar
         });
         let now = Instant::now();
-        self.steps().insert(step, Step { bar, told: now, begun: now });
+        self.steps().insert(step, Step { bar, reported: now, begun: now });
     }
 
-    fn go_on(&self, step: &str, done: Option<u64>, total: Option<u64>, note: Option<&str>) {
+    fn advance(&self, step: &str, done: Option<u64>, total: Option<u64>, note: Option<&str>) {
         let mut line = None;
         if let Some(known) = self.steps().get_mut(step) {
             match (&known.bar, done, total) {
@@ -117,15 +116,15 @@ impl Progress {
                 }
                 (Some(bar), Some(done), None) => bar.set_message(Bytes(done).to_string()),
                 (Some(bar), None, _) => bar.set_message(shortened(note.unwrap_or_default())),
-                (None, ..) if known.told.elapsed() >= EVERY => {
-                    known.told = Instant::now();
-                    line = Some(in_words(step, done, total, note, known.begun.elapsed()));
+                (None, ..) if known.reported.elapsed() >= EVERY => {
+                    known.reported = Instant::now();
+                    line = Some(status_line(step, done, total, note, known.begun.elapsed()));
                 }
                 (None, ..) => {}
             }
         }
         if let Some(line) = line {
-            self.line(&line);
+            self.print(&line);
         }
     }
 
@@ -140,11 +139,11 @@ impl Progress {
     }
 }
 
-fn in_words(step: &str, done: Option<u64>, total: Option<u64>, note: Option<&str>, since: Duration) -> String {
+fn status_line(step: &str, done: Option<u64>, total: Option<u64>, note: Option<&str>, since: Duration) -> String {
     let how_far = match (done, total) {
         (Some(done), Some(total)) => format!("{} of {}", Bytes(done), Bytes(total)),
         (Some(done), None) => Bytes(done).to_string(),
-        _ => shortened(note.unwrap_or("still at it")),
+        _ => shortened(note.unwrap_or("in progress")),
     };
     format!("  … {step}, {} s: {how_far}", since.as_secs())
 }

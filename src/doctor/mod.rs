@@ -10,7 +10,7 @@ use crate::reconcile::Stack;
 use crate::resolve::Directories;
 use crate::resource::{ResourceId, Spec};
 use crate::systems::pulled::Pulled;
-use crate::systems::{Hint, artifacts, files, process, pulled, sealed};
+use crate::systems::{FailureKind, Hint, artifacts, files, process, pulled, sealed};
 use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
@@ -106,6 +106,10 @@ impl Hint for Error {
             Self::Record(error) => error.hint(),
             Self::Files(error) => error.hint(),
         }
+    }
+
+    fn kind(&self) -> FailureKind {
+        if let Self::History(error) = self { error.kind() } else { FailureKind::Error }
     }
 }
 

@@ -28,7 +28,7 @@ use crate::plan::Past;
 use crate::resolve::Desired;
 use crate::resource::{Digest, Resource, ResourceId, Spec};
 use crate::systems::store::{Disk, Store};
-use crate::systems::{Hint, files, sealed};
+use crate::systems::{FailureKind, Hint, files, sealed};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -75,6 +75,10 @@ impl Hint for Error {
             Self::Occupied(_) => Some("wait until it is done; the lock goes with its process".to_owned()),
             Self::NoGeneration(_) => Some("`llamero history` lists them".to_owned()),
         }
+    }
+
+    fn kind(&self) -> FailureKind {
+        if matches!(self, Self::Occupied(_)) { FailureKind::Locked } else { FailureKind::Error }
     }
 }
 

@@ -6,11 +6,13 @@ mod container;
 mod facts;
 mod model;
 mod pins;
+mod rendered;
 mod servers;
 
 pub use facts::{directories, facts};
 pub use model::contents;
-pub use pins::{Upstream, pin, upstream};
+pub use pins::{Error as PinError, Upstream, pin, upstream};
+pub use rendered::{RenderedChange, rendered_change};
 pub use servers::inspect;
 
 use crate::live::{Live, LiveFile, LiveRun, Managed, Observation, Ownership, PortHolder, Presence};

@@ -4,15 +4,36 @@
 //! desired state; none has a path of its own.
 
 mod deadman;
+mod error;
 mod fire;
+mod guard;
+mod inspect;
+mod load;
+mod notice;
+mod pins;
 mod quarantine;
+mod record;
+mod request;
 mod rollback;
+mod saved_plan;
+mod stacks;
+mod teardown;
 mod transaction;
 mod world;
 
 pub use deadman::{FIRE_AFTER, disarm};
+pub use error::Error;
 pub use fire::{Confirmation, Fired, confirm, fire};
+pub use guard::{Coverage, Guard, Staleness};
+pub use inspect::{observation, plan_against, rendered_changes, stack_status};
+pub use load::{LoadedManifest, default_path};
+pub use notice::{Notice, Notify};
+pub use pins::{LockFileUpdate, PinChange, SourceReport, SourceState, lock, outdated, update};
 pub use quarantine::{attempt, environment_digest};
+pub use request::{Applied, Pending, Request, Source, Verdict, blocked, check_coverage, open};
+pub use saved_plan::SavedPlan;
+pub use stacks::StackSelector;
+pub use teardown::Cleared;
 pub use transaction::Finished;
 pub use world::{Stack, Switch, World};
 

@@ -9,10 +9,12 @@ pub mod detached;
 pub mod docker;
 pub mod downloads;
 pub mod exclusive;
+mod failure;
 pub mod files;
 pub mod gpu;
 pub mod health;
 pub mod http;
+mod inspection;
 pub mod listener;
 pub mod litellm;
 mod llama_cpp;
@@ -31,6 +33,9 @@ pub mod secrets;
 pub mod store;
 pub mod systemd;
 pub mod vllm;
+
+pub use failure::FailureKind;
+pub use inspection::removal;
 
 use crate::render::unit::unit_name;
 use crate::resource::ResourceId;
@@ -60,6 +65,11 @@ pub trait Hint: std::error::Error {
     /// Returns when it makes sense to try again.
     fn retry(&self) -> Retry {
         Retry::Never
+    }
+
+    /// Returns the kind of the failure, where it ends a request.
+    fn kind(&self) -> FailureKind {
+        FailureKind::Error
     }
 }
 

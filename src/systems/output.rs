@@ -4,7 +4,7 @@
 //! is this user's and holds an earlier output of the same format. A pipe or a character device is written to and stays.
 //! Everything else is refused, and refused before anything is computed. What an output means is not known here.
 
-use super::{Hint, Retry, files};
+use super::{FailureKind, Hint, Retry, files};
 use crate::resource::Bytes;
 use rustix::fs::{FileType, OFlags, Stat};
 use rustix::io::Errno;
@@ -78,6 +78,10 @@ impl Hint for Error {
 
     fn retry(&self) -> Retry {
         if matches!(self, Self::NoReader { .. }) { Retry::Soon } else { Retry::Never }
+    }
+
+    fn kind(&self) -> FailureKind {
+        if matches!(self, Self::Foreign { .. }) { FailureKind::NotManaged } else { FailureKind::Error }
     }
 }
 

@@ -10,6 +10,7 @@ mod home;
 mod hung;
 pub(crate) mod intruders;
 mod killed;
+mod library;
 mod outputs;
 mod passes;
 mod pins;

@@ -1,10 +1,11 @@
-//! `llamero confirm`: says that what was applied with `--confirm-within` is to stay.
+//! `llamero confirm`: keeps what was applied with `--confirm-within`.
 
 use super::super::exit::Exit;
 use super::super::problem::{Problem, say};
 use super::super::progress::Progress;
-use super::super::{StackArgument, load};
+use super::super::{StackArgument, input};
 use crate::reconcile::{Confirmation, confirm};
+use crate::systems::FailureKind;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -13,26 +14,27 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
-    let stack = load::stack_of(&arguments.stack)?;
+    let stack = input::stack(&arguments.stack)?;
     let progress = Progress::new(false);
-    let report = |event| progress.tell(event);
-    match confirm(&stack, &load::user(), &report).await? {
+    let report = |event| progress.show(event);
+    match confirm(&stack, &input::user(), &report).await? {
         Confirmation::Committed(number) => {
-            say(&format!("Generation {number} of {} is confirmed, and is the good one.", stack.name));
+            say(&format!("Generation {number} of {} is confirmed and committed.", stack.name));
             Ok(Exit::Done)
         }
         Confirmation::TooLate(number) => {
-            Err(Problem::new(Exit::RolledBack, format!("it is too late: generation {number} is taken back"))
+            Err(Problem::new(FailureKind::RolledBack, format!("too late: generation {number} is rolled back"))
                 .hint("`llamero apply --confirm-within` tries it again"))
         }
         Confirmation::Unanswered(number) => {
-            let message = format!("generation {number} is confirmed, and who is at work has not answered yet");
-            Err(Problem::new(Exit::TimedOut, message).hint("`llamero history` says what became of it"))
+            let message = format!("generation {number} is confirmed, and the apply process has not committed it yet");
+            Err(Problem::new(FailureKind::Transient, message).hint("`llamero history` shows how it ends"))
         }
         Confirmation::NothingWaits => {
-            let at_work = stack.history.occupant().map(|occupant| format!("still at work: {occupant}"));
-            let problem = Problem::new(Exit::Error, format!("nothing of `{}` waits to be confirmed", stack.name));
-            Err(problem.hint(at_work.unwrap_or_else(|| "`llamero history` says how it ended".to_owned())))
+            let at_work = stack.history.occupant().map(|occupant| format!("in progress: {occupant}"));
+            let problem =
+                Problem::new(FailureKind::Error, format!("no generation of `{}` awaits confirmation", stack.name));
+            Err(problem.hint(at_work.unwrap_or_else(|| "`llamero history` shows how it ended".to_owned())))
         }
     }
 }

@@ -1,9 +1,10 @@
-//! `llamero return`, which no person types: watches over a generation, and takes it back when its apply is gone.
+//! `llamero deadman`, which no user types: the dead-man's switch, which rolls back a generation whose apply process is
+//! gone.
 
 use super::super::exit::Exit;
 use super::super::problem::{Problem, say};
 use super::super::progress::Progress;
-use super::super::{ManifestArgument, StackArgument, load};
+use super::super::{ManifestArgument, StackArgument, input};
 use crate::reconcile::{Fired, fire};
 use crate::resource::Seconds;
 use crate::systems::{clock, detached};
@@ -13,17 +14,17 @@ pub(crate) struct Arguments {
     /// The stack
     #[arg(long, value_name = "NAME")]
     stack: String,
-    /// The generation to watch over
+    /// The generation
     #[arg(long, value_name = "GENERATION")]
     generation: u64,
-    /// Become a process on its own, and go back when no sign of life has come for so long
+    /// Become a process of its own, and fire when no heartbeat has come for so long
     #[arg(long, value_name = "DURATION")]
     after: Option<Seconds>,
 }
 
 pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let manifest = ManifestArgument { manifest: None };
-    let stack = load::stack_of(&StackArgument { manifest, stack: Some(arguments.stack.clone()) })?;
+    let stack = input::stack(&StackArgument { manifest, stack: Some(arguments.stack.clone()) })?;
     let number = arguments.generation;
     if arguments.after.is_some() {
         detached::leave_session();
@@ -32,20 +33,20 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     }
     let tell = |text: &str| say(&format!("{} {text}", clock::now()));
     let progress = Progress::new(false);
-    let report = |event| progress.tell(event);
+    let report = |event| progress.show(event);
     let after = arguments.after.map(Seconds::duration);
     Ok(match fire(&stack, number, after, &tell, &report).await? {
         Fired::NothingToDo => Exit::Done,
         Fired::Committed => {
-            tell(&format!("generation {number} was confirmed, and is the good one"));
+            tell(&format!("generation {number} was confirmed and committed"));
             Exit::Done
         }
         Fired::WentBack => {
-            tell(&format!("generation {number} was taken back"));
+            tell(&format!("generation {number} was rolled back"));
             Exit::Done
         }
         Fired::Stuck => {
-            tell(&format!("generation {number} could not be taken back; a person is needed: `llamero status`"));
+            tell(&format!("rollback of generation {number} failed; manual intervention required: `llamero status`"));
             Exit::Stuck
         }
     })

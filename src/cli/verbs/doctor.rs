@@ -1,11 +1,10 @@
-//! `llamero doctor`: checks the records of a stack, and mends what is damaged.
+//! `llamero doctor`: checks the records of a stack, and repairs what is damaged.
 
 use super::super::color::{color, styled};
 use super::super::exit::Exit;
 use super::super::problem::{Problem, print, print_json};
-use super::super::{StackArgument, load};
-use super::apply::command;
-use crate::doctor::{Error, Finding, Repair, Repaired, check, repair};
+use super::super::{StackArgument, input};
+use crate::doctor::{Finding, Repair, Repaired, check, repair};
 use crate::observe::directories;
 use anstyle::AnsiColor;
 use serde::Serialize;
@@ -18,7 +17,7 @@ const SCHEMA: u32 = 1;
 pub(crate) struct Arguments {
     #[command(flatten)]
     stack: StackArgument,
-    /// Move damaged records aside and write anew what can be told from what runs
+    /// Move damaged records aside and rebuild what can be recovered from live resources
     #[arg(long)]
     repair: bool,
     /// Print it as JSON
@@ -35,19 +34,10 @@ struct Document {
     left: Vec<String>,
 }
 
-impl From<Error> for Problem {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::History(error) => error.into(),
-            error => Self::of(&error),
-        }
-    }
-}
-
 pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
-    let stack = load::stack_of(&arguments.stack)?;
+    let stack = input::stack(&arguments.stack)?;
     let Repaired { repairs, left } = if arguments.repair {
-        let lock = stack.history.lock(&command())?;
+        let lock = stack.history.lock(&input::command())?;
         repair(&stack, &directories(Path::new("/")), &lock).await?
     } else {
         Repaired::default()
@@ -66,7 +56,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
 fn lines(document: &Document) -> String {
     let mut text = String::new();
     for repair in &document.repairs {
-        text.push_str(&format!("{} {}\n", styled(color(AnsiColor::Green), "mended"), repair.message));
+        text.push_str(&format!("{} {}\n", styled(color(AnsiColor::Green), "repaired"), repair.message));
     }
     for left in &document.left {
         text.push_str(&format!("{} {left}\n", styled(color(AnsiColor::Yellow), "note:")));
@@ -79,7 +69,7 @@ fn lines(document: &Document) -> String {
         }
     }
     text.push_str(&match document.findings.len() {
-        0 => format!("{}: every record is whole\n", document.stack),
+        0 => format!("{}: every record is intact\n", document.stack),
         1 => format!("{}: 1 finding\n", document.stack),
         several => format!("{}: {several} findings\n", document.stack),
     });

@@ -2,7 +2,7 @@
 
 use super::super::exit::Exit;
 use super::super::problem::{Problem, print, print_json};
-use super::super::{StackArgument, load};
+use super::super::{StackArgument, input};
 use crate::history::{Ending, Generation, StepResult};
 use serde::Serialize;
 
@@ -36,7 +36,7 @@ struct Document {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Problem> {
-    let stack = load::stack_of(&arguments.stack)?;
+    let stack = input::stack(&arguments.stack)?;
     let current = stack.history.current()?;
     let generations: Vec<Entry> = stack.history.all()?.iter().map(|generation| entry(generation, current)).collect();
     if arguments.json {

@@ -1,9 +1,9 @@
-//! `llamero observe`: prints what is seen on the machine.
+//! `llamero observe`: prints what is observed on the machine.
 
 use super::super::exit::Exit;
 use super::super::problem::{Problem, print_json};
-use super::super::{ManifestArgument, load};
-use crate::observe::{Depth, observe};
+use super::super::{ManifestArgument, input};
+use crate::reconcile::observation;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -12,10 +12,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
-    let loaded = load::manifest(&arguments.manifest)?;
-    let revision = load::revision(&loaded).await?;
-    let stack = load::stack(&loaded.manifest.stack.value, &loaded.directories)?;
-    let inventory = stack.history.memory()?.inventory;
-    print_json(&observe(&stack.systems, &revision.desired, &inventory, Depth::Health).await)?;
+    let loaded = input::manifest(&arguments.manifest)?;
+    let revision = loaded.resolve(&input::notify).await?;
+    print_json(&observation(&loaded.stack(input::program()?)?, &revision).await?)?;
     Ok(Exit::Done)
 }

@@ -1,9 +1,8 @@
-//! `llamero retry`: forgets that a manifest failed.
+//! `llamero retry`: clears the failure record of a manifest.
 
 use super::super::exit::Exit;
 use super::super::problem::{Problem, note, say};
-use super::super::{ManifestArgument, load};
-use crate::pace;
+use super::super::{ManifestArgument, input};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -12,16 +11,12 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Problem> {
-    let loaded = load::manifest(&arguments.manifest)?;
-    let stack = load::stack(&loaded.manifest.stack.value, &loaded.directories)?;
-    let mut bad = stack.history.quarantine()?;
-    let before = bad.len();
-    pace::forget(&mut bad, &loaded.attempt());
-    if bad.len() == before {
-        note(&format!("{} has not failed as it is now", loaded.path.display()));
-        return Ok(Exit::Done);
+    let loaded = input::manifest(&arguments.manifest)?;
+    let path = loaded.path.display();
+    if loaded.stack(input::program()?)?.clear_failures(&loaded)? {
+        say(&format!("Cleared the failure record of {path}."));
+    } else {
+        note(&format!("{path} has no failure record"));
     }
-    stack.history.set_quarantine(&bad)?;
-    say(&format!("It is forgotten that {} failed; it may be tried again.", loaded.path.display()));
     Ok(Exit::Done)
 }

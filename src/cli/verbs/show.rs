@@ -2,7 +2,7 @@
 
 use super::super::exit::Exit;
 use super::super::problem::{Problem, print, print_json};
-use super::super::{StackArgument, load};
+use super::super::{StackArgument, input};
 use super::history::word;
 use crate::history::StepResult;
 use serde_json::json;
@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Problem> {
-    let stack = load::stack_of(&arguments.stack)?;
+    let stack = input::stack(&arguments.stack)?;
     let generation = stack.history.load(arguments.generation)?;
     let revision = &generation.revision;
     if arguments.manifest_text {

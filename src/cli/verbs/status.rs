@@ -1,15 +1,13 @@
-//! `llamero status`: how the stack fares, against the last good generation.
+//! `llamero status`: the status of the stack, against the committed generation.
 
 use super::super::color::{self, color, styled};
 use super::super::exit::Exit;
 use super::super::problem::{Problem, print, print_json};
-use super::super::{StackArgument, load};
-use super::suspend;
-use crate::observe::{Depth, observe};
+use super::super::{StackArgument, input};
 use crate::pace::Class;
-use crate::plan::{Plan, plan, text};
-use crate::resolve::{Desired, Drift, Policy};
-use crate::status::{Known, Status, Word, status};
+use crate::plan::{Plan, text};
+use crate::reconcile::stack_status;
+use crate::status::{Status, Word};
 use anstyle::AnsiColor;
 
 #[derive(Debug, clap::Args)]
@@ -22,31 +20,14 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
-    let stack = load::stack_of(&arguments.stack)?;
-    let changing = stack.history.occupant().map(|occupant| occupant.to_string());
-    let good = stack.history.committed()?;
-    let number = good.as_ref().map(|good| good.number);
-    let nothing = || Desired::nothing(stack.name.clone(), Policy::default());
-    let mut desired = good.map_or_else(nothing, |good| good.revision.desired);
-    // All of it is shown, whatever is to be done about it.
-    desired.policy = Policy { drift: Drift::Correct, prune: true, ..desired.policy };
-    let memory = stack.history.memory()?;
-    let observed = observe(&stack.systems, &desired, &memory.inventory, Depth::Health).await;
-    let plan = plan(&desired, &observed, &memory.past);
-    let known = Known {
-        generation: number,
-        changing,
-        unconfirmed: stack.history.waiting()?.map(|(number, _)| number),
-        exclusive: stack.history.hold()?,
-        quarantined: stack.history.quarantine()?,
-    };
-    let status = status(&desired, &observed, plan.clone(), known);
+    let stack = input::stack(&arguments.stack)?;
+    let (status, plan) = stack_status(&stack).await?;
     if arguments.json {
         print_json(&status)?;
     } else {
         print(&lines(&status, &plan))?;
     }
-    Ok(if status.well { Exit::Done } else { Exit::Changes })
+    Ok(Exit::differs(!status.well))
 }
 
 fn lines(status: &Status, plan: &Plan) -> String {
@@ -58,10 +39,10 @@ fn lines(status: &Status, plan: &Plan) -> String {
         text.push_str(&format!("  being changed right now by {changing}\n"));
     }
     if let Some(number) = status.unconfirmed {
-        text.push_str(&format!("  generation {number} waits for `llamero confirm --stack {}`\n", status.stack));
+        text.push_str(&format!("  generation {number} awaits `llamero confirm --stack {}`\n", status.stack));
     }
     if let Some(hold) = &status.exclusive {
-        text.push_str(&format!("  SUSPENDED {}; `llamero resume` ends that\n", suspend::words(hold)));
+        text.push_str(&format!("  SUSPENDED {hold}; `llamero resume` ends that\n"));
     }
     for bad in status.quarantined.iter().filter(|bad| bad.class == Class::Permanent) {
         let manifest: String = bad.attempt.manifest.as_str().chars().take(12).collect();
@@ -86,16 +67,18 @@ fn lines(status: &Status, plan: &Plan) -> String {
             text.push_str(&format!("            {why}\n"));
         }
         if server.restarts > 0 {
-            text.push_str(&format!("            started again {} times by its runtime\n", server.restarts));
+            text.push_str(&format!("            restarted {} times by its runtime\n", server.restarts));
         }
     }
     if !plan.changes.is_empty() || !plan.refusals.is_empty() {
-        text.push_str("\nnot as the last good generation left it:\n");
+        let from =
+            status.generation.map_or_else(|| "the empty state".to_owned(), |number| format!("generation {number}"));
+        text.push_str(&format!("\ndrift from {from}:\n"));
         let mut lines = text::lines(plan);
         lines.pop();
         text.push_str(&color::text(&lines));
         if plan.refusals.is_empty() {
-            text.push_str("`llamero apply` puts it right\n");
+            text.push_str("`llamero apply` corrects it\n");
         }
     }
     text

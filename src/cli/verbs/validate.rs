@@ -1,8 +1,8 @@
-//! `llamero validate`: checks a manifest and touches nothing.
+//! `llamero validate`: checks a manifest and changes nothing.
 
 use super::super::exit::Exit;
 use super::super::problem::{Problem, print};
-use super::super::{ManifestArgument, load};
+use super::super::{ManifestArgument, input};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -11,7 +11,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Problem> {
-    let loaded = load::manifest(&arguments.manifest)?;
+    let loaded = input::manifest(&arguments.manifest)?;
     let manifest = &loaded.manifest;
     let counts = [
         (manifest.providers.0.len(), "provider"),
@@ -24,6 +24,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         .map(|(count, what)| format!("{count} {what}{}", if count == 1 { "" } else { "s" }))
         .collect();
     let path = loaded.path.display();
-    print(&format!("{path}: the stack `{}` is sound: {}\n", manifest.stack.value, counts.join(", ")))?;
+    print(&format!("{path}: stack `{}` is valid: {}\n", manifest.stack.value, counts.join(", ")))?;
     Ok(Exit::Done)
 }

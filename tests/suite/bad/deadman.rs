@@ -246,7 +246,7 @@ fn where_nobody_can_watch_nothing_is_begun() {
     fs::remove_file(stack.home.record("deadman.log")).expect("removed");
     fs::create_dir(stack.home.record("deadman.log")).expect("a folder");
     let said = stack.home.expect(1, &["apply", "--yes"]);
-    said.has(&["nobody could be set to watch over this change", "deadman.log", "Nothing that runs was touched"]);
+    said.has(&["nobody could be set to watch over this change", "deadman.log", "No running server was changed"]);
     assert!(stack.answers("one"));
     fs::remove_dir(stack.home.record("deadman.log")).expect("removed");
     stack.home.expect(0, &["apply", "--yes"]);
@@ -268,13 +268,16 @@ mod confirmed {
     #[test]
     fn what_is_confirmed_in_time_stays() {
         let stack = Stack::new();
-        stack.home.expect(1, &["confirm"]).has(&["nothing of `bad` waits to be confirmed"]);
+        stack.home.expect(1, &["confirm"]).has(&["no generation of `bad` awaits confirmation"]);
         let child = begin(&stack, "30s");
-        stack.home.llamero(&["status"]).has(&["generation 1", "generation 2 waits for `llamero confirm --stack bad`"]);
+        stack.home.llamero(&["status"]).has(&["generation 1", "generation 2 awaits `llamero confirm --stack bad`"]);
         stack.home.expect(0, &["confirm"]).has(&["Generation 2 of bad is confirmed"]);
         let said = said(child);
         assert_eq!(said.code, 0, "{said}");
-        said.has(&["without `llamero confirm --stack bad` within 30 s it is taken back", "Applied generation 2"]);
+        said.has(&[
+            "Run `llamero confirm --stack bad` within 30 s or this change is rolled back",
+            "Applied generation 2",
+        ]);
         assert!(stack.answers("two"));
         assert_eq!(stack.home.processes().len(), 4);
         stack.home.expect(0, &["plan"]).has(&["Nothing to do"]);
@@ -287,9 +290,9 @@ mod confirmed {
         let child = begin(&stack, "2s");
         let said = said(child);
         assert_eq!(said.code, 3, "{said}");
-        said.has(&["nobody confirmed it within 2 s", "was taken back"]);
+        said.has(&["nobody confirmed it within 2 s", "was rolled back"]);
         stack.is_back(2);
-        stack.home.expect(1, &["confirm", "--stack", "bad"]).has(&["nothing of `bad` waits"]);
+        stack.home.expect(1, &["confirm", "--stack", "bad"]).has(&["no generation of `bad` awaits"]);
         stack.home.expect(0, &["status"]).has(&["quarantined", "nobody confirmed it"]);
     }
 
@@ -350,8 +353,8 @@ fn a_stack_that_is_held_is_not_applied() {
     stack.home.expect(0, &["suspend", "a new driver"]);
     stack.revision("two", "");
     let said = stack.home.expect(7, &["apply", "--yes"]);
-    said.has(&["is suspended: by somebody since 2", "because: a new driver", "`llamero resume --stack bad`"]);
-    stack.home.expect(0, &["status"]).has(&["SUSPENDED by somebody since 2", "a new driver"]);
+    said.has(&["is suspended: by an unnamed user since 2", "because: a new driver", "`llamero resume --stack bad`"]);
+    stack.home.expect(0, &["status"]).has(&["SUSPENDED by an unnamed user since 2", "a new driver"]);
     assert!(stack.answers("one"));
     stack.home.expect(0, &["resume"]).has(&["is resumed"]);
     stack.home.expect(0, &["resume"]).has(&["was not suspended"]);
@@ -364,13 +367,13 @@ fn what_failed_is_remembered_until_it_is_told_to_be_forgotten() {
     let stack = Stack::new();
     let broken = "services:\n  broken: {runtime: process, command: [/bin/false]}\n";
     stack.home.manifest(broken);
-    stack.home.expect(0, &["retry"]).has(&["has not failed as it is now"]);
+    stack.home.expect(0, &["retry"]).has(&["has no failure record"]);
     let first = stack.home.expect(3, &["apply", "--yes"]);
     assert!(!first.err.contains("failed before"), "{first}");
     stack.home.expect(3, &["apply", "--yes"]).has(&["this manifest failed before, once", "process/broken"]);
     stack.home.expect(3, &["apply", "--yes"]).has(&["this manifest failed before, 2 times"]);
     stack.home.expect(0, &["status"]).has(&["quarantined: manifest", "process/broken"]);
-    stack.home.expect(0, &["retry"]).has(&["forgotten"]);
+    stack.home.expect(0, &["retry"]).has(&["Cleared the failure record"]);
     let status = stack.home.expect(0, &["status"]);
     assert!(!status.out.contains("quarantined"), "{status}");
     assert!(!stack.home.expect(3, &["apply", "--yes"]).err.contains("failed before"));

@@ -58,10 +58,10 @@ impl Stack {
 fn what_is_whole_needs_no_doctor() {
     let stack = Stack::new();
     let before = stack.home.listing();
-    stack.home.expect(0, &["doctor"]).has(&["every record is whole"]);
+    stack.home.expect(0, &["doctor"]).has(&["every record is intact"]);
     assert!(stack.codes().is_empty());
     assert_eq!(stack.home.listing(), before, "looking writes nothing");
-    stack.home.expect(0, &["doctor", "--repair"]).has(&["every record is whole"]);
+    stack.home.expect(0, &["doctor", "--repair"]).has(&["every record is intact"]);
 }
 
 /// Damages records, does as the hint says, and goes on.
@@ -90,7 +90,7 @@ fn is_mended(records: &[&str], damage: impl Fn(&[u8]) -> Vec<u8>) {
         said.has(&["record-damaged", &path.display().to_string(), "llamero doctor --repair"]);
     }
     assert_eq!(home.listing().keys().collect::<Vec<_>>(), listing.keys().collect::<Vec<_>>(), "nothing was mended yet");
-    home.expect(0, &["doctor", "--repair"]).has(&["mended", "every record is whole"]);
+    home.expect(0, &["doctor", "--repair"]).has(&["repaired", "every record is intact"]);
     for (path, bytes) in damaged {
         let aside = format!("{}.damaged", path.display());
         assert_eq!(fs::read(&aside).expect("it was moved aside"), bytes, "{aside}");
@@ -135,7 +135,7 @@ fn a_server_without_a_record_is_found_and_not_started_again() {
     }
     stack.home.expect(0, &["plan"]).has(&["Nothing to do"]);
     assert_eq!(stack.codes(), ["record-lost"]);
-    stack.home.expect(0, &["doctor", "--repair"]).has(&["process `web` was written anew", "every record is whole"]);
+    stack.home.expect(0, &["doctor", "--repair"]).has(&["process `web` was written anew", "every record is intact"]);
     assert_eq!(stack.codes(), [""; 0]);
     stack.is_whole(&before);
 }

@@ -43,7 +43,7 @@ fn a_model_that_does_not_fit_leaves_the_old_stack() {
         return;
     };
     assert_eq!(said.code, 1, "{said}");
-    said.has(&["small", "4 MiB", "Nothing that runs was touched; the machine is on generation 1", "hint:"]);
+    said.has(&["small", "4 MiB", "No running server was changed; the machine is on generation 1", "hint:"]);
     let visible = |line: &str| Path::new(line).extension().is_some_and(|extension| extension == "gguf");
     assert!(!said.out.lines().any(visible), "it is not visible: {said}");
     assert_eq!(home.processes(), before);

@@ -20,7 +20,7 @@ fn what_an_apply_left_unproved_is_proved_by_the_next() {
     until("the new one answers", || answer(port).as_deref() == Some("two"));
     child.kill().expect("killed");
     child.wait().expect("waited for");
-    home.expect(3, &["apply", "--yes"]).has(&["has not proved itself yet", "was taken back"]);
+    home.expect(3, &["apply", "--yes"]).has(&["have not been verified against this manifest yet", "was rolled back"]);
     assert_eq!(answer(port).as_deref(), Some("one"));
 }
 
@@ -38,7 +38,7 @@ fn an_interrupted_way_down_says_so_and_forgets_nothing() {
     // Deaf to SIGTERM, they take as long as they may; what was under way is finished.
     let said = super::home::said(child);
     if said.code == 8 {
-        said.has(&["clearing away was interrupted"]);
+        said.has(&["pruning was interrupted"]);
         assert!(home.record("generations").is_dir(), "the records are needed to go on");
     }
     home.expect(0, &["down", "--purge", "--yes"]);
@@ -88,7 +88,7 @@ fn a_server_that_had_ended_by_itself_takes_no_other_change_back() {
     home.expect(0, &["apply", "--yes"]);
     until("it ended", || home.llamero(&["status"]).out.contains("down"));
     revision("two");
-    home.expect(2, &["apply", "--yes"]).has(&["process/once is not healthy, as before"]);
+    home.expect(2, &["apply", "--yes"]).has(&["process/once is unhealthy, as before"]);
     assert_eq!(answer(port).as_deref(), Some("two"));
 }
 

@@ -48,7 +48,7 @@ fn a_lock_says_the_commit_the_digest_and_the_size_and_what_moved_is_shown() {
     let pinned = Pinned::new();
     pinned.manifest("");
     pinned.expect(0, &["outdated"]).has(&["2 not locked", "llamero lock"]);
-    pinned.expect(0, &["lock"]).has(&["+ hf:a/b/tiny.gguf", "7692c3ad3540", "3 B", "holds 2 sources"]);
+    pinned.expect(0, &["lock"]).has(&["+ hf:a/b/tiny.gguf", "7692c3ad3540", "3 B", "pins 2 sources"]);
     let first = pinned.lock();
     assert!(first.contains("revision: ") && first.contains("size: 3") && first.contains("etag: "), "{first}");
     pinned.expect(0, &["lock"]).has(&["up to date"]);
@@ -112,7 +112,7 @@ fn a_repository_that_a_server_brings_is_held_to_its_commit() {
         port()
     ));
     let first = pinned.hub.commit("tiny.gguf", "one");
-    pinned.expect(0, &["lock"]).has(&["+ hf:a/b", "3 B", "holds 1 source"]);
+    pinned.expect(0, &["lock"]).has(&["+ hf:a/b", "3 B", "pins 1 source"]);
     assert!(pinned.lock().contains(&format!("revision: {first}")), "{}", pinned.lock());
     pinned.expect(0, &["plan", "--locked"]);
     pinned.expect(0, &["outdated"]).has(&["1 as locked"]);
@@ -157,7 +157,7 @@ fn a_source_that_cannot_be_asked_locks_nothing() {
     pinned.expect(1, &["lock"]).has(&["hf:a/b/other.gguf", "does not exist", "nothing was changed"]);
     assert!(!pinned.home.path("llamero.lock").exists());
     pinned.expect(1, &["outdated"]).has(&["1 unknown", "2 not locked", "other.gguf"]);
-    pinned.expect(1, &["update", "nobody"]).has(&["nothing called `nobody`", "hub, plain, other"]);
+    pinned.expect(1, &["update", "nobody"]).has(&["nothing called `nobody` has a source", "hub, plain, other"]);
 }
 
 #[test]

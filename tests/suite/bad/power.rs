@@ -32,7 +32,7 @@ const AGAIN: usize = 8;
 const APPLIES: [(&str, &str, i32, &str); 3] = [
     ("one", "", 0, "Applied generation 1 in"),
     ("three", "--json", 0, r#""event":"committed","generation":2"#),
-    ("broken", "", 3, "Generation 3 failed and was taken back"),
+    ("broken", "", 3, "Generation 3 failed and was rolled back"),
 ];
 
 /// The good generation before the first apply, and after each.

@@ -33,7 +33,7 @@ fn a_missing_program_is_named() {
 fn nobody_agreed_so_nothing_is_changed() {
     let home = Home::new();
     home.manifest(&format!("services:\n{}", web("web", port(), "one", "")));
-    home.expect(7, &["apply"]).has(&["nothing was changed", "--yes"]);
+    home.expect(7, &["apply"]).has(&["confirmation required", "--yes"]);
     assert!(!home.record("generations").exists());
     assert!(home.processes().is_empty());
     // Neither does it take down what nobody agreed to take down.
@@ -71,12 +71,12 @@ fn without_a_user_manager_the_process_runtime_is_offered() {
 fn a_generation_that_never_was_is_not_gone_to() {
     let home = Home::new();
     home.manifest(&format!("services:\n{}", web("web", port(), "one", "")));
-    home.expect(1, &["rollback", "--yes"]).has(&["no earlier good generation"]);
+    home.expect(1, &["rollback", "--yes"]).has(&["no earlier committed generation"]);
     home.expect(1, &["rollback", "--yes", "--stack", "nowhere"]).has(&["there is no stack `nowhere`"]);
     home.expect(1, &["down", "--yes", "--stack", "../../out"]).has(&["there is no stack"]);
     home.expect(0, &["apply", "--yes"]);
     let before = home.processes();
-    home.expect(1, &["rollback", "--yes"]).has(&["no earlier good generation", "llamero history"]);
+    home.expect(1, &["rollback", "--yes"]).has(&["no earlier committed generation", "llamero history"]);
     home.expect(1, &["rollback", "7", "--yes"]).has(&["no generation 7", "llamero history"]);
     home.expect(1, &["show", "7"]).has(&["no generation 7"]);
     assert_eq!(home.processes(), before);
@@ -132,7 +132,7 @@ fn a_manifest_that_lost_most_of_itself_removes_nothing_unless_that_is_meant() {
     home.expect(0, &["apply", "--yes"]);
     home.manifest(&format!("services:\n{}", services(1)));
     let said = home.expect(7, &["apply", "--yes"]);
-    said.has(&["this would remove 4 of 5 things; nothing was changed", "--prune-anyway"]);
+    said.has(&["this would remove 4 of 5 managed resources; nothing was changed", "--prune-anyway"]);
     assert!(pages.iter().all(|port| answer(*port).is_some()));
     home.expect(0, &["apply", "--yes", "--prune-anyway"]);
     assert!(pages[1..].iter().all(|port| answer(*port).is_none()));

@@ -20,7 +20,7 @@ fn a_file_with_another_checksum_is_not_used() {
     let model = home.write("tiny.gguf", "not the one");
     manifest(&home, &format!("file:{}", model.display()), WRONG);
     let said = home.expect(1, &["apply", "--yes"]);
-    said.has(&[&model.display().to_string(), WRONG, "sha256", "Nothing that runs was touched"]);
+    said.has(&[&model.display().to_string(), WRONG, "sha256", "No running server was changed"]);
     assert_eq!(fs::read_to_string(&model).expect("there"), "not the one");
     assert!(home.processes().is_empty());
 }
@@ -38,7 +38,7 @@ fn a_download_with_another_checksum_is_never_visible() {
     manifest(&home, &url, WRONG);
     for _ in 0..2 {
         let said = home.expect(1, &["apply", "--yes"]);
-        said.has(&[&url, WRONG, "Nothing that runs was touched"]);
+        said.has(&[&url, WRONG, "No running server was changed"]);
         assert_eq!(models(&home), Vec::<std::path::PathBuf>::new());
     }
     assert!(home.processes().is_empty());
@@ -51,7 +51,7 @@ fn a_source_that_is_not_there_is_named() {
     let url = format!("http://127.0.0.1:{server}/tiny.gguf");
     manifest(&home, &url, WRONG);
     let said = home.expect(1, &["apply", "--yes"]);
-    said.has(&[&url, "404", "Nothing that runs was touched"]);
+    said.has(&[&url, "404", "No running server was changed"]);
     assert_eq!(models(&home), Vec::<std::path::PathBuf>::new());
     assert!(home.processes().is_empty());
     home.expect(0, &["history", "--json"]).has(&["abandoned", "404"]);

@@ -23,7 +23,7 @@ fn a_server_that_never_gets_healthy_is_taken_back() {
     let begun = Instant::now();
     let said = home.expect(3, &["apply", "--yes"]);
     let took = begun.elapsed();
-    said.has(&["process/web", "not healthy after 3 s", "503", "health.timeout", "was taken back", "generation 1"]);
+    said.has(&["process/web", "not healthy after 3 s", "503", "health.timeout", "was rolled back", "generation 1"]);
     assert!((3.0..15.0).contains(&took.as_secs_f64()), "{took:?}");
     assert_eq!(answer(first).as_deref(), Some("one"));
     assert_eq!(answer(second).as_deref(), Some("stays"));
@@ -39,7 +39,7 @@ fn a_first_generation_that_fails_leaves_nothing() {
     let port = port();
     services(&home, IMPATIENT, &[web("web", port, "one", ", SICK: \"1\"")]);
     let said = home.expect(3, &["apply", "--yes"]);
-    said.has(&["was taken back", "as it was before"]);
+    said.has(&["was rolled back", "as it was before"]);
     assert!(!said.err.contains("as it was before and healthy"), "nothing runs that could be healthy: {said}");
     assert_eq!(answer(port), None);
     assert!(home.processes().is_empty());
@@ -53,7 +53,7 @@ fn a_server_that_dies_once_it_was_ready_is_taken_back() {
     services(&home, patient, &[web("web", port, "one", "")]);
     home.expect(0, &["apply", "--yes"]);
     services(&home, patient, &[web("web", port, "two", ", DIES_AFTER: \"1.5\"")]);
-    home.expect(3, &["apply", "--yes"]).has(&["process/web", "signal 9", "was taken back"]);
+    home.expect(3, &["apply", "--yes"]).has(&["process/web", "signal 9", "was rolled back"]);
     assert_eq!(answer(port).as_deref(), Some("one"));
 }
 
@@ -68,14 +68,14 @@ fn what_was_failing_before_is_listed_and_takes_nothing_back() {
     home.write("trouble", "");
     services(&home, IMPATIENT, &[falling, web("web", well, "two", "")]);
     let said = home.expect(2, &["apply", "--yes"]);
-    said.has(&["Applied generation 2", "process/falling is not healthy, as before"]);
+    said.has(&["Applied generation 2", "process/falling is unhealthy, as before"]);
     assert_eq!(answer(well).as_deref(), Some("two"));
     home.expect(2, &["status"]).has(&["process/falling", "503"]);
     // A change that fails by itself is still taken back, and nobody claims that all is well.
     let falling = web("falling", sick, "sick", &format!(", SICK_WHEN: \"{}\"", trouble.display()));
     services(&home, IMPATIENT, &[falling, web("web", well, "three", ", SICK: \"1\"")]);
     let said = home.expect(3, &["apply", "--yes"]);
-    said.has(&["was taken back; the machine is on generation 2:", "process/falling is not healthy, as before"]);
+    said.has(&["was rolled back; the machine is on generation 2:", "process/falling is unhealthy, as before"]);
     assert_eq!(answer(well).as_deref(), Some("two"));
 }
 
@@ -88,7 +88,7 @@ fn without_rollback_it_stays_as_it_is_and_says_what_to_do() {
     home.expect(0, &["apply", "--yes"]);
     services(&home, &policy, &[web("web", port, "two", ", SICK: \"1\"")]);
     let said = home.expect(4, &["apply", "--yes"]);
-    said.has(&["a person is needed", "What to do:", "llamero rollback 1 --stack bad"]);
+    said.has(&["manual intervention required", "What to do:", "llamero rollback 1 --stack bad"]);
     assert_eq!(answer(port).as_deref(), Some("two"), "the failed server is there to be looked at");
     // The command that was printed works.
     home.expect(0, &["rollback", "1", "--stack", "bad", "--yes"]);

@@ -60,7 +60,7 @@ async fn clients_notice_no_change_of_the_gateway() {
     let (before, process) = (property(UNIT, "InvocationID"), property(UNIT, "MainPID"));
     let rehearsed: Vec<String> = models.iter().cloned().chain(["rehearsed".to_owned()]).collect();
     manifest(&home, &upstream, &rehearsed, "");
-    assert!(home.expect(0, &["apply", "--rehearse", "--yes"]).contains("Rehearsed, and cleared away again"));
+    assert!(home.expect(0, &["apply", "--rehearse", "--yes"]).contains("Rehearsed and rolled back"));
     assert_eq!(property(UNIT, "InvocationID"), before);
     assert!(home.expect(0, &["plan"]).contains("handed over"));
 

@@ -70,7 +70,7 @@ async fn a_model_is_held_to_what_was_locked() {
 
     // What is not locked may not be applied where that is asked for; the lock says what there is.
     assert!(home.expect(1, &["plan", "--locked"]).contains("out of date"));
-    assert!(home.expect(0, &["lock"]).contains("holds 1 source"));
+    assert!(home.expect(0, &["lock"]).contains("pins 1 source"));
     assert!(home.expect(0, &["lock"]).contains("up to date"));
     home.expect(0, &["apply", "--locked", "--yes"]);
     let first = content(&source).await.expect("it was pulled");

@@ -92,7 +92,9 @@ async fn one_route_is_tried_before_the_others_change() {
     assert!(said.contains("the route of `chat` does not change"), "{said}");
     assert!(home.expect(1, &["plan", "--canary", "others"]).contains("did you mean `other`?"));
     home.expect(0, &["plan", "--canary", "other", "-o", "saved"]);
-    assert!(home.expect(1, &["apply", "saved", "--canary", "chat"]).contains("a saved plan says by itself"));
+    assert!(
+        home.expect(1, &["apply", "saved", "--canary", "chat"]).contains("a saved plan contains its canary already")
+    );
     assert!(home.expect(0, &["apply", "saved", "--rehearse"]).contains("Rehearsed"));
     let said = home.expect(0, &["apply", "saved"]);
     assert!(said.contains("try `other`"), "{said}");

@@ -110,7 +110,7 @@ fn a_stack_comes_up_changes_goes_back_and_goes_down() {
         }),
     );
     let said = home.expect(3, &["apply", "bad.yaml", "--yes"]);
-    assert!(said.contains("lane-gateway") && said.contains("was taken back"), "{said}");
+    assert!(said.contains("lane-gateway") && said.contains("was rolled back"), "{said}");
     let answer = ask(&key, "small", "Once upon a time");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     let after = invocations();

@@ -118,7 +118,7 @@ fn vllm_comes_up_behind_the_gateway_goes_back_and_leaves_nothing() {
     ] {
         home.write("bad.yaml", &good.replacen(part, bad, 1));
         let said = home.expect(3, &["apply", "bad.yaml", "--yes"]);
-        assert!(said.contains(cause) && said.contains("was taken back"), "{said}");
+        assert!(said.contains(cause) && said.contains("was rolled back"), "{said}");
         let answer = ask(GATEWAY, &key);
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         home.expect(0, &["status"]);

@@ -63,6 +63,13 @@ pub struct Suspension {
     pub reason: Option<String>,
 }
 
+impl std::fmt::Display for Suspension {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "by {} since {}", self.by, self.since)?;
+        self.reason.as_ref().map_or(Ok(()), |reason| write!(f, ", because: {reason}"))
+    }
+}
+
 /// What to do about a wish.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {

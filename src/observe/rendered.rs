@@ -1,0 +1,104 @@
+//! Rendered texts side by side: what is live, and what is declared. Secrets are numbered masks.
+
+use crate::live::{Live, LiveFile, Observation, Presence};
+use crate::plan::Change;
+use crate::render::unit;
+use crate::resolve::Desired;
+use crate::resource::{Bytes, Content, Digest, Field, FileSpec, Kind, Piece, Resource, ResourceId, Spec};
+use crate::systems::{Systems, files};
+
+/// The largest file that is compared, in bytes.
+const LIMIT: Bytes = Bytes(4 << 20);
+
+/// What becomes of one rendered text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenderedChange {
+    /// The resource.
+    pub on: ResourceId,
+    /// The live text.
+    pub live: String,
+    /// The declared text; the same as the live one where nothing rendered changes.
+    pub declared: String,
+    /// Why the resource changes.
+    pub causes: Vec<String>,
+}
+
+/// Returns what becomes of the text of a resource that changes.
+#[must_use]
+pub fn rendered_change(
+    systems: &Systems,
+    desired: &Desired,
+    before: Option<&Desired>,
+    observed: &Observation,
+    change: &Change,
+) -> RenderedChange {
+    let id = &change.on;
+    let declared = desired.resources.get(id);
+    let mut masks = Masks::default();
+    let (live, declared) = match id.kind {
+        Kind::File => {
+            let live = live_text(observed, id).unwrap_or_else(|| masks.content(file_of(before, id)));
+            (live, masks.content(file_of(Some(desired), id)))
+        }
+        Kind::Unit => {
+            let live = files::read_text(&systems.unit_file(id), LIMIT).ok().flatten().unwrap_or_default();
+            (live, declared.and_then(|resource| unit::unit(&desired.stack, resource).ok()).unwrap_or_default())
+        }
+        Kind::Process => {
+            let live = before.and_then(|before| before.resources.get(id));
+            (live.map(fields).unwrap_or_default(), declared.map(fields).unwrap_or_default())
+        }
+        _ => (String::new(), String::new()),
+    };
+    RenderedChange { on: id.clone(), live, declared, causes: change.causes.iter().map(ToString::to_string).collect() }
+}
+
+/// Returns the text that is there now; one with secrets is not read.
+fn live_text(observed: &Observation, id: &ResourceId) -> Option<String> {
+    match observed.resources.get(id) {
+        Some(Presence::Present(Live::File(LiveFile { text, .. }))) => text.clone(),
+        Some(Presence::Absent) => Some(String::new()),
+        _ => None,
+    }
+}
+
+fn file_of<'a>(desired: Option<&'a Desired>, id: &ResourceId) -> Option<&'a FileSpec> {
+    match desired?.resources.get(id).map(|resource| &resource.spec) {
+        Some(Spec::File(file)) => Some(file),
+        _ => None,
+    }
+}
+
+/// Returns what a process is started with, a line for each field.
+fn fields(resource: &Resource) -> String {
+    let line = |(name, field): (&String, &Field)| format!("{name} {}", field.value).trim_end().to_owned() + "\n";
+    resource.fields().iter().map(line).collect()
+}
+
+/// Numbers secrets by their digests, so that a changed one shows as another number.
+#[derive(Default)]
+struct Masks {
+    known: Vec<Digest>,
+}
+
+impl Masks {
+    fn content(&mut self, file: Option<&FileSpec>) -> String {
+        let Some(FileSpec { content: Content(pieces), .. }) = file else { return String::new() };
+        let mut text = String::new();
+        for piece in pieces {
+            match piece {
+                Piece::Text(part) => text.push_str(part),
+                Piece::Secret { digest, .. } => text.push_str(&format!("(secret #{})", self.number(digest))),
+            }
+        }
+        text
+    }
+
+    fn number(&mut self, digest: &Digest) -> usize {
+        let known = self.known.iter().position(|known| known == digest).unwrap_or_else(|| {
+            self.known.push(digest.clone());
+            self.known.len() - 1
+        });
+        known + 1
+    }
+}

@@ -1,0 +1,172 @@
+//! Reasons not to carry out a request, as values: each has a kind, a message and a hint.
+//!
+//! A guard is found and never asked about here. Which of them stop a request is the same for every caller; what is
+//! known of earlier failures stops only callers that retry on their own.
+
+use crate::pace::{FailureRecord, Suspension};
+use crate::systems::{FailureKind, Hint};
+use std::path::PathBuf;
+
+/// A reason not to carry out a request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Guard {
+    /// The stack is suspended.
+    #[error("{stack} is suspended: {suspension}; nothing was changed")]
+    Suspended {
+        /// The stack.
+        stack: String,
+        /// By whom, since when and why.
+        suspension: Suspension,
+    },
+    /// The manifest failed before, and nothing that it depends on has changed since.
+    #[error("this manifest failed before, {}, the last time on {}: {}", times(.0.times), .0.ended, .0.why)]
+    Quarantined(FailureRecord),
+    /// The plan removes more than half of what is managed.
+    #[error("this would remove {removed} of {managed} managed resources; nothing was changed")]
+    PrunesMost {
+        /// How many resources it removes.
+        removed: usize,
+        /// How many there are.
+        managed: usize,
+    },
+    /// The saved plan no longer applies.
+    #[error("the saved plan is out of date: {0}; nothing was changed")]
+    StalePlan(Staleness),
+    /// The lock file does not cover the manifest.
+    #[error("{0}; nothing was changed")]
+    NotCovered(Coverage),
+    /// There is no committed generation to roll a rehearsal back to.
+    #[error("nothing was applied yet, so there is no generation to roll back to")]
+    FirstRehearsal,
+    /// Confirmation was asked for, and the policy forbids the rollback that it would save from.
+    #[error("the manifest says `rollback: off`, so an unconfirmed change would not be rolled back")]
+    RollbackOff,
+    /// The generation never passed its health gate.
+    #[error("generation {0} was never committed")]
+    NeverCommitted(u64),
+}
+
+impl Guard {
+    /// Returns whether it stops a request that a user makes, too.
+    #[must_use]
+    pub const fn stops_users(&self) -> bool {
+        !matches!(self, Self::Quarantined(_))
+    }
+}
+
+impl Hint for Guard {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Suspended { stack, .. } => return Some(format!("`llamero resume --stack {stack}` ends that")),
+            Self::Quarantined(_) => "`llamero retry` clears the failure record",
+            Self::PrunesMost { .. } => {
+                "if that is intended, pass `--prune-anyway`; `policy: {prune: false}` in the manifest leaves them"
+            }
+            Self::StalePlan(_) => "plan again: `llamero plan -o FILE`",
+            Self::NotCovered(_) => "`llamero lock` brings it up to date",
+            Self::FirstRehearsal => "leave out `--rehearse`: a first apply replaces nothing",
+            Self::RollbackOff => "leave out `--confirm-within`, or that policy",
+            Self::NeverCommitted(_) => "`llamero history` lists those that were",
+        };
+        Some(hint.to_owned())
+    }
+
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Suspended { .. } => FailureKind::Suspended,
+            Self::PrunesMost { .. } => FailureKind::PrunesMost,
+            Self::StalePlan(_) => FailureKind::Stale,
+            Self::NotCovered(_) => FailureKind::NotCovered,
+            Self::Quarantined(_) | Self::FirstRehearsal | Self::RollbackOff | Self::NeverCommitted(_) => {
+                FailureKind::Policy
+            }
+        }
+    }
+}
+
+fn times(times: u32) -> String {
+    if times == 1 { "once".to_owned() } else { format!("{times} times") }
+}
+
+/// What changed since a plan was saved.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Staleness {
+    /// Another version of llamero saved it.
+    #[error("llamero {0} saved it")]
+    Version(String),
+    /// The manifest changed.
+    #[error("{} changed", .0.display())]
+    Manifest(PathBuf),
+    /// The machine is on another generation.
+    #[error("the machine was on generation {} and is on {}", number(*.then), number(*.now))]
+    Generation {
+        /// The generation when the plan was saved.
+        then: Option<u64>,
+        /// The generation now.
+        now: Option<u64>,
+    },
+    /// The live resources changed.
+    #[error("the machine changed")]
+    Machine,
+    /// A program or a secret that the stack needs changed.
+    #[error("a program or a secret that the stack needs changed")]
+    Facts,
+}
+
+fn number(number: Option<u64>) -> String {
+    number.map_or_else(|| "none".to_owned(), |number| number.to_string())
+}
+
+/// How far a lock file covers a manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coverage {
+    /// The lock file's path.
+    pub path: PathBuf,
+    /// Whether there is one.
+    pub exists: bool,
+    /// Sources of the manifest that it does not pin.
+    pub missing: Vec<String>,
+    /// Sources that it pins and the manifest does not have.
+    pub unused: Vec<String>,
+}
+
+impl Coverage {
+    /// Returns whether the lock file says exactly what the manifest needs.
+    #[must_use]
+    pub const fn is_exact(&self) -> bool {
+        self.missing.is_empty() && self.unused.is_empty()
+    }
+}
+
+impl std::fmt::Display for Coverage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let part = |what: &str, keys: &[String]| (!keys.is_empty()).then(|| format!("{what} {}", keys.join(", ")));
+        let parts = [part("it does not pin", &self.missing), part("the manifest no longer has", &self.unused)];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        write!(f, "{} is out of date: {}", self.path.display(), parts.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Coverage, Guard, Staleness};
+    use crate::systems::{FailureKind, Hint};
+
+    #[test]
+    fn a_guard_says_what_is_wrong_and_has_a_kind() {
+        let coverage = Coverage {
+            path: "a.lock".into(),
+            exists: true,
+            missing: vec!["hf:a/b".to_owned()],
+            unused: vec!["ollama:x".to_owned(), "ollama:y".to_owned()],
+        };
+        assert!(!coverage.is_exact());
+        let guard = Guard::NotCovered(coverage);
+        let text = "a.lock is out of date: it does not pin hf:a/b; the manifest no longer has ollama:x, ollama:y; \
+                    nothing was changed";
+        assert_eq!((guard.to_string().as_str(), guard.kind()), (text, FailureKind::NotCovered));
+        let stale = Guard::StalePlan(Staleness::Generation { then: None, now: Some(2) });
+        let text = "the saved plan is out of date: the machine was on generation none and is on 2; nothing was changed";
+        assert_eq!((stale.to_string().as_str(), stale.kind()), (text, FailureKind::Stale));
+    }
+}

@@ -1,0 +1,323 @@
+//! A request from its source to a plan that waits for consent, and through the pass to its end.
+//!
+//! ```text
+//! Source ─▶ open: stack lock, guards, plan ─▶ Pending ─▶ (consent) ─▶ run ─▶ Applied
+//! ```
+//!
+//! Nothing here prints or asks. Verbs do that between the two calls, and so does whoever uses the library.
+
+use super::teardown::{Cleared, Teardown};
+use super::{Error, Finished, Guard, LoadedManifest, Notice, Notify, Options, Prepared, SavedPlan, Stack};
+use super::{attempt, disarm, environment_digest, prepare, run_pass};
+use crate::apply::Report;
+use crate::history::{Revision, StackLock};
+use crate::observe::Depth;
+use crate::pace::{self, Next};
+use crate::plan::RefusalKind;
+use crate::resolve::Desired;
+use crate::resource::ResourceId;
+use crate::systems::{FailureKind, clock};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use tokio_util::sync::CancellationToken;
+
+/// What is to be applied.
+#[derive(Debug)]
+pub enum Source {
+    /// What a manifest declares.
+    Manifest(Box<LoadedManifest>),
+    /// What a saved plan leads to, and only if planning anew gives the same plan.
+    Plan(Box<SavedPlan>, Box<LoadedManifest>),
+    /// What a generation asked for; without a number, the committed one before the current one.
+    Generation(Box<Stack>, Option<u64>),
+    /// Nothing: everything of the stack is removed.
+    Nothing(Box<Stack>),
+}
+
+impl Source {
+    /// Reads a manifest or a saved plan from a file; without a path, the default manifest.
+    pub fn read(path: Option<&Path>, notify: &Notify<'_>) -> Result<Self, Error> {
+        match path.map(SavedPlan::read).transpose()?.flatten() {
+            Some(saved) => {
+                let loaded = LoadedManifest::read(&saved.manifest, notify)?;
+                Ok(Self::Plan(Box::new(saved), Box::new(loaded)))
+            }
+            None => Ok(Self::Manifest(Box::new(LoadedManifest::open(path, notify)?))),
+        }
+    }
+}
+
+/// What is to be applied, and how.
+#[derive(Debug)]
+pub struct Request {
+    /// What is to be applied.
+    pub source: Source,
+    /// How.
+    pub options: Options,
+    /// The model whose route changes first, if one is to.
+    pub canary: Option<String>,
+    /// Whether the lock file must cover the manifest.
+    pub locked: bool,
+    /// Whether most of what is managed may be removed.
+    pub prune_anyway: bool,
+    /// llamero's own program, which supervises processes and carries out the dead-man's switch.
+    pub program: PathBuf,
+    /// The command that makes the request, for whoever finds the stack locked.
+    pub command: String,
+}
+
+impl Request {
+    /// Returns a request for a source with no options.
+    #[must_use]
+    pub fn new(source: Source, program: PathBuf, command: String) -> Self {
+        let options = Options::default();
+        Self { source, options, canary: None, locked: false, prune_anyway: false, program, command }
+    }
+}
+
+/// What comes next for a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The plan has refusals, of this kind.
+    Blocked(FailureKind),
+    /// A guard stops it.
+    Guarded(Guard),
+    /// Nothing of the stack is on this machine.
+    Absent,
+    /// The machine matches the desired state already; these servers are unhealthy all the same.
+    Unchanged(BTreeMap<ResourceId, String>),
+    /// Servers run as desired, and have to pass the health gate before that can be committed.
+    Unverified,
+    /// There are changes to agree to.
+    Changes,
+    /// There are changes, and saving the plan was agreeing to them.
+    Agreed,
+}
+
+/// A request that was planned and changes nothing yet. It holds the stack lock.
+#[derive(Debug)]
+pub struct Pending {
+    /// The stack.
+    pub stack: Stack,
+    /// The plan, with what it was made from.
+    pub prepared: Prepared,
+    /// What comes next.
+    pub verdict: Verdict,
+    options: Options,
+    teardown: Option<Teardown>,
+    lock: StackLock,
+}
+
+/// A request that was carried out. It holds the stack lock.
+#[derive(Debug)]
+pub struct Applied {
+    /// The stack.
+    pub stack: Stack,
+    /// How it ended.
+    pub finished: Finished,
+    teardown: Option<Teardown>,
+    lock: StackLock,
+}
+
+/// A request whose source was read, with the stack lock.
+struct Resolved {
+    stack: Stack,
+    lock: StackLock,
+    revision: Revision,
+    saved: Option<SavedPlan>,
+    teardown: Option<Teardown>,
+    depth: Depth,
+    /// Whether the caller named the desired state itself, so that it may remove most of what is managed.
+    prune_anyway: bool,
+}
+
+/// Takes the stack lock, checks the guards and plans. Changes nothing on the machine.
+pub async fn open(request: Request, notify: &Notify<'_>) -> Result<Pending, Error> {
+    let Request { source, options, canary, locked, prune_anyway, program, command } = request;
+    let resolved = match source {
+        Source::Manifest(loaded) => {
+            check_coverage(&loaded, locked, notify)?;
+            let revision = loaded.resolve_with(canary.as_deref(), notify).await?;
+            declared(loaded.stack(program)?, revision, None, &command)?
+        }
+        Source::Plan(..) if canary.is_some() => return Err(Error::CanaryOfPlan),
+        Source::Plan(saved, loaded) => {
+            check_coverage(&loaded, locked, notify)?;
+            let revision = loaded.resolve_with(saved.canary.as_deref(), notify).await?;
+            declared(loaded.stack(program)?, revision, Some(*saved), &command)?
+        }
+        Source::Generation(stack, number) => earlier(*stack, number, &command)?,
+        Source::Nothing(stack) => nothing(*stack, options, &command)?,
+    };
+    check_options(&resolved, options)?;
+    if let Some(guard) = quarantined(&resolved)? {
+        notify(Notice::Guard(&guard));
+    }
+    planned(Resolved { prune_anyway: resolved.prune_anyway || prune_anyway, ..resolved }, options).await
+}
+
+/// Refuses a manifest that its lock file does not cover where that is asked for, and remarks on it elsewhere.
+pub fn check_coverage(loaded: &LoadedManifest, locked: bool, notify: &Notify<'_>) -> Result<(), Error> {
+    let coverage = loaded.coverage();
+    if locked && !coverage.is_exact() {
+        return Err(Guard::NotCovered(coverage).into());
+    }
+    if coverage.exists && !coverage.missing.is_empty() {
+        notify(Notice::NotPinned(&coverage));
+    }
+    Ok(())
+}
+
+fn declared(stack: Stack, revision: Revision, saved: Option<SavedPlan>, command: &str) -> Result<Resolved, Error> {
+    let lock = stack.history.lock(command)?;
+    if let Some(suspension) = stack.history.hold()? {
+        return Err(Guard::Suspended { stack: stack.name, suspension }.into());
+    }
+    if let Some(saved) = &saved
+        && let Some(staleness) = saved.staleness(&revision.manifest_digest, stack.history.current()?)
+    {
+        return Err(Guard::StalePlan(staleness).into());
+    }
+    let (teardown, depth) = (None, Depth::Health);
+    Ok(Resolved { stack, lock, revision, saved, teardown, depth, prune_anyway: false })
+}
+
+fn earlier(stack: Stack, number: Option<u64>, command: &str) -> Result<Resolved, Error> {
+    let lock = stack.history.lock(command)?;
+    let number = match number {
+        Some(number) => number,
+        None => before_current(&stack)?,
+    };
+    let generation = stack.history.load(number)?;
+    if !generation.is_committed() {
+        return Err(Guard::NeverCommitted(number).into());
+    }
+    let revision = Revision {
+        begun: clock::now(),
+        llamero: env!("CARGO_PKG_VERSION").to_owned(),
+        origin: Some(format!("rollback to generation {number}")),
+        ..generation.fulfilled()
+    };
+    let (saved, teardown, depth) = (None, None, Depth::Health);
+    Ok(Resolved { stack, lock, revision, saved, teardown, depth, prune_anyway: true })
+}
+
+/// Returns the last committed generation before the current one that asked for something else, and for something.
+fn before_current(stack: &Stack) -> Result<u64, Error> {
+    let Some(current) = stack.history.committed()? else { return Err(Error::NoEarlier) };
+    let all = stack.history.all()?;
+    let earlier = all.iter().rev().find(|generation| {
+        let desired = &generation.revision.desired;
+        generation.is_committed()
+            && generation.number < current.number
+            && *desired != current.revision.desired
+            && !desired.resources.is_empty()
+    });
+    earlier.map(|generation| generation.number).ok_or(Error::NoEarlier)
+}
+
+fn nothing(stack: Stack, options: Options, command: &str) -> Result<Resolved, Error> {
+    let lock = stack.history.lock(command)?;
+    let revision = Teardown::revision(&stack);
+    let teardown = Some(Teardown::new(&stack, options.purge)?);
+    Ok(Resolved { stack, lock, revision, saved: None, teardown, depth: Depth::State, prune_anyway: true })
+}
+
+fn check_options(resolved: &Resolved, options: Options) -> Result<(), Error> {
+    if options.confirm_within.is_some() && !resolved.revision.desired.policy.rollback {
+        return Err(Guard::RollbackOff.into());
+    }
+    if options.rehearse && resolved.stack.history.current()?.is_none() {
+        return Err(Guard::FirstRehearsal.into());
+    }
+    Ok(())
+}
+
+/// Returns the last failure of what is requested, if `pace` would not try it again now.
+fn quarantined(resolved: &Resolved) -> Result<Option<Guard>, Error> {
+    let Some(attempt) = attempt(&resolved.revision) else { return Ok(None) };
+    let quarantine = resolved.stack.history.quarantine()?;
+    let digest = environment_digest(&resolved.revision);
+    if pace::next(&quarantine, &attempt, &digest, clock::seconds()) == Next::Try {
+        return Ok(None);
+    }
+    let failed = quarantine.into_iter().rev().find(|failed| failed.attempt == attempt);
+    Ok(failed.map(Guard::Quarantined))
+}
+
+async fn planned(resolved: Resolved, options: Options) -> Result<Pending, Error> {
+    let Resolved { stack, lock, revision, saved, teardown, depth, prune_anyway } = resolved;
+    let mut prepared = prepare(&stack, revision, depth, options).await?;
+    if let Some(staleness) = saved.as_ref().and_then(|saved| saved.difference(&prepared)) {
+        return Err(Guard::StalePlan(staleness).into());
+    }
+    if options.rehearse && prepared.plan.first.is_some() {
+        // The whole configuration is rehearsed, and not only its canary.
+        prepared.revision.desired.canary = None;
+        prepared = prepare(&stack, prepared.revision, depth, options).await?;
+    }
+    let verdict = match verdict(&stack, &prepared, prune_anyway, teardown.is_some())? {
+        Verdict::Changes if saved.is_some() => Verdict::Agreed,
+        verdict => verdict,
+    };
+    // An apply that was killed may have left its dead-man's switch armed. Where drift is left alone, so is a server that
+    // it had stopped.
+    if matches!(verdict, Verdict::Unchanged(_)) && prepared.plan.changes.is_empty() {
+        disarm(&stack).await;
+    }
+    Ok(Pending { stack, prepared, verdict, options, teardown, lock })
+}
+
+fn verdict(stack: &Stack, prepared: &Prepared, prune_anyway: bool, down: bool) -> Result<Verdict, Error> {
+    let plan = &prepared.plan;
+    if let Some(kind) = blocked(plan.refusals.iter().map(|refusal| refusal.kind)) {
+        return Ok(Verdict::Blocked(kind));
+    }
+    if let Some((removed, managed)) = plan.removes_most().filter(|_| !prune_anyway) {
+        return Ok(Verdict::Guarded(Guard::PrunesMost { removed, managed }));
+    }
+    if !plan.is_empty() {
+        return Ok(Verdict::Changes);
+    }
+    let Some(committed) = stack.history.committed()? else {
+        return Ok(if down { Verdict::Absent } else { Verdict::Unverified });
+    };
+    // How a generation was brought about is no part of what it asked for.
+    let desired = Desired { canary: None, ..prepared.revision.desired.clone() };
+    let unchanged = committed.revision.desired == desired;
+    Ok(if unchanged { Verdict::Unchanged(prepared.unhealthy()) } else { Verdict::Unverified })
+}
+
+/// Returns the kind of failure that refusals of a plan are, if there are any.
+pub fn blocked(refusals: impl Iterator<Item = RefusalKind>) -> Option<FailureKind> {
+    let kinds = refusals.map(|refusal| match refusal {
+        RefusalKind::NotOurs => FailureKind::NotManaged,
+        RefusalKind::OverBudget => FailureKind::OverBudget,
+        RefusalKind::PortTaken | RefusalKind::Missing | RefusalKind::Unseen => FailureKind::Blocked,
+    });
+    // What no policy refuses comes first: it is there whatever the policy.
+    kinds.min_by_key(|kind| (*kind != FailureKind::Blocked, *kind))
+}
+
+impl Pending {
+    /// Carries out the plan: staged, switched, gated, and committed or rolled back.
+    ///
+    /// An error means that nothing was changed.
+    pub async fn run(self, report: &Report<'_>, cancel: &CancellationToken) -> Result<Applied, Error> {
+        let Self { stack, prepared, options, teardown, lock, .. } = self;
+        let finished = Box::pin(run_pass(&stack, prepared, options, report, cancel)).await?;
+        Ok(Applied { stack, finished, teardown, lock })
+    }
+
+    /// Clears the records that are of no use without the stack; `None` where the stack is to stay.
+    pub fn clear_records(&self) -> Result<Option<Cleared>, Error> {
+        self.teardown.as_ref().map(|teardown| teardown.clear_records(&self.stack, &self.lock)).transpose()
+    }
+}
+
+impl Applied {
+    /// Clears the records that are of no use without the stack; `None` where the stack is to stay.
+    pub fn clear_records(&self) -> Result<Option<Cleared>, Error> {
+        self.teardown.as_ref().map(|teardown| teardown.clear_records(&self.stack, &self.lock)).transpose()
+    }
+}

@@ -1,0 +1,116 @@
+//! Plans on disk. A saved plan is compared and never believed: what is applied is always planned anew.
+
+use super::{Error, Prepared, Staleness};
+use crate::resource::{Bytes, Digest};
+use crate::systems::files;
+use crate::systems::output::Format;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// The version of a saved plan's form.
+const SCHEMA: u32 = 1;
+
+/// The largest saved plan that is read, in bytes.
+const LIMIT: Bytes = Bytes(256 << 20);
+
+/// A plan on disk.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SavedPlan {
+    /// The version of its form; also tells a saved plan from a manifest.
+    llamero_plan: u32,
+    /// The llamero that saved it.
+    llamero: String,
+    /// The stack's name.
+    stack: String,
+    /// The manifest's file.
+    pub(super) manifest: PathBuf,
+    /// The digest of the manifest's text.
+    manifest_digest: Digest,
+    /// The generation that the machine was on.
+    generation: Option<u64>,
+    /// The digest of the desired state, as rendered.
+    desired: Digest,
+    /// The model whose route changes first, if this plan alone says so.
+    #[serde(default)]
+    pub(super) canary: Option<String>,
+    /// The plan.
+    plan: serde_json::Value,
+}
+
+impl SavedPlan {
+    /// The file of a saved plan.
+    pub const FORMAT: Format =
+        Format { name: "a saved plan", recognizes: Self::recognizes, limit: LIMIT, mode: files::PRIVATE };
+
+    /// Returns a plan as it is saved.
+    #[must_use]
+    pub fn new(prepared: &Prepared, generation: Option<u64>, canary: Option<String>) -> Self {
+        Self {
+            llamero_plan: SCHEMA,
+            llamero: env!("CARGO_PKG_VERSION").to_owned(),
+            stack: prepared.revision.desired.stack.clone(),
+            manifest: prepared.revision.manifest.clone(),
+            manifest_digest: prepared.revision.manifest_digest.clone(),
+            generation,
+            desired: digest(prepared),
+            canary,
+            plan: plan(prepared),
+        }
+    }
+
+    /// Returns its text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+
+    /// Reads a saved plan; `None` when the file is something else, or not there.
+    pub fn read(path: &Path) -> Result<Option<Self>, Error> {
+        let Some(text) = files::read_text(path, LIMIT)? else { return Ok(None) };
+        if !text.trim_start().starts_with('{') || !text.contains("\"llamero_plan\"") {
+            return Ok(None);
+        }
+        let damaged = |error: serde_json::Error| Error::DamagedPlan { path: path.to_owned(), why: error.to_string() };
+        serde_json::from_str(&text).map(Some).map_err(damaged)
+    }
+
+    /// Returns whether a text is a saved plan.
+    fn recognizes(text: &str) -> bool {
+        #[derive(Deserialize)]
+        struct Opening {
+            #[serde(rename = "llamero_plan")]
+            _schema: u32,
+        }
+        serde_json::from_str::<Opening>(text).is_ok()
+    }
+
+    /// Returns what makes it stale, as far as that shows before planning anew.
+    #[must_use]
+    pub fn staleness(&self, manifest: &Digest, generation: Option<u64>) -> Option<Staleness> {
+        if self.llamero_plan != SCHEMA || self.llamero != env!("CARGO_PKG_VERSION") {
+            return Some(Staleness::Version(self.llamero.clone()));
+        }
+        if self.manifest_digest != *manifest {
+            return Some(Staleness::Manifest(self.manifest.clone()));
+        }
+        let moved = Staleness::Generation { then: self.generation, now: generation };
+        (self.generation != generation).then_some(moved)
+    }
+
+    /// Returns what makes it stale, after planning anew.
+    #[must_use]
+    pub fn difference(&self, prepared: &Prepared) -> Option<Staleness> {
+        if self.plan != plan(prepared) {
+            return Some(Staleness::Machine);
+        }
+        (self.desired != digest(prepared)).then_some(Staleness::Facts)
+    }
+}
+
+fn plan(prepared: &Prepared) -> serde_json::Value {
+    serde_json::to_value(&prepared.plan).unwrap_or_default()
+}
+
+fn digest(prepared: &Prepared) -> Digest {
+    Digest::of(serde_json::to_string(&prepared.revision.desired).unwrap_or_default())
+}
