@@ -5,11 +5,11 @@ use crate::live::Managed;
 use crate::plan::Action;
 use crate::render::{marker, unit};
 use crate::resource::{
-    Artifact, ArtifactSource, Bytes, Environment, FileSpec, Kind, Probe, Resource, ResourceId, Run, Runtime, Spec,
+    Artifact, ArtifactSource, Bytes, Environment, FileSpec, Kind, Resource, ResourceId, Run, Runtime, SleepCalls, Spec,
 };
 use crate::systems::downloads::{self, Download, Fetched, Patience, Token};
 use crate::systems::systemd::{self, JobResult};
-use crate::systems::{Hint, Retry, artifacts, files, process, python, secrets, vllm};
+use crate::systems::{Hint, Retry, artifacts, files, process, python, secrets, sleep};
 use std::path::Path;
 use std::time::Duration;
 
@@ -315,7 +315,7 @@ async fn remove_unit(execution: Execution<'_>, managed: &Managed) -> Result<(), 
 
 /// Has a server make room on its GPU and stay; one that does not sleep when it is told to makes room by stopping.
 async fn put_to_sleep(execution: Execution<'_>, action: &Action, managed: &Managed) -> Result<(), Failure> {
-    let asked = vllm::sleep(&execution.systems.client, endpoint_of_vllm(execution, managed)?.0, SLEEP);
+    let asked = sleep::sleep(&execution.systems.client, sleep_calls(execution, managed)?.0, SLEEP);
     match or_stopped(execution, managed.id(), asked).await? {
         Ok(()) => Ok(()),
         Err(error) => {
@@ -327,8 +327,8 @@ async fn put_to_sleep(execution: Execution<'_>, action: &Action, managed: &Manag
 
 /// Has a server that sleeps serve again; one that does not wake when it is told to is started anew.
 async fn wake(execution: Execution<'_>, action: &Action, managed: &Managed) -> Result<(), Failure> {
-    let (endpoint, timeout) = endpoint_of_vllm(execution, managed)?;
-    let asked = vllm::wake(&execution.systems.client, endpoint, timeout);
+    let (calls, timeout) = sleep_calls(execution, managed)?;
+    let asked = sleep::wake(&execution.systems.client, calls, timeout);
     match or_stopped(execution, managed.id(), asked).await? {
         Ok(()) => Ok(()),
         Err(error) => {
@@ -339,10 +339,11 @@ async fn wake(execution: Execution<'_>, action: &Action, managed: &Managed) -> R
     }
 }
 
-fn endpoint_of_vllm<'a>(execution: Execution<'a>, managed: &Managed) -> Result<(&'a str, Duration), Failure> {
+/// Returns the calls by which a server sleeps and wakes, and how long it may take to wake.
+fn sleep_calls<'a>(execution: Execution<'a>, managed: &Managed) -> Result<(&'a SleepCalls, Duration), Failure> {
     let known = execution.inventory.iter().rev().find(|resource| resource.id == *managed.id()).and_then(Resource::run);
     match known {
-        Some(Run { probe: Probe::Vllm { endpoint, .. }, timeout, .. }) => Ok((endpoint, timeout.duration())),
+        Some(Run { sleep: Some(calls), timeout, .. }) => Ok((calls, timeout.duration())),
         _ => Err(Failure::new(managed.id(), "its address is not on record")),
     }
 }

@@ -4,9 +4,9 @@ use super::health::with_log;
 use super::step::Failure;
 use super::{Event, Execution};
 use crate::plan::{Action, Trial};
-use crate::resource::{Probe, Run};
+use crate::resource::Run;
 use crate::systems::listener::{self, Sockets};
-use crate::systems::{litellm, secrets};
+use crate::systems::{openai, secrets};
 use std::time::{Duration, Instant};
 
 /// How long after an answer the next request is sent.
@@ -29,7 +29,7 @@ pub(super) async fn try_out(
     run: &Run,
 ) -> Result<(), Failure> {
     let id = &trial.gateway;
-    let Probe::Litellm { authorization, .. } = &run.probe else {
+    let (Some(api), Some(authorization)) = (&run.gateway, run.probe.authorization()) else {
         return Err(Failure::new(id, "it is no gateway"));
     };
     let token = secrets::resolve(&authorization.0).map_err(|error| Failure::of(Some(id), &error))?;
@@ -43,14 +43,14 @@ pub(super) async fn try_out(
         let stack = &execution.desired.stack;
         let gateway = listener::prove(execution.systems, &Sockets::look(), stack, id, &run.probe).await;
         let gateway = gateway.map_err(|unproven| Failure::new(id, unproven.health(&run.probe).to_string()))?;
-        let request = litellm::request(client, gateway, &trial.model, trial.mode, token, patience);
+        let request = openai::request(client, gateway, api, &trial.model, trial.mode, token, patience);
         let stopped = || Failure { interrupted: true, ..Failure::new(id, "stopped while it was tried") };
         tokio::select! {
             result = request => {
                 if let Err(error) = result {
                     let failure = Failure::of(Some(id), &error);
                     // What was answered says why; its log says the same at length.
-                    let is_lost = matches!(error, litellm::Error::Recovered { .. });
+                    let is_lost = matches!(error, openai::Error::Lost { .. });
                     return Err(if is_lost { with_log(execution, failure).await } else { failure });
                 }
             }

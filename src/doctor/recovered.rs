@@ -70,7 +70,10 @@ async fn containers(stack: &Stack) -> Option<Vec<Resource>> {
     let container = |name: String| {
         let run = Run {
             gpus: Gpus::None,
-            sleeps: false,
+            engine: None,
+            gpu_claim: None,
+            sleep: None,
+            gateway: None,
             runtime: Runtime::Docker,
             description: String::new(),
             command: Command::default(),

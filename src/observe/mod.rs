@@ -19,13 +19,12 @@ use crate::live::{Live, LiveFile, LiveRun, Managed, Observation, Ownership, Port
 use crate::render::marker;
 use crate::resolve::Desired;
 use crate::resource::{
-    Artifact, ArtifactSource, Bytes, Digest, FileSpec, Health, Kind, Probe, Resource, ResourceId, Run, ServedModel,
-    Spec,
+    Artifact, ArtifactSource, Bytes, Digest, FileSpec, Health, Kind, Resource, ResourceId, Run, ServedModel, Spec,
 };
 use crate::systems::listener::{self, Foreign, Sockets, Unproven};
 use crate::systems::python::{self, EnvironmentState};
 use crate::systems::secrets::{self, Secret};
-use crate::systems::{Systems, artifacts, files, health, ollama, ports, proc, vllm};
+use crate::systems::{Systems, artifacts, files, health, ollama, ports, proc, sleep};
 use futures_util::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -121,10 +120,9 @@ fn is_known_instance(servers: &BTreeSet<ResourceId>, unit: &str) -> bool {
 /// Takes note of servers that run and sleep.
 async fn note_sleepers(systems: &Systems, known: &BTreeMap<&ResourceId, &Resource>, observed: &mut Observation) {
     let questions = known.values().filter_map(|resource| {
-        let run = resource.run().filter(|run| run.sleeps)?;
-        let Probe::Vllm { endpoint, .. } = &run.probe else { return None };
+        let calls = resource.run()?.sleep.as_ref()?;
         observed.run(&resource.id).filter(|live| live.is_up())?;
-        Some(async move { (resource.id.clone(), vllm::is_asleep(&systems.client, endpoint).await) })
+        Some(async move { (resource.id.clone(), sleep::is_asleep(&systems.client, calls).await) })
     });
     for (id, asleep) in join_all(questions).await {
         if let Some(Presence::Present(Live::Run(run))) = observed.resources.get_mut(&id) {

@@ -295,15 +295,19 @@ fn judge(sockets: &Sockets, listener: &Listener, pids: &BTreeSet<u32>) -> Result
 #[cfg(test)]
 mod tests {
     use super::{Closeness, Listener, Members, OnceLock, Scan, Sockets, Unproven, prove_by, prove_private};
-    use crate::resource::{Health, Probe};
+    use crate::resource::{Health, HttpProbe, Probe};
     use std::collections::{BTreeMap, BTreeSet};
     use std::net::TcpListener;
     use std::os::unix::fs::PermissionsExt;
 
     const PORT: u16 = 4000;
 
+    fn http(endpoint: String) -> Probe {
+        Probe::Http(HttpProbe { endpoint, checks: Vec::new(), models: None, authorization: None })
+    }
+
     fn probe(port: u16) -> Probe {
-        Probe::Http { url: format!("http://127.0.0.1:{port}/") }
+        http(format!("http://127.0.0.1:{port}"))
     }
 
     fn sockets(listeners: &[(Closeness, u32, u64)], scan: Scan) -> Sockets {
@@ -390,7 +394,7 @@ mod tests {
         let members = Members::Processes([ME].into());
         let unproven = prove_by(&blind, &probe(PORT), &members).expect_err("nothing is known");
         assert!(matches!(unproven.health(&probe(PORT)), Health::Unhealthy { .. }));
-        let far = Probe::Http { url: "http://192.0.2.1:80/".into() };
+        let far = http("http://192.0.2.1:80".to_owned());
         assert!(matches!(prove_by(&Sockets::look(), &far, &members), Err(Unproven::Unknown(_))));
         assert!(prove_by(&blind, &Probe::Running, &members).is_ok(), "nobody is asked");
     }

@@ -1,26 +1,24 @@
-//! Servers that speak the `OpenAI` protocol: which models they offer.
-//!
-//! Nothing here runs a completion.
+//! The `OpenAI` protocol: the models that a server offers, and one request for a model.
 
-use super::http::{Answer, Client};
-use crate::resource::Health;
-use serde_json::Value;
+use super::http::{self, Answer, Client, Method};
+use super::listener::Proven;
+use super::{Hint, Retry};
+use crate::manifest::Mode;
+use crate::resource::{GatewayApi, Health};
+use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Returns the ids that `endpoint/v1/models` lists, or what is wrong with its answer.
-pub(super) async fn models(
-    client: &Client,
-    endpoint: &str,
-    token: Option<&str>,
-    deadline: Duration,
-) -> Result<Vec<String>, Health> {
-    let body = match client.get(&at(endpoint, "/v1/models"), token, deadline).await {
+/// The path that lists models.
+pub(super) const MODELS: &str = "/v1/models";
+
+/// Returns the ids that an answer of [`MODELS`] lists, or what is wrong with it.
+pub(super) fn models(answer: Answer) -> Result<Vec<String>, Health> {
+    let body = match answer {
         Answer::Ok(body) => body,
-        // LiteLLM without a database answers a key that it does not know with 400.
-        Answer::Status(status @ (400 | 401 | 403), body) if status != 400 || body.contains("No connected db") => {
-            return Err(Health::unhealthy(format!("the key is not accepted ({status} from /v1/models)")));
+        Answer::Status(status @ (401 | 403), _) => {
+            return Err(Health::unhealthy(format!("the key is not accepted ({status} from {MODELS})")));
         }
-        other => return Err(not_ok("/v1/models", other)),
+        other => return Err(not_ok(MODELS, other)),
     };
     let answer: Option<Value> = serde_json::from_str(&body).ok();
     // Ollama lists no models as `null`.
@@ -29,7 +27,7 @@ pub(super) async fn models(
         Value::Array(models) => models.iter().map(|model| Some(model.get("id")?.as_str()?.to_owned())).collect(),
         _ => None,
     });
-    ids.ok_or_else(|| Health::unhealthy(format!("/v1/models answers with something else than models: {}", line(&body))))
+    ids.ok_or_else(|| Health::unhealthy(format!("{MODELS} answers with something else than models: {}", line(&body))))
 }
 
 /// Returns `path` on the server at `endpoint`.
@@ -60,4 +58,95 @@ fn line(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     let text: String = words.join(" ").chars().take(160).collect();
     if text.is_empty() { "(nothing)".to_owned() } else { text }
+}
+
+/// How many tokens an answer may have. A model that thinks first needs more than it says, and one that does not ends by
+/// itself.
+const MOST: u32 = 512;
+
+/// How many words more a text may have that has no end of its own.
+const FEW: u32 = 8;
+
+/// Why a request for a model failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It could not be sent, or nothing came back.
+    #[error("a request for `{model}` failed")]
+    Lost {
+        /// The model.
+        model: String,
+        /// What went wrong.
+        source: http::Error,
+    },
+    /// The answer is an error.
+    #[error("a request for `{model}` was answered with {status}: {message}")]
+    Refused {
+        /// The model.
+        model: String,
+        /// The status.
+        status: u16,
+        /// What it says.
+        message: String,
+    },
+    /// Another model answered.
+    #[error("a request for `{model}` was answered by `{by}`")]
+    Elsewhere {
+        /// The model.
+        model: String,
+        /// Who answered.
+        by: String,
+    },
+}
+
+impl Hint for Error {
+    fn retry(&self) -> Retry {
+        match self {
+            Self::Lost { source, .. } => source.retry(),
+            Self::Refused { status: 408 | 429 | 500.., .. } => Retry::Soon,
+            Self::Refused { .. } | Self::Elsewhere { .. } => Retry::Never,
+        }
+    }
+}
+
+/// Has a gateway answer one request for `model` within `deadline`, with the fields by which only the model itself can
+/// answer. This runs the model.
+pub async fn request(
+    client: &Client,
+    gateway: Proven<'_>,
+    api: &GatewayApi,
+    model: &str,
+    mode: Mode,
+    token: Option<&str>,
+    deadline: Duration,
+) -> Result<(), Error> {
+    let (path, mut body) = match mode {
+        Mode::Chat => {
+            let messages = json!([{ "role": "user", "content": "Say yes." }]);
+            ("/v1/chat/completions", json!({ "messages": messages, "max_tokens": MOST }))
+        }
+        Mode::Completion => ("/v1/completions", json!({ "prompt": "Yes,", "max_tokens": FEW })),
+        Mode::Embedding => ("/v1/embeddings", json!({ "input": "Yes." })),
+    };
+    body["model"] = model.into();
+    for (key, value) in &api.fields {
+        body[key] = value.clone();
+    }
+    let model = || model.to_owned();
+    let url = at(gateway.probe().endpoint().unwrap_or_default(), path);
+    let answered = async {
+        let mut incoming = client.send(Method::Post, &url, token, Some(&body), deadline).await?;
+        Ok((incoming.rest().await?, incoming))
+    };
+    let late = |_| http::Error::Deadline { url: http::shown(&url), deadline };
+    let answered = tokio::time::timeout(deadline, answered).await.map_err(late).flatten();
+    let (text, incoming) = answered.map_err(|source| Error::Lost { model: model(), source })?;
+    let status = incoming.status();
+    if !(200..300).contains(&status) {
+        let text = text.unwrap_or_default();
+        return Err(Error::Refused { model: model(), status, message: message(&String::from_utf8_lossy(&text)) });
+    }
+    match incoming.header(&api.answered_by).filter(|by| *by != model()) {
+        Some(by) => Err(Error::Elsewhere { model: model(), by: by.to_owned() }),
+        None => Ok(()),
+    }
 }

@@ -2,7 +2,10 @@
 
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
-use llamero::resource::{Authorization, Bytes, Health, Probe, SecretReference};
+use llamero::resolve::probes;
+use llamero::resource::{
+    Accepts, Authorization, Bytes, Health, HttpCheck, HttpProbe, Probe, RespProbe, SecretReference,
+};
 use llamero::systems::health::ask;
 use llamero::systems::http::Client;
 use llamero::systems::listener::{Members, Sockets, prove_by};
@@ -42,18 +45,30 @@ async fn asked(probe: &Probe, token: Option<&str>) -> String {
     ask_here(&Client::new().expect("a client"), probe, token).await.to_string()
 }
 
+fn plain(endpoint: String, path: &str) -> Probe {
+    let check = HttpCheck { accepts: Accepts::NoError, ..HttpCheck::of(path) };
+    Probe::Http(HttpProbe { endpoint, checks: vec![check], models: None, authorization: None })
+}
+
+fn resp(port: u16, memory: Option<Bytes>) -> Probe {
+    match memory {
+        Some(memory) => probes::redis(port, memory),
+        None => Probe::Resp(RespProbe { port, sizes: [].into() }),
+    }
+}
+
 async fn litellm(answers: Answers) -> String {
     let authorization = Authorization(SecretReference::Env("KEY".to_owned()));
     let models = ["chat", "embed"].map(str::to_owned).to_vec();
-    asked(&Probe::Litellm { endpoint: server(answers).await, models, authorization }, Some("sk-1")).await
+    asked(&probes::litellm(&server(answers).await, models, authorization), Some("sk-1")).await
 }
 
 async fn vllm(answers: Answers) -> String {
-    asked(&Probe::Vllm { endpoint: server(answers).await, model: "qwen3".to_owned() }, None).await
+    asked(&probes::vllm(server(answers).await, "qwen3"), None).await
 }
 
 async fn llama_cpp(answers: Answers) -> String {
-    asked(&Probe::LlamaCpp { endpoint: server(answers).await, model: "qwen3".to_owned() }, None).await
+    asked(&probes::llama_cpp(server(answers).await, "qwen3"), None).await
 }
 
 #[tokio::test]
@@ -106,7 +121,7 @@ async fn llama_cpp_loads_then_offers_its_model() {
 
 #[tokio::test]
 async fn vllm_listens_once_it_has_loaded_and_says_when_its_engine_is_dead() {
-    let nobody = Probe::Vllm { endpoint: "http://127.0.0.1:9".to_owned(), model: "qwen3".to_owned() };
+    let nobody = probes::vllm("http://127.0.0.1:9".to_owned(), "qwen3");
     assert_eq!(asked(&nobody, None).await, "loading: it does not listen before the model is there");
     // Its health has no body.
     let healthy = vllm(|path, _| match path {
@@ -132,10 +147,10 @@ async fn any_status_below_400_is_healthy_for_a_plain_probe() {
             404 => |_, _| (404, ""),
             _ => |_, _| (500, ""),
         };
-        let told = asked(&Probe::Http { url: format!("{}/live", server(answers).await) }, None).await;
+        let told = asked(&plain(server(answers).await, "/live"), None).await;
         assert!(told.starts_with(start), "{status}: {told}");
     }
-    let nobody = asked(&Probe::Http { url: "http://127.0.0.1:9/".to_owned() }, None).await;
+    let nobody = asked(&plain("http://127.0.0.1:9".to_owned(), "/"), None).await;
     assert_eq!(nobody, "unreachable: connection refused");
 }
 
@@ -152,10 +167,10 @@ async fn a_peer_that_accepts_and_never_answers_is_unreachable_in_time() {
     let endpoint = format!("http://127.0.0.1:{port}");
     let authorization = Authorization(SecretReference::Env("KEY".to_owned()));
     let probes = [
-        Probe::Http { url: endpoint.clone() },
-        Probe::LlamaCpp { endpoint: endpoint.clone(), model: "x".to_owned() },
-        Probe::Litellm { endpoint, models: vec![], authorization },
-        Probe::Redis { port, maxmemory: None },
+        plain(endpoint.clone(), "/"),
+        probes::llama_cpp(endpoint.clone(), "x"),
+        probes::litellm(&endpoint, vec![], authorization),
+        resp(port, None),
     ];
     let begun = Instant::now();
     let client = Client::new().expect("a client");
@@ -189,7 +204,7 @@ async fn redis_answers_are_told_apart() {
         ("", "unreachable: it closed the connection without an answer"),
     ];
     for (answer, told) in cases {
-        assert_eq!(asked(&Probe::Redis { port: fixed(answer).await, maxmemory: None }, None).await, told, "{answer}");
+        assert_eq!(asked(&resp(fixed(answer).await, None), None).await, told, "{answer}");
     }
 }
 
@@ -205,7 +220,7 @@ async fn a_real_redis_tells_its_limit() {
         crate::skipped("redis-server is not installed");
         return;
     };
-    let probe = |maxmemory| Probe::Redis { port, maxmemory };
+    let probe = |memory| resp(port, memory);
     let begun = Instant::now();
     while asked(&probe(None), None).await != "healthy" {
         assert!(begun.elapsed() < Duration::from_secs(20), "it does not start");

@@ -2,11 +2,13 @@
 
 use crate::fakes::ollama::{Asked, End, FakeOllama, Says};
 use crate::fakes::registry::Registry;
+use llamero::resolve::probes;
 use llamero::resource::{Bytes, Digest, Health, OllamaName};
 use llamero::systems::downloads::{Patience, Progress};
 use llamero::systems::http::Client;
-use llamero::systems::ollama::{Derived, Error, Fault, KeepAlive, Loaded, Ollama, Pull, Tag, healthy, manifest};
-use llamero::systems::{Hint as _, Retry};
+use llamero::systems::listener::{Members, Sockets, prove_by};
+use llamero::systems::ollama::{Derived, Error, Fault, KeepAlive, Loaded, Ollama, Pull, Tag, manifest};
+use llamero::systems::{Hint as _, Retry, health};
 use serde_json::{Value, json};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -364,6 +366,15 @@ async fn a_model_is_made_from_one_that_is_there_and_from_no_other() {
     assert_eq!(server.calls()[calls..], ["POST /api/show"], "nothing is made, and so nothing is pulled");
 }
 
+/// Asks a server that this process is.
+async fn asked(endpoint: &str) -> Health {
+    let (probe, here) = (probes::ollama(endpoint), Members::Processes([std::process::id()].into()));
+    match prove_by(&Sockets::look(), &probe, &here) {
+        Ok(proven) => health::ask(&client(), proven, None).await,
+        Err(unproven) => unproven.health(&probe),
+    }
+}
+
 #[tokio::test]
 async fn it_is_healthy_when_it_lists_its_models() {
     let health = async |answers: fn(&str) -> (u16, Value)| {
@@ -372,7 +383,7 @@ async fn it_is_healthy_when_it_lists_its_models() {
             Says::Json(status, body)
         })
         .await;
-        let health = healthy(&client(), &server.endpoint, SOON).await;
+        let health = asked(&server.endpoint).await;
         assert!(server.calls().iter().all(|call| ["GET /api/version", "GET /api/tags"].contains(&call.as_str())));
         health
     };
@@ -393,7 +404,7 @@ async fn it_is_healthy_when_it_lists_its_models() {
     });
     let list = list.await;
     assert!(matches!(&list, Health::Unhealthy { why } if why.contains("no such folder")), "{list}");
-    let nobody = healthy(&client(), "http://127.0.0.1:9", SOON).await;
+    let nobody = asked("http://127.0.0.1:9").await;
     assert_eq!(nobody, Health::unreachable("connection refused"));
 }
 

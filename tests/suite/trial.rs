@@ -2,17 +2,17 @@
 
 use axum::http::StatusCode;
 use llamero::manifest::Mode;
+use llamero::resolve::probes;
 use llamero::resource::{Authorization, Probe, SecretReference};
 use llamero::systems::http::Client;
 use llamero::systems::listener::{Members, Proven, Sockets, prove_by};
-use llamero::systems::{Hint as _, Retry, litellm};
+use llamero::systems::{Hint as _, Retry, openai};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::net::TcpListener;
 
-fn gateway(endpoint: String) -> Probe {
-    let authorization = Authorization(SecretReference::Env("KEY".to_owned()));
-    Probe::Litellm { endpoint, models: Vec::new(), authorization }
+fn gateway(endpoint: &str) -> Probe {
+    probes::litellm(endpoint, Vec::new(), Authorization(SecretReference::Env("KEY".to_owned())))
 }
 
 /// Proves what this process itself answers.
@@ -38,8 +38,10 @@ async fn asked(status: u16, group: &'static str, body: Value, mode: Mode) -> Res
         });
     tokio::spawn(async move { axum::serve(listener, router).await });
     let client = Client::new().expect("a client");
-    let probe = gateway(endpoint);
-    let result = litellm::request(&client, proven(&probe), "m", mode, Some("sk"), Duration::from_secs(5)).await;
+    let probe = gateway(&endpoint);
+    let result =
+        openai::request(&client, proven(&probe), &probes::gateway(), "m", mode, Some("sk"), Duration::from_secs(5))
+            .await;
     result.map_err(|error| (error.to_string(), error.retry()))
 }
 
@@ -62,7 +64,9 @@ async fn a_request_that_nobody_answers_ends() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
     let client = Client::new().expect("a client");
-    let probe = gateway(endpoint);
-    let asked = litellm::request(&client, proven(&probe), "m", Mode::Chat, None, Duration::from_millis(200)).await;
+    let probe = gateway(&endpoint);
+    let asked =
+        openai::request(&client, proven(&probe), &probes::gateway(), "m", Mode::Chat, None, Duration::from_millis(200))
+            .await;
     assert_eq!(asked.expect_err("late").retry(), Retry::Soon);
 }

@@ -14,9 +14,9 @@ pub use models::{Derived, Description, KeepAlive, Loaded, Tag};
 pub use pull::Pull;
 pub use registry::{Layer, RemoteManifest, manifest, missing};
 
-use super::http::{Answer, Client, Incoming, Method, shown};
-use super::openai::{at, message, not_ok};
-use crate::resource::{Health, OllamaName};
+use super::http::{Client, Incoming, Method, shown};
+use super::openai::{at, message};
+use crate::resource::OllamaName;
 use lines::Lines;
 use models::{Listed, null_is_empty};
 use serde::Deserialize;
@@ -31,31 +31,6 @@ const DEADLINE: Duration = Duration::from_secs(15);
 /// The longest that Ollama works on one part of a new model without a word: it copies no weights.
 const CREATE_STALL: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(100);
-
-/// Asks the server at `endpoint` whether it serves its list of models. No model is loaded for that.
-pub async fn healthy(client: &Client, endpoint: &str, deadline: Duration) -> Health {
-    for (path, key) in [("/api/version", "version"), ("/api/tags", "models")] {
-        let body = match client.get(&at(endpoint, path), None, deadline).await {
-            Answer::Ok(body) => body,
-            Answer::Status(403, _) => {
-                return Health::unhealthy(format!(
-                    "{path} answers 403: it does not accept the host name of {endpoint}"
-                ));
-            }
-            // Its queue of requests is full: it is at work.
-            Answer::Status(503, body) => return Health::loading(format!("it is busy: {}", message(&body))),
-            other => return not_ok(path, other),
-        };
-        let answer: Value = serde_json::from_str(&body).unwrap_or_default();
-        if answer.get(key).is_none() {
-            return Health::unhealthy(format!(
-                "{path} answers with something else than Ollama does: {}",
-                message(&body)
-            ));
-        }
-    }
-    Health::Healthy
-}
 
 /// One Ollama server.
 #[derive(Debug, Clone, Copy)]

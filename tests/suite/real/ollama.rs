@@ -3,10 +3,10 @@
 use super::parts::{part, place};
 use crate::fakes::registry::Registry;
 use crate::skipped;
-use llamero::resource::{Bytes, Digest, Health, OllamaName};
+use llamero::resource::{Bytes, Digest, OllamaName};
 use llamero::systems::downloads::{Patience, Progress};
 use llamero::systems::http::Client;
-use llamero::systems::ollama::{Derived, Error, Fault, KeepAlive, Ollama, Pull, healthy, manifest};
+use llamero::systems::ollama::{Derived, Error, Fault, KeepAlive, Ollama, Pull, manifest};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -82,7 +82,7 @@ impl Private {
         let server = Server::start(self.command().arg("serve"), self.folder.path(), "ollama");
         *self.server.lock().expect("no panic") = Some(server);
         let (client, begun) = (Client::new().expect("a client"), Instant::now());
-        while healthy(&client, &self.endpoint, SOON).await != Health::Healthy {
+        while Ollama::new(&client, &self.endpoint).tags().await.is_err() {
             let log = || std::fs::read_to_string(self.folder.path().join("ollama.log")).unwrap_or_default();
             assert!(begun.elapsed() < SOON, "Ollama never answered:\n{}", log());
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -5,11 +5,8 @@ use super::change::{Refusal, RefusalKind};
 use super::compare::{Difference, Remedy, RunAction};
 use crate::live::{LiveRun, Observation, PortHolder, RunState};
 use crate::resolve::Desired;
-use crate::resource::{Bytes, Fields, Health, Probe, ResourceId};
+use crate::resource::{Bytes, Health, ResourceId};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The field that says which share of a GPU a vLLM takes.
-const SHARE: &str = "--gpu-memory-utilization";
 
 /// Returns why the wish cannot be had: it is over its memory budget, or a stranger holds a port that it needs.
 pub(super) fn refuse(desired: &Desired, observed: &Observation, past: &Past, changes: &[Difference]) -> Vec<Refusal> {
@@ -52,7 +49,8 @@ pub(super) fn refuse(desired: &Desired, observed: &Observation, past: &Past, cha
 /// Returns how to use an Ollama that somebody else runs where one of ours is to be, such as that of a package.
 fn leave_it(desired: &Desired, id: &ResourceId, holder: &PortHolder, port: u16) -> Option<String> {
     let run = desired.resources.get(id)?.run()?;
-    let is_ollama = matches!(run.probe, Probe::Ollama { .. }) && holder.command.contains("ollama");
+    let is_ollama =
+        run.engine.as_ref().is_some_and(|engine| engine.as_str() == "ollama") && holder.command.contains("ollama");
     is_ollama.then(|| {
         format!(
             "an Ollama runs already: route to it with `runtime: external, endpoint: http://127.0.0.1:{port}, manage: \
@@ -178,9 +176,8 @@ pub(super) fn handoff(desired: &Desired, observed: &Observation, past: &Past, ch
 /// Returns whether a server that restarts has the same part of the same GPUs afterwards: then the others need not wait.
 fn keeps_its_place(desired: &Desired, past: &Past, id: &ResourceId) -> bool {
     let Some(resource) = desired.resources.get(id) else { return false };
-    let share = |fields: Option<&Fields>| fields.and_then(|fields| fields.get(SHARE).cloned());
-    let same_gpus = resource.run().map(|run| &run.gpus) == past.gpus.get(id);
-    same_gpus && share(past.committed.get(id)) == share(Some(&resource.fields()))
+    let Some(run) = resource.run() else { return false };
+    Some(&run.gpus) == past.gpus.get(id) && run.gpu_claim == past.gpu_claims.get(id).copied()
 }
 
 fn on(difference: &Difference) -> &ResourceId {

@@ -20,7 +20,7 @@ pub use step::{Action, Phase, Step, StepId};
 
 use crate::live::Observation;
 use crate::resolve::{Desired, PreviousRoutes};
-use crate::resource::{Digest, Fields, Gpus, Resource, ResourceId, Seconds};
+use crate::resource::{Digest, Fields, GpuClaim, Gpus, Resource, ResourceId, Seconds};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,6 +38,9 @@ pub struct Past {
     /// The GPUs of servers of earlier generations.
     #[serde(default)]
     pub gpus: BTreeMap<ResourceId, Gpus>,
+    /// The claims of servers of earlier generations on the memory of their GPUs.
+    #[serde(default)]
+    pub gpu_claims: BTreeMap<ResourceId, GpuClaim>,
     /// The servers of earlier generations that can sleep.
     #[serde(default)]
     pub sleep: BTreeSet<ResourceId>,
@@ -65,7 +68,11 @@ impl Past {
                 self.ports.insert(resource.id.clone(), run.ports.clone());
                 self.memory.insert(resource.id.clone(), run.memory.map_or(0, |memory| memory.0));
                 self.gpus.insert(resource.id.clone(), run.gpus.clone());
-                if run.sleeps {
+                match run.gpu_claim {
+                    Some(claim) => drop(self.gpu_claims.insert(resource.id.clone(), claim)),
+                    None => drop(self.gpu_claims.remove(&resource.id)),
+                }
+                if run.sleep.is_some() {
                     self.sleep.insert(resource.id.clone());
                 } else {
                     self.sleep.remove(&resource.id);

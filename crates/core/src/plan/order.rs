@@ -9,7 +9,7 @@ use super::contention::{StopOrder, handoff};
 use super::step::{Action, Phase, Step, StepId};
 use crate::live::{Live, Managed, Observation, Presence};
 use crate::resolve::Desired;
-use crate::resource::{Gpus, Kind, OllamaName, Probe, Resource, ResourceId, ServedModel, Spec};
+use crate::resource::{Gpus, Kind, OllamaName, Resource, ResourceId, ServedModel, Spec};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn order(desired: &Desired, observed: &Observation, past: &Past, changes: &[Difference]) -> Vec<Step> {
@@ -346,8 +346,8 @@ fn prune(past: &Past, remedy: &[(&ResourceId, &Remedy)], handoff: &StopOrder, st
 }
 
 /// Returns for each server that starts the ones that start before it on a GPU of its own: one after another, because
-/// each looks how much memory is free while it starts, and vLLM first, because it takes a share of all there is. Who had a
-/// place there before comes before who is new.
+/// each looks how much memory is free while it starts. Those that claim a share of the whole go first; among equals, those
+/// that were on the GPU before.
 fn first_on_gpu<'a>(
     desired: &'a Desired,
     past: &Past,
@@ -355,7 +355,7 @@ fn first_on_gpu<'a>(
 ) -> BTreeMap<&'a ResourceId, Vec<&'a ResourceId>> {
     let starting = runs.iter().filter(|(_, remedy)| remedy.go != RunAction::Leave).filter_map(|(id, _)| {
         let run = desired.resources.get(*id)?.run()?;
-        let place = (!matches!(run.probe, Probe::Vllm { .. }), !past.gpus.contains_key(*id));
+        let place = (run.gpu_claim.is_none(), !past.gpus.contains_key(*id));
         (!run.gpus.is_none()).then_some((place, *id, &run.gpus))
     });
     let mut starting: Vec<((bool, bool), &ResourceId, &Gpus)> = starting.collect();

@@ -202,7 +202,10 @@ mod tests {
             restart: Restart::OnFailure,
             container: None,
             gpus: Gpus::None,
-            sleeps: false,
+            engine: None,
+            gpu_claim: None,
+            sleep: None,
+            gateway: None,
             socket_handoff: false,
         };
         run(&mut server);

@@ -5,8 +5,8 @@ use super::facts::{Facts, SecretFact, program_of, reference, secrets};
 use crate::lockfile::{LockFile, Pin};
 use crate::manifest::{Common, Entry, HealthSettings, Install, Manifest, Model, RuntimeName, SecretSource, Spanned};
 use crate::resource::{
-    Bytes, Command, Content, Digest, Environment, FileSpec, GeneratedSecret, Gpus, Input, Kind, Limits, ManifestPath,
-    Note, Origin, Origins, Piece, Probe, Resource, ResourceId, Restart, Run, RunFile, Runtime, Seconds,
+    Bytes, Command, Content, Digest, EngineName, Environment, FileSpec, GeneratedSecret, Gpus, Input, Kind, Limits,
+    ManifestPath, Note, Origin, Origins, Piece, Probe, Resource, ResourceId, Restart, Run, RunFile, Runtime, Seconds,
     SecretReference, ServedModel, Spec,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,6 +61,8 @@ pub(super) struct Server<'a> {
     pub(super) ports: Vec<u16>,
     /// How it shows that it is healthy.
     pub(super) probe: Probe,
+    /// The engine that it is.
+    pub(super) engine: Option<&'static str>,
     /// Files and artifacts that it reads when it starts.
     pub(super) inputs: Vec<Input>,
     /// What must be there before it starts.
@@ -352,7 +354,10 @@ impl Builder<'_> {
             memory: limits.memory,
             limits,
             gpus: server.gpus.clone(),
-            sleeps: false,
+            engine: server.engine.map(EngineName::new),
+            gpu_claim: None,
+            sleep: None,
+            gateway: None,
             socket_handoff: false,
             ports: server.ports.clone(),
             probe: server.probe.clone(),

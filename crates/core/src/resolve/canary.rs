@@ -7,7 +7,7 @@ use super::Desired;
 use super::routes::{are_same, configuration, deployments, forget, keys_of, name, related, replace, set};
 use crate::manifest::{Manifest, Mode};
 use crate::render::yaml::yaml;
-use crate::resource::{Content, Endpoint, Piece, Probe, ResourceId, Seconds, SecretReference, Spec};
+use crate::resource::{Content, Endpoint, HttpProbe, Piece, Probe, ResourceId, Seconds, SecretReference, Spec};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -125,9 +125,9 @@ impl Desired {
             first.set_content(id, with_former_keys(content, former_keys, &keys_of(&mixed, None), &read));
         }
         if let Some(Spec::Run(run)) = first.resources.get_mut(id).map(|resource| &mut resource.spec)
-            && let Probe::Litellm { models, .. } = &mut run.probe
+            && let Probe::Http(HttpProbe { models: Some(models), .. }) = &mut run.probe
         {
-            *models = deployments(&mixed).iter().filter_map(name).map(str::to_owned).collect();
+            models.names = deployments(&mixed).iter().filter_map(name).map(str::to_owned).collect();
         }
         first.renew_inputs();
         First::Revision(Box::new(first))

@@ -18,8 +18,17 @@ pub use canary::{Canary, First, PreviousRoutes, canary};
 pub use facts::{Directories, Facts, Questions, SecretFact, questions};
 pub use stack::resolve;
 
+/// The questions by which each engine shows that it is healthy.
+pub mod probes {
+    pub use super::engines::litellm::{api as gateway, probe as litellm};
+    pub use super::engines::llama_cpp::probe as llama_cpp;
+    pub use super::engines::ollama::probe as ollama;
+    pub use super::engines::redis::probe as redis;
+    pub use super::engines::vllm::probe as vllm;
+}
+
 use crate::resource::{
-    Bytes, Content, Digest, Input, Kind, Origin, Piece, Probe, Resource, ResourceId, Run, SecretReference, Spec,
+    Bytes, Content, Digest, Input, Kind, Origin, Piece, Resource, ResourceId, Run, SecretReference, Spec,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -84,8 +93,7 @@ impl Desired {
     /// Returns the gateway, if one is part of the stack.
     #[must_use]
     pub fn gateway(&self) -> Option<(&ResourceId, &Run)> {
-        let gateway = |run: &Run| matches!(run.probe, Probe::Litellm { .. });
-        self.runs().find(|(_, run)| gateway(run)).map(|(resource, run)| (&resource.id, run))
+        self.runs().find(|(_, run)| run.gateway.is_some()).map(|(resource, run)| (&resource.id, run))
     }
 
     /// Returns every secret that the stack's files hold.

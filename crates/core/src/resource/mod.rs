@@ -3,9 +3,11 @@
 //!
 //! Values only. Nothing here reads a file, a clock or the environment, and nothing here decides.
 
+mod capability;
 mod command;
 mod container;
 mod endpoint;
+mod engine_name;
 mod fingerprint;
 mod gpu;
 mod health;
@@ -21,9 +23,11 @@ mod secret;
 mod spec;
 mod units;
 
+pub use capability::{GatewayApi, GpuClaim, SleepCalls};
 pub use command::{Command, Part};
 pub use container::{Container, Mount, MountSource, Protocol, Publish};
 pub use endpoint::{Endpoint, Host, NotAnAddress, Port, RedisEndpoint, has_password};
+pub use engine_name::EngineName;
 pub use fingerprint::{Digest, Field, Fields, Fingerprint, Hasher, SCHEME};
 pub use gpu::{Gpu, Gpus};
 pub use health::Health;
@@ -33,7 +37,7 @@ pub use image_name::ImageName;
 pub use note::{Location, Note, Severity};
 pub use ollama_name::OllamaName;
 pub use origin::{ManifestPath, Origin, Origins};
-pub use probe::{Authorization, Probe};
+pub use probe::{Accepts, AnswerKind, Authorization, HttpCheck, HttpProbe, Meaning, OfferedModels, Probe, RespProbe};
 pub use run::{Input, Limits, Restart, Run, RunFile, Runtime};
 pub use secret::{Content, Piece, SecretReference};
 pub use spec::{

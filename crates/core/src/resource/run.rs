@@ -1,8 +1,10 @@
 //! A server that runs: what to run, with what, and how to tell that it is healthy. The runtimes turn it into a unit or
 //! a process.
 
+use super::capability::{GatewayApi, GpuClaim, SleepCalls};
 use super::command::Command;
 use super::container::Container;
+use super::engine_name::EngineName;
 use super::fingerprint::{Digest, Fields};
 use super::gpu::Gpus;
 use super::id::ResourceId;
@@ -63,6 +65,9 @@ pub struct Limits {
 pub struct Run {
     /// Who keeps it running.
     pub runtime: Runtime,
+    /// The engine that it is, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineName>,
     /// One line that says what it is, for people who meet it in `systemctl`.
     pub description: String,
     /// The command; outside of a container the first word is an absolute path.
@@ -88,9 +93,15 @@ pub struct Run {
     /// The GPUs that it may use.
     #[serde(default, skip_serializing_if = "Gpus::is_none")]
     pub gpus: Gpus,
-    /// Whether it can give its GPU's memory back without ending.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub sleeps: bool,
+    /// The memory that it claims on them when it starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_claim: Option<GpuClaim>,
+    /// The calls by which it gives its GPU's memory back without ending.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sleep: Option<SleepCalls>,
+    /// How the gateway is tried, where this is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<GatewayApi>,
     /// Whether it hands its port on to its successor, so that no request is lost when another takes its place. Its command
     /// is then the launcher's, and its stop timeout is what its last streams get to end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

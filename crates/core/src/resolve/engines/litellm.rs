@@ -12,8 +12,9 @@ use crate::manifest::{Cache, CacheEngine, Gateway, Manifest, Mode, RuntimeName, 
 use crate::render::launcher::GATEWAY_LAUNCHER;
 use crate::render::yaml::yaml;
 use crate::resource::{
-    Authorization, Command, Content, Digest, FileSpec, Gpus, Host, Input, Kind, ManifestPath, Origin, Origins, Part,
-    Port, Probe, RedisEndpoint, Resource, ResourceId, Seconds, Spec,
+    AnswerKind, Authorization, Command, Content, Digest, FileSpec, GatewayApi, Gpus, Host, HttpCheck, HttpProbe, Input,
+    Kind, ManifestPath, Meaning, OfferedModels, Origin, Origins, Part, Port, Probe, RedisEndpoint, Resource,
+    ResourceId, Seconds, Spec,
 };
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,7 +73,8 @@ pub(in super::super) fn add(
     secrets.dedup_by(|one, other| one.0 == other.0);
     let mut needs = BTreeSet::from([config_id.clone()]);
     needs.extend(cache.cloned());
-    let reference = super::super::facts::reference(master_key, &builder.facts.directories);
+    let authorization = Authorization(super::super::facts::reference(master_key, &builder.facts.directories));
+    let endpoint = format!("http://127.0.0.1:{port}");
     let fixed = ["LITELLM_MODE=PRODUCTION", "LITELLM_LOCAL_MODEL_COST_MAP=True", "PYTHONUNBUFFERED=1"];
     let mut arguments = Command::default();
     arguments.option(
@@ -99,21 +101,47 @@ pub(in super::super) fn add(
             .collect::<BTreeMap<_, _>>(),
         secrets,
         ports: vec![port],
-        probe: Probe::Litellm {
-            endpoint: format!("http://127.0.0.1:{port}"),
-            models: routes.iter().map(|route| route.name.clone()).collect(),
-            authorization: Authorization(reference),
-        },
+        probe: probe(&endpoint, routes.iter().map(|route| route.name.clone()).collect(), authorization),
         inputs: vec![Input { resource: config_id, digest }],
         needs,
+        engine: Some("litellm"),
         last: None,
         origins: Origins::default(),
         working_directory: None,
         gpus: Gpus::None,
         contained: Contained::default(),
     })?;
+    if let Some(Spec::Run(run)) = builder.resources.get_mut(&id).map(|resource| &mut resource.spec) {
+        run.gateway = Some(api());
+    }
     hand_off(builder, gateway, &id, &path, port_origin);
     Some(id)
+}
+
+/// Returns the question whether the proxy is ready and offers exactly `models`. A deployment that it could not make is
+/// missing from its list and from nothing else, so the list is the proof. `/health` is never asked: it runs a completion
+/// on every deployment, and so loads every model.
+#[must_use]
+pub fn probe(endpoint: &str, models: Vec<String>, authorization: Authorization) -> Probe {
+    // Without a database it answers a key that it does not know with 400.
+    let refused = Meaning::unhealthy(AnswerKind::Status(400), "the key is not accepted (400 from /v1/models)");
+    let meanings = vec![refused.where_body_contains("No connected db")];
+    Probe::Http(HttpProbe {
+        endpoint: endpoint.to_owned(),
+        checks: vec![HttpCheck::of("/health/readiness")],
+        models: Some(OfferedModels { names: models, exactly: true, meanings }),
+        authorization: Some(authorization),
+    })
+}
+
+/// Returns how the proxy is tried: not from its cache, not by a fallback, and the model group that won is the one asked
+/// for.
+#[must_use]
+pub fn api() -> GatewayApi {
+    let mut fields = Map::new();
+    fields.insert("cache".to_owned(), json!({ "no-cache": true, "no-store": true }));
+    fields.insert("disable_fallbacks".to_owned(), true.into());
+    GatewayApi { fields, answered_by: "x-litellm-model-group".to_owned() }
 }
 
 /// Lets the gateway hand its port on to its successor, where llamero knows the Python that runs it and the manifest gives

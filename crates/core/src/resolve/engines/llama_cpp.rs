@@ -6,8 +6,8 @@ use super::{Route, gpus, port_origin, route};
 use crate::manifest::{Entry, Mode, Model, Provider, Source};
 use crate::render::source::{content_name, hub_url};
 use crate::resource::{
-    Artifact, ArtifactSource, Command, Digest, Input, Kind, ManifestPath, Origin, Origins, Probe, Resource, ResourceId,
-    SecretReference, Spec,
+    AnswerKind, Artifact, ArtifactSource, Command, Digest, HttpProbe, Input, Kind, ManifestPath, Meaning, Origin,
+    Origins, Probe, Resource, ResourceId, SecretReference, Spec,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -83,15 +83,24 @@ fn server(builder: &mut Builder<'_>, provider: &Entry<Provider>, model: &Entry<M
         environment: BTreeMap::new(),
         secrets: Vec::new(),
         ports: vec![port],
-        probe: Probe::LlamaCpp { endpoint, model: name.clone() },
+        probe: probe(endpoint, name),
         inputs: vec![Input { resource: artifact.clone(), digest }],
         needs: BTreeSet::from([artifact]),
+        engine: Some("llama-cpp"),
         last: Some((&settings.args.value.0, path.key("args"))),
         origins: Origins::default(),
         working_directory: None,
         gpus: gpus(provider),
         contained: Contained::default(),
     });
+}
+
+/// Returns the question whether a server has loaded and offers a model.
+#[must_use]
+pub fn probe(endpoint: String, model: &str) -> Probe {
+    // The socket is open before the model is there; until then every path answers 503.
+    let loading = Meaning::loading(AnswerKind::Status(503), "the model is loading");
+    Probe::Http(HttpProbe::of_model(endpoint, "/health", vec![loading.where_body_contains("Loading model")], model))
 }
 
 /// Adds a model's file; returns its name, its place and the digest by which a server notices another.

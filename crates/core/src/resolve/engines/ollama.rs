@@ -8,8 +8,8 @@ use super::super::container::{Contained, listen};
 use super::{Route, gpus};
 use crate::manifest::{Entry, Load, Mode, Model, Provider, RuntimeName, Source};
 use crate::resource::{
-    Command, Digest, Kind, ManifestPath, Mount, MountSource, Note, OllamaName, Origin, Origins, Probe, Resource,
-    ResourceId, ServedModel, Spec,
+    AnswerKind, Command, Digest, HttpCheck, HttpProbe, Kind, ManifestPath, Meaning, Mount, MountSource, Note,
+    OllamaName, Origin, Origins, Probe, Resource, ResourceId, ServedModel, Spec,
 };
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,9 +64,10 @@ pub(in super::super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider
         environment,
         secrets: Vec::new(),
         ports: vec![port],
-        probe: Probe::Ollama { endpoint: endpoint.clone() },
+        probe: probe(&endpoint),
         inputs: Vec::new(),
         needs: BTreeSet::new(),
+        engine: Some("ollama"),
         last: None,
         origins,
         working_directory: None,
@@ -74,6 +75,24 @@ pub(in super::super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider
         contained: Contained { mounts: vec![volume], ..Contained::default() },
     });
     models(builder, provider, &endpoint, server.as_ref(), Some(&store).filter(|_| !in_container))
+}
+
+/// Returns the question whether a server serves its list of models. No model is loaded for that.
+#[must_use]
+pub fn probe(endpoint: &str) -> Probe {
+    let check = |path: &str, key: &str| {
+        let host = format!("{path} answers 403: it does not accept the host name of {endpoint}");
+        // Its queue of requests is full: it is at work.
+        let busy = Meaning::loading(AnswerKind::Status(503), "it is busy").with_message();
+        let meanings = vec![Meaning::unhealthy(AnswerKind::Status(403), host), busy];
+        HttpCheck { key: Some(key.to_owned()), meanings, ..HttpCheck::of(path) }
+    };
+    Probe::Http(HttpProbe {
+        endpoint: endpoint.to_owned(),
+        checks: vec![check("/api/version", "version"), check("/api/tags", "models")],
+        models: None,
+        authorization: None,
+    })
 }
 
 /// Adds the models of a provider, on a server of the stack's or of somebody else's; returns the routes to them.

@@ -4,11 +4,17 @@ use super::super::build::{Builder, Server};
 use super::super::container::{Contained, is_isolated, listen};
 use super::super::references::REDIS;
 use crate::manifest::{Cache, Network, Spanned};
-use crate::resource::{Bytes, Command, Gpus, ManifestPath, Origin, Origins, Probe, ResourceId};
+use crate::resource::{Bytes, Command, Gpus, ManifestPath, Origin, Origins, Probe, ResourceId, RespProbe};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The memory when the manifest says none: without a limit a cache grows until the machine is full.
 const MEMORY: Bytes = Bytes(256 << 20);
+
+/// Returns the question whether a server answers, and keeps to its memory limit.
+#[must_use]
+pub fn probe(port: u16, memory: Bytes) -> Probe {
+    Probe::Resp(RespProbe { port, sizes: BTreeMap::from([("maxmemory".to_owned(), memory)]) })
+}
 
 /// Adds a Redis that the stack runs; returns its name.
 pub(in super::super) fn add(builder: &mut Builder<'_>, cache: &Spanned<Cache>) -> Option<ResourceId> {
@@ -40,9 +46,10 @@ pub(in super::super) fn add(builder: &mut Builder<'_>, cache: &Spanned<Cache>) -
         environment: BTreeMap::new(),
         secrets: Vec::new(),
         ports: vec![port],
-        probe: Probe::Redis { port, maxmemory: Some(memory) },
+        probe: probe(port, memory),
         inputs: Vec::new(),
         needs: BTreeSet::new(),
+        engine: Some("redis"),
         last: None,
         origins: Origins::default(),
         working_directory: None,

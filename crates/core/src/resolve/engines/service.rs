@@ -3,7 +3,9 @@
 use super::super::build::{Builder, Server};
 use super::super::container::{Contained, is_isolated};
 use crate::manifest::{Entry, Network, RuntimeName, Service};
-use crate::resource::{Command, Gpus, ManifestPath, Note, Origin, Origins, Probe, Publish, ResourceId};
+use crate::resource::{
+    Accepts, Command, Gpus, HttpCheck, HttpProbe, ManifestPath, Note, Origin, Origins, Probe, Publish, ResourceId,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Adds a service; `parts` says which servers each part of the stack is.
@@ -24,7 +26,12 @@ pub(in super::super) fn add(
         builder.note(Note::error("port", message).hint(hint), format!("services.{name}.ports"), &port.span);
     }
     let probe = match (&service.value.health.path, ports.first()) {
-        (Some(path), Some(port)) => Probe::Http { url: format!("http://127.0.0.1:{port}{}", path.value) },
+        (Some(path), Some(port)) => Probe::Http(HttpProbe {
+            endpoint: format!("http://127.0.0.1:{port}"),
+            checks: vec![HttpCheck { accepts: Accepts::NoError, ..HttpCheck::of(path.value.clone()) }],
+            models: None,
+            authorization: None,
+        }),
         _ => Probe::Running,
     };
     let after = service.value.after.iter().filter_map(|part| parts.get(&part.value)).flatten().cloned().collect();
@@ -58,6 +65,7 @@ pub(in super::super) fn add(
         probe,
         inputs: Vec::new(),
         needs: after,
+        engine: None,
         last: None,
         origins,
         working_directory: folder,

@@ -7,8 +7,8 @@ use super::super::container::{Contained, listen};
 use super::{Route, gpus, llama_cpp, port_origin, route};
 use crate::manifest::{Entry, Mode, Model, Provider, RuntimeName, Source, VllmFlag, vllm_flags};
 use crate::resource::{
-    Command, ManifestPath, Mount, MountSource, Note, Origin, Origins, Probe, Resource, ResourceId, Restart, Seconds,
-    Spec,
+    AnswerKind, Command, GpuClaim, HttpProbe, ManifestPath, Meaning, Mount, MountSource, Note, Origin, Origins, Probe,
+    Resource, ResourceId, Restart, Seconds, SleepCalls, Spec,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ pub(in super::super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider
     let mut routes = Vec::new();
     for (model, port) in servers {
         if let Some(id) = server(builder, provider, model, port, share.as_deref()) {
-            restart_policy(builder, provider, &id);
+            restart_policy(builder, provider, &id, port);
         }
         routes.push(route(model, prefix(model.value.mode), port));
     }
@@ -136,15 +136,27 @@ fn server(
         environment,
         secrets: Vec::new(),
         ports: vec![port],
-        probe: Probe::Vllm { endpoint, model: name.clone() },
+        probe: probe(endpoint, name),
         inputs: Vec::new(),
         needs: BTreeSet::new(),
+        engine: Some("vllm"),
         last: Some((&settings.args.value.0, path.key("args"))),
         origins,
         working_directory: None,
         gpus: gpus(provider),
         contained: Contained { mounts, ipc_host: true, ..Contained::default() },
     })
+}
+
+/// Returns the question whether a server has loaded and offers a model, and its engine lives.
+#[must_use]
+pub fn probe(endpoint: String, model: &str) -> Probe {
+    // It listens when the model is there and not before: whether it loads or is dead, its process shows.
+    let meanings = vec![
+        Meaning::loading(AnswerKind::Refused, "it does not listen before the model is there"),
+        Meaning::unhealthy(AnswerKind::Status(503), "its engine is dead"),
+    ];
+    Probe::Http(HttpProbe::of_model(endpoint, "/health", meanings, model))
 }
 
 /// Returns whether a provider or one of its models says the share of the GPU that its servers take.
@@ -171,8 +183,20 @@ fn seen_inside(builder: &Builder<'_>, text: &str, source: &str) -> Vec<Mount> {
     mounts
 }
 
+/// Returns the share of its GPUs that a command claims. The last word counts, in either spelling.
+fn claim(argv: &[String]) -> GpuClaim {
+    let is_share = |flag: &str| flag.replace('_', "-") == SHARE;
+    let shares = argv.iter().zip(argv.iter().skip(1).map(Some).chain([None])).filter_map(|(word, next)| {
+        match word.split_once('=') {
+            Some((flag, share)) => is_share(flag).then_some(share),
+            None => next.filter(|_| is_share(word)).map(String::as_str),
+        }
+    });
+    shares.last().map_or(GpuClaim::Default, GpuClaim::parse)
+}
+
 /// Gives a server what it needs to stay: time to load, and a start whenever it ends.
-fn restart_policy(builder: &mut Builder<'_>, provider: &Entry<Provider>, id: &ResourceId) {
+fn restart_policy(builder: &mut Builder<'_>, provider: &Entry<Provider>, id: &ResourceId, port: u16) {
     let own = provider.value.health.timeout.is_some() || builder.manifest.policy.health.timeout.is_some();
     if let Some(Resource { spec: Spec::Run(run), .. }) = builder.resources.get_mut(id) {
         // It ends with success when its engine has died.
@@ -180,7 +204,15 @@ fn restart_policy(builder: &mut Builder<'_>, provider: &Entry<Provider>, id: &Re
         if !own {
             run.timeout = TIMEOUT;
         }
-        run.sleeps = provider.value.sleep.value;
+        run.gpu_claim = (!run.gpus.is_none()).then(|| claim(&run.command.argv()));
+        run.sleep = provider.value.sleep.value.then(|| SleepCalls {
+            endpoint: format!("http://127.0.0.1:{port}"),
+            // The weights go to host memory.
+            sleep: "/sleep?level=1".to_owned(),
+            wake: "/wake_up".to_owned(),
+            state: "/is_sleeping".to_owned(),
+            key: "is_sleeping".to_owned(),
+        });
     }
 }
 
@@ -189,7 +221,7 @@ mod tests {
     use crate::lockfile::LockFile;
     use crate::manifest;
     use crate::resolve::{Desired, Directories, Facts, questions, resolve};
-    use crate::resource::{Restart, Run, Seconds};
+    use crate::resource::{GpuClaim, Restart, Run, Seconds};
 
     fn desired_of(text: &str) -> Desired {
         let (manifest, notes) = manifest::read(text);
@@ -236,6 +268,18 @@ mod tests {
         assert_eq!(run.command.argv().join(" "), expected);
         assert_eq!(run.environment["HF_ENDPOINT"], "https://hub.example");
         assert_eq!(run.restart, Restart::Always);
+    }
+
+    #[test]
+    fn a_server_claims_the_share_that_its_command_says_last() {
+        let claim = |provider: &str, args: &str| {
+            run(provider, &format!("source: ~/a, args: [{args}]")).gpu_claim.expect("vLLM claims a share")
+        };
+        assert_eq!(claim("", ""), GpuClaim::Default);
+        let settings = ", settings: {gpu_memory_utilization: 0.5}";
+        assert_eq!(claim(settings, ""), GpuClaim::Share(500_000));
+        assert_eq!(claim(settings, "--gpu_memory_utilization=0.25"), GpuClaim::Share(250_000));
+        assert_eq!(claim(settings, "--gpu-memory-utilization, \"0.4267\""), GpuClaim::Share(426_700));
     }
 
     #[test]

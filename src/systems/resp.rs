@@ -1,15 +1,15 @@
-//! Redis, as far as a health check needs it: two commands of RESP, and no client library for them.
+//! The protocol of Redis, as far as a health check needs it: two commands, and no client library for them.
 
-use crate::resource::{Bytes, Health};
+use crate::resource::{Bytes, Health, RespProbe};
 use std::io;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 const LONGEST_LINE: u64 = 64 << 10;
 
-/// Asks whether the server on a loopback port answers, and keeps to `maxmemory`.
-pub(super) async fn ask(port: u16, maxmemory: Option<Bytes>) -> Health {
-    match converse(port, maxmemory).await {
+/// Asks whether the server on a loopback port answers, and has the sizes in force that it must have.
+pub(super) async fn ask(probe: &RespProbe) -> Health {
+    match converse(probe).await {
         Ok(health) => health,
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Health::unreachable("connection refused"),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Health::unhealthy(error.to_string()),
@@ -17,20 +17,23 @@ pub(super) async fn ask(port: u16, maxmemory: Option<Bytes>) -> Health {
     }
 }
 
-async fn converse(port: u16, maxmemory: Option<Bytes>) -> io::Result<Health> {
-    let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", port)).await?);
+async fn converse(probe: &RespProbe) -> io::Result<Health> {
+    let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", probe.port)).await?);
     match command(&mut stream, &["PING"]).await? {
         Reply::Argv(words) if words == ["PONG"] => {}
         reply => return Ok(reply.judge("PING")),
     }
-    let Some(declared) = maxmemory else { return Ok(Health::Healthy) };
-    let reply = command(&mut stream, &["CONFIG", "GET", "maxmemory"]).await?;
-    let Reply::Argv(words) = &reply else { return Ok(reply.judge("CONFIG GET maxmemory")) };
-    match words.get(1).and_then(|value| value.parse().ok()).map(Bytes) {
-        Some(limit) if limit == declared => Ok(Health::Healthy),
-        Some(limit) => Ok(Health::unhealthy(format!("its maxmemory is {limit} and not {declared}"))),
-        None => Ok(reply.judge("CONFIG GET maxmemory")),
+    for (name, declared) in &probe.sizes {
+        let asked = format!("CONFIG GET {name}");
+        let reply = command(&mut stream, &["CONFIG", "GET", name]).await?;
+        let Reply::Argv(words) = &reply else { return Ok(reply.judge(&asked)) };
+        match words.get(1).and_then(|value| value.parse().ok()).map(Bytes) {
+            Some(size) if size == *declared => {}
+            Some(size) => return Ok(Health::unhealthy(format!("its {name} is {size} and not {declared}"))),
+            None => return Ok(reply.judge(&asked)),
+        }
     }
+    Ok(Health::Healthy)
 }
 
 enum Reply {
