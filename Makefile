@@ -4,11 +4,12 @@
 # faults       lets every system call of a small apply fail once, each in its turn, and the power at every instant, some 25 minutes
 # kills        kills an apply 1,200 times at random instants and writes docs/kills.md, some 20 minutes
 # box          cuts the power of a disposable machine in the middle of an apply; as root
+# deny         checks dependencies: advisories where their database can be had, bans, licences and sources
 # bench        prints llamero and its peers side by side
 export CARGO_TERM_COLOR ?= auto
 heading = @printf '\n== %s\n' '$(1)'
 
-.PHONY: quickstart test check pure real lane vllm faults kills box bench
+.PHONY: quickstart test check deny pure real lane vllm faults kills box bench
 
 quickstart:
 	@tools/need cargo cc python3 python3-venv
@@ -28,6 +29,11 @@ check:
 	cargo clippy --workspace --all-targets -- -D warnings
 	$(call heading,documentation)
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items
+
+deny:
+	@tools/need cargo cc
+	$(call heading,dependencies)
+	@tools/deny
 
 pure:
 	$(call heading,tests that touch nothing outside)

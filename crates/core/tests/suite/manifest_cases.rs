@@ -72,26 +72,23 @@ fn a_secret_in_clear_is_never_shown() {
 }
 
 #[test]
-fn a_huge_file_is_refused_at_once() {
+fn a_huge_file_is_refused_before_it_is_parsed() {
     let line = "  - an entry that stands here many times over\n";
     let text = format!("version: 1\nstack: home\nservices:\n{}", line.repeat((10 << 20) / line.len()));
-    let begun = std::time::Instant::now();
     let (manifest, notes) = manifest::read(&text);
     assert!(manifest.is_none());
     assert_eq!(notes.iter().map(|note| note.code.as_str()).collect::<Vec<_>>(), ["too-large"]);
-    assert!(begun.elapsed().as_secs() < 2, "it took {:?}", begun.elapsed());
 }
 
+/// How much work that is, `bench/linear` counts.
 #[test]
-fn a_large_file_below_the_limit_is_read_in_time() {
-    let entry = |index: usize| format!("  m{index}: {{provider: nobody, source: 'x', context: 0, colour: blue}}\n");
-    let models: String = (0..10_000).map(entry).collect();
+fn a_large_file_below_the_limit_is_read() {
+    let entry = |index: usize| format!("  m{index}: {{provider: absent, source: 'x', context: 0, colour: blue}}\n");
+    let models: String = (0..2_000).map(entry).collect();
     let text = format!("version: 1\nstack: home\nmodels:\n{models}");
     assert!(text.len() < manifest::LIMIT);
-    let begun = std::time::Instant::now();
     let (manifest, notes) = manifest::read(&text);
     assert!(manifest.is_none() && !notes.is_empty());
-    assert!(begun.elapsed().as_secs() < 20, "it took {:?}", begun.elapsed());
 }
 
 /// A good manifest to be spoiled.
