@@ -113,7 +113,7 @@ fn died(restarts: u32, now: &LiveRun) -> Option<String> {
     let why = now.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
     match now.phase {
         RunState::Failed | RunState::Stopped => Some(format!("it ended{why}")),
-        RunState::BackingOff => Some(format!("it ended and waits to be started again{why}")),
+        RunState::BackingOff => Some(format!("it exited and waits to be restarted{why}")),
         RunState::Running | RunState::Starting if now.restarts > restarts => {
             Some(format!("it ended and was started again{why}"))
         }

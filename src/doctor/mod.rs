@@ -1,7 +1,7 @@
-//! What may be wrong with what llamero keeps about a stack, as findings with stable codes, and how that is mended.
+//! Checks of the records that llamero keeps about a stack: findings with stable codes, and their repair.
 //!
-//! Nothing is ever deleted: what is damaged gets another name. No server is started, stopped or asked; a container
-//! engine is asked for what carries the stack's mark, where a wish was lost.
+//! Repair deletes nothing: a damaged file is renamed. No server is started, stopped or queried; where a revision was
+//! lost, the container engine is queried for containers that carry the stack's ownership marker.
 
 mod recovered;
 
@@ -15,22 +15,22 @@ use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
 
-/// What kind of thing is wrong. The words are part of what other programs may rely on.
+/// The kind of a finding. The names are part of the interface for other programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Code {
-    /// A record is not as it was written.
+    /// A record does not match its seal.
     RecordDamaged,
     /// A record was written by a later llamero.
     RecordNewer,
     /// A record cannot be read.
     RecordUnreadable,
-    /// Something of ours runs, and there is no record of it.
+    /// A managed process runs without a record.
     RecordLost,
 }
 
 impl Code {
-    /// Returns its word.
+    /// Returns its name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -48,40 +48,40 @@ impl fmt::Display for Code {
     }
 }
 
-/// One thing that is wrong.
+/// A problem in the records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// Its kind.
+    /// The kind of problem.
     pub code: Code,
-    /// The file or folder that it is about.
+    /// The file or folder concerned.
     pub path: PathBuf,
-    /// What is wrong.
+    /// A description of the problem.
     pub message: String,
-    /// What to do about it.
+    /// The remedy, if there is one.
     pub remedy: Option<String>,
 }
 
-/// One thing that was mended.
+/// A record that was repaired.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Repair {
-    /// The file that it is about.
+    /// The file concerned.
     pub path: PathBuf,
-    /// The name that the file has now, if it was damaged.
+    /// The new name of the file, if it was damaged.
     pub aside: Option<PathBuf>,
-    /// What became of it.
+    /// A description of the repair.
     pub message: String,
 }
 
-/// What came of mending.
+/// The result of a repair.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Repaired {
-    /// What was mended.
+    /// The repairs made.
     pub repairs: Vec<Repair>,
-    /// What may be left on the machine that no record knows of any more, in words for a person.
+    /// Messages about resources that may remain on the machine without a record.
     pub left: Vec<String>,
 }
 
-/// Why the records could not be checked or mended.
+/// A failure to check or repair the records.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The generations could not be listed.
@@ -90,7 +90,7 @@ pub enum Error {
     /// The records of processes could not be used.
     #[error(transparent)]
     Process(#[from] process::Error),
-    /// A record could not be written anew.
+    /// A record could not be rewritten.
     #[error(transparent)]
     Record(#[from] sealed::Error),
     /// A file or folder could not be used.
@@ -123,7 +123,7 @@ pub fn check(stack: &Stack) -> Result<Vec<Finding>, Error> {
             findings.push(Finding {
                 code: Code::RecordLost,
                 path: processes.folder().join(&name),
-                message: format!("the process `{name}` runs and there is no record of it"),
+                message: format!("the process `{name}` runs without a record"),
                 remedy: Some(REPAIR.to_owned()),
             });
         }
@@ -136,7 +136,7 @@ pub fn check(stack: &Stack) -> Result<Vec<Finding>, Error> {
     Ok(findings)
 }
 
-const REPAIR: &str = "`llamero doctor --repair` mends it from what runs";
+const REPAIR: &str = "`llamero doctor --repair` rebuilds it from the running servers";
 
 fn finding(error: &sealed::Error) -> Finding {
     let (code, remedy) = match error {
@@ -148,65 +148,70 @@ fn finding(error: &sealed::Error) -> Finding {
     Finding { code, path: error.path().to_owned(), message: format!("{error}{cause}"), remedy }
 }
 
-/// Gives every damaged record another name, and writes anew what can be told from what runs and is ours, and from the
-/// records that are whole. The lock must be held.
+/// Renames every damaged record, and rewrites those that can be derived from managed servers and intact records. The
+/// stack lock must be held.
 pub async fn repair(stack: &Stack, directories: &Directories, _lock: &StackLock) -> Result<Repaired, Error> {
     let mut repairs = Vec::new();
     for error in stack.history.damage()? {
-        repairs.extend(set_aside(&error, "what runs is found again by its marks")?);
+        repairs.extend(set_aside(&error, "running servers are rediscovered by their ownership markers")?);
     }
     let processes = &stack.systems.processes;
     for name in files::names(processes.folder())? {
         for error in processes.damage(&name)? {
-            repairs.extend(set_aside(&error, "what runs is found again by its marks")?);
+            repairs.extend(set_aside(&error, "running servers are rediscovered by their ownership markers")?);
         }
         if processes.rebuild(&name)? {
-            let message = format!("the record of the process `{name}` was written anew from its marks");
+            let message = format!("the record of the process `{name}` was rebuilt from its ownership marker");
             repairs.push(Repair { path: processes.folder().join(&name), aside: None, message });
         }
     }
     for (id, error) in pulled::damage(&stack.systems.pulled)? {
-        let Some(mut aside) = set_aside(&error, "what was pulled for it is left alone from here on")? else { continue };
+        let Some(mut aside) = set_aside(&error, "the models pulled for it are no longer managed")? else { continue };
         if let Some(record) = remembered(stack, &id)? {
             pulled::record(&stack.systems.pulled, &id, &record)?;
-            aside.message = format!("{}; its record was written anew from the last good generation", aside.message);
+            aside.message = format!("{}; its record was rebuilt from the last committed generation", aside.message);
         }
         repairs.push(aside);
     }
     for (_, error) in pulled::damage(&stack.systems.images)? {
-        repairs.extend(set_aside(&error, "the image is left alone from here on")?);
+        repairs.extend(set_aside(&error, "the image is no longer managed")?);
     }
     for error in artifacts::damage(&stack.systems.records)? {
-        repairs.extend(set_aside(&error, "its file is checked anew when it is needed")?);
+        repairs.extend(set_aside(&error, "its file is verified again when it is needed")?);
     }
     let left = recover(stack, directories, &mut repairs).await?;
     Ok(Repaired { repairs, left })
 }
 
-/// Puts on record again what only a wish knew that is lost, and returns what that cannot be done for.
+/// Recreates records that only a lost revision held, and returns messages about resources that cannot be recovered.
 async fn recover(stack: &Stack, directories: &Directories, repairs: &mut Vec<Repair>) -> Result<Vec<String>, Error> {
     let Some(number) = stack.history.last_lost()? else { return Ok(Vec::new()) };
     let mut left = Vec::new();
     let recovered::Recovered { resources, engine } = match recovered::find(stack, directories).await {
         Ok(lost) => lost,
-        // What was mended is told all the same.
-        Err(error) => return Ok(vec![format!("what only a lost wish had was not looked for: {error}")]),
+        // The repairs made so far are reported all the same.
+        Err(error) => {
+            return Ok(vec![format!("resources that only a lost revision recorded were not searched for: {error}")]);
+        }
     };
     for revision in repairs.iter().filter(|repair| repair.path.ends_with("desired")) {
         let aside = revision.aside.as_ref().unwrap_or(&revision.path).display();
         left.push(format!(
-            "what only that wish had may be left: files at places that its manifest chose, such as `gateway.config`, and \
-             environments and model files in {}; look for them in {aside}",
+            "resources that only that revision recorded may remain: files at paths set in its manifest, such as `gateway.config`, and \
+             environments and model files in {}; {aside} lists them",
             directories.data.join("llamero").display()
         ));
         if !engine {
-            left.push("no container engine answers; if it had containers, mend it again when one does".to_owned());
+            left.push(
+                "no container engine answers; if the stack has containers, repair again when one does".to_owned(),
+            );
         }
     }
     if !resources.is_empty() {
         let names: Vec<String> = resources.iter().map(|resource| resource.id.to_string()).collect();
         let path = stack.history.keep_found(number, resources)?;
-        let message = format!("found by marks and on record again in {1}: {0}", names.join(", "), path.display());
+        let message =
+            format!("rediscovered by ownership markers and recorded in {1}: {0}", names.join(", "), path.display());
         repairs.push(Repair { path, aside: None, message });
     }
     Ok(left)
@@ -219,8 +224,8 @@ fn set_aside(error: &sealed::Error, then: &str) -> Result<Option<Repair>, Error>
     Ok(Some(Repair { path: path.clone(), aside: Some(aside), message }))
 }
 
-/// Returns what the last good generation tells of a model on a server. Whether it was pulled by llamero is not told:
-/// nothing is removed that may be somebody else's.
+/// Returns the last committed generation's record of a model on a server. It does not report the model as pulled by
+/// llamero, so another program's model is never removed.
 fn remembered(stack: &Stack, id: &ResourceId) -> Result<Option<Pulled>, Error> {
     let Some(good) = stack.history.committed()? else { return Ok(None) };
     let sha256 = good.outcome.as_ref().and_then(|outcome| outcome.contents.get(id).cloned());

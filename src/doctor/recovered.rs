@@ -1,7 +1,7 @@
-//! What a wish that was damaged asked for, found again by its marks where llamero itself chooses the place.
+//! Recovery of the resources of a damaged revision, by their ownership markers, at paths that llamero itself chooses.
 //!
-//! Units and processes need no record: whoever looks at the machine finds them anyway. Models on servers have records of
-//! their own. What a file says after its mark is not looked at.
+//! Units and processes need no record: every observation discovers them. Models on servers have records of their own.
+//! The content of a file after its marker is not read.
 
 use super::Error;
 use crate::reconcile::Stack;
@@ -17,18 +17,18 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The largest rendered file that is read, in bytes.
 const LIMIT: Bytes = Bytes(4 << 20);
 
-/// How long a container may take to stop of which nothing else is known.
+/// The stop timeout of a container about which nothing else is known.
 const STOP: Seconds = Seconds::new(30);
 
-/// What was found.
+/// The recovered resources.
 pub(super) struct Recovered {
-    /// What no other record of the stack knows.
+    /// Resources without any other record in the stack.
     pub(super) resources: Vec<Resource>,
-    /// Whether a container engine was there to be asked.
+    /// True if a container engine answered.
     pub(super) engine: bool,
 }
 
-/// Looks for everything of a stack that has its place from llamero and is not on record.
+/// Finds every resource of a stack that lies at a path chosen by llamero and has no record.
 pub(super) async fn find(stack: &Stack, directories: &Directories) -> Result<Recovered, Error> {
     let known: BTreeSet<ResourceId> =
         stack.history.memory()?.inventory.into_iter().map(|resource| resource.id).collect();
@@ -52,18 +52,18 @@ fn rendered(stack: &Stack, directories: &Directories) -> Result<Vec<Resource>, E
     for folder in [records.to_owned(), records.join("secrets"), directories.config.join("llamero").join(&stack.name)] {
         for name in files::names(&folder)? {
             let path = folder.join(name);
-            // What cannot be read, as a folder, is no file of llamero's.
+            // An unreadable entry, such as a folder, is no file of llamero's.
             let Ok(Some(text)) = files::read_text(&path, LIMIT) else { continue };
             let managed = |mark: &marker::Marker| mark.stack == stack.name && mark.resource.kind == Kind::File;
             let Some(marker) = marker::read(&text).filter(managed) else { continue };
-            // Its text may hold secrets, and is of no use any more.
+            // Its text may hold secrets and is no longer needed.
             live.push(resource(marker.resource, Spec::File(FileSpec { path, content: Content::default() })));
         }
     }
     Ok(live)
 }
 
-/// Returns the containers that carry the stack's mark; `None` where no engine answers.
+/// Returns the containers that carry the stack's ownership marker; `None` where no engine answers.
 async fn containers(stack: &Stack) -> Option<Vec<Resource>> {
     let docker = stack.systems.docker().await.ok()?;
     let live = docker.stack(&stack.name).containers().await.ok()?;
@@ -98,5 +98,5 @@ async fn containers(stack: &Stack) -> Option<Vec<Resource>> {
 }
 
 fn resource(id: ResourceId, spec: Spec) -> Resource {
-    Resource::new(id, "found by its mark", spec)
+    Resource::new(id, "rediscovered by its ownership marker", spec)
 }

@@ -1,5 +1,5 @@
-//! What is known of model files: a record beside no file of the user's, keyed by path, that holds as long as the file's
-//! size and time of change do.
+//! Records about model files, keyed by path and kept apart from the files. A record is valid while the file's size
+//! and modification time match it.
 
 use super::downloads::Fetched;
 use super::{files, sealed};
@@ -8,22 +8,22 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// What is known of a file.
+/// A record about a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
     /// Its path.
     pub path: PathBuf,
     /// Its size in bytes when the digest was computed.
     pub size: Bytes,
-    /// Its time of change then, in nanoseconds since 1970.
+    /// Its modification time then, in nanoseconds since 1970.
     pub changed: String,
     /// The digest of its bytes.
     pub sha256: Digest,
-    /// Whether llamero put it there.
+    /// True if llamero created the file.
     pub managed: bool,
 }
 
-/// Keeps what is known of a file in the folder of records.
+/// Writes the record of a file.
 pub fn record(records: &Path, path: &Path, fetched: &Fetched, managed: bool) -> Result<(), sealed::Error> {
     let Some((size, changed)) = files::stamp(path)? else { return Ok(()) };
     let known =
@@ -31,7 +31,7 @@ pub fn record(records: &Path, path: &Path, fetched: &Fetched, managed: bool) -> 
     sealed::write(&place(records, path), &known)
 }
 
-/// Returns the size of a file, and what is known of it; `None` when there is no file.
+/// Returns the size of a file and its valid record; `None` when there is no file.
 pub fn find(records: &Path, path: &Path) -> Result<Option<(Bytes, Option<Known>)>, sealed::Error> {
     let Some((size, changed)) = files::stamp(path)? else { return Ok(None) };
     let known = sealed::read_either::<Known>(&place(records, path))?;
@@ -39,9 +39,9 @@ pub fn find(records: &Path, path: &Path) -> Result<Option<(Bytes, Option<Known>)
     Ok(Some((size, known.filter(same))))
 }
 
-/// Returns the digest of every file that is on record and as it was then.
+/// Returns the digest of every file that still matches its record.
 ///
-/// One that cannot be read is left out: it is told of where its file is looked at.
+/// An unreadable record is skipped: the observation of its file reports it.
 pub fn all(records: &Path) -> Result<BTreeMap<PathBuf, Digest>, sealed::Error> {
     let mut all = BTreeMap::new();
     for name in files::names(records)?.into_iter().filter(|name| name.strip_suffix(".json").is_some()) {
@@ -53,18 +53,18 @@ pub fn all(records: &Path) -> Result<BTreeMap<PathBuf, Digest>, sealed::Error> {
     Ok(all)
 }
 
-/// Returns what is wrong with the records.
+/// Returns the damaged records.
 pub fn damage(records: &Path) -> Result<Vec<sealed::Error>, files::Error> {
     let names = files::names(records)?.into_iter().filter(|name| name.strip_suffix(".json").is_some());
     Ok(names.filter_map(|name| sealed::read_either::<Known>(&records.join(name)).err()).collect())
 }
 
-/// Forgets what is known of a file that stays.
+/// Removes the record of a file that stays.
 pub fn forget(records: &Path, path: &Path) -> Result<(), files::Error> {
     files::remove(&place(records, path)).map(drop)
 }
 
-/// Removes a file, what is known of it, and its folder if that is empty.
+/// Removes a file, its record, and its folder if that is empty.
 pub fn remove(records: &Path, path: &Path) -> Result<(), files::Error> {
     files::remove(path)?;
     files::remove(&place(records, path))?;

@@ -1,5 +1,5 @@
-//! The time of day, for people and for memories that outlive a boot; and the time since the boot, which two processes
-//! can compare. Waits within one process use a [`Clock`] and are not affected by either.
+//! The time of day, for messages and for records that outlive a boot; and the time since boot, which two processes
+//! can compare. Waits within one process use a [`Clock`] and depend on neither.
 
 use super::{Systems, files, proc};
 use crate::resource::Bytes;
@@ -19,7 +19,7 @@ pub fn seconds() -> u64 {
     u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default()
 }
 
-/// Passing time, as everything that waits sees it. A simulation brings one that runs as fast as its events do.
+/// Monotonic time, as all waiting code sees it. A simulation provides a clock that advances with its events.
 #[expect(async_fn_in_trait, reason = "every user is generic over it, and nothing that holds one is spawned")]
 pub trait Clock {
     /// Returns the time since some fixed moment; it never runs backwards.
@@ -34,10 +34,10 @@ pub trait Clock {
     /// Returns the seconds since 1970.
     fn seconds(&self) -> u64;
 
-    /// Returns the present moment of this boot; `None` where it cannot be read.
+    /// Returns the current moment of this boot; `None` where it cannot be read.
     fn moment(&self) -> Option<Moment>;
 
-    /// Returns how long it is until `moment`; nothing where it has passed, or belongs to an earlier boot.
+    /// Returns the time until `moment`; zero if it has passed or belongs to an earlier boot.
     fn until(&self, moment: &Moment) -> Duration {
         self.moment().map_or(Duration::ZERO, |now| moment.since(&now))
     }
@@ -73,13 +73,13 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// Returns the moment that lies so many milliseconds after the start of a boot.
+    /// Returns the moment this many milliseconds after the start of a boot.
     #[must_use]
     pub const fn new(boot: String, milliseconds: u64) -> Self {
         Self { boot, milliseconds }
     }
 
-    /// Returns the present moment; `None` where the kernel does not report it (`/proc/uptime`, proc(5)).
+    /// Returns the current moment; `None` where the kernel does not report it (`/proc/uptime`, proc(5)).
     fn now() -> Option<Self> {
         let text = files::read_text(Path::new("/proc/uptime"), Bytes(1024)).ok()??;
         let (seconds, hundredths) = text.split_whitespace().next()?.split_once('.')?;
@@ -87,14 +87,14 @@ impl Moment {
         Some(Self { boot: proc::boot()?, milliseconds })
     }
 
-    /// Returns the moment that is `later` than this.
+    /// Returns the moment `later` after this one.
     #[must_use]
     pub fn plus(self, later: Duration) -> Self {
         let later = u64::try_from(later.as_millis()).unwrap_or(u64::MAX);
         Self { milliseconds: self.milliseconds.saturating_add(later), ..self }
     }
 
-    /// Returns how long it is from `now` until this; nothing where it has passed, or belongs to another boot.
+    /// Returns the time from `now` until this moment; zero if it has passed or belongs to another boot.
     #[must_use]
     pub fn since(&self, now: &Self) -> Duration {
         let milliseconds = self.milliseconds.saturating_sub(now.milliseconds);
@@ -108,7 +108,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_moment_comes_and_one_of_another_boot_has_passed() {
+    fn a_moment_lies_ahead_and_one_of_another_boot_has_passed() {
         let now = Moment::now().expect("a clock");
         let mut moment = now.clone().plus(Duration::from_secs(60));
         assert_eq!(moment.since(&now), Duration::from_secs(60));

@@ -1,6 +1,6 @@
-//! llamero itself as a process of its own, which outlives whoever started it, their terminal and their process group.
+//! llamero itself as a detached process, which outlives its parent, the terminal and the process group.
 //!
-//! What it does is its own affair: here it is started, told apart from every other process, and ended.
+//! This module starts it, identifies it and ends it; the work it does is defined elsewhere.
 
 use super::proc::Identity;
 use super::process::inherited;
@@ -16,17 +16,17 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout};
 
-/// How long it may take to say that it stands on its own.
+/// The longest wait for the process to report that it is detached.
 const START: Duration = Duration::from_secs(10);
 
-/// How long it may take to end when it is told to, and how often that is looked at.
+/// The longest wait for the process to end after SIGTERM, and the polling interval.
 const END: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(5);
 
-/// What it says once it has left its parent's session.
-const WORD: &str = "ready";
+/// The line it prints once it has left its parent's session.
+const READY: &str = "ready";
 
-/// Why it does not run.
+/// A failure to start it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Its log cannot be opened.
@@ -37,11 +37,11 @@ pub enum Error {
     Start {
         /// The program.
         program: PathBuf,
-        /// What the operating system said.
+        /// What the operating system output.
         source: io::Error,
     },
-    /// It ended, or said nothing in time.
-    #[error("{} did not say within {} s that it runs; {} may say why", program.display(), START.as_secs(), log.display())]
+    /// It ended, or printed nothing in time.
+    #[error("{} did not report within {} s that it is running; see {}", program.display(), START.as_secs(), log.display())]
     Silent {
         /// The program.
         program: PathBuf,
@@ -59,8 +59,8 @@ impl Hint for Error {
     }
 }
 
-/// Starts `program` with the whole environment of this process. Returns which process it is once it has left this
-/// session; what it says from then on is in `log`.
+/// Starts `program` with the full environment of this process. Returns its identity once it has left this session;
+/// its later output goes to `log`.
 pub async fn start(program: &Path, arguments: &[String], log: &Path) -> Result<Identity, Error> {
     files::create_folder(log.parent().unwrap_or(Path::new("/")))?;
     let errors = OpenOptions::new().append(true).create(true).mode(files::PRIVATE).open(log);
@@ -76,13 +76,13 @@ pub async fn start(program: &Path, arguments: &[String], log: &Path) -> Result<I
         .spawn()
         .map_err(|source| Error::Start { program: program.to_owned(), source })?;
     let identity = child.id().and_then(Identity::of);
-    let said = child.stdout.take().map(|output| BufReader::new(output).lines());
+    let output = child.stdout.take().map(|output| BufReader::new(output).lines());
     let ready = async {
-        let line = match said {
+        let line = match output {
             Some(mut lines) => lines.next_line().await.ok().flatten(),
             None => None,
         };
-        line.is_some_and(|line| line == WORD)
+        line.is_some_and(|line| line == READY)
     };
     match (timeout(START, ready).await, identity) {
         (Ok(true), Some(identity)) => Ok(identity),
@@ -97,8 +97,8 @@ pub async fn start(program: &Path, arguments: &[String], log: &Path) -> Result<I
 /// The variables that lead to the user manager and to the container engine.
 const ENGINES: [&str; 4] = ["DBUS_SESSION_BUS_ADDRESS", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG"];
 
-/// Returns what llamero needs of this environment elsewhere, as `NAME=value`: who and where the user is, and how to
-/// reach the user manager and the container engine.
+/// Returns the environment variables that llamero needs elsewhere, as `NAME=value`: the user's identity and folders,
+/// and the addresses of the user manager and the container engine.
 #[must_use]
 pub fn environment() -> Vec<String> {
     let engines = ENGINES.iter().filter_map(|name| Some((name.into(), std::env::var_os(name)?)));
@@ -110,18 +110,19 @@ pub fn environment() -> Vec<String> {
 
 /// Makes this process the leader of a session of its own.
 pub fn leave_session() {
-    // It fails for who is leader already, as from a shell with job control; then there is nothing to leave.
+    // It fails for a process that is already a leader, as from a shell with job control; then there is no session to
+    // leave.
     let _ = rustix::process::setsid();
 }
 
-/// Tells who started this process that it stands on its own.
-pub fn say_ready() {
+/// Reports to the parent that this process is detached.
+pub fn report_ready() {
     let mut output = io::stdout();
-    // Whoever waits for this word may be gone; then this process is needed all the more.
-    let _ = output.write_all(format!("{WORD}\n").as_bytes()).and_then(|()| output.flush());
+    // The parent may be gone; then this process is needed all the more.
+    let _ = output.write_all(format!("{READY}\n").as_bytes()).and_then(|()| output.flush());
 }
 
-/// Ends a process that was started so; returns whether it is gone.
+/// Ends a detached process; returns whether it ended on SIGTERM.
 pub async fn end(process: Identity) -> bool {
     if !process.signal(Signal::TERM) {
         return true;
@@ -147,19 +148,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_runs_when_it_has_said_so_and_ends_when_told() {
+    async fn a_process_runs_once_it_reports_ready_and_ends_on_a_signal() {
         let folder = tempfile::tempdir().expect("a folder");
         let log = folder.path().join("a/log");
         let script = words("echo to the log >&2; echo ready; exec sleep 60");
         let process = start(Path::new("/bin/sh"), &script, &log).await.expect("it runs");
         assert!(process.alive());
         assert!(end(process).await && !process.alive());
-        assert!(end(process).await, "who is gone need not be told");
+        assert!(end(process).await, "a process that has ended needs no signal");
         assert_eq!(std::fs::read_to_string(&log).expect("a log"), "to the log\n");
     }
 
     #[tokio::test]
-    async fn one_that_ends_without_a_word_does_not_run() {
+    async fn a_process_that_ends_without_reporting_ready_is_an_error() {
         let folder = tempfile::tempdir().expect("a folder");
         let log = folder.path().join("log");
         let silent = start(Path::new("/bin/sh"), &words("echo other; exit 0"), &log).await;

@@ -1,4 +1,4 @@
-//! What only one at a time may make: a file beside it is locked meanwhile. The kernel lets go of it when its holder dies.
+//! Exclusive work on a file: a file beside it is locked meanwhile. The kernel releases the lock when its holder dies.
 
 use super::{Hint, Retry};
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
@@ -8,17 +8,17 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// How often it is looked whether another is done.
+/// The polling interval.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// The longest wait for another: what is made may be a large download on a slow line.
+/// The longest wait for the lock: its holder may be downloading a large file on a slow line.
 const DEADLINE: Duration = Duration::from_secs(24 * 3600);
 
-/// Why a file could not be held.
+/// A failure to lock a file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It cannot be made, or not be locked.
-    #[error("cannot hold {}", path.display())]
+    /// The file cannot be created or locked.
+    #[error("cannot lock {}", path.display())]
     Refused {
         /// The file.
         path: PathBuf,
@@ -26,13 +26,13 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// Another holds it, and does not let go.
-    #[error("another llamero has held {} for {} hours", path.display(), DEADLINE.as_secs() / 3600)]
+    /// Another process does not release the lock.
+    #[error("another llamero process has locked {} for {} hours", path.display(), DEADLINE.as_secs() / 3600)]
     Late {
         /// The file.
         path: PathBuf,
     },
-    /// It was called off.
+    /// The operation was cancelled.
     #[error("interrupted")]
     Cancelled,
 }
@@ -47,18 +47,18 @@ impl Hint for Error {
     }
 }
 
-/// Makes a file if it is not there, and holds it until what is returned is dropped. `waiting` is told once if another
-/// holds it, which is waited for.
+/// Creates a file if it is missing, and locks it until the returned value is dropped. `waiting` is called once if
+/// another process holds the lock.
 pub async fn hold(path: &Path, waiting: &(dyn Fn() + Send + Sync), cancel: &CancellationToken) -> Result<File, Error> {
     let refused = |source| Error::Refused { path: path.to_owned(), source };
     let begun = Instant::now();
-    let mut told = false;
+    let mut reported = false;
     loop {
         let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
         let file = opened.map_err(refused)?;
         match file.try_lock() {
             Ok(()) => {
-                // Whoever held it before may have given it another name, or taken it away.
+                // The previous holder may have renamed or removed it.
                 let number = |metadata: io::Result<Metadata>| metadata.map(|metadata| metadata.ino()).ok();
                 if number(file.metadata()) == number(fs::metadata(path)) {
                     return Ok(file);
@@ -71,9 +71,9 @@ pub async fn hold(path: &Path, waiting: &(dyn Fn() + Send + Sync), cancel: &Canc
         if begun.elapsed() >= DEADLINE {
             return Err(Error::Late { path: path.to_owned() });
         }
-        if !told {
+        if !reported {
             waiting();
-            told = true;
+            reported = true;
         }
         tokio::select! {
             () = tokio::time::sleep(AGAIN) => {}

@@ -1,6 +1,6 @@
-//! Files of the machine: written whole or not at all, read within a limit, and removed for good.
+//! Files of the machine: written completely or not at all, read within a limit, and removed durably.
 //!
-//! Every failure names the path and the operation. What a file means is not known here.
+//! Every failure names the path and the operation. The meaning of a file is defined elsewhere.
 
 use super::Hint;
 use crate::resource::Bytes;
@@ -21,26 +21,26 @@ pub const PRIVATE: u32 = 0o600;
 const LITTER: Duration = Duration::from_secs(3600);
 const TEMPORARY: &str = ".llamero-new-";
 
-/// Why a file could not be read or changed.
+/// A failure to read or change a file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The operating system refused.
     #[error("cannot {operation} {}", path.display())]
     Refused {
-        /// What was tried, as a verb.
+        /// The operation that failed, as a verb.
         operation: &'static str,
-        /// On what.
+        /// The path it failed on.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// Something is there that is not a file, and so is not replaced by one.
+    /// The path is occupied by something other than a regular file, which is not replaced.
     #[error("cannot replace {}: it is not a regular file", path.display())]
     NotAFile {
-        /// What is there.
+        /// The path.
         path: PathBuf,
     },
-    /// The file is larger than what is asked of it can be.
+    /// The file exceeds the size limit.
     #[error("{} is larger than {limit}", path.display())]
     TooLarge {
         /// The file.
@@ -67,7 +67,7 @@ impl Error {
         Self::Refused { operation, path: path.to_owned(), source }
     }
 
-    /// Returns the path that it is about.
+    /// Returns the path concerned.
     #[must_use]
     pub fn path(&self) -> &Path {
         match self {
@@ -78,7 +78,7 @@ impl Error {
         }
     }
 
-    /// Returns whether it failed because the file is there already.
+    /// Returns whether it failed because the file exists.
     #[must_use]
     pub fn exists(&self) -> bool {
         matches!(self, Self::Refused { source, .. } if source.kind() == ErrorKind::AlreadyExists)
@@ -94,21 +94,20 @@ impl Hint for Error {
         };
         match source.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                Some(format!("free some space on the file system of {} and run it again", path.display()))
+                Some(format!("free some space on the file system of {} and retry", path.display()))
             }
             ErrorKind::ReadOnlyFilesystem => Some("its file system is mounted read-only; mount it writable".to_owned()),
             ErrorKind::PermissionDenied => {
-                Some(format!("let the user who runs llamero use it; see `ls -ld {}`", path.display()))
+                Some(format!("give the user who runs llamero access; see `ls -ld {}`", path.display()))
             }
             _ => None,
         }
     }
 }
 
-/// Replaces the file at `path` by one with these bytes and this mode, durably: a reader, and whoever looks after a
-/// crash, sees the old bytes or the new ones. Where `path` is a symbolic link, the link stays and its target is
-/// replaced, because people keep their configs in another folder and link them. A device, a pipe or a folder is never
-/// replaced.
+/// Replaces the file at `path` durably: a reader, also after a crash, sees the old bytes or the new ones. Where
+/// `path` is a symbolic link, the link stays and its target is replaced, because users link configuration files to
+/// another folder. A device, a pipe or a folder is never replaced.
 pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     let path = target(path)?;
     check_replaceable(&path)?;
@@ -117,25 +116,25 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     sync_folder(folder_of(&path))
 }
 
-/// Refuses to have a file take the name `path` where something other than a file or a link has it: rename(2) itself
-/// replaces all but folders, devices and pipes too.
+/// Fails where `path` is something other than a regular file or a link: rename(2) itself replaces everything but
+/// folders, including devices and pipes.
 pub(super) fn check_replaceable(path: &Path) -> Result<(), Error> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Error::refused("look at", path)(error)),
+        Err(error) => Err(Error::refused("inspect", path)(error)),
         Ok(live) if live.is_file() || live.is_symlink() => Ok(()),
         Ok(_) => Err(Error::NotAFile { path: path.to_owned() }),
     }
 }
 
-/// Makes a new file as [`write()`] does; fails when anything, even a dangling link, is there already.
+/// Creates a new file as [`write()`] does; fails when anything, even a dangling link, exists.
 pub fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     let file = prepare(path, bytes, mode)?;
     file.persist_noclobber(path).map_err(|error| Error::refused("create", path)(error.error))?;
     sync_folder(folder_of(path))
 }
 
-/// Makes `path` a symbolic link to `target`, durably; a link or file that is there already is replaced in one step.
+/// Makes `path` a symbolic link to `target`, durably; an existing link or file is replaced atomically.
 pub fn link(path: &Path, target: &Path) -> Result<(), Error> {
     let folder = folder_of(path);
     check_replaceable(path)?;
@@ -148,10 +147,10 @@ pub fn link(path: &Path, target: &Path) -> Result<(), Error> {
     sync_folder(folder)
 }
 
-/// Returns what the symbolic link at `path` says, or `None` where there is no link.
+/// Returns the target of the symbolic link at `path`, or `None` where there is no link.
 pub fn link_target(path: &Path) -> Result<Option<PathBuf>, Error> {
     match fs::read_link(path) {
-        // EINVAL says that it is no link: readlink(2).
+        // EINVAL means that it is no link: readlink(2).
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => Ok(None),
         target => target.map(Some).map_err(Error::refused("follow", path)),
     }
@@ -159,13 +158,13 @@ pub fn link_target(path: &Path) -> Result<Option<PathBuf>, Error> {
 
 /// Returns the bytes of a regular file, or `None` where there is none.
 pub fn read(path: &Path, limit: Bytes) -> Result<Option<Vec<u8>>, Error> {
-    // Without O_NONBLOCK the opening of a named pipe waits for a writer.
+    // Without O_NONBLOCK, opening a named pipe waits for a writer.
     let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
         file => file.map_err(Error::refused("open", path))?,
     };
-    if !file.metadata().map_err(Error::refused("look at", path))?.is_file() {
+    if !file.metadata().map_err(Error::refused("inspect", path))?.is_file() {
         let source = io::Error::new(ErrorKind::InvalidInput, "it is not a regular file");
         return Err(Error::refused("read", path)(source));
     }
@@ -187,28 +186,28 @@ pub fn read_text(path: &Path, limit: Bytes) -> Result<Option<String>, Error> {
 pub fn mode(path: &Path) -> Result<Option<u32>, Error> {
     match fs::metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        live => live.map_err(Error::refused("look at", path)).map(|live| Some(live.permissions().mode() & 0o7777)),
+        live => live.map_err(Error::refused("inspect", path)).map(|live| Some(live.permissions().mode() & 0o7777)),
     }
 }
 
-/// Returns the number of the user to whom what is at `path` belongs, where it can be seen.
+/// Returns the user id of the owner of `path`, where it can be read.
 #[must_use]
 pub(super) fn owner(path: &Path) -> Option<u32> {
     fs::metadata(path).ok().map(|found| found.uid())
 }
 
-/// Returns whether nobody but this user, and root, can put anything into the folder at `path`.
+/// Returns whether only this user and root can create entries in the folder at `path`.
 pub(super) fn is_written_by_this_user_alone(path: &Path) -> bool {
     let user = rustix::process::geteuid().as_raw();
     fs::metadata(path).is_ok_and(|found| found.is_dir() && found.uid() == user && found.mode() & 0o022 == 0)
 }
 
-/// Returns the size in bytes of the regular file at `path` and its time of change in nanoseconds since 1970, or `None`
-/// where there is none.
+/// Returns the size in bytes and the modification time in nanoseconds since 1970 of the regular file at `path`, or
+/// `None` where there is none.
 pub fn stamp(path: &Path) -> Result<Option<(Bytes, i128)>, Error> {
     let live = match fs::metadata(path) {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
-        live => live.map_err(Error::refused("look at", path))?,
+        live => live.map_err(Error::refused("inspect", path))?,
     };
     if !live.is_file() {
         let source = io::Error::new(ErrorKind::InvalidInput, "it is not a regular file");
@@ -218,7 +217,7 @@ pub fn stamp(path: &Path) -> Result<Option<(Bytes, i128)>, Error> {
     Ok(Some((Bytes(live.len()), time)))
 }
 
-/// Gives the file at `path` the time of now, which needs no room on the disk.
+/// Sets the modification time of the file at `path` to now, which needs no disk space.
 pub fn touch(path: &Path) -> Result<(), Error> {
     let file = File::open(path).map_err(Error::refused("open", path))?;
     let now = rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
@@ -226,7 +225,7 @@ pub fn touch(path: &Path) -> Result<(), Error> {
     rustix::fs::futimens(&file, &times).map_err(|error| Error::refused("touch", path)(error.into()))
 }
 
-/// Opens the file at `path` to lock it, made where it is missing.
+/// Opens the file at `path` for locking; creates it if it is missing.
 pub fn open_lock(path: &Path) -> Result<File, Error> {
     create_folder(folder_of(path))?;
     let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(PRIVATE).open(path);
@@ -239,7 +238,8 @@ pub fn open_existing(path: &Path) -> Option<File> {
     File::open(path).ok()
 }
 
-/// Gives the file at `path` another name beside it that says so, durably, and returns that name. Nothing is replaced.
+/// Renames the file at `path` to a new name beside it that marks it as damaged, durably, and returns that name.
+/// Nothing is replaced.
 pub fn set_aside(path: &Path) -> Result<PathBuf, Error> {
     let mut number = 1;
     loop {
@@ -257,28 +257,28 @@ pub fn set_aside(path: &Path) -> Result<PathBuf, Error> {
     }
 }
 
-/// Removes the folder at `path` if nothing is in it.
+/// Removes the folder at `path` if it is empty.
 pub fn remove_empty_folder(path: &Path) {
-    // One that is in use is kept.
+    // A folder in use stays.
     let _ = fs::remove_dir(path);
 }
 
 /// Removes the file or link at `path` durably; returns whether there was one. The target of a link stays.
 ///
-/// What a writer of the file has left that was killed goes too: whoever removes a file knows of no other writer.
+/// Temporary files of killed writers go too: the caller knows of no other writer.
 pub fn remove(path: &Path) -> Result<bool, Error> {
     sweep(folder_of(path), &temporary(path), Duration::ZERO);
     gone(fs::remove_file(path), path)
 }
 
-/// Removes everything from the folder at `path` that killed writers have left, and the folder if nothing else is in it.
+/// Removes temporary files of killed writers from the folder at `path`, and the folder if it is otherwise empty.
 /// There must be no living writer.
 pub fn clear_folder(path: &Path) {
     sweep(path, &OsString::from(TEMPORARY), Duration::ZERO);
     remove_empty_folder(path);
 }
 
-/// Removes the folder at `path` with all that is in it, durably; returns whether there was one.
+/// Removes the folder at `path` with its content, durably; returns whether there was one.
 pub fn remove_folder(path: &Path) -> Result<bool, Error> {
     gone(fs::remove_dir_all(path), path)
 }
@@ -291,18 +291,19 @@ fn gone(result: io::Result<()>, path: &Path) -> Result<bool, Error> {
     }
 }
 
-/// Makes the folder at `path` and those above it where they are missing, durably and for their owner alone.
+/// Creates the folder at `path` and its missing parents, durably and for their owner alone.
 pub fn create_folder(path: &Path) -> Result<(), Error> {
     if path.is_dir() {
         return Ok(());
     }
-    // Each is a name in the one above, and is lost with the power if that was not synced.
+    // Each is an entry of its parent, and is lost in a power cut unless that was synced.
     let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.is_dir()).collect();
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::refused("create the folder", path))?;
     missing.into_iter().try_for_each(|folder| sync_folder(folder_of(folder)))
 }
 
-/// Has the names in the folder at `path`, and its own, reach the disk after somebody else made them. It need not be there.
+/// Syncs the entries of the folder at `path`, and its own entry, after another program created them. The folder may
+/// be missing.
 pub fn sync(path: &Path) -> Result<(), Error> {
     if !path.is_dir() {
         return Ok(());
@@ -311,8 +312,8 @@ pub fn sync(path: &Path) -> Result<(), Error> {
     sync_folder(folder_of(path))
 }
 
-/// Returns the names in the folder at `path`, sorted; a missing folder is empty, and a name that is not UTF-8 is
-/// not ours.
+/// Returns the names in the folder at `path`, sorted; a missing folder is empty, and names that are not UTF-8 are
+/// skipped because llamero creates none.
 pub fn names(path: &Path) -> Result<Vec<String>, Error> {
     let entries = match fs::read_dir(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -326,14 +327,15 @@ pub fn names(path: &Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-/// Returns the bytes that an ordinary user may still write on the file system that holds `path`, or would hold it.
+/// Returns the bytes that an unprivileged user may still write on the file system that holds `path`, or would hold
+/// it.
 pub fn free(path: &Path) -> Result<Bytes, Error> {
     let existing = path.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
     let live = rustix::fs::statvfs(existing).map_err(|error| Error::refused("measure", existing)(error.into()))?;
     Ok(Bytes(live.f_bavail.saturating_mul(live.f_frsize)))
 }
 
-/// Returns bytes that nobody can guess.
+/// Returns cryptographically random bytes.
 pub fn random<const COUNT: usize>() -> Result<[u8; COUNT], Error> {
     let source = Path::new("/dev/urandom");
     let mut bytes = [0; COUNT];
@@ -341,10 +343,10 @@ pub fn random<const COUNT: usize>() -> Result<[u8; COUNT], Error> {
     Ok(bytes)
 }
 
-/// Follows the links at the end of `path`; the last one may dangle.
+/// Follows the links at the end of `path`; the last target may be missing.
 fn target(path: &Path) -> Result<PathBuf, Error> {
     let mut path = path.to_owned();
-    // As many as Linux follows: path_resolution(7).
+    // Linux follows as many: path_resolution(7).
     for _ in 0..40 {
         match fs::symlink_metadata(&path) {
             Ok(live) if live.is_symlink() => {
@@ -374,7 +376,7 @@ fn prepare(path: &Path, bytes: &[u8], mode: u32) -> Result<NamedTempFile, Error>
     Ok(file)
 }
 
-/// Returns how the names of files begin that are to replace `path`.
+/// Returns the prefix of the temporary files that are to replace `path`.
 fn temporary(path: &Path) -> OsString {
     let mut prefix = OsString::from(TEMPORARY);
     prefix.push(path.file_name().unwrap_or_default());
@@ -382,8 +384,8 @@ fn temporary(path: &Path) -> OsString {
     prefix
 }
 
-/// Removes what a writer of the same file has left that was killed, if it is of this age. Nothing depends on it, so it
-/// may fail.
+/// Removes temporary files of killed writers of the same file that are at least this old. Best effort: nothing
+/// depends on it.
 fn sweep(folder: &Path, prefix: &OsString, old: Duration) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
@@ -432,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_turned_in_one_step() {
+    fn a_link_is_replaced_atomically() {
         let folder = tempfile::tempdir().expect("a folder");
         let at = |name: &str| folder.path().join(name);
         fs::write(at("file"), b"x").expect("written");
@@ -469,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_are_private_and_what_is_there_is_not_created() {
+    fn folders_are_private_and_create_never_replaces_a_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a/b/file");
         create(&path, b"one", PRIVATE).expect("created");
@@ -481,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_small_regular_file_is_an_error_and_no_wait() {
+    fn reading_anything_but_a_small_regular_file_fails_without_blocking() {
         let folder = tempfile::tempdir().expect("a folder");
         let pipe = folder.path().join("pipe");
         rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).expect("a pipe");
@@ -492,7 +494,7 @@ mod tests {
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "a file is made to look old")]
-    fn only_old_litter_is_swept() {
+    fn only_old_temporary_files_are_removed() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("file");
         let litter = |name: &str, age: u64| {
@@ -506,7 +508,7 @@ mod tests {
         write(&path, b"x", PRIVATE).expect("written");
         let left = || names(folder.path()).expect("names");
         assert_eq!(left(), [".llamero-new-file-young", ".llamero-new-other-old", "file"]);
-        // With the file goes all that was to become it.
+        // Removing a file removes its temporary files.
         assert!(remove(&path).expect("removed"));
         assert_eq!(left(), [".llamero-new-other-old"]);
         super::clear_folder(folder.path());
@@ -514,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_name_the_path_and_say_what_to_do() {
+    fn errors_name_the_path_and_hint_at_a_remedy() {
         let error = write(Path::new("/proc/llamero/x"), b"", PRIVATE).expect_err("no such place");
         assert_eq!(error.to_string(), "cannot create the folder /proc/llamero");
         for (code, word) in [(28, "space"), (30, "read-only"), (13, "ls -ld /x")] {

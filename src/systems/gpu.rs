@@ -1,5 +1,5 @@
-//! NVIDIA's GPUs as their driver tells of them (NVML). The library is opened when it is asked, so llamero runs where there
-//! is none.
+//! NVIDIA GPUs as the driver reports them (NVML). The library is opened on each query, so llamero runs on machines
+//! without it.
 
 use super::Hint;
 use crate::resource::{Bytes, Gpu};
@@ -10,11 +10,11 @@ use std::time::Duration;
 /// The longest wait for the driver, which wakes sleeping GPUs first.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Why nothing is known of GPUs.
+/// A failure to query the GPUs.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no driver, or it does not answer as it should.
-    #[error("the NVIDIA driver cannot be asked")]
+    /// There is no driver, or it answers with an error.
+    #[error("cannot query the NVIDIA driver")]
     Driver(#[source] NvmlError),
     /// It does not answer at all.
     #[error("the NVIDIA driver did not answer within {} s", DEADLINE.as_secs())]
@@ -25,12 +25,12 @@ impl Hint for Error {}
 
 /// Returns the machine's GPUs in the order of the PCI bus.
 pub async fn all() -> Result<Vec<Gpu>, Error> {
-    let (tell, told) = tokio::sync::oneshot::channel();
-    // A thread of its own, which nobody waits for at the end: a driver that hangs does not come back.
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    // A thread that is never joined: a driver that hangs does not return.
     std::thread::spawn(move || {
-        let _ = tell.send(ask());
+        let _ = sender.send(ask());
     });
-    match tokio::time::timeout(DEADLINE, told).await {
+    match tokio::time::timeout(DEADLINE, receiver).await {
         Ok(Ok(gpus)) => gpus.map_err(Error::Driver),
         Ok(Err(_)) | Err(_) => Err(Error::Deadline),
     }

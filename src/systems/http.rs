@@ -1,11 +1,11 @@
-//! HTTP as a client. The only home of reqwest and rustls.
+//! HTTP as a client. The only user of reqwest and rustls.
 //!
-//! It owns the transport: trust, proxies, redirects, deadlines, and how much of a body is read. It does not know what
-//! any server's answer means.
+//! It owns the transport: trust, proxies, redirects, deadlines and size limits. The meaning of an answer is defined
+//! elsewhere.
 //!
-//! Plain HTTP on loopback is asked through a client of its own, which uses no proxy and loads no certificates: a machine
-//! without a certificate store can still ask its own servers. Everything else trusts the system's store (`SSL_CERT_FILE`
-//! and `SSL_CERT_DIR` are honoured) and, off loopback, uses the proxies that the environment names.
+//! Plain HTTP on loopback has a client of its own, without proxies and certificates: a machine without a certificate
+//! store can still query its own servers. Everything else trusts the system's store (`SSL_CERT_FILE` and
+//! `SSL_CERT_DIR` are honoured) and, off loopback, uses the proxies named in the environment.
 
 use super::{Hint, Retry};
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +15,7 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
 const LARGEST_ANSWER: usize = 4 << 20;
 const MOST_REDIRECTS: usize = 10;
 
-/// Why there was no answer.
+/// A failure to get an answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No client can be made, as a rule because the system has no certificates.
@@ -25,21 +25,21 @@ pub enum Error {
         #[source]
         source: reqwest::Error,
     },
-    /// The address cannot be read.
+    /// The address is invalid.
     #[error("`{url}` is not an http or https address")]
     Address {
         /// The address.
         url: String,
     },
-    /// A redirect leads nowhere, to an open address from a secure one, or round in circles.
+    /// A redirect loops, leads nowhere, or leads from a secure address to an insecure one.
     #[error("{url} redirects to {to}, which is not followed")]
     Redirect {
         /// The address that redirects, without user, password and query.
         url: String,
-        /// Where it leads.
+        /// The target of the redirect.
         to: String,
     },
-    /// The connection was not made, or broke.
+    /// The connection failed.
     #[error("no answer from {url}")]
     Broken {
         /// The address, without user, password and query.
@@ -48,12 +48,12 @@ pub enum Error {
         #[source]
         source: reqwest::Error,
     },
-    /// Nothing came in time.
+    /// The deadline passed.
     #[error("no answer from {url} within {} s", deadline.as_secs_f32())]
     Deadline {
         /// The address, without user, password and query.
         url: String,
-        /// How long was waited.
+        /// The time waited.
         deadline: Duration,
     },
 }
@@ -81,45 +81,45 @@ impl Hint for Error {
     }
 }
 
-/// What came back for one short question.
+/// The outcome of one short request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// A status from 200 to 299, and the body.
     Ok(String),
     /// Any other status, and the body.
     Status(u16, String),
-    /// Nobody listens there.
+    /// No process listens on the port.
     Refused,
-    /// Nothing came in time.
+    /// The deadline passed.
     Deadline,
-    /// The connection broke, or what came is not HTTP.
+    /// The connection broke, or the answer is not HTTP.
     Broken(String),
 }
 
-/// What is asked of an address.
+/// The method of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
-    /// To read.
+    /// Reads a resource.
     Get,
-    /// To do something, as the body says.
+    /// Acts, as the body describes.
     Post,
-    /// To remove something.
+    /// Removes a resource.
     Delete,
 }
 
-/// Connections to HTTP servers, kept for further questions.
+/// Connections to HTTP servers, kept for reuse.
 #[derive(Debug)]
 pub struct Client {
     loopback: reqwest::Client,
-    /// With the system's trust: for elsewhere, and for TLS on loopback, which no proxy may see. Made on first use,
-    /// because reading the system's certificates costs tens of milliseconds.
+    /// The client with the system's trust: for hosts off loopback, and for TLS on loopback, which never uses a proxy.
+    /// Created on first use, because reading the system's certificates costs tens of milliseconds.
     trusting: Mutex<[Option<reqwest::Client>; 2]>,
 }
 
 impl Client {
     /// Returns a client without connections.
     pub fn new() -> Result<Self, Error> {
-        // Fails only when a provider is there already, which is then the one in use.
+        // Fails only when a provider is installed already, which then stays in use.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let trust_nobody = rustls::ClientConfig::builder()
             .with_root_certificates(rustls::RootCertStore::empty())
@@ -132,13 +132,13 @@ impl Client {
         Ok(Self { loopback, trusting: Mutex::default() })
     }
 
-    /// Returns a client whose questions all go to a server on a unix socket, whatever the address says.
+    /// Returns a client that sends every request to a server on a unix socket, whatever the address.
     pub fn over(socket: &std::path::Path) -> Result<Self, Error> {
         let loopback = builder().no_proxy().unix_socket(socket).build().map_err(|source| Error::Tls { source })?;
         Ok(Self { loopback, trusting: Mutex::default() })
     }
 
-    /// Asks `url` once and reads the whole answer, all within `deadline`.
+    /// Requests `url` once and reads the whole answer, all within `deadline`.
     pub async fn get(&self, url: &str, token: Option<&str>, deadline: Duration) -> Answer {
         let headers = [("accept", "application/json")];
         let asked = async {
@@ -160,8 +160,8 @@ impl Client {
         }
     }
 
-    /// Asks `url`, follows redirects, and returns when the head of the answer is there; all within `deadline`. The
-    /// token goes to the first host and to no other, because a hub redirects to hosts that are not its own.
+    /// Requests `url`, follows redirects, and returns once the head of the answer has arrived, all within `deadline`.
+    /// The token goes only to the first host, because a hub redirects to hosts that are not its own.
     pub async fn download(
         &self,
         url: &str,
@@ -188,8 +188,8 @@ impl Client {
         tokio::time::timeout(deadline, followed).await.map_err(late)?
     }
 
-    /// Sends a JSON body to `url` and returns when the head of the answer is there, within `deadline`. No redirect is
-    /// followed: what acts on a server acts on that one alone.
+    /// Sends a JSON body to `url` and returns once the head of the answer has arrived, within `deadline`. Redirects
+    /// are not followed: a command goes to that server only.
     pub async fn send(
         &self,
         method: Method,
@@ -212,7 +212,7 @@ impl Client {
         tokio::time::timeout(deadline, sent).await.map_err(late)?
     }
 
-    /// Returns how many bytes `url` would give, where its server tells within `deadline`.
+    /// Returns the size of `url` in bytes, if its server reports it within `deadline`.
     pub async fn size(&self, url: &str, token: Option<&str>, deadline: Duration) -> Option<u64> {
         // Not a HEAD request: hubs sign the addresses that they redirect to for GET alone.
         let answer = self.download(url, token, &[("range", "bytes=0-0")], deadline).await.ok()?;
@@ -263,7 +263,7 @@ impl Client {
     }
 }
 
-/// An answer whose body is still to come.
+/// An answer whose body has not been read.
 #[derive(Debug)]
 pub struct Incoming {
     url: String,
@@ -277,13 +277,13 @@ impl Incoming {
         self.response.status().as_u16()
     }
 
-    /// Returns a header that is plain text.
+    /// Returns a header with a plain text value.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.response.headers().get(name)?.to_str().ok()
     }
 
-    /// Waits for all that is still to come, unless it is longer than an answer may be; the caller brings the deadline.
+    /// Reads the rest of the body, unless it exceeds the size limit; the caller sets the deadline.
     pub async fn rest(&mut self) -> Result<Option<Vec<u8>>, Error> {
         let mut body = Vec::new();
         while let Some(bytes) = self.chunk().await? {
@@ -295,18 +295,18 @@ impl Incoming {
         Ok(Some(body))
     }
 
-    /// Waits for the next bytes; the caller brings the deadline.
+    /// Reads the next bytes; the caller sets the deadline.
     pub async fn chunk(&mut self) -> Result<Option<impl std::ops::Deref<Target = [u8]> + use<>>, Error> {
         let chunk = self.response.chunk().await;
         chunk.map_err(|source| Error::Broken { url: self.url.clone(), source: source.without_url() })
     }
 }
 
-/// Returns an address as it may be shown: without user, password, query and fragment, which may be secret.
+/// Returns an address for display: without user, password, query and fragment, which may be secret.
 #[must_use]
 pub fn shown(url: &str) -> String {
     let Ok(mut address) = reqwest::Url::parse(url) else { return url.chars().take(200).collect() };
-    // Fails only for addresses that cannot have a user in the first place.
+    // Fails only for addresses that cannot have a user.
     let _ = address.set_username("");
     let _ = address.set_password(None);
     address.set_query(None);
@@ -322,7 +322,8 @@ async fn answered(url: String, request: reqwest::RequestBuilder) -> Result<Incom
 }
 
 fn builder() -> reqwest::ClientBuilder {
-    // Redirects are followed here and not by reqwest: each hop may need the other client, and the token stays behind.
+    // Redirects are followed here and not by reqwest: each hop may need the other client, and must not receive the
+    // token.
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_DEADLINE)
@@ -355,7 +356,7 @@ fn is_refused(error: &reqwest::Error) -> bool {
     false
 }
 
-/// Writes an error and its causes in one line: reqwest's own message says only that a request failed.
+/// Writes an error and its causes in one line: reqwest's own message states only that a request failed.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -374,12 +375,12 @@ mod tests {
     use super::{is_loopback, shown};
 
     #[test]
-    fn what_may_be_secret_in_an_address_is_not_shown() {
+    fn addresses_are_shown_without_their_secrets() {
         assert_eq!(shown("https://me:word@host.example/a?token=x#y"), "https://host.example/a");
     }
 
     #[test]
-    fn loopback_is_told_from_names_that_look_like_it() {
+    fn loopback_is_distinguished_from_similar_names() {
         let is = |url: &str| is_loopback(&url.parse().expect("an address"));
         assert!(
             is("http://127.0.0.1:1/") && is("http://[::1]:1/") && is("http://localhost/") && is("http://127.9.9.9/")

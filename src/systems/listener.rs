@@ -1,34 +1,39 @@
 //! Proof that the process that listens on a server's port is the server's own.
 //!
-//! A port says nothing of who has it: another program that binds it first would be asked instead, be told the master
-//! key, and be believed. So every question to a server needs a [`Proven`], which only this module makes, and which holds
-//! the one question that it is good for. It is made right before the question is asked.
+//! A port alone does not identify its process: another program that binds it first would receive the requests and the
+//! master key. So every request to a server needs a [`Proven`], which only this module constructs, and which carries
+//! the one request that it authorizes. It is constructed right before the request.
 //!
-//! Of the sockets that listen on the port only those count to which the kernel would give a connection to 127.0.0.1: the
-//! closest, so one on 127.0.0.1 hides one on all addresses. Each of them must be held by the server:
+//! Of the sockets that listen on the port only those count to which the kernel would route a connection to 127.0.0.1:
+//! the closest match, so one on 127.0.0.1 hides one on all addresses. Each of them must belong to the server:
 //!
-//! | server | a socket is its own when |
+//! | server | its own sockets |
 //! |---|---|
-//! | unit | a process in the unit's control group has it open, as the manager lists them; a socket unit's listener too, which the current instance has from the manager |
-//! | process | the recorded child (by number and start time), what it or its supervisor started, or a process of this user with the server's mark has it open |
-//! | container on the host's network | the container's first process, or one below it, has it open |
-//! | container with forwarded ports | the engine says that it forwards the port now, and the socket belongs to the engine's user, or there is none because the kernel forwards it (no userland proxy) |
-//! | rehearsed instance | its private socket is in a folder of this user that no other may write in, so no other can have bound it |
+//! | unit | open in a process of the unit's control group, as the manager lists them; also the listener of its socket
+//! unit, which the current instance receives from the manager |
+//! | process | open in the recorded child (by PID and start time), in a descendant of it or of its supervisor, or in
+//! a process of this user with the server's ownership marker |
+//! | container on the host's network | open in the container's first process or a descendant |
+//! | container with forwarded ports | the engine reports that it forwards the port now, and the socket belongs to the
+//! engine's user, or there is none because the kernel forwards the port (no userland proxy) |
+//! | verification instance | its private socket is in a folder of this user that no other user may write to, so no
+//! other user can have bound it |
 //!
-//! An engine in a virtual machine, or behind `hidepid`, has processes that cannot be seen here: its container's ports
+//! The processes of an engine in a virtual machine, or behind `hidepid`, are invisible here: its containers' ports
 //! count as forwarded.
 //!
-//! Other users' open files cannot be read, except by root. Then a socket is matched by elimination: it is the server's
-//! if, among the processes whose files are hidden and that run as the socket's user, all are the server's. Of root's
-//! sockets it is enough that the server has a hidden process: so containers of a root engine can be proven by an ordinary
-//! user, and root could read any secret anyhow. What stays open is [`Unproven::Unknown`], and not the server's.
+//! Other users' open files can be read only by root. Otherwise a socket is attributed by elimination: it is the
+//! server's if, among the processes whose files are hidden and that run as the socket's user, all are the server's.
+//! For root's sockets it suffices that the server has a hidden process: so an unprivileged user can prove containers
+//! of a root engine, and root could read any secret anyway. An unresolved case is [`Unproven::Unknown`] and does not
+//! count as the server's.
 //!
-//! What is trusted: the kernel, the service manager, the engine, root, and what this user's own processes say of
-//! themselves, for whoever runs as this user can read the secrets without asking. A mark in the environment of another
-//! user's process counts for nothing.
+//! Trusted are the kernel, the service manager, the engine, root, and the environment of this user's own processes,
+//! because every process of this user can read the secrets anyway. A marker in the environment of another user's
+//! process is ignored.
 //!
-//! It costs one read of the kernel's tables for all ports ([`Sockets`]) and a look at the open files of each server's own
-//! processes; all processes are looked at only to find out who else it is, once for all ports.
+//! The cost is one read of the kernel's tables for all ports ([`Sockets`]) and one read of the open files of each
+//! server's own processes; all processes are scanned only to identify a foreign listener, once for all ports.
 
 use super::{Systems, files, health, ports, proc};
 use crate::render::unit::unit_name;
@@ -40,43 +45,43 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// How often it is looked again before somebody else is said to listen: a server may be starting again just now.
+/// The number of attempts before a foreign listener is reported: the server may just be restarting.
 const LOOKS: u32 = 3;
 
-/// How long to wait between two looks.
+/// The pause between two attempts.
 const EVERY: Duration = Duration::from_millis(100);
 
-/// The longest command line that is shown.
+/// The longest command line displayed.
 const SHOWN: usize = 80;
 
-/// A question that may be asked: the process that answers it is the one that was started.
+/// A request that may be sent: the process that answers it is the server's own.
 ///
-/// It is used up by the question. There is no other way to make one than to prove it.
+/// It is consumed by the request. Only a proof constructs one.
 #[derive(Debug)]
 pub struct Proven<'a> {
     probe: &'a Probe,
 }
 
 impl<'a> Proven<'a> {
-    /// Returns the question.
+    /// Returns the request.
     #[must_use]
     pub const fn probe(&self) -> &'a Probe {
         self.probe
     }
 }
 
-/// Why it is not proven that the server itself would answer.
+/// A reason why the server's own listener is not proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unproven {
-    /// Nobody listens on the port.
+    /// No process listens on the port.
     Nobody,
-    /// Another process does.
+    /// Another process listens.
     Foreign(Foreign),
-    /// It cannot be found out.
+    /// The listener cannot be identified.
     Unknown(String),
 }
 
-/// A process that listens on a server's port and is not the server's.
+/// A process that listens on a server's port and does not belong to the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Foreign {
     port: u16,
@@ -98,21 +103,21 @@ impl fmt::Display for Foreign {
 }
 
 impl Foreign {
-    /// Returns what to do about it.
+    /// Returns the remedy.
     #[must_use]
     pub fn hint(&self) -> String {
-        format!("stop what listens on port {}, or give the server another port", self.port)
+        format!("stop the process that listens on port {}, or give the server another port", self.port)
     }
 }
 
 impl Unproven {
-    /// Returns what it means for the health of the server that was to be asked.
+    /// Returns the health of the server that was to be probed.
     #[must_use]
     pub fn health(&self, probe: &Probe) -> Health {
         match self {
             Self::Nobody => health::silent(probe),
             Self::Foreign(foreign) => Health::unhealthy(foreign.to_string()),
-            Self::Unknown(why) => Health::unhealthy(format!("it is not known who listens on its port: {why}")),
+            Self::Unknown(why) => Health::unhealthy(format!("the listener on its port cannot be identified: {why}")),
         }
     }
 }
@@ -126,14 +131,14 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Looks at them.
+    /// Reads the kernel's tables.
     #[must_use]
     pub fn look() -> Self {
         let listeners = ports::listeners().map_err(|error| error.to_string());
         Self { listeners, scan: OnceLock::new(), processes: OnceLock::new() }
     }
 
-    /// Returns the sockets that the kernel gives connections to 127.0.0.1 on `port` to.
+    /// Returns the sockets to which the kernel routes connections to 127.0.0.1 on `port`.
     fn closest(&self, port: u16) -> Result<Vec<Listener>, Unproven> {
         let all = self.listeners.as_ref().map_err(|why| Unproven::Unknown(why.clone()))?;
         let on_port = || all.iter().filter(|it| it.port == port && it.closeness > Closeness::None);
@@ -153,21 +158,21 @@ impl Sockets {
     }
 }
 
-/// What may answer for a server.
+/// The processes that may answer for a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Members {
-    /// These processes, and those below them.
+    /// These processes and their descendants.
     Processes(BTreeSet<u32>),
-    /// Whatever the container engine answers with in a container's place.
+    /// The container engine, on behalf of a container.
     Engine {
-        /// The user as whom the engine runs.
+        /// The id of the engine's user.
         user: u32,
-        /// Whether it says that it forwards the port now.
+        /// True if it reports that it forwards the port now.
         forwards: bool,
     },
 }
 
-/// Proves that the server `id` itself would answer `probe`; nothing is sent to anybody.
+/// Proves that the server `id` itself would answer `probe`; nothing is sent.
 pub async fn prove<'a>(
     systems: &Systems,
     sockets: &Sockets,
@@ -198,7 +203,7 @@ async fn prove_once<'a>(
     }
     let members = members(systems, stack, id, probe).await?;
     match prove_by(sockets, probe, &members) {
-        // What has left the recorded process's family is found by its marks.
+        // A process that has left the recorded process's descendants is found by its ownership marker.
         Err(Unproven::Foreign(_)) if id.kind == Kind::Process => {
             prove_by(sockets, probe, &Members::Processes(systems.processes.members(&id.name)))
         }
@@ -221,7 +226,7 @@ async fn members(systems: &Systems, stack: &str, id: &ResourceId, probe: &Probe)
             match found.pid.filter(|pid| !forwards && proc::is_in_group_of(*pid, &found.id)) {
                 Some(pid) => Ok(Members::Processes(BTreeSet::from([pid]))),
                 None => {
-                    let no_socket = || Unproven::Unknown(format!("{} cannot be seen", docker.socket().display()));
+                    let no_socket = || Unproven::Unknown(format!("{} is not visible", docker.socket().display()));
                     docker.user().map(|user| Members::Engine { user, forwards }).ok_or_else(no_socket)
                 }
             }
@@ -235,10 +240,10 @@ pub fn prove_by<'a>(sockets: &Sockets, probe: &'a Probe, members: &Members) -> R
     if *probe == Probe::Running {
         return Ok(Proven { probe });
     }
-    let elsewhere = || Unproven::Unknown("it is not asked on 127.0.0.1".to_owned());
+    let elsewhere = || Unproven::Unknown("its probe is not on 127.0.0.1".to_owned());
     let closest = sockets.closest(probe.port().ok_or_else(elsewhere)?)?;
     match members {
-        // Where the kernel forwards the port, nobody listens.
+        // Where the kernel forwards the port, no process listens.
         Members::Engine { forwards: true, .. } if closest.is_empty() => {}
         _ if closest.is_empty() => return Err(Unproven::Nobody),
         Members::Engine { user, .. } => {
@@ -251,7 +256,7 @@ pub fn prove_by<'a>(sockets: &Sockets, probe: &'a Probe, members: &Members) -> R
     Ok(Proven { probe })
 }
 
-/// Proves that a server is asked on its private socket at `path`: nobody but this user can have made a socket there.
+/// Proves that a server is probed on its private socket at `path`: only this user can have created a socket there.
 pub fn prove_private<'a>(path: &Path, probe: &'a Probe) -> Result<Proven<'a>, Unproven> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     if files::is_written_by_this_user_alone(folder) {
@@ -260,7 +265,7 @@ pub fn prove_private<'a>(path: &Path, probe: &'a Probe) -> Result<Proven<'a>, Un
     Err(Unproven::Unknown(format!("other users can write in {}", folder.display())))
 }
 
-/// Finds out whether a socket is held by a process of a server.
+/// Checks that a socket is held by a process of a server.
 fn judge(sockets: &Sockets, listener: &Listener, pids: &BTreeSet<u32>) -> Result<(), Unproven> {
     let holds = |pid: &u32| ports::opened(*pid).is_some_and(|opened| opened.contains(&listener.socket));
     if pids.iter().any(holds) {
@@ -276,7 +281,7 @@ fn judge(sockets: &Sockets, listener: &Listener, pids: &BTreeSet<u32>) -> Result
     if scan.owners.contains_key(&listener.socket) {
         return Err(sockets.foreign(listener));
     }
-    // Nobody whose files can be read has it open.
+    // No process with readable files has it open.
     let mut suspects = scan.hidden.iter().filter(|(_, user)| **user == listener.user).map(|(pid, _)| pid);
     let is_hidden = members.iter().any(|pid| scan.hidden.contains_key(pid));
     let has_suspect = members.iter().any(|pid| scan.hidden.get(pid) == Some(&listener.user));
@@ -321,7 +326,7 @@ mod tests {
         Scan { owners, hidden: hidden.iter().copied().collect::<BTreeMap<_, _>>(), complete }
     }
 
-    /// Returns what comes of it, by a letter, for a server of the process 70000000, which no machine has.
+    /// Returns the outcome as a letter, for a server with the PID 70000000, which no machine has.
     fn judged(listeners: &[(Closeness, u32, u64)], scan: Scan, members: &Members) -> char {
         match prove_by(&sockets(listeners, scan), &probe(PORT), members) {
             Ok(_) => 'p',
@@ -341,22 +346,22 @@ mod tests {
             let probe = probe(socket.local_addr().expect("an address").port());
             let of = |pid: u32| prove_by(&Sockets::look(), &probe, &Members::Processes([pid].into())).map(drop);
             assert_eq!(of(std::process::id()), Ok(()));
-            let Err(Unproven::Foreign(foreign)) = of(ME) else { panic!("somebody listens") };
+            let Err(Unproven::Foreign(foreign)) = of(ME) else { panic!("this process listens") };
             assert!(foreign.to_string().contains(&format!("(pid {}, user ", std::process::id())), "{foreign}");
-            // Whoever is asked for a parent is asked for its children.
+            // A proof for a parent covers its children.
             assert_eq!(of(std::os::unix::process::parent_id()), Ok(()));
         }
     }
 
     #[test]
-    fn only_who_gets_the_connection_counts() {
+    fn only_the_socket_that_gets_the_connection_counts() {
         let forwarded = |user| Members::Engine { user, forwards: true };
         let (theirs, ours) = ((Closeness::Exact4, 7, 1), (Closeness::Any4, 0, 2));
         let none = || scan(&[], &[], true);
         assert_eq!(judged(&[theirs, ours], none(), &forwarded(0)), 'f');
         assert_eq!(judged(&[theirs, ours], none(), &forwarded(7)), 'p');
         assert_eq!(judged(&[(Closeness::Any6, 7, 1), ours], none(), &forwarded(0)), 'p');
-        // Who shares the address shares the connections.
+        // Sockets on the same address share the connections.
         assert_eq!(judged(&[(Closeness::Any4, 7, 1), ours], none(), &forwarded(0)), 'f');
         assert_eq!(judged(&[(Closeness::None, 7, 1), ours], none(), &forwarded(0)), 'p');
         assert_eq!(judged(&[], none(), &forwarded(0)), 'p');
@@ -365,42 +370,42 @@ mod tests {
     }
 
     #[test]
-    fn what_is_hidden_is_told_by_elimination_or_not_at_all() {
+    fn hidden_sockets_are_attributed_by_elimination_or_not_at_all() {
         let members = Members::Processes([ME].into());
         let by = |user| [(Closeness::Any4, user, 1)];
-        for (user, scan, told) in [
+        for (user, scan, expected) in [
             (5, scan(&[(1, OTHER)], &[(ME, 5)], true), 'f'),
             (5, scan(&[], &[(ME, 5)], true), 'p'),
             (5, scan(&[], &[(ME, 5), (OTHER, 6)], true), 'p'),
             (5, scan(&[], &[(ME, 5), (OTHER, 5)], true), 'u'),
             (5, scan(&[], &[(OTHER, 5)], true), 'f'),
             (5, scan(&[], &[], true), 'f'),
-            // With hidepid nobody can be ruled out.
+            // With hidepid no process can be ruled out.
             (5, scan(&[], &[(ME, 5)], false), 'u'),
             (5, scan(&[], &[], false), 'u'),
-            // Root's processes are many, and root is trusted.
+            // Root has many processes, and is trusted.
             (0, scan(&[], &[(ME, 0), (OTHER, 0)], true), 'p'),
             (0, scan(&[], &[(ME, 999), (OTHER, 0)], true), 'p'),
             (0, scan(&[], &[(OTHER, 0)], true), 'f'),
             (0, scan(&[(1, OTHER)], &[(ME, 0)], true), 'f'),
         ] {
-            assert_eq!(judged(&by(user), scan, &members), told, "user {user}");
+            assert_eq!(judged(&by(user), scan, &members), expected, "user {user}");
         }
     }
 
     #[test]
-    fn what_cannot_be_looked_at_is_not_its_own() {
+    fn unreadable_sockets_do_not_count_as_its_own() {
         let blind = Sockets { listeners: Err("no".into()), scan: OnceLock::new(), processes: OnceLock::new() };
         let members = Members::Processes([ME].into());
-        let unproven = prove_by(&blind, &probe(PORT), &members).expect_err("nothing is known");
+        let unproven = prove_by(&blind, &probe(PORT), &members).expect_err("nothing is proven");
         assert!(matches!(unproven.health(&probe(PORT)), Health::Unhealthy { .. }));
         let far = http("http://192.0.2.1:80".to_owned());
         assert!(matches!(prove_by(&Sockets::look(), &far, &members), Err(Unproven::Unknown(_))));
-        assert!(prove_by(&blind, &Probe::Running, &members).is_ok(), "nobody is asked");
+        assert!(prove_by(&blind, &Probe::Running, &members).is_ok(), "no request is sent");
     }
 
     #[test]
-    fn a_private_socket_is_in_a_folder_of_ones_own() {
+    fn a_private_socket_lies_in_a_folder_writable_by_its_user_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         let socket = folder.path().join("socket");
         for (mode, proven) in [(0o700, true), (0o755, true), (0o720, false), (0o702, false), (0o777, false)] {

@@ -1,5 +1,5 @@
-//! One file per outside thing. Each translates between plain values and one system's language, and never decides
-//! anything: no plan, no order, no policy.
+//! Adapters, one file per outside system. Each translates between plain values and one system's interface, and
+//! decides nothing: no plan, no order, no policy.
 //!
 //! Every call that leaves this process has its deadline written next to it.
 
@@ -39,28 +39,28 @@ use crate::render::unit::unit_name;
 use crate::resource::ResourceId;
 use std::path::PathBuf;
 
-/// When it makes sense to try again what has failed.
+/// The point in time at which retrying a failed operation makes sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// It was bad luck: a lost connection, a busy peer.
+    /// The failure is transient: a lost connection, a busy peer.
     Soon,
-    /// It will not mend by itself while the manifest and the machine stay as they are.
+    /// The failure is permanent while the manifest and the machine stay as they are.
     Never,
 }
 
-/// What a person can do about an error.
+/// The advice that belongs to an error.
 pub trait Hint: std::error::Error {
     /// Returns one sentence without a full stop, if there is advice to give.
     fn hint(&self) -> Option<String> {
         None
     }
 
-    /// Returns whether nothing went wrong but that somebody stopped it.
+    /// Returns whether the operation was only interrupted.
     fn interrupted(&self) -> bool {
         false
     }
 
-    /// Returns when it makes sense to try again.
+    /// Returns when a retry makes sense.
     fn retry(&self) -> Retry {
         Retry::Never
     }
@@ -74,17 +74,17 @@ pub trait Hint: std::error::Error {
 /// The outside world of one stack.
 #[derive(Debug)]
 pub struct Systems {
-    /// Asks servers and downloads files.
+    /// The HTTP client for servers and downloads.
     pub client: http::Client,
     /// The process runtime's servers.
     pub processes: process::Processes,
     /// The folder of the user's unit files.
     pub units: PathBuf,
-    /// The folder of what is known of model files.
+    /// The folder of records about model files.
     pub records: PathBuf,
-    /// The folder of what is known of models on servers.
+    /// The folder of records about models on servers.
     pub pulled: PathBuf,
-    /// The folder of what is known of images.
+    /// The folder of records about images.
     pub images: PathBuf,
     started: std::time::Instant,
     systemd: tokio::sync::OnceCell<systemd::Systemd>,
@@ -92,7 +92,7 @@ pub struct Systems {
 }
 
 impl Systems {
-    /// Returns the world; nothing is connected yet.
+    /// Returns the outside world; nothing is connected yet.
     #[must_use]
     pub fn new(
         client: http::Client,
@@ -112,7 +112,7 @@ impl Systems {
         self.systemd.get_or_try_init(systemd::Systemd::connect).await
     }
 
-    /// Returns the way to the container engine, found at the first call.
+    /// Returns the client of the container engine, located at the first call.
     pub async fn docker(&self) -> Result<&docker::Docker, docker::Error> {
         self.docker.get_or_try_init(docker::Docker::connect).await
     }

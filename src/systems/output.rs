@@ -1,7 +1,8 @@
-//! Output that goes where the user says: standard output, a stream that exists already, or a regular file.
+//! Output to a destination that the user chooses: standard output, an existing stream, or a regular file.
 //!
-//! A regular file is replaced whole, and only where nothing is lost: where there is none, where it is empty, or where it
-//! is this user's and holds an earlier output of the same format. A pipe or a character device is written to and stays.
+//! A regular file is replaced as a whole, and only where nothing is lost: where it is missing or empty, or where it
+//! belongs to this user and holds an earlier output of the same format. A pipe or a character device is written to
+//! and stays. Everything else is refused before anything is computed. The meaning of an output is defined elsewhere.
 //! Everything else is refused, and refused before anything is computed. What an output means is not known here.
 
 use super::{FailureKind, Hint, Retry, files};
@@ -19,48 +20,48 @@ use tokio::time::Instant;
 /// The longest wait for a reader of a named pipe.
 const READER: Duration = Duration::from_secs(10);
 
-/// How often the pipe is tried meanwhile.
+/// The interval at which opening the pipe is retried.
 const EVERY: Duration = Duration::from_millis(20);
 
-/// A kind of file that llamero writes, by which its own files are told from others.
+/// A kind of file that llamero writes; it distinguishes llamero's own files from others.
 #[derive(Debug, Clone, Copy)]
 pub struct Format {
     /// Its name, with an article.
     pub name: &'static str,
-    /// Whether a text is of this format.
+    /// True if a text is of this format.
     pub recognizes: fn(&str) -> bool,
-    /// The largest file of it, in bytes.
+    /// The size limit of such a file, in bytes.
     pub limit: Bytes,
     /// The mode of a new file.
     pub mode: u32,
 }
 
-/// An output that cannot be written where the user says.
+/// A failure to write output to its destination.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A thing is there that can neither be written to nor replaced.
+    /// The path can neither be written to nor replaced.
     #[error("cannot write to {}: it is {what}; nothing was changed", path.display())]
     Unsuitable {
         /// The path.
         path: PathBuf,
-        /// What is there, with an article.
+        /// The kind of file there, with an article.
         what: &'static str,
     },
-    /// A file is there that is not an earlier output.
+    /// The file is not an earlier output.
     #[error("{} is not replaced: {why}; nothing was changed", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
-        /// Why it is not.
+        /// The reason.
         why: String,
     },
     /// A named pipe has no reader.
-    #[error("cannot write to {}: nobody read from the pipe for {} s", path.display(), READER.as_secs())]
+    #[error("cannot write to {}: no reader opened the pipe within {} s", path.display(), READER.as_secs())]
     NoReader {
         /// The pipe.
         path: PathBuf,
     },
-    /// The operating system refused.
+    /// The operating system refused access.
     #[error(transparent)]
     Files(#[from] files::Error),
 }
@@ -69,9 +70,9 @@ impl Hint for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Unsuitable { .. } | Self::Foreign { .. } => {
-                Some("name another file, or `-` for standard output, or move away what is there".to_owned())
+                Some("pass another file, or `-` for standard output, or move the existing file away".to_owned())
             }
-            Self::NoReader { .. } => Some("start what reads from it first".to_owned()),
+            Self::NoReader { .. } => Some("start its reader first".to_owned()),
             Self::Files(error) => error.hint(),
         }
     }
@@ -85,7 +86,7 @@ impl Hint for Error {
     }
 }
 
-/// An output that may be written.
+/// An open output.
 #[derive(Debug)]
 pub struct Output {
     path: PathBuf,
@@ -97,14 +98,14 @@ pub struct Output {
 enum Target {
     Stdout,
     Stream(File),
-    /// A regular file, there already or not.
+    /// A regular file, existing or not.
     File {
         exists: bool,
     },
 }
 
 impl Output {
-    /// Opens the output at `path`, where `-` is standard output. Nothing is written and nothing is made yet.
+    /// Opens the output at `path`, where `-` is standard output. Nothing is written or created yet.
     pub async fn open(path: &Path, format: Format) -> Result<Self, Error> {
         let begun = Instant::now();
         let target = loop {
@@ -116,7 +117,7 @@ impl Output {
         Ok(Self { path: path.to_owned(), format, target })
     }
 
-    /// Returns whether it goes to standard output, by whichever name.
+    /// Returns whether it goes to standard output, under any name.
     #[must_use]
     pub fn is_stdout(&self) -> bool {
         matches!(self.target, Target::Stdout)
@@ -128,7 +129,7 @@ impl Output {
         matches!(self.target, Target::File { .. })
     }
 
-    /// Writes the whole output. What is at a file's path is looked at once more: time has passed since it was opened.
+    /// Writes the whole output. A file's path is checked once more, because time has passed since it was opened.
     pub fn write(mut self, text: &str) -> Result<(), Error> {
         if self.is_file() {
             self.target = inspect(&self.path, &self.format)?;
@@ -139,7 +140,7 @@ impl Output {
             Target::Stdout => {
                 let mut stdout = io::stdout().lock();
                 match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-                    // A reader of standard output that has had enough is no failure.
+                    // A reader of standard output that closes the pipe early is no failure.
                     Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(refused(error))?,
                     _ => {}
                 }
@@ -152,23 +153,23 @@ impl Output {
     }
 }
 
-/// Finds out what is at `path`, and whether it may become an output.
+/// Checks that `path` is a suitable destination.
 fn inspect(path: &Path, format: &Format) -> Result<Target, Error> {
     if path == Path::new("-") {
         return Ok(Target::Stdout);
     }
     let unsuitable = |what| Error::Unsuitable { path: path.to_owned(), what };
-    let looked = |error| files::Error::io("look at", path, error);
+    let looked = |error| files::Error::io("inspect", path, error);
     let live = match fs::metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            // Whoever made a link to nothing did not say that something should come into being there.
+            // A dangling link does not ask for its target to be created.
             let dangles = fs::symlink_metadata(path).is_ok();
-            return if dangles { Err(unsuitable("a link to nothing")) } else { Ok(Target::File { exists: false }) };
+            return if dangles { Err(unsuitable("a dangling link")) } else { Ok(Target::File { exists: false }) };
         }
         live => live.map_err(looked)?,
     };
-    // /dev/stdout and its like lead to whatever this process was given, which may be a regular file that a shell has
-    // opened: replacing that would lose what else is written to it.
+    // /dev/stdout and the like resolve to this process's own descriptor, which may be a regular file opened by a
+    // shell: replacing that would lose the shell's other output.
     if is_same(&live, io::stdout()) {
         return Ok(Target::Stdout);
     }
@@ -181,7 +182,7 @@ fn inspect(path: &Path, format: &Format) -> Result<Target, Error> {
         FileType::Fifo | FileType::CharacterDevice => stream(path).map(Target::Stream),
         FileType::Directory => Err(unsuitable("a folder")),
         FileType::Socket => Err(unsuitable("a socket")),
-        // A plan on a disk is the end of what was on the disk.
+        // Writing a plan to a block device would destroy its content.
         FileType::BlockDevice => Err(unsuitable("a block device")),
         _ => Err(unsuitable("not a file")),
     }
@@ -203,13 +204,13 @@ fn replaceable(path: &Path, live: &fs::Metadata, format: &Format) -> Result<(), 
     };
     let is_lost = |text: String| !text.is_empty() && !(format.recognizes)(&text);
     if text.is_none_or(is_lost) {
-        return Err(foreign(format!("it is not {} of llamero's", format.name)));
+        return Err(foreign(format!("it is not {} written by llamero", format.name)));
     }
     Ok(())
 }
 
 fn stream(path: &Path) -> Result<File, Error> {
-    // Without O_NONBLOCK the opening of a named pipe waits for its reader for ever: fifo(7). With it ENXIO says that
+    // Without O_NONBLOCK, opening a named pipe waits for its reader for ever: fifo(7). With it, ENXIO means that
     // there is none.
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let file = match OpenOptions::new().write(true).custom_flags(flags).open(path) {

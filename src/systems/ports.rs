@@ -1,6 +1,7 @@
-//! Who listens on which loopback port, from `/proc/net/tcp` and `/proc/net/tcp6`.
+//! The processes that listen on loopback ports, from `/proc/net/tcp` and `/proc/net/tcp6`.
 //!
-//! Nothing is connected to. A listener on another address than loopback or all of them is not in the way and not seen.
+//! No connection is made. A listener on an address other than loopback or the wildcard does not conflict and is
+//! ignored.
 
 use super::{files, proc};
 use crate::resource::Bytes;
@@ -14,35 +15,35 @@ const LISTENING: &str = "0A";
 /// 127.0.0.1, as a number.
 const LOOPBACK: u32 = 0x7f00_0001;
 
-/// Who holds a port.
+/// The process that holds a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
     /// The oldest process that has the listening socket open; unknown when it belongs to another user.
     pub pid: Option<u32>,
-    /// The other processes that have it open: forked workers, or who handed the socket over.
+    /// The other processes that have it open: forked workers, or a process that passed the socket on.
     pub shared_with: Vec<u32>,
     /// The command line of `pid`.
     pub command: Option<String>,
-    /// The number of the user who opened it.
+    /// The id of the user who opened it.
     pub user: u32,
 }
 
 impl Holder {
-    /// Returns whether it is a process of this user that is about to end, and its port with it: first it has no command
-    /// line any more, then no files.
+    /// Returns whether it is a process of this user that is just exiting and will free its port: its command line
+    /// disappears first, then its files.
     #[must_use]
     pub fn is_ending(&self) -> bool {
         self.command.is_none() && self.user == rustix::process::geteuid().as_raw()
     }
 }
 
-/// Returns who listens on the loopback port `port`.
+/// Returns the process that listens on the loopback port `port`.
 #[must_use]
 pub fn holder(port: u16) -> Option<Holder> {
     holders(&BTreeSet::from([port])).remove(&port)
 }
 
-/// Returns who listens on each of the loopback ports `ports`, in one look; a free port is not in the answer.
+/// Returns the holders of the loopback ports `ports`, in one scan; free ports are left out.
 #[must_use]
 pub fn holders(ports: &BTreeSet<u16>) -> BTreeMap<u16, Holder> {
     let mut listeners = listeners().unwrap_or_default();
@@ -53,7 +54,7 @@ pub fn holders(ports: &BTreeSet<u16>) -> BTreeMap<u16, Holder> {
         let mut pids = owners.remove(&socket).unwrap_or_default().into_iter();
         let pid = pids.next();
         let holder = Holder { pid, shared_with: pids.collect(), command: pid.and_then(proc::command), user };
-        // IPv4 and IPv6 may have one listener each; the one that is known says more.
+        // IPv4 and IPv6 may have one listener each; a known PID is more informative.
         if holders.get(&port).is_none_or(|known: &Holder| known.pid.is_none()) {
             holders.insert(port, holder);
         }
@@ -61,7 +62,7 @@ pub fn holders(ports: &BTreeSet<u16>) -> BTreeMap<u16, Holder> {
     holders
 }
 
-/// Returns every socket that listens on a loopback address or on all addresses.
+/// Returns every socket that listens on a loopback or wildcard address.
 pub(super) fn listeners() -> Result<Vec<Listener>, files::Error> {
     let mut listeners = Vec::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
@@ -72,11 +73,11 @@ pub(super) fn listeners() -> Result<Vec<Listener>, files::Error> {
     Ok(listeners)
 }
 
-/// A socket that listens on a loopback address or on all addresses.
+/// A socket that listens on a loopback or wildcard address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Listener {
     pub(super) port: u16,
-    /// The number of the user who opened it.
+    /// The id of the user who opened it.
     pub(super) user: u32,
     /// Its number in the kernel, or 0 once no process has it open.
     pub(super) socket: u64,
@@ -84,11 +85,11 @@ pub(super) struct Listener {
     pub(super) closeness: Closeness,
 }
 
-/// How closely the address of a listener matches 127.0.0.1. The kernel gives a connection to the closest listener, and
-/// to no other: `inet_lookup_listener` looks among exact addresses first and prefers IPv4.
+/// The closeness of a listener's address to 127.0.0.1. The kernel routes a connection to the closest listener only:
+/// `inet_lookup_listener` tries exact addresses first and prefers IPv4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Closeness {
-    /// It does not: another loopback address.
+    /// Another loopback address.
     None,
     /// All addresses, IPv6.
     Any6,
@@ -110,8 +111,8 @@ fn listener(line: &str) -> Option<Listener> {
     Some(Listener { port, user: fields.get(7)?.parse().ok()?, socket: fields.get(9)?.parse().ok()?, closeness })
 }
 
-/// Returns how closely an address matches 127.0.0.1 if it is loopback or all addresses. The kernel prints each 32-bit
-/// word in the order of the machine's bytes.
+/// Returns the closeness to 127.0.0.1 of a loopback or wildcard address. The kernel prints each 32-bit word in native
+/// byte order.
 fn local(address: &str) -> Option<Closeness> {
     let words: Vec<u32> = address
         .as_bytes()
@@ -135,13 +136,13 @@ fn local(address: &str) -> Option<Closeness> {
 pub(super) struct Scan {
     /// The processes that have each socket open, the oldest first.
     pub(super) owners: BTreeMap<u64, Vec<u32>>,
-    /// The processes whose open files cannot be read, with the user as whom each runs.
+    /// The processes whose open files cannot be read, with the user that each runs as.
     pub(super) hidden: BTreeMap<u32, u32>,
-    /// Whether every process can at least be seen. With `hidepid` those of other users cannot: proc(5).
+    /// True if every process is at least visible. With `hidepid` those of other users are not: proc(5).
     pub(super) complete: bool,
 }
 
-/// Finds out which processes have `sockets` open, in one look at all of them.
+/// Finds the processes that have `sockets` open, in one scan.
 pub(super) fn scan(sockets: &BTreeSet<u64>) -> Scan {
     let mut owners: BTreeMap<u64, Vec<(u64, u32)>> = BTreeMap::new();
     let mut hidden = BTreeMap::new();
@@ -152,7 +153,7 @@ pub(super) fn scan(sockets: &BTreeSet<u64>) -> Scan {
     let pids = files::names(Path::new("/proc")).unwrap_or_default();
     for pid in pids.iter().filter_map(|name| name.parse::<u32>().ok()) {
         let Some(mut opened) = opened(pid) else {
-            // One that has ended meanwhile has no user any more.
+            // A process that has ended meanwhile has no user.
             hidden.extend(proc::user(pid).map(|user| (pid, user)));
             continue;
         };
@@ -209,7 +210,7 @@ mod tests {
             assert_eq!(live.pid, Some(std::process::id()), "{address}");
             assert!(live.command.is_some_and(|command| command.contains("suite") || command.contains("llamero")));
             drop(socket);
-            // A child that another test is about to start holds everything of this process until its program runs.
+            // A child that another test is just forking holds all of this process's descriptors until it calls exec.
             let free = (0..100).any(|_| {
                 std::thread::sleep(Duration::from_millis(10));
                 holder(port).is_none()
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_at_many_ports_costs_little_more_than_one_at_one() {
+    fn scanning_many_ports_costs_little_more_than_scanning_one() {
         let socket = TcpListener::bind("127.0.0.1:0").expect("a socket");
         let port = socket.local_addr().expect("an address").port();
         let quickest = |ports: &BTreeSet<u16>| {
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn only_local_addresses_are_in_the_way() {
+    fn only_local_addresses_conflict() {
         let words = |words: &[u32]| -> String {
             let shown: Vec<_> = words.iter().map(|word| u32::from_ne_bytes(word.to_be_bytes())).collect();
             shown.iter().fold(String::new(), |text, word| text + &format!("{word:08X}"))

@@ -1,7 +1,7 @@
-//! Processes as the kernel shows them in `/proc`: who lives, whose child it is, and what environment it was given.
+//! Processes as the kernel shows them in `/proc`: liveness, parents and environment.
 //!
-//! A number alone never means a process here, because numbers are used again: it is always paired with the time at
-//! which that process started. Other users' processes show less, and what cannot be seen is `None`.
+//! A PID alone never identifies a process here, because PIDs are reused: it is always paired with the start time.
+//! Other users' processes show less; an unreadable value is `None`.
 
 use super::files;
 use crate::render::unit;
@@ -20,7 +20,7 @@ pub const RESOURCE: &str = unit::RESOURCE_VARIABLE;
 
 const LIMIT: Bytes = Bytes(4 << 20);
 
-/// One process, and no other one that ever has the same number in this boot.
+/// The identity of one process, unique within a boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct Identity {
     /// Its number.
@@ -29,36 +29,36 @@ pub struct Identity {
     pub start: u64,
 }
 
-/// What `/proc/PID/stat` says of a process.
+/// The state of a process from `/proc/PID/stat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Status {
-    /// Which process it is.
+    /// Its identity.
     pub identity: Identity,
     /// The number of its parent.
     pub parent: u32,
     /// The number of its process group.
     pub group: u32,
-    /// Whether it is dead and waits for its parent to notice.
+    /// True if it is dead and not yet reaped.
     pub zombie: bool,
 }
 
 impl Identity {
-    /// Returns the process that has the number `pid` now, unless it is dead.
+    /// Returns the process with the PID `pid`, unless it is dead.
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
         status(pid).filter(|status| !status.zombie).map(|status| status.identity)
     }
 
-    /// Returns whether this very process still runs.
+    /// Returns whether this process still runs.
     #[must_use]
     pub fn alive(self) -> bool {
         Self::of(self.pid) == Some(self)
     }
 
-    /// Sends `signal` to this very process; returns whether it was there to receive it.
+    /// Sends `signal` to this process; returns whether it was there to receive it.
     #[must_use]
     pub fn signal(self, signal: Signal) -> bool {
-        // The descriptor is bound to one process, so the number cannot change hands between look and signal.
+        // The descriptor is bound to one process, so the PID cannot be reused between check and signal.
         let descriptor =
             i32::try_from(self.pid).ok().and_then(Pid::from_raw).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
         matches!(descriptor, Some(Ok(descriptor)) if self.alive() && pidfd_send_signal(&descriptor, signal).is_ok())
@@ -72,21 +72,21 @@ pub fn boot() -> Option<String> {
     Some(text.trim().to_owned())
 }
 
-/// Returns what is known of the process with the number `pid`.
+/// Returns the status of the process with the PID `pid`.
 #[must_use]
 pub fn status(pid: u32) -> Option<Status> {
     let bytes = files::read(&file(pid, "stat"), LIMIT).ok()??;
     parse(&String::from_utf8_lossy(&bytes))
 }
 
-/// Returns every process that can be seen.
+/// Returns every visible process.
 #[must_use]
 pub fn all() -> Vec<Status> {
     let names = files::names(Path::new("/proc")).unwrap_or_default();
     names.iter().filter_map(|name| status(name.parse().ok()?)).collect()
 }
 
-/// Returns the living processes below those with the numbers `roots`, without the roots.
+/// Returns the living descendants of the processes with the PIDs `roots`, without the roots.
 #[must_use]
 pub fn descendants(all: &[Status], roots: &[u32]) -> BTreeSet<Identity> {
     let mut live = BTreeSet::new();
@@ -108,7 +108,7 @@ pub fn descendants(all: &[Status], roots: &[u32]) -> BTreeSet<Identity> {
     }
 }
 
-/// Returns the value of the variable `name` that the process was started with.
+/// Returns the value of the variable `name` in the process's initial environment.
 #[must_use]
 pub fn variable(pid: u32, name: &str) -> Option<String> {
     let environment = files::read(&file(pid, "environ"), LIMIT).ok()??;
@@ -118,7 +118,7 @@ pub fn variable(pid: u32, name: &str) -> Option<String> {
     })
 }
 
-/// Returns the number of the user as whom the process runs: its effective one, in the line `Uid:` of `proc_pid_status(5)`.
+/// Returns the effective user id of the process: the line `Uid:` of `proc_pid_status(5)`.
 #[must_use]
 pub fn user(pid: u32) -> Option<u32> {
     let text = files::read_text(&file(pid, "status"), LIMIT).ok()??;
@@ -126,14 +126,14 @@ pub fn user(pid: u32) -> Option<u32> {
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Returns whether the process runs as this user. What a process says of itself, such as a mark in its environment, is
-/// believed of no other: root can read the environment of every user's processes, and they write there what they like.
+/// Returns whether the process runs as this user. An ownership marker in the environment is believed only for this
+/// user's processes: root can read the environment of other users' processes, and they can set it as they like.
 #[must_use]
 pub fn is_of_this_user(pid: u32) -> bool {
     user(pid) == Some(rustix::process::geteuid().as_raw())
 }
 
-/// Returns the fingerprint that the process was started with.
+/// Returns the fingerprint in the process's initial environment.
 #[must_use]
 pub fn fingerprint_of(pid: u32) -> Option<Fingerprint> {
     Fingerprint::parse(&variable(pid, FINGERPRINT)?)
@@ -154,7 +154,7 @@ pub fn is_in_group_of(pid: u32, name: &str) -> bool {
     !name.is_empty() && text.is_some_and(|text| text.contains(name))
 }
 
-/// Returns the memory that the process takes, in bytes (`statm`, proc(5)).
+/// Returns the resident memory of the process, in bytes (`statm`, proc(5)).
 #[must_use]
 pub fn memory(pid: u32) -> Option<Bytes> {
     let text = files::read_text(&file(pid, "statm"), LIMIT).ok()??;
@@ -162,14 +162,14 @@ pub fn memory(pid: u32) -> Option<Bytes> {
     Some(Bytes(pages * rustix::param::page_size() as u64))
 }
 
-/// Returns the command line of the process, its words parted by spaces.
+/// Returns the command line of the process, its arguments separated by spaces.
 #[must_use]
 pub fn command(pid: u32) -> Option<String> {
     let words: Vec<String> = argv(pid)?.into_iter().filter(|word| !word.is_empty()).collect();
     (!words.is_empty()).then(|| words.join(" "))
 }
 
-/// Returns the words of the process's command line.
+/// Returns the arguments of the process's command line.
 #[must_use]
 pub fn argv(pid: u32) -> Option<Vec<String>> {
     let bytes = files::read(&file(pid, "cmdline"), LIMIT).ok()??;
@@ -201,7 +201,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     #[test]
-    fn a_name_with_brackets_is_read_over() {
+    fn a_name_with_brackets_is_parsed() {
         let line = "42 (a) Z 1 (b) S 7 42 41 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 2";
         let status = parse(line).expect("a status");
         assert_eq!((status.identity, status.parent, status.group), (Identity { pid: 42, start: 98765 }, 7, 42));
@@ -209,11 +209,11 @@ mod tests {
     }
 
     #[test]
-    fn a_child_is_found_until_it_is_dead_and_a_reused_number_is_left_alone() {
+    fn a_child_is_found_until_it_dies_and_a_reused_pid_is_not_signalled() {
         let mut child = Command::new("sleep").arg("60").env("LLAMERO_X", "a=b").spawn().expect("a child");
         let identity = Identity::of(child.id()).expect("it lives");
         assert!(descendants(&all(), &[std::process::id()]).contains(&identity));
-        // A parent goes on a moment before the new program's environment is set up.
+        // A parent continues a moment before the new program's environment is set up.
         let started = Instant::now();
         while command(child.id()).is_none() && started.elapsed() < Duration::from_secs(5) {
             std::thread::yield_now();

@@ -1,6 +1,6 @@
-//! Programs that are run to their end: their lines as they come, a deadline, and nothing left running afterwards.
+//! Programs that run to completion: streamed lines, a deadline, and no process left behind.
 //!
-//! What is run and what its output means is its caller's affair. Servers are not run from here.
+//! The caller defines the command and interprets its output. Servers are started elsewhere.
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::collections::VecDeque;
@@ -19,21 +19,21 @@ use tokio_util::sync::CancellationToken;
 
 const KEPT_LINES: usize = 30;
 const LONGEST_LINE: u64 = 4096;
-/// How long a program may take to end after it was told to.
+/// The longest wait for a program to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
-/// How long output is read after the program's end: what it left in the background may hold the pipe for ever.
+/// The time for which output is read after the program's end: a background child may hold the pipe for ever.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// A program that came to its end.
+/// A program that has ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// How it ended.
+    /// Its exit status.
     pub status: ExitStatus,
     /// The last lines that it wrote, to either stream.
     pub lines: Vec<String>,
 }
 
-/// Why a program did not come to its end.
+/// A failure to run a program to completion.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It cannot be started.
@@ -45,22 +45,22 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// It took too long and was killed.
+    /// It exceeded its deadline and was killed.
     #[error("`{program}` did not end within {} s", deadline.as_secs_f32())]
     Deadline {
         /// The program.
         program: String,
-        /// How long it had.
+        /// The deadline.
         deadline: Duration,
         /// The last lines that it wrote.
         lines: Vec<String>,
     },
-    /// It was called off and killed.
+    /// The operation was cancelled and the program killed.
     #[error("interrupted")]
     Cancelled,
 }
 
-/// Returns the program that the PATH leads to by a name, or that a path is; `None` when it cannot be run.
+/// Returns the executable that a name resolves to on the PATH, or that a path names; `None` when it cannot be run.
 #[must_use]
 pub fn find(name: &str) -> Option<PathBuf> {
     use std::os::unix::fs::PermissionsExt as _;
@@ -76,12 +76,12 @@ pub fn find(name: &str) -> Option<PathBuf> {
         .find(is_program)
 }
 
-/// Runs `argv` to its end, in a process group of its own that is killed when it is late or called off. `environment`
-/// sets variables, or removes those without a value. Every line that it writes goes to `heard` as it comes.
+/// Runs `argv` to completion in a process group of its own, which is killed at the deadline or on cancellation.
+/// `environment` sets variables, or removes those without a value. Every line is passed to `on_line` as it arrives.
 pub async fn run<S: AsRef<OsStr> + Sync>(
     argv: &[S],
     environment: &[(&str, Option<&str>)],
-    heard: &(dyn Fn(&str) + Send + Sync),
+    on_line: &(dyn Fn(&str) + Send + Sync),
     deadline: Duration,
     cancel: &CancellationToken,
 ) -> Result<Ended, Error> {
@@ -90,7 +90,7 @@ pub async fn run<S: AsRef<OsStr> + Sync>(
     let (mut running, pipe) = start(argv, environment).map_err(failed)?;
     let lines = Mutex::new(VecDeque::new());
     let mut listening = pin!(listen(pipe, |line| {
-        heard(&line);
+        on_line(&line);
         let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.len() == KEPT_LINES {
             lines.pop_front();
@@ -114,26 +114,26 @@ pub async fn run<S: AsRef<OsStr> + Sync>(
     if ended.is_err() {
         running.stop().await;
     }
-    let said = mem::take(&mut *lines.lock().unwrap_or_else(PoisonError::into_inner)).into();
+    let output = mem::take(&mut *lines.lock().unwrap_or_else(PoisonError::into_inner)).into();
     match ended {
-        Ok(status) => Ok(Ended { status, lines: said }),
-        Err(Error::Deadline { program, deadline, .. }) => Err(Error::Deadline { program, deadline, lines: said }),
+        Ok(status) => Ok(Ended { status, lines: output }),
+        Err(Error::Deadline { program, deadline, .. }) => Err(Error::Deadline { program, deadline, lines: output }),
         Err(error) => Err(error),
     }
 }
 
-/// A child that does not outlive its owner, and neither does anything that it started.
+/// A child that is killed, with all its descendants, when its owner is dropped.
 struct Running(Child);
 
 impl Running {
-    /// The process group, until the child was waited for: then the number may be another's.
+    /// The process group, until the child was reaped: then the PID may be reused.
     fn group(&self) -> Option<Pid> {
         self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
     }
 
     async fn stop(&mut self) {
         let Some(group) = self.group() else { return };
-        // A failure means that nobody is left, which is what is wanted.
+        // A failure means that no process is left, as intended.
         let _ = kill_process_group(group, Signal::TERM);
         let _ = timeout(GRACE, self.0.wait()).await;
         let _ = kill_process_group(group, Signal::KILL);
@@ -149,7 +149,7 @@ impl Drop for Running {
     }
 }
 
-/// Starts the program with both its streams in one pipe, which keeps the order of its lines.
+/// Starts the program with both streams in one pipe, which keeps the order of its lines.
 fn start<S: AsRef<OsStr>>(argv: &[S], environment: &[(&str, Option<&str>)]) -> io::Result<(Running, Receiver)> {
     let program = argv.first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the command is empty"))?;
     let (reader, writer) = io::pipe()?;
@@ -165,15 +165,15 @@ fn start<S: AsRef<OsStr>>(argv: &[S], environment: &[(&str, Option<&str>)]) -> i
     Ok((running, Receiver::from_owned_fd(reader.into())?))
 }
 
-async fn listen(pipe: Receiver, mut heard: impl FnMut(String)) {
+async fn listen(pipe: Receiver, mut on_line: impl FnMut(String)) {
     let mut reader = BufReader::new(pipe);
     let mut bytes = Vec::new();
     while let Ok(1..) = (&mut reader).take(LONGEST_LINE).read_until(b'\n', &mut bytes).await {
         let text = String::from_utf8_lossy(&bytes);
-        // Of a line that is redrawn, its last state.
+        // A line that is redrawn counts in its last state.
         let text = text.trim_end().rsplit('\r').next().unwrap_or_default();
         if !text.is_empty() {
-            heard(text.to_owned());
+            on_line(text.to_owned());
         }
         bytes.clear();
     }
@@ -186,7 +186,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     #[tokio::test]
-    async fn lines_are_heard_in_order_and_the_status_is_kept() {
+    async fn lines_arrive_in_order_and_the_status_is_kept() {
         let script = ["sh", "-c", "echo one; echo two >&2; printf '10%%\\r20%%\\n'; exit 3"];
         let ended =
             run(&script, &[], &|_| {}, Duration::from_secs(10), &CancellationToken::new()).await.expect("it ends");
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_late_is_killed_with_all_that_it_started() {
+    async fn a_late_program_is_killed_with_all_its_descendants() {
         let folder = tempfile::tempdir().expect("a folder");
         let alive = folder.path().join("alive");
         let script = format!("trap '' TERM; (trap '' TERM; sleep 4; touch {}) & echo started; wait", alive.display());
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn calling_off_ends_it_at_once() {
+    async fn cancellation_ends_it_at_once() {
         let (begun, cancel) = (Instant::now(), CancellationToken::new());
         let stop = |line: &str| {
             if line == "started" {

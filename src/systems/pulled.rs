@@ -1,38 +1,37 @@
-//! What is known of models on a server that was asked for them, and of images that were pulled: a record for each, so
-//! that nothing is ever removed but what llamero brought.
+//! Records about models on servers and about pulled images, so that llamero removes only what it brought.
 
 use super::{files, sealed};
 use crate::resource::{Digest, Fingerprint, Kind, ResourceId};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// What llamero did for one model.
+/// The record of one model or image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pulled {
-    /// The fingerprint of what was asked for.
+    /// The fingerprint of the resource.
     pub fingerprint: Fingerprint,
     /// The server's address.
     pub endpoint: String,
-    /// The name that is served.
+    /// The served name.
     pub name: String,
-    /// The name that was pulled for it, if it was not there already.
+    /// The name that was pulled for it, if it was missing.
     pub pulled: Option<String>,
-    /// The content that it was made from: the sha256 of a manifest.
+    /// The content it was made from: the sha256 of a manifest.
     #[serde(default)]
     pub sha256: Option<Digest>,
-    /// The content of the model of llamero's own when it was made: another one was made by another program.
+    /// The content of llamero's own model when it was created: a different one was created by another program.
     #[serde(default)]
     pub made: Option<Digest>,
 }
 
 impl Pulled {
-    /// Returns whether it is about a name of a server. Ollama takes names that differ in their case for one.
+    /// Returns whether it concerns a name on a server. Ollama's names are case-insensitive.
     #[must_use]
     pub fn is_about(&self, kind: Kind, name: &str, endpoint: &str) -> bool {
         self.endpoint == endpoint && (same(kind, &self.name, name) || self.has_pulled(kind, name, endpoint))
     }
 
-    /// Returns whether a name of a server was pulled for it.
+    /// Returns whether a name on a server was pulled for it.
     #[must_use]
     pub fn has_pulled(&self, kind: Kind, name: &str, endpoint: &str) -> bool {
         self.endpoint == endpoint && self.pulled.as_deref().is_some_and(|pulled| same(kind, pulled, name))
@@ -43,17 +42,17 @@ fn same(kind: Kind, one: &str, other: &str) -> bool {
     if kind == Kind::Model { one.eq_ignore_ascii_case(other) } else { one == other }
 }
 
-/// Keeps what was done for a model.
+/// Writes the record of a model.
 pub fn record(folder: &Path, id: &ResourceId, pulled: &Pulled) -> Result<(), sealed::Error> {
     sealed::write(&place(folder, id), pulled)
 }
 
-/// Returns what was done for a model; `None` when it is not llamero's.
+/// Returns the record of a model; `None` when llamero does not manage it.
 pub fn find(folder: &Path, id: &ResourceId) -> Result<Option<Pulled>, sealed::Error> {
     sealed::read_either(&place(folder, id))
 }
 
-/// Returns every record, by what it is of.
+/// Returns every record, by its resource.
 pub fn all(folder: &Path, kind: Kind) -> Result<Vec<(ResourceId, Pulled)>, sealed::Error> {
     let mut all = Vec::new();
     for file in files::names(folder)? {
@@ -66,15 +65,15 @@ pub fn all(folder: &Path, kind: Kind) -> Result<Vec<(ResourceId, Pulled)>, seale
     Ok(all)
 }
 
-/// Returns what is wrong with the records, by what they are of.
+/// Returns the damaged records, by their resource.
 pub fn damage(folder: &Path) -> Result<Vec<(ResourceId, sealed::Error)>, files::Error> {
     let names = files::names(folder)?;
     let ids = names.iter().filter_map(|file| Some(ResourceId::new(Kind::Model, file.strip_suffix(".json")?)));
     Ok(ids.filter_map(|id| find(folder, &id).err().map(|error| (id, error))).collect())
 }
 
-/// Returns whether another record than that of `id` stands on the same name of the same server, in this stack or in
-/// another of this user. `folder` is one of a stack's, beside those of the other stacks.
+/// Returns whether another record than that of `id` uses the same name on the same server, in this or another stack
+/// of this user. `folder` belongs to one stack, beside those of the other stacks.
 pub fn is_shared(folder: &Path, id: &ResourceId, name: &str, endpoint: &str) -> Result<bool, sealed::Error> {
     let stacks = folder.parent().and_then(Path::parent).unwrap_or(folder);
     let own = place(folder, id);
@@ -89,7 +88,7 @@ pub fn is_shared(folder: &Path, id: &ResourceId, name: &str, endpoint: &str) -> 
     Ok(false)
 }
 
-/// Forgets a model.
+/// Removes the record of a model.
 pub fn forget(folder: &Path, id: &ResourceId) -> Result<(), files::Error> {
     files::remove(&place(folder, id)).map(drop)
 }

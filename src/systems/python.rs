@@ -1,8 +1,8 @@
-//! Isolated Python environments: made whole, or made again.
+//! Isolated Python environments: complete, or rebuilt.
 //!
-//! The scripts of an environment hold its absolute path, so that it is built where it is to be, and a stamp that is
-//! written last says that it is whole. A sibling mark says that a folder without a stamp is debris of ours; a folder
-//! without either is somebody's, and is never touched. Nothing is ever installed into an environment that is whole.
+//! The scripts of an environment contain its absolute path, so it is built in place, and a stamp written last marks
+//! it as complete. A sibling marker identifies a folder without a stamp as llamero's incomplete environment; a folder
+//! with neither is unmanaged and never touched. Nothing is ever installed into a complete environment.
 
 use super::program::{self, Ended};
 use super::{Hint, Retry, exclusive};
@@ -13,12 +13,12 @@ use std::time::Duration;
 use tokio::fs;
 use tokio_util::sync::CancellationToken;
 
-/// Large packages take their time on a slow line; nothing takes longer than this.
+/// The deadline: large packages take long on a slow line.
 const DEADLINE: Duration = Duration::from_secs(2 * 60 * 60);
 const QUESTION_DEADLINE: Duration = Duration::from_secs(10);
 const STAMP: &str = ".llamero-complete.json";
 
-/// What of a Python environment that happens to be active would leak into another one.
+/// Variables of an active Python environment that would leak into another one.
 const ISOLATED: [(&str, Option<&str>); 6] = [
     ("PYTHONHOME", None),
     ("PYTHONPATH", None),
@@ -28,22 +28,22 @@ const ISOLATED: [(&str, Option<&str>); 6] = [
     ("PYTHONNOUSERSITE", Some("1")),
 ];
 
-/// Why there is no environment.
+/// A failure to create an environment.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no Python on this machine.
     #[error("there is no `python3` on the PATH")]
     NoPython,
-    /// The interpreter does not say what it is.
-    #[error("`{}` does not say which Python it is: {said}", python.display())]
+    /// The interpreter does not report its version.
+    #[error("`{}` does not report its version: {output}", python.display())]
     NotPython {
         /// The interpreter.
         python: PathBuf,
-        /// What it said instead.
-        said: String,
+        /// Its output.
+        output: String,
     },
-    /// Something that llamero did not make is in the way.
-    #[error("{} is there, and was not made by llamero", path.display())]
+    /// An unmanaged folder is in the way.
+    #[error("{} exists and was not created by llamero", path.display())]
     Foreign {
         /// The folder.
         path: PathBuf,
@@ -55,13 +55,13 @@ pub enum Error {
         tool: String,
         /// The folder.
         path: PathBuf,
-        /// How it ended, and what it said last.
+        /// Its exit status and last output.
         ended: Ended,
     },
-    /// A tool could not be run to its end.
+    /// A tool could not be run to completion.
     #[error("cannot make {}", path.display())]
     Program {
-        /// The folder, or the interpreter that was asked.
+        /// The folder, or the interpreter.
         path: PathBuf,
         /// The cause.
         #[source]
@@ -70,7 +70,7 @@ pub enum Error {
     /// A file cannot be read or written.
     #[error("cannot {doing} {}", path.display())]
     File {
-        /// What was tried.
+        /// The operation that failed.
         doing: &'static str,
         /// The file.
         path: PathBuf,
@@ -78,23 +78,23 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// Another is making the same.
+    /// Another process is creating the same environment.
     #[error(transparent)]
     Held(exclusive::Error),
-    /// It was called off; what is there is removed by the next try.
+    /// The operation was cancelled; the next attempt removes the remains.
     #[error("interrupted")]
     Cancelled,
 }
 
 impl Error {
-    fn said(&self, any: &[&str]) -> bool {
+    fn mentions(&self, any: &[&str]) -> bool {
         let Self::Failed { ended, .. } = self else { return false };
         ended.lines.iter().any(|line| any.iter().any(|text| line.contains(text)))
     }
 
-    /// Without a network, pip says in the end that there is no such package: the earlier lines tell the truth.
+    /// Without a network, pip's last line reports a missing package: the earlier lines have the real cause.
     fn is_offline(&self) -> bool {
-        self.said(&[
+        self.mentions(&[
             "Failed to establish a new connection",
             "Temporary failure in name resolution",
             "Name or service not known",
@@ -106,7 +106,7 @@ impl Error {
         ])
     }
 
-    /// Returns the line in which pip or uv says that it cannot have a requirement.
+    /// Returns the line in which pip or uv reports an unsatisfiable requirement.
     fn unknown_requirement(&self) -> Option<&str> {
         const WORDS: [&str; 4] = [
             "No matching distribution found for ",
@@ -125,11 +125,11 @@ impl Hint for Error {
         match self {
             Self::NoPython => Some("install Python, for example `apt install python3 python3-venv`".to_owned()),
             Self::Foreign { path } => Some(format!("move {} away", path.display())),
-            _ if self.said(&["ensurepip is not available", "No module named ensurepip", "No module named venv"]) => {
+            _ if self.mentions(&["ensurepip is not available", "No module named ensurepip", "No module named venv"]) => {
                 Some("install Python's venv module, for example `apt install python3-venv`, or uv".to_owned())
             }
             _ if self.is_offline() => {
-                Some("the package index cannot be reached: check the network, or name a mirror in pip's or uv's configuration".to_owned())
+                Some("the package index cannot be reached: check the network, or set a mirror in pip's or uv's configuration".to_owned())
             }
             _ => self.unknown_requirement().map(|line| format!("check `install.python`: {line}")),
         }
@@ -144,18 +144,18 @@ impl Hint for Error {
     }
 }
 
-/// How much of an environment is there.
+/// The completeness of an environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EnvironmentState {
     /// Nothing, or an empty folder.
     Absent,
-    /// A folder without a stamp: it is of no use, and is made again.
+    /// A folder without a stamp: unusable, and rebuilt.
     Partial,
-    /// All of it.
+    /// A complete environment.
     Complete,
 }
 
-/// Returns how much of the environment at `path` is there.
+/// Returns the completeness of the environment at `path`.
 pub fn state(path: &Path) -> Result<EnvironmentState, Error> {
     let stamped = path.join(STAMP).try_exists().map_err(file_error("read", path))?;
     if stamped {
@@ -175,14 +175,14 @@ pub fn program(path: &Path, name: &str) -> PathBuf {
     path.join("bin").join(name)
 }
 
-/// Returns uv, if it is on the PATH.
+/// Returns the path of uv, if it is on the PATH.
 #[must_use]
 pub fn uv() -> Option<PathBuf> {
     program::find("uv")
 }
 
-/// Returns the interpreter behind `python3` and its version, such as `3.11.7`. What is on the PATH may be a shim, or
-/// belong to an environment that is active by chance; the answer is the interpreter that both stand on.
+/// Returns the interpreter behind `python3` and its version, such as `3.11.7`. The one on the PATH may be a shim, or
+/// belong to an active environment; the result is the underlying base interpreter.
 pub async fn interpreter(cancel: &CancellationToken) -> Result<(PathBuf, String), Error> {
     const QUESTION: &str = "import sys, platform\n\
         print(getattr(sys, '_base_executable', None) or sys.executable)\n\
@@ -193,12 +193,12 @@ pub async fn interpreter(cancel: &CancellationToken) -> Result<(PathBuf, String)
     let ended = ended.map_err(program_error(&python))?;
     match ended.lines.as_slice() {
         [.., path, version] if ended.status.success() && path.starts_with('/') => Ok((path.into(), version.clone())),
-        lines => Err(Error::NotPython { python, said: lines.join("; ") }),
+        lines => Err(Error::NotPython { python, output: lines.join("; ") }),
     }
 }
 
-/// Makes an environment with `uv` where there is one, and with the interpreter's own venv and pip where not. Every line
-/// that they say goes to `progress`. An environment that is whole is left as it is.
+/// Creates an environment with `uv` if it is available, and otherwise with the interpreter's own venv and pip. Every
+/// line of their output goes to `progress`. A complete environment is left as it is.
 pub async fn create(
     environment: &Environment,
     uv: Option<&Path>,
@@ -217,8 +217,8 @@ pub async fn create(
     let folder = path.parent().unwrap_or(Path::new("/"));
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).await;
     made.map_err(file_error("make the folder", folder))?;
-    // Another stack may want the very same one.
-    let waiting = || progress("another llamero is making it");
+    // Another stack may need the same environment.
+    let waiting = || progress("another llamero process is creating it");
     let _held = exclusive::hold(&mark, &waiting, cancel).await.map_err(|error| match error {
         exclusive::Error::Cancelled => Error::Cancelled,
         error => Error::Held(error),
@@ -237,7 +237,7 @@ pub async fn create(
         }
     }
     let tool = if uv.is_some() { "uv" } else { "pip" };
-    // For people: what counts is that it is there.
+    // For readers only: what counts is its existence.
     let stamp = serde_json::json!({
         "requirements": environment.requirements,
         "python": environment.python.display().to_string(),
@@ -264,19 +264,19 @@ fn commands(environment: &Environment, uv: Option<&Path>) -> Vec<Vec<String>> {
     if environment.requirements.is_empty() {
         return vec![make];
     }
-    // After `--` a requirement cannot be taken for an option.
+    // After `--` a requirement cannot be parsed as an option.
     let install = install.into_iter().chain(["--".to_owned()]).chain(environment.requirements.iter().cloned());
     vec![make, install.collect()]
 }
 
-/// Returns the tool and its verb, as a person would name them.
+/// Returns the tool and its subcommand.
 fn tool(argv: &[String]) -> String {
     let name = Path::new(&argv[0]).file_name().unwrap_or_default().display().to_string();
     let verbs = argv[1..].iter().filter(|word| *word != "-m").take_while(|word| !word.starts_with(['-', '/']));
     verbs.fold(name, |tool, verb| format!("{tool} {verb}"))
 }
 
-/// Writes the stamp so that it is there whole, and only after everything that it vouches for has reached the disk.
+/// Writes the stamp atomically, after everything it vouches for has been synced to disk.
 async fn stamp_with(path: &Path, text: Vec<u8>) -> Result<(), Error> {
     use tokio::io::AsyncWriteExt as _;
     let (partial, stamp) = (path.join(".llamero-complete.part"), path.join(STAMP));
@@ -292,7 +292,6 @@ async fn stamp_with(path: &Path, text: Vec<u8>) -> Result<(), Error> {
     written.await.map_err(file_error("write", &stamp))
 }
 
-/// The sibling that is there while an environment is being made.
 /// Removes an environment with all that belongs to it.
 pub fn remove(path: &Path) -> Result<(), super::files::Error> {
     super::files::remove_folder(path)?;

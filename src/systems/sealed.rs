@@ -1,7 +1,7 @@
-//! Sealed files: one line with the layout's version and the digest of what follows, then readable JSON.
+//! Sealed files: one line with the schema version and the digest of the rest, then readable JSON.
 //!
-//! A file that was cut off, edited or bit-flipped does not match its seal: it is an error that names it, and never read
-//! as if there were nothing. What is in a file is not known here.
+//! A truncated, edited or bit-flipped file does not match its seal: reading it is an error that names it, never
+//! treated as absence. The content of a file is defined elsewhere.
 
 use super::store::{Disk, Store};
 use super::{Hint, files};
@@ -12,28 +12,28 @@ use std::path::{Path, PathBuf};
 
 const OPENING: &str = "llamero state";
 
-/// The version of the files' layout. A file of a later version is refused, never guessed at.
+/// The schema version. A file of a later version is refused.
 const SCHEMA: u32 = 1;
 
 /// The largest state file that is read, in bytes.
 const LIMIT: Bytes = Bytes(64 << 20);
 
-/// What is wrong with a state file.
+/// A defect of a state file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It could not be read or written.
+    /// It cannot be read or written.
     #[error(transparent)]
     Files(#[from] files::Error),
-    /// It is not as it was written.
+    /// Its content does not match its seal.
     #[error("the state file {} is damaged: {why}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         why: String,
     },
     /// It was written by a later llamero.
-    #[error("the state file {} has the layout version {live}; this llamero knows version {SCHEMA}", path.display())]
+    #[error("the state file {} has schema version {live}; this llamero supports version {SCHEMA}", path.display())]
     Future {
         /// The file.
         path: PathBuf,
@@ -43,7 +43,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Returns the file that it is about.
+    /// Returns the file concerned.
     #[must_use]
     pub fn path(&self) -> &Path {
         match self {
@@ -58,20 +58,20 @@ impl Hint for Error {
         match self {
             Self::Files(error) => error.hint(),
             Self::Damaged { .. } => Some(
-                "nothing was changed; `llamero doctor --repair` moves it aside and finds what runs again by its own marks"
+                "nothing was changed; `llamero doctor --repair` renames it and rediscovers the running servers by their ownership markers"
                     .to_owned(),
             ),
-            Self::Future { .. } => Some("use the llamero that wrote it, or a later one".to_owned()),
+            Self::Future { .. } => Some("use the llamero version that wrote it, or a later one".to_owned()),
         }
     }
 }
 
-/// Writes a sealed file, whole and durably.
+/// Writes a sealed file, atomically and durably.
 pub fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
     write_to(&Disk, path, value)
 }
 
-/// Writes a sealed file into a store, whole and durably.
+/// Writes a sealed file into a store, atomically and durably.
 pub fn write_to<T: Serialize>(store: &impl Store, path: &Path, value: &T) -> Result<(), Error> {
     let damaged = |error: serde_json::Error| Error::Damaged { path: path.to_owned(), why: error.to_string() };
     let mut body = serde_json::to_string_pretty(value).map_err(damaged)?;
@@ -99,8 +99,8 @@ pub fn read_from<T: DeserializeOwned>(store: &impl Store, path: &Path) -> Result
     serde_json::from_str(body).map(Some).map_err(|error| damaged(error.to_string()))
 }
 
-/// Reads a sealed file, or one from before such files were sealed, which is nothing but JSON. Neither can be cut or bent
-/// into the other.
+/// Reads a sealed file, or one from before files were sealed, which is plain JSON. Truncation or bit flips cannot
+/// turn one into the other.
 pub fn read_either<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
     let damaged = |error: serde_json::Error| Error::Damaged { path: path.to_owned(), why: error.to_string() };
     match text(&Disk, path)? {
@@ -109,8 +109,8 @@ pub fn read_either<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error>
     }
 }
 
-/// Returns the seal of a file. After the first version it covers the version too: one that was bent is damage, and not
-/// the work of a later llamero.
+/// Returns the seal of a file. From the second version on it covers the version too: a changed version is damage, not
+/// a file of a later llamero.
 fn seal_of(schema: u32, body: &str) -> Digest {
     if schema <= 1 { Digest::of(body) } else { Digest::of(format!("{schema}\n{body}")) }
 }
@@ -139,7 +139,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn every_cut_and_every_flipped_bit_is_damage() {
+    fn every_truncation_and_every_flipped_bit_is_damage() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("file");
         let value = vec!["one".to_owned(), "zwei \u{e9}".to_owned()];
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_version_is_told_from_a_bent_one() {
+    fn a_later_version_is_distinguished_from_a_damaged_one() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("file");
         fs::write(&path, format!("llamero state 2 {}\n{{}}\n", seal_of(2, "{}\n"))).expect("written");

@@ -24,7 +24,7 @@ impl Secret {
         &self.value
     }
 
-    /// Returns whether the file that it was read from can be read by other users.
+    /// Returns whether other users can read the file it came from.
     #[must_use]
     pub fn exposed(&self) -> bool {
         self.exposed
@@ -37,16 +37,16 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Why a secret has no value.
+/// A failure to obtain a secret's value.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The variable or file is not there.
-    #[error("the secret in {0} is not there")]
+    /// The variable or file is missing.
+    #[error("the secret in {0} is missing")]
     Missing(SecretReference),
-    /// There is nothing but white space.
+    /// It consists of white space only.
     #[error("the secret in {0} is empty")]
     Empty(SecretReference),
-    /// It is longer than any key.
+    /// It exceeds the size limit.
     #[error("the secret in {0} is larger than {LIMIT}")]
     TooLarge(SecretReference),
     /// It is not UTF-8, or holds a NUL, which no environment can carry.
@@ -55,17 +55,17 @@ pub enum Error {
     /// Its file cannot be read.
     #[error("cannot read the secret in {reference}")]
     Unreadable {
-        /// Where it was looked for.
+        /// The reference that was resolved.
         reference: SecretReference,
-        /// What went wrong with the file.
+        /// The file error.
         source: files::Error,
     },
-    /// A new secret could not be kept.
-    #[error("cannot make the secret in file {}", path.display())]
+    /// A new secret could not be stored.
+    #[error("cannot create the secret in file {}", path.display())]
     NotMade {
-        /// The file that was to keep it.
+        /// The file that was to hold it.
         path: PathBuf,
-        /// What went wrong with the file.
+        /// The file error.
         source: files::Error,
     },
 }
@@ -85,7 +85,7 @@ impl Hint for Error {
     }
 }
 
-/// Returns the value of a secret, without white space at its end.
+/// Returns the value of a secret, without trailing white space.
 pub fn resolve(reference: &SecretReference) -> Result<Secret, Error> {
     let (value, exposed) = match reference {
         SecretReference::Env(name) => {
@@ -120,10 +120,11 @@ fn from_file(reference: &SecretReference, path: &Path) -> Result<(String, bool),
     Ok((value, mode & 0o077 != 0))
 }
 
-/// Returns what stands for a secret in plans and in the history, where it tells only that the value has changed.
+/// Returns the digest that stands for a secret in plans and in the history; it reveals only that the value has
+/// changed.
 ///
-/// It is keyed with the machine's id, twice as HMAC does: people choose secrets that can be guessed, and a plain hash
-/// in a history that was copied off this machine would let anyone test their guesses.
+/// It is keyed with the machine id, twice as in HMAC: users choose guessable secrets, and a plain hash in a history
+/// that was copied off this machine would let anyone test guesses.
 #[must_use]
 pub fn digest(secret: &Secret) -> Digest {
     keyed(&machine(), &secret.value)
@@ -142,7 +143,7 @@ fn keyed(key: &str, value: &str) -> Digest {
     layer("llamero secret outer", layer("llamero secret inner", value.as_bytes()).as_str().as_bytes())
 }
 
-/// Returns what this machine is known by. A container may have no machine-id(5); its name lives as long as it does.
+/// Returns the machine's identity. A container may have no machine-id(5); its host name lives as long as it does.
 fn machine() -> String {
     ["/etc/machine-id", "/var/lib/dbus/machine-id", "/proc/sys/kernel/hostname"]
         .into_iter()
@@ -152,8 +153,8 @@ fn machine() -> String {
         .unwrap_or_default()
 }
 
-/// Returns the text with every secret in its place, as each is now: what was desired long ago must be writable after
-/// a secret has changed.
+/// Returns the text with the current value of every secret: an old revision must be writable after a secret has
+/// changed.
 pub fn fill(content: &Content) -> Result<String, Error> {
     content.0.iter().try_fold(String::new(), |mut text, piece| {
         match piece {
@@ -165,14 +166,14 @@ pub fn fill(content: &Content) -> Result<String, Error> {
     })
 }
 
-/// Returns the line of an environment file that sets a variable to a secret, if it can be said in one.
+/// Returns the line of an environment file that sets a variable to a secret, if one line can represent it.
 #[must_use]
 pub fn environment_line(name: &str, secret: &Secret) -> Option<String> {
     crate::render::quote::environment_line(name, secret.reveal()).ok().map(|line| line + "\n")
 }
 
-/// Makes a secret of 32 random bytes, written `sk-…` as the clients of a gateway expect, in a new file; returns
-/// whether there was none before. An existing file is never touched.
+/// Generates a secret of 32 random bytes, written `sk-…` as clients of a gateway expect, in a new file; returns
+/// whether the file was created. An existing file is never touched.
 pub fn generate(path: &Path) -> Result<bool, Error> {
     let not_made = |source| Error::NotMade { path: path.to_owned(), source };
     let mut text = String::from("sk-");
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_secret_is_an_error() {
+    fn an_invalid_secret_is_an_error() {
         let folder = tempfile::tempdir().expect("a folder");
         let at = |text: &[u8]| {
             let path = folder.path().join("secret");

@@ -1,6 +1,7 @@
-//! The file system as records see it: whole files, durable writes and an exclusive lock.
+//! The file system as records use it: whole files, durable writes and an exclusive lock.
 //!
-//! [`Disk`] is the machine's own. A test that has to lose power, or to run out of space at a chosen write, brings another.
+//! [`Disk`] is the machine's own. A test that simulates a power cut or a full disk at a chosen write provides
+//! another.
 
 use super::files::{self, Error};
 use crate::resource::Bytes;
@@ -8,13 +9,13 @@ use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 
-/// The longest note of a lock's holder that is read, in bytes.
+/// The longest note of a lock's holder, in bytes.
 const NOTE: u64 = 64 << 10;
 
-/// The outcome of asking for an exclusive lock.
+/// The outcome of an attempt to take an exclusive lock.
 #[derive(Debug)]
 pub enum Locking<L> {
-    /// It is held until this value is dropped or the process ends.
+    /// The lock is held until this value is dropped or the process ends.
     Acquired(L),
     /// Another process holds it; this is the note that it left.
     Held(Vec<u8>),
@@ -28,23 +29,23 @@ pub trait Store {
     /// Returns the bytes of a file, or `None` where there is none.
     fn read(&self, path: &Path, limit: Bytes) -> Result<Option<Vec<u8>>, Error>;
 
-    /// Replaces a file, whole and durably: after a crash the old bytes are there or the new ones. A failure may leave
-    /// the new bytes there without having reached the disk.
+    /// Replaces a file, atomically and durably: after a crash it holds the old bytes or the new ones. A failure may
+    /// leave the new bytes without having synced them.
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), Error>;
 
     /// Removes a file durably; returns whether there was one.
     fn remove(&self, path: &Path) -> Result<bool, Error>;
 
-    /// Removes a folder with everything in it; returns whether there was one.
+    /// Removes a folder with its content; returns whether there was one.
     fn remove_folder(&self, path: &Path) -> Result<bool, Error>;
 
     /// Returns the names in a folder, sorted; a missing folder is empty.
     fn names(&self, path: &Path) -> Result<Vec<String>, Error>;
 
-    /// Returns a file's size in bytes and its time of change in nanoseconds, or `None` where there is none.
+    /// Returns a file's size in bytes and its modification time in nanoseconds, or `None` where there is none.
     fn stamp(&self, path: &Path) -> Result<Option<(Bytes, i128)>, Error>;
 
-    /// Takes the exclusive lock on a file and leaves `note` in it for whoever finds it held.
+    /// Takes the exclusive lock on a file and writes `note` into it for a process that finds it held.
     fn lock(&self, path: &Path, note: &[u8]) -> Result<Locking<Self::Lock>, Error>;
 
     /// Returns the note of the process that holds the lock, if one does.

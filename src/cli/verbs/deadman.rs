@@ -29,7 +29,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     if arguments.after.is_some() {
         detached::leave_session();
         stack.enlist_deadman(number)?;
-        detached::say_ready();
+        detached::report_ready();
     }
     let tell = |text: &str| say(&format!("{} {text}", clock::now()));
     let progress = Progress::new(false);

@@ -1,4 +1,4 @@
-//! Why a download did not become a file.
+//! Errors of downloads.
 
 use crate::resource::{Bytes, Digest};
 use crate::systems::{Hint, Retry, exclusive, files, http, program};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-/// Why there is no file.
+/// A failure to download a file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The server has no such file.
@@ -18,27 +18,27 @@ pub enum Error {
         /// The status.
         status: u16,
     },
-    /// The server does not let us have the file.
-    #[error("{url} is not for us (status {status}, {})", if *with_token { "with a token" } else { "without a token" })]
+    /// The server denies access to the file.
+    #[error("{url} denies access (status {status}, {})", if *with_token { "with a token" } else { "without a token" })]
     Denied {
         /// The address.
         url: String,
         /// The status.
         status: u16,
-        /// Whether a token was sent.
+        /// True if a token was sent.
         with_token: bool,
     },
-    /// The server asks to come back later, or is not well.
-    #[error("{url} cannot be had now (status {status})")]
+    /// The server asks to retry later, or is unhealthy.
+    #[error("{url} is unavailable (status {status})")]
     Busy {
         /// The address.
         url: String,
         /// The status.
         status: u16,
-        /// How long the server asks to wait.
+        /// The delay that the server asks for.
         after: Option<Duration>,
     },
-    /// The server answers with something that is not the file.
+    /// The server answers with an unexpected status.
     #[error("{url} answers with status {status}")]
     Status {
         /// The address.
@@ -46,40 +46,40 @@ pub enum Error {
         /// The status.
         status: u16,
     },
-    /// The server answers well, but not with what was asked for.
-    #[error("{url} answers with something else than {expected}")]
+    /// The server answers successfully, but with unexpected content.
+    #[error("{url} did not return {expected}")]
     Strange {
         /// The address.
         url: String,
-        /// What was expected.
+        /// The expected content.
         expected: &'static str,
     },
-    /// The file is not the one that was asked for.
+    /// The file has another digest than expected.
     #[error("{what} has the sha256 {live}, not {expected}")]
     Checksum {
         /// The address, or the command, that it came from.
         what: String,
-        /// What it must be.
+        /// The expected digest.
         expected: Digest,
-        /// What it is.
+        /// The actual digest.
         live: Digest,
     },
-    /// There is not enough room.
-    #[error("{} needs {needed}, and {free} may be used on its disk", path.display())]
+    /// There is not enough free space.
+    #[error("{} needs {needed}, but only {free} is available on its disk", path.display())]
     NoSpace {
         /// The file.
         path: PathBuf,
-        /// What is still to be written.
+        /// The bytes still to be written.
         needed: Bytes,
-        /// What is free, less what must stay free.
+        /// The free bytes, less those to keep free.
         free: Bytes,
     },
-    /// The server sends nothing more.
+    /// The server stopped sending.
     #[error("{url} sent nothing for {} s", waited.as_secs_f32())]
     Stalled {
         /// The address.
         url: String,
-        /// How long was waited.
+        /// The time waited.
         waited: Duration,
     },
     /// The connection ended before the file did.
@@ -87,12 +87,12 @@ pub enum Error {
     Cut {
         /// The address.
         url: String,
-        /// What is there.
+        /// The bytes received.
         received: u64,
-        /// What should be there.
+        /// The bytes expected.
         total: u64,
     },
-    /// The server or the way to it failed.
+    /// The server or the connection failed.
     #[error("cannot download {url}")]
     Network {
         /// The address.
@@ -104,7 +104,7 @@ pub enum Error {
     /// A file cannot be read or written.
     #[error("cannot {doing} {}", path.display())]
     File {
-        /// What was tried.
+        /// The operation that failed.
         doing: &'static str,
         /// The file.
         path: PathBuf,
@@ -115,28 +115,28 @@ pub enum Error {
     /// The folder cannot be made.
     #[error(transparent)]
     Folder(#[from] files::Error),
-    /// Another is making the same.
+    /// Another process is writing the same file.
     #[error(transparent)]
     Held(exclusive::Error),
-    /// The command that makes the file did not come to its end.
-    #[error("cannot make the file")]
+    /// The command that writes the file did not finish.
+    #[error("cannot generate the file")]
     Command {
         /// The cause.
         #[source]
         source: program::Error,
     },
-    /// The command that makes the file failed.
+    /// The command that writes the file failed.
     #[error("`{program}` failed ({status}):\n{}", last(lines))]
     Failed {
         /// The program.
         program: String,
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
         /// The last lines that it wrote.
         lines: Vec<String>,
     },
-    /// The command succeeded, and there is no file.
-    #[error("`{program}` ended well, but did not write {}", path.display())]
+    /// The command succeeded without writing the file.
+    #[error("`{program}` succeeded, but did not write {}", path.display())]
     NotMade {
         /// The program.
         program: String,
@@ -145,7 +145,7 @@ pub enum Error {
         /// The last lines that it wrote.
         lines: Vec<String>,
     },
-    /// It was called off; what is there stays for the next time.
+    /// The operation was cancelled; the bytes received so far stay for the next attempt.
     #[error("interrupted")]
     Cancelled,
 }
@@ -160,10 +160,12 @@ impl Hint for Error {
                 "check that the token is valid and that its owner has accepted the model's licence".into()
             }
             Self::NotFound { .. } => "check the repository, the file's name and the revision".into(),
-            Self::Checksum { .. } => "the file changed at its source, or the pinned sha256 is of another file".into(),
+            Self::Checksum { .. } => {
+                "the file changed at its source, or the pinned sha256 belongs to another file".into()
+            }
             Self::NoSpace { .. } => "free some space, or lower `machine.models.keep_free`".into(),
             Self::File { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                "free some space; the next try goes on where this one ended".into()
+                "free some space; the next attempt resumes where this one ended".into()
             }
             Self::Folder(error) => return error.hint(),
             Self::NotMade { .. } => "the command must write to `{path}`".into(),
@@ -185,7 +187,7 @@ impl Hint for Error {
     }
 }
 
-/// Returns what a status that is no success means.
+/// Returns the error for a status that is not a success.
 pub(super) fn refusal(url: String, status: u16, incoming: &http::Incoming, with_token: bool) -> Error {
     match status {
         401 | 403 => Error::Denied { url, status, with_token },
@@ -198,7 +200,7 @@ pub(super) fn refusal(url: String, status: u16, incoming: &http::Incoming, with_
     }
 }
 
-/// Returns what turns a failed file operation into an error that names the file.
+/// Returns a function that turns a failed file operation into an error naming the file.
 pub(super) fn file_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
     move |source| Error::File { doing, path, source }

@@ -1,7 +1,7 @@
-//! Downloads of large files: resumed after a break, checked before anyone can see them.
+//! Downloads of large files: resumed after an interruption, verified before they become visible.
 //!
-//! The bytes go to `NAME.part` beside the target; `NAME.part.json` remembers which version of the file they belong to.
-//! A file gets its name only when its digest is right. Where to download from, and whether, is decided elsewhere.
+//! The bytes go to `NAME.part` beside the target; `NAME.part.json` records the file's version. A file gets its name
+//! only when its digest matches. The caller decides what to download and from where.
 
 mod error;
 mod make;
@@ -36,14 +36,14 @@ impl fmt::Debug for Token {
     }
 }
 
-/// How long a download waits, and how often it tries.
+/// The timeouts and retries of a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
-    /// The longest wait for an answer's head, and for the next bytes.
+    /// The longest wait for a response's head, and for the next bytes.
     pub stall: Duration,
-    /// How many tries in a row may bring nothing new.
+    /// The number of consecutive attempts that may bring no progress.
     pub tries: u32,
-    /// The pause after the first break; it doubles with every further one.
+    /// The pause after the first interruption; it doubles with each further one.
     pub pause: Duration,
     /// The longest pause, also when a server asks for a longer one.
     pub longest_pause: Duration,
@@ -61,7 +61,7 @@ impl Default for Patience {
 }
 
 impl Patience {
-    /// Returns the pause after `idle` tries in a row that brought nothing new, where the server may have asked for one.
+    /// Returns the pause after `idle` consecutive attempts without progress, where the server may have asked for one.
     pub(super) fn pause_after(&self, idle: u32, asked: Option<Duration>) -> Duration {
         let doubled = self.pause.saturating_mul(1 << idle.saturating_sub(1).min(16));
         asked.unwrap_or(doubled).min(self.longest_pause)
@@ -75,26 +75,26 @@ pub struct Download {
     pub url: String,
     /// The bearer token for the address's host, and for no other.
     pub token: Option<Token>,
-    /// Where the file is to be.
+    /// The path of the file.
     pub path: PathBuf,
-    /// What it must be.
+    /// The expected digest.
     pub sha256: Option<Digest>,
-    /// What must stay free on its disk.
+    /// The space to keep free on its disk.
     pub keep_free: Bytes,
-    /// How long to wait, and how often to try.
+    /// The timeouts and retries.
     pub patience: Patience,
 }
 
-/// How far it is.
+/// The progress of a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// The bytes that are there, those of an earlier try included.
+    /// The bytes received, including those of earlier attempts.
     pub received: u64,
-    /// The bytes of the whole, where known.
+    /// The size of the file, where known.
     pub total: Option<u64>,
 }
 
-/// A file that is there, whole.
+/// A complete file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetched {
     /// Its digest.
@@ -103,10 +103,10 @@ pub struct Fetched {
     pub size: u64,
 }
 
-/// Where progress is told.
+/// A callback that receives progress.
 pub type Tell<'a> = &'a (dyn Fn(Progress) + Send + Sync);
 
-/// Downloads a file, resuming what an earlier try left behind. The file appears whole and checked, or not at all.
+/// Downloads a file, resuming an earlier attempt. The file appears complete and verified, or not at all.
 pub async fn fetch(
     client: &Client,
     download: &Download,
@@ -145,7 +145,7 @@ pub async fn fetch(
     }
 }
 
-/// Waits until nobody else makes the same file, which may be another stack's too.
+/// Waits until no other process writes the same file, which may belong to another stack.
 async fn alone(path: &Path, cancel: &CancellationToken) -> Result<std::fs::File, Error> {
     files::create_folder(path.parent().unwrap_or(Path::new("/")))?;
     exclusive::hold(&beside(path, ".part"), &|| {}, cancel).await.map_err(|error| match error {
@@ -154,7 +154,7 @@ async fn alone(path: &Path, cancel: &CancellationToken) -> Result<std::fs::File,
     })
 }
 
-/// Returns the file that another has brought since it was looked at, if it is the right one.
+/// Returns the file that another process has written since `before`, if it is the right one.
 async fn made_meanwhile(download: &Download, before: Option<(Bytes, i128)>) -> Result<Option<Fetched>, Error> {
     let path = &download.path;
     if files::stamp(path)?.is_none_or(|now| Some(now) == before) {
@@ -166,12 +166,12 @@ async fn made_meanwhile(download: &Download, before: Option<(Bytes, i128)>) -> R
     if download.sha256.as_ref().is_some_and(|declared| *declared != fetched.sha256) {
         return Ok(None);
     }
-    // The part that was held is nobody's any more.
+    // The locked part no longer belongs to any process.
     discard(path)?;
     Ok(Some(fetched))
 }
 
-/// Removes what unfinished tries to get a file have left beside its place, and the folder if nothing else is in it.
+/// Removes the remains of unfinished attempts beside the target, and the folder if it is otherwise empty.
 pub fn discard(path: &Path) -> Result<(), files::Error> {
     let part = beside(path, ".part");
     for left in [beside(&part, ".json"), part, making(path)] {

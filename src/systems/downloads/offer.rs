@@ -1,4 +1,4 @@
-//! What the far end has now under an address, or in a repository of the model hub; nothing is written to disk.
+//! The current version of a remote file or of a repository on the model hub; nothing is written to disk.
 
 use super::error::{Error, refusal};
 use super::{Fetched, Patience, Progress, Tell, Token};
@@ -10,20 +10,20 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// What there is now, as far as it is told.
+/// The current version, as far as the server reports it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Offer {
     /// The digest of the file.
     pub sha256: Option<Digest>,
     /// Its size in bytes.
     pub size: Option<u64>,
-    /// The commit of the repository that it is in.
+    /// The commit of the repository.
     pub revision: Option<String>,
-    /// What the server says of the file's version, where two equal ones mean equal bytes.
+    /// The server's strong entity tag: equal tags mean equal bytes.
     pub etag: Option<String>,
 }
 
-/// Asks what an address leads to.
+/// Queries the version of the file at an address.
 pub async fn offer(client: &Client, url: &str, token: Option<&Token>, deadline: Duration) -> Result<Offer, Error> {
     // Not a HEAD request: hubs sign the addresses that they redirect to for GET alone.
     let headers = [("range", "bytes=0-0"), ("accept-encoding", "identity")];
@@ -36,7 +36,7 @@ pub async fn offer(client: &Client, url: &str, token: Option<&Token>, deadline: 
     Ok(Offer { size, etag, ..Offer::default() })
 }
 
-/// What a hub tells of a repository at one of its revisions.
+/// A hub's answer about a repository at one of its revisions.
 #[derive(Deserialize)]
 struct Repository {
     sha: String,
@@ -54,7 +54,7 @@ struct Sibling {
     lfs: Option<Large>,
 }
 
-/// A file that the hub keeps as a large one (Git LFS), as models are.
+/// A file that the hub keeps in Git LFS, as it does models.
 #[derive(Deserialize)]
 struct Large {
     sha256: String,
@@ -67,8 +67,8 @@ impl Sibling {
     }
 }
 
-/// Asks a hub for the commit that a revision of a repository is at, and for the digest and size of one of its files.
-/// The hub tells the digest of large files.
+/// Queries a hub for the commit of a repository's revision, and for the digest and size of one of its files. The hub
+/// reports digests of large files only.
 pub async fn hub_offer(
     client: &Client,
     hub: &str,
@@ -87,8 +87,8 @@ pub async fn hub_offer(
     Ok(Offer { sha256, size, revision: Some(known.sha), etag: None })
 }
 
-/// Asks a hub for the commit that a revision of a repository is at, and for all that it has there: the digest is that of
-/// the list of its files with the digest that the hub tells of each, the size is that of all of them.
+/// Queries a hub for the commit of a repository's revision and for all its files: the digest covers the list of files
+/// with the digest that the hub reports for each; the size is their sum.
 pub async fn repository_offer(
     client: &Client,
     hub: &str,
@@ -101,7 +101,7 @@ pub async fn repository_offer(
     let size = siblings.iter().map(Sibling::size).sum();
     let mut hasher = Hasher::default();
     for Sibling { rfilename, blob_id, lfs, .. } in &siblings {
-        // Where the hub does not tell what is in a file, its commit stands for it.
+        // Where the hub reports no digest of a file, the commit stands in for it.
         let content = lfs.as_ref().map(|large| &large.sha256).or(blob_id.as_ref()).unwrap_or(&sha);
         hasher.update(format!("{content} {rfilename}\n").as_bytes());
     }
@@ -127,7 +127,7 @@ async fn ask_hub(
     body.and_then(|body| serde_json::from_slice(&body).ok()).ok_or_else(strange)
 }
 
-/// Reads all that an address gives, to learn its digest.
+/// Downloads an address to compute its digest, without writing it to disk.
 pub async fn read(
     client: &Client,
     url: &str,

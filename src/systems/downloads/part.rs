@@ -1,4 +1,4 @@
-//! The part of a file that is there already, and how it grows.
+//! The partial file of a download.
 
 use super::error::{Error, file_error, refusal};
 use super::{Download, Fetched, Progress, Tell};
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 const BUFFER: usize = 1 << 20;
 
-/// The part of a file that is there, and which version of the file it is of.
+/// The partial file, with the version of the file it belongs to.
 pub(super) struct Part {
     path: PathBuf,
     file: fs::File,
@@ -24,7 +24,7 @@ pub(super) struct Part {
     version: Option<String>,
 }
 
-/// What is kept beside a part.
+/// The record kept beside a partial file.
 #[derive(Serialize, Deserialize)]
 struct Record {
     url: String,
@@ -36,16 +36,16 @@ struct Record {
 }
 
 impl Record {
-    /// Returns whether a download can go on where the part ends. A part is not synced on its way: with the power some of
-    /// it may have been lost in its midst, which only a digest would tell.
-    fn leads_on(&self, download: &Download) -> bool {
+    /// Returns whether a download can resume at the end of the part. A part is not synced while it grows: a power cut
+    /// may lose some of its middle, which only a digest would detect.
+    fn is_resumable(&self, download: &Download) -> bool {
         let sure = download.sha256.is_some() || self.boot.is_some() && self.boot == proc::boot();
         self.url == shown(&download.url) && self.version.is_some() && sure
     }
 }
 
 impl Part {
-    /// Opens what an earlier try left; what cannot be gone on with is emptied.
+    /// Opens the partial file of an earlier attempt; one that cannot be resumed is emptied.
     pub(super) async fn open(download: &Download) -> Result<Self, Error> {
         let path = beside(&download.path, ".part");
         files::create_folder(download.path.parent().unwrap_or(Path::new("/")))?;
@@ -53,7 +53,7 @@ impl Part {
         let mut part = Self { path, file, buffer: vec![], hasher: Hasher::default(), size: 0, version: None };
         let record = fs::read(beside(&part.path, ".json")).await.ok();
         let record = record.and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
-        match record.filter(|record| record.leads_on(download)) {
+        match record.filter(|record| record.is_resumable(download)) {
             Some(record) => {
                 part.version = record.version;
                 (part.hasher, part.size) = hash(&mut part.file, &part.path, &|_| {}).await?;
@@ -73,7 +73,7 @@ impl Part {
         Ok(())
     }
 
-    /// Asks for the rest, once, and takes what comes.
+    /// Requests the rest once, and appends the bytes received.
     pub(super) async fn extend(
         &mut self,
         client: &Client,
@@ -100,7 +100,7 @@ impl Part {
                 Some((start, total)) if start == self.size => total,
                 _ => return self.start_afresh(url, 206).await,
             },
-            // The part is the whole already: an earlier try ended just before it could be checked.
+            // The part is already complete: an earlier attempt ended just before its verification.
             416 if version.is_some() && incoming.header("content-range") == Some(&format!("bytes */{}", self.size)) => {
                 return Ok(());
             }
@@ -124,7 +124,7 @@ impl Part {
         }
     }
 
-    /// Gives up the part, because the server cannot continue it.
+    /// Discards the part, because the server cannot resume it.
     async fn start_afresh(&mut self, url: String, status: u16) -> Result<(), Error> {
         self.empty().await?;
         Err(Error::Busy { url, status, after: Some(Duration::ZERO) })
@@ -144,7 +144,7 @@ impl Part {
         self.file.flush().await.map_err(file_error("write", &self.path))
     }
 
-    /// Notes which version of the file the part is of, before its first byte is written.
+    /// Records the version of the file before the part's first byte is written.
     async fn remember(&mut self, incoming: &Incoming, url: &str) -> Result<(), Error> {
         let etag = incoming.header("etag").filter(|etag| !etag.starts_with("W/"));
         self.version = etag.or_else(|| incoming.header("last-modified")).map(str::to_owned);
@@ -171,13 +171,14 @@ impl Part {
         }
         self.file.sync_all().await.map_err(file_error("write", &self.path))?;
         publish(&self.path, &download.path).await?;
-        // Without its part the record means nothing; the next download overwrites it.
+        // Without its part the record is meaningless; the next download overwrites it.
         let _ = fs::remove_file(&record).await;
         Ok(fetched)
     }
 }
 
-/// Feeds a file from its start to a hasher; it is left at its end. The hashing runs on the threads for blocking work.
+/// Feeds a file from its start to a hasher; its position is then at the end. Hashing runs on the blocking thread
+/// pool.
 pub(super) async fn hash(file: &mut fs::File, path: &Path, progress: Tell<'_>) -> Result<(Hasher, u64), Error> {
     let total = file.metadata().await.map_err(file_error("read", path))?.len();
     let (mut hasher, mut size, mut buffer) = (Hasher::default(), 0, Vec::with_capacity(BUFFER));
@@ -197,7 +198,7 @@ pub(super) async fn hash(file: &mut fs::File, path: &Path, progress: Tell<'_>) -
     }
 }
 
-/// Gives a finished file its name, so that it is there after a power cut too.
+/// Renames a finished file into place, durably.
 pub(super) async fn publish(from: &Path, to: &Path) -> Result<(), Error> {
     files::check_replaceable(to)?;
     fs::rename(from, to).await.map_err(file_error("rename to", to))?;
@@ -224,8 +225,8 @@ fn content_range(incoming: &Incoming) -> Option<(u64, Option<u64>)> {
     Some((range.split_once('-')?.0.parse().ok()?, total.parse().ok()))
 }
 
-/// Refuses what would not fit at `path` if `keep_free` is to stay free on its disk. A disk that does not tell its free
-/// space stops nothing.
+/// Fails if `needed` bytes at `path` would not leave `keep_free` on its disk. A disk that does not report its free
+/// space is not checked.
 pub fn check_room(path: &Path, needed: Bytes, keep_free: Bytes) -> Result<(), Error> {
     let there = path.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
     let Ok(disk) = rustix::fs::statvfs(there) else { return Ok(()) };

@@ -1,106 +1,106 @@
-//! Why Ollama, or a registry of models, did not do what was asked.
+//! Errors of Ollama and of model registries.
 
 use crate::resource::{Digest, OllamaName};
 use crate::systems::{Hint, Retry, http};
 use std::time::Duration;
 
-/// Why it was not done.
+/// A failure of a request to Ollama or to a registry.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no such model.
-    #[error("{url} knows no model `{name}`")]
+    /// The model does not exist.
+    #[error("{url} has no model `{name}`")]
     NotFound {
-        /// The address that was asked.
+        /// The address of the request.
         url: String,
         /// The model.
         name: OllamaName,
     },
-    /// Ollama answers no request that names it as this one does, or the registry does not let us have the model.
-    #[error("{url} refuses us (status {status})")]
+    /// Ollama rejects the request's host name, or the registry denies access to the model.
+    #[error("{url} denies access (status {status})")]
     Denied {
         /// The address.
         url: String,
         /// The status.
         status: u16,
     },
-    /// The server asks to come back later, or is not well.
+    /// The server asks to retry later, or is unhealthy.
     #[error("{url} is busy (status {status}): {message}")]
     Busy {
         /// The address.
         url: String,
         /// The status.
         status: u16,
-        /// What it says.
+        /// The server's message.
         message: String,
-        /// How long it asks to wait.
+        /// The delay that the server asks for.
         after: Option<Duration>,
     },
-    /// The server answers with another status than it should.
+    /// The server answers with an unexpected status.
     #[error("{url} answers with status {status}: {message}")]
     Status {
         /// The address.
         url: String,
         /// The status.
         status: u16,
-        /// What it says.
+        /// The server's message.
         message: String,
     },
-    /// The server answers well, but not with what was asked for.
-    #[error("{url} answers with something else than {expected}")]
+    /// The server answers successfully, but with unexpected content.
+    #[error("{url} did not return {expected}")]
     Strange {
         /// The address.
         url: String,
-        /// What was expected.
+        /// The expected content.
         expected: &'static str,
     },
-    /// Ollama began, and then said that it failed.
+    /// Ollama reported a failure after its answer had begun.
     #[error("Ollama cannot {doing} `{name}`: {message}")]
     Failed {
-        /// What it was doing.
+        /// The operation, as a verb.
         doing: &'static str,
         /// The model.
         name: OllamaName,
-        /// Its own words.
+        /// Ollama's message.
         message: String,
-        /// What kind of failure the words mean.
+        /// The kind of failure that the message stands for.
         fault: Fault,
     },
-    /// Ollama says nothing new any more.
-    #[error("Ollama got no further with `{name}` for {} s", waited.as_secs_f32())]
+    /// Ollama reports no further progress.
+    #[error("Ollama made no progress with `{name}` for {} s", waited.as_secs_f32())]
     Stalled {
         /// The model.
         name: OllamaName,
-        /// How long was waited.
+        /// The time waited.
         waited: Duration,
     },
-    /// The answer ended before Ollama said that it had succeeded.
-    #[error("Ollama broke off while it was to {doing} `{name}`")]
+    /// The answer ended before Ollama reported success.
+    #[error("Ollama closed the stream before it could {doing} `{name}`")]
     Cut {
-        /// What it was doing.
+        /// The operation, as a verb.
         doing: &'static str,
         /// The model.
         name: OllamaName,
     },
-    /// The registry calls what it sends by another digest than the bytes have.
-    #[error("{url} calls its answer sha256:{expected}, and it is sha256:{live}")]
+    /// The digest in the registry's headers does not match the content.
+    #[error("{url} declares sha256:{expected}, but sends sha256:{live}")]
     Checksum {
         /// The address.
         url: String,
-        /// What the registry says.
+        /// The declared digest.
         expected: Digest,
-        /// What it sends.
+        /// The digest of the content.
         live: Digest,
     },
-    /// Ollama was asked to unload the model and still holds it.
-    #[error("Ollama still holds `{name}` in memory after {} s", waited.as_secs_f32())]
+    /// Ollama was asked to unload the model and still has it loaded.
+    #[error("Ollama still has `{name}` loaded after {} s", waited.as_secs_f32())]
     StillLoaded {
         /// The model.
         name: OllamaName,
-        /// How long was waited.
+        /// The time waited.
         waited: Duration,
     },
-    /// The server or the way to it failed.
-    #[error("cannot ask {url}")]
+    /// The server or the connection failed.
+    #[error("cannot query {url}")]
     Network {
         /// The address.
         url: String,
@@ -108,37 +108,37 @@ pub enum Error {
         #[source]
         source: http::Error,
     },
-    /// It was called off; what Ollama has fetched stays for the next time.
+    /// The operation was cancelled; the layers fetched so far stay for the next attempt.
     #[error("interrupted")]
     Cancelled,
 }
 
-/// What Ollama's own words about a failure mean.
+/// The kinds of failure that Ollama's messages stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The registry has no such model.
     Unknown,
-    /// The registry does not let Ollama have it.
+    /// The registry denies access to it.
     Denied,
     /// Ollama's disk is full.
     Full,
-    /// What arrived is not what the registry promised; Ollama has thrown it away.
+    /// The received bytes do not match the registry's digest; Ollama has discarded them.
     Mismatch,
-    /// The name asks for plain HTTP, and the request did not.
+    /// The name requires plain HTTP, but the request did not allow it.
     Insecure,
-    /// The way to the registry, or the registry itself, failed for now.
+    /// The registry or the connection to it failed temporarily.
     Transient,
     /// Anything else.
     Other,
 }
 
 impl Fault {
-    /// Reads Ollama's words: it has no codes for what happens after its answer has begun.
+    /// Classifies a message: Ollama has no codes for failures after its answer has begun.
     #[must_use]
     pub fn of(message: &str) -> Self {
         let message = message.to_ascii_lowercase();
         let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
-        // A registry's status stands in front of its words: `pull model manifest: 429: …`.
+        // A registry's status precedes its message: `pull model manifest: 429: …`.
         let status = message.split(": ").find_map(|word| word.parse::<u16>().ok().filter(|s| (400..600).contains(s)));
         match status {
             _ if says(&["no space left", "disk quota exceeded", "not enough space"]) => Self::Full,
@@ -150,14 +150,14 @@ impl Fault {
             Some(_) => Self::Other,
             None if says(&["file does not exist"]) => Self::Unknown,
             None if says(&["unauthorized", "access denied", "status code 401", "status code 403"]) => Self::Denied,
-            None if says(&PASSING) => Self::Transient,
+            None if says(&TRANSIENT) => Self::Transient,
             None => Self::Other,
         }
     }
 }
 
-/// What Go says of connections that were not made, or broke.
-const PASSING: [&str; 12] = [
+/// Go's messages for connections that failed.
+const TRANSIENT: [&str; 12] = [
     "max retries exceeded",
     "eof",
     "connection re",
@@ -176,7 +176,7 @@ impl Hint for Error {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NotFound { .. } | Self::Failed { fault: Fault::Unknown, .. } => {
-                "check the model's name and tag; a registry of your own belongs in the name, as `host/namespace/model:tag`"
+                "check the model's name and tag; a private registry belongs in the name, as `host/namespace/model:tag`"
                     .into()
             }
             Self::Denied { url, status: 403 } if url.contains("/api/") => {
@@ -188,13 +188,13 @@ impl Hint for Error {
                     .into()
             }
             Self::Failed { fault: Fault::Full, .. } => {
-                "free some space where Ollama keeps its models; the next try goes on where this one ended".into()
+                "free some space where Ollama keeps its models; the next attempt resumes where this one ended".into()
             }
             Self::Failed { fault: Fault::Mismatch, .. } | Self::Checksum { .. } => {
-                "the registry, or something on the way to it, changes what it sends; the next try fetches it again".into()
+                "the registry or a proxy altered the content; the next attempt fetches it again".into()
             }
-            Self::Failed { fault: Fault::Insecure, .. } => "say `insecure: true` for a registry on plain HTTP".into(),
-            Self::StillLoaded { .. } => "a request to the model still runs; it is unloaded when that ends".into(),
+            Self::Failed { fault: Fault::Insecure, .. } => "set `insecure: true` for a registry on plain HTTP".into(),
+            Self::StillLoaded { .. } => "a request to the model is still running; the model unloads when it ends".into(),
             Self::Network { source, .. } => return source.hint(),
             _ => return None,
         })
@@ -215,7 +215,7 @@ mod tests {
     use super::Fault;
 
     #[test]
-    fn the_words_of_ollama_are_told_apart() {
+    fn ollamas_messages_are_classified() {
         for (words, fault) in [
             ("pull model manifest: file does not exist", Fault::Unknown),
             ("pull model manifest: 404: {\"errors\":[]}", Fault::Unknown),

@@ -1,4 +1,4 @@
-//! The lines of JSON in which Ollama tells how far a long command is.
+//! The JSON lines in which Ollama reports the progress of a long command.
 
 use crate::systems::http::{Error, Incoming};
 use serde::Deserialize;
@@ -6,27 +6,27 @@ use serde::Deserialize;
 /// The longest line that is read; Ollama's have some hundred bytes.
 const LONGEST: usize = 1 << 20;
 
-/// One line.
+/// One progress report.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct Line {
-    /// What it is doing; `success` is the last one.
+    /// The current operation; `success` is the last one.
     #[serde(default)]
     pub(super) status: String,
-    /// The layer that it is about.
+    /// The layer concerned.
     #[serde(default)]
     pub(super) digest: String,
-    /// The bytes of that layer.
+    /// The size of that layer in bytes.
     #[serde(default)]
     pub(super) total: u64,
-    /// What is there of them.
+    /// The bytes received of it.
     #[serde(default)]
     pub(super) completed: u64,
-    /// Why it failed; the answer's status is 200 all the same.
+    /// The failure; the status of the answer is 200 all the same.
     #[serde(default)]
     pub(super) error: Option<String>,
 }
 
-/// An answer, line by line.
+/// An answer, read line by line.
 pub(super) struct Lines {
     incoming: Incoming,
     buffer: Vec<u8>,
@@ -39,8 +39,8 @@ impl Lines {
         Self { incoming, buffer: vec![], read: 0, ended: false }
     }
 
-    /// Waits for the next line; the caller brings the deadline, and loses no line when it runs out. Lines that cannot
-    /// be read are passed over, as what follows them tells how it ended.
+    /// Reads the next line; the caller sets the deadline, and loses no line when it passes. Unreadable lines are
+    /// skipped, because a later line reports the outcome.
     pub(super) async fn next(&mut self) -> Result<Option<Line>, Error> {
         loop {
             while let Some(length) = self.buffer[self.read..].iter().position(|byte| *byte == b'\n') {
@@ -59,7 +59,7 @@ impl Lines {
                 Some(bytes) => self.buffer.extend_from_slice(&bytes),
                 None => {
                     self.ended = true;
-                    // The last line may lack its end.
+                    // The last line may lack its line break.
                     self.buffer.push(b'\n');
                 }
             }

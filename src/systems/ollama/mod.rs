@@ -1,7 +1,7 @@
-//! Ollama's own protocol: what it has, what it holds in memory, and how to change both.
+//! Ollama's model API: the models present and loaded, and the commands that change both.
 //!
-//! The questions and the short commands are here, `pull` is what takes long, and `registry` is the far end that Ollama
-//! pulls from. Which models there should be is decided elsewhere, and nothing here runs a completion.
+//! Queries and short commands are here, `pull` has the long one, and `registry` is the remote end that Ollama pulls
+//! from. Which models there should be is decided elsewhere, and no function here runs a completion.
 
 mod error;
 mod lines;
@@ -26,9 +26,9 @@ use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// The longest that a question takes. It is not short, because `/api/tags` waits for the model list at the start.
+/// The deadline of a query. It is long because `/api/tags` waits for the model list at startup.
 const DEADLINE: Duration = Duration::from_secs(15);
-/// The longest that Ollama works on one part of a new model without a word: it copies no weights.
+/// The longest silence while Ollama creates one part of a new model: it copies no weights.
 const CREATE_STALL: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(100);
 
@@ -40,7 +40,7 @@ pub struct Ollama<'a> {
 }
 
 impl<'a> Ollama<'a> {
-    /// Returns the server at `endpoint`, an address without a path; nothing is asked yet.
+    /// Returns the server at `endpoint`, an address without a path; nothing is requested yet.
     #[must_use]
     pub fn new(client: &'a Client, endpoint: &'a str) -> Self {
         Self { client, endpoint }
@@ -56,24 +56,24 @@ impl<'a> Ollama<'a> {
         Ok(version.version)
     }
 
-    /// Returns the models that it has. What runs elsewhere than on this machine is left out.
+    /// Returns the models present. Models that run on other machines are left out.
     pub async fn tags(self) -> Result<Vec<Tag>, Error> {
         Ok(self.models("/api/tags").await?.into_iter().filter_map(Listed::tag).collect())
     }
 
-    /// Returns the models that it holds in memory, those that are still loading included.
+    /// Returns the loaded models, including those still loading.
     pub async fn ps(self) -> Result<Vec<Loaded>, Error> {
         Ok(self.models("/api/ps").await?.into_iter().filter_map(Listed::loaded).collect())
     }
 
-    /// Returns what it says about one model.
+    /// Returns the description of one model.
     pub async fn show(self, name: &OllamaName) -> Result<Description, Error> {
         let body = json!({"model": name.shortest()});
         self.read(Method::Post, "/api/show", Some(&body), Some(name), "a model's description", DEADLINE).await
     }
 
-    /// Makes a model from one that is there, and replaces what has its name. It never fetches anything: Ollama would
-    /// pull a model to start from that it lacks, unseen, and so that is asked first.
+    /// Creates a model from an existing one, and replaces any model of its name. It never fetches: Ollama would
+    /// silently pull a missing base model, so its presence is checked first.
     pub async fn create(self, derived: &Derived, cancel: &CancellationToken) -> Result<(), Error> {
         let Derived { name, from, parameters, template, system } = derived;
         let mut body = json!({"model": name.shortest(), "from": from.shortest(), "parameters": parameters});
@@ -105,14 +105,14 @@ impl<'a> Ollama<'a> {
         cancelled_or(cancel, remedy).await
     }
 
-    /// Gives a model a second name; no layer is copied. What had that name loses it.
+    /// Gives a model a second name; no layer is copied. An existing model of that name is replaced.
     pub async fn copy(self, from: &OllamaName, to: &OllamaName) -> Result<(), Error> {
         let body = json!({"source": from.shortest(), "destination": to.shortest()});
         self.send(Method::Post, "/api/copy", Some(&body), Some(from), DEADLINE).await.map(drop)
     }
 
-    /// Removes a name, and the layers that no other name uses; a name that is not there is no error. What is loaded
-    /// stays in memory.
+    /// Removes a name, and the layers that no other name uses; a missing name is no error. A loaded model stays
+    /// loaded.
     pub async fn delete(self, name: &OllamaName) -> Result<(), Error> {
         let body = json!({"model": name.shortest()});
         match self.send(Method::Delete, "/api/delete", Some(&body), Some(name), DEADLINE).await {
@@ -121,8 +121,7 @@ impl<'a> Ollama<'a> {
         }
     }
 
-    /// Loads a model into memory and returns when it is there. `embedding` models are asked for in another way than
-    /// those that make text.
+    /// Loads a model and returns once it is loaded. `embedding` models need another endpoint than text models.
     pub async fn load(
         self,
         name: &OllamaName,
@@ -140,19 +139,19 @@ impl<'a> Ollama<'a> {
             .await
     }
 
-    /// Takes a model out of memory, and returns when it is gone: Ollama waits for the requests that still run.
-    /// Another name of the same weights goes with it.
+    /// Unloads a model and returns once it is unloaded: Ollama waits for running requests. Other names of the same
+    /// weights are unloaded with it.
     pub async fn unload(self, name: &OllamaName, deadline: Duration, cancel: &CancellationToken) -> Result<(), Error> {
         let body = json!({"model": name.shortest(), "keep_alive": 0, "stream": false});
         let begun = Instant::now();
         let remedy = async {
             let mut asked = self.send(Method::Post, "/api/generate", Some(&body), Some(name), DEADLINE).await;
             if matches!(asked, Err(Error::Status { status: 400, .. })) {
-                // A model that only makes embeddings is asked in its own way.
+                // An embedding model has an endpoint of its own.
                 asked = self.send(Method::Post, "/api/embed", Some(&body), Some(name), DEADLINE).await;
             }
             while self.ps().await?.iter().any(|loaded| loaded.name == *name) {
-                // A name that was deleted cannot be unloaded; it goes when its time is up.
+                // A deleted name cannot be unloaded; it expires.
                 if let Err(error) = asked {
                     return Err(error);
                 }
@@ -195,7 +194,7 @@ impl<'a> Ollama<'a> {
         read.ok_or(Error::Strange { url, expected })
     }
 
-    /// Sends one request and returns the head of an answer that says it went well so far.
+    /// Sends one request and returns the head of a successful answer.
     async fn send(
         self,
         method: Method,
@@ -211,7 +210,7 @@ impl<'a> Ollama<'a> {
     }
 }
 
-/// Returns the answer if its status is a success, and otherwise what its status means.
+/// Returns the answer if its status is a success, and otherwise the matching error.
 async fn judge(mut incoming: Incoming, url: &str, name: Option<&OllamaName>) -> Result<Incoming, Error> {
     let status = incoming.status();
     if (200..300).contains(&status) {
@@ -219,7 +218,7 @@ async fn judge(mut incoming: Incoming, url: &str, name: Option<&OllamaName>) -> 
     }
     let after = incoming.header("retry-after").and_then(|seconds| seconds.trim().parse().ok());
     let url = url.to_owned();
-    // The status says enough where the words do not come.
+    // The status suffices where the body does not arrive.
     let body = read_all(&mut incoming, &url, DEADLINE).await.ok().flatten().unwrap_or_default();
     let message = message(&String::from_utf8_lossy(&body));
     Err(match (status, name) {
@@ -236,7 +235,7 @@ async fn read_all(incoming: &mut Incoming, url: &str, deadline: Duration) -> Res
     read.map_err(|source| Error::Network { url: shown(url), source })
 }
 
-/// Waits for `work`, unless it is called off: what is dropped then closes its connection, and Ollama stops.
+/// Waits for `work` unless it is cancelled: dropping it closes the connection, and Ollama stops.
 async fn cancelled_or<T>(
     cancel: &CancellationToken,
     remedy: impl Future<Output = Result<T, Error>>,

@@ -1,40 +1,40 @@
-//! Models as Ollama speaks of them: those that it has, those in memory, and those to be made.
+//! Models as Ollama reports them: present, loaded, and to be created.
 
 use crate::resource::{Bytes, Digest, OllamaName};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-/// A model that Ollama has.
+/// A model that is present.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tag {
     /// Its name.
     pub name: OllamaName,
-    /// The digest of its manifest: the registry's, where it was pulled and not made here.
+    /// The digest of its manifest; the registry's digest if it was pulled rather than created here.
     pub digest: Digest,
-    /// All of its layers; on disk it may be less, because names share layers.
+    /// The size of all its layers; it may take less on disk, because names share layers.
     pub size: Bytes,
 }
 
-/// A model that Ollama holds in memory, or is loading.
+/// A model that is loaded or loading.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {
     /// The name under which it was loaded. Another name of the same weights does not appear.
     pub name: OllamaName,
     /// The digest of its manifest when it was loaded.
     pub digest: Digest,
-    /// What it takes, all told.
+    /// Its total memory.
     pub size: Bytes,
-    /// What of that is on GPUs.
+    /// The share of it on GPUs.
     pub size_vram: Bytes,
-    /// The context that it was loaded with, where Ollama tells.
+    /// The context length it was loaded with, where Ollama reports it.
     pub context_length: Option<u64>,
-    /// Whether it stays until memory runs short.
+    /// True if it stays loaded until memory runs short.
     pub pinned: bool,
-    /// When it is unloaded if nobody asks for it before, in Ollama's own notation.
+    /// The time at which it is unloaded unless it gets a request before, in Ollama's own notation.
     pub expires_at: Option<String>,
 }
 
-/// What Ollama says about one model.
+/// Ollama's description of one model.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Description {
     /// Its parameters, as lines of a Modelfile.
@@ -46,7 +46,7 @@ pub struct Description {
     /// Its system prompt.
     #[serde(default)]
     pub system: String,
-    /// What it can do, such as `completion` or `embedding`; empty where Ollama is too old to tell.
+    /// Its capabilities, such as `completion` or `embedding`; empty where Ollama is too old to report them.
     #[serde(default, deserialize_with = "null_is_empty")]
     pub capabilities: Vec<String>,
     #[serde(default, deserialize_with = "null_is_empty")]
@@ -54,7 +54,7 @@ pub struct Description {
 }
 
 impl Description {
-    /// Returns whether it makes embeddings, and no text.
+    /// Returns whether it makes embeddings and no text.
     #[must_use]
     pub fn is_embedding(&self) -> bool {
         let can = |what: &str| self.capabilities.iter().any(|capability| capability == what);
@@ -68,27 +68,27 @@ impl Description {
     }
 }
 
-/// A model made from one that is there: the same weights, other settings.
+/// A model derived from an existing one: the same weights, other settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Derived {
     /// Its name.
     pub name: OllamaName,
-    /// The model that it is made from.
+    /// The model it is derived from.
     pub from: OllamaName,
-    /// What is set, such as `num_ctx` to 8192.
+    /// The parameters set, such as `num_ctx` to 8192.
     pub parameters: Map<String, Value>,
-    /// The prompt template, where it is another.
+    /// The prompt template, where it differs.
     pub template: Option<String>,
-    /// The system prompt, where it is another.
+    /// The system prompt, where it differs.
     pub system: Option<String>,
 }
 
-/// How long a model stays in memory after its last request.
+/// The time a model stays loaded after its last request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeepAlive {
     /// Until memory runs short.
     Forever,
-    /// As long as the server's settings say.
+    /// As set in the server's configuration.
     Default,
 }
 
@@ -105,13 +105,13 @@ pub(super) struct Listed {
 }
 
 impl Listed {
-    /// Returns it as a model that Ollama has, unless its name is one that no model of this machine can have.
+    /// Returns it as a model that is present, unless its name is impossible for a local model.
     pub(super) fn tag(self) -> Option<Tag> {
         let (name, digest) = self.known()?;
         Some(Tag { name, digest, size: self.size })
     }
 
-    /// Returns it as a model in memory, under the same condition.
+    /// Returns it as a loaded model, under the same condition.
     pub(super) fn loaded(self) -> Option<Loaded> {
         let (name, digest) = self.known()?;
         let pinned = self.expires_at.as_deref().is_some_and(is_never);
@@ -131,7 +131,7 @@ impl Listed {
     }
 }
 
-/// Returns whether a time is so far away that it means never: Ollama adds 292 years for a model that stays.
+/// Returns whether a time stands for never: Ollama adds 292 years for a model that stays.
 fn is_never(time: &str) -> bool {
     time.get(..4).and_then(|year| year.parse::<u16>().ok()).is_some_and(|year| year >= 2200)
 }

@@ -1,4 +1,4 @@
-//! Pulls: Ollama fetches a model, and is asked again when it breaks off. It keeps what it has and goes on from there.
+//! Pulls: Ollama fetches a model, and is asked again when it stops early. It keeps the bytes received and resumes.
 
 use super::lines::{Line, Lines};
 use super::{Error, Fault, Ollama, cancelled_or};
@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-/// How many bytes a second even a slow disk lets Ollama hash, while it says nothing.
+/// The hashing speed in bytes per second of even a slow disk; Ollama is silent meanwhile.
 const SLOWEST_HASHING: u64 = 20 << 20;
 
 /// A model for Ollama to pull.
@@ -21,13 +21,13 @@ const SLOWEST_HASHING: u64 = 20 << 20;
 pub struct Pull {
     /// Its name.
     pub name: OllamaName,
-    /// Whether its registry is asked over plain HTTP.
+    /// True if its registry is reached over plain HTTP.
     pub insecure: bool,
-    /// How long to wait for something new, and how often to try.
+    /// The timeouts and retries.
     pub patience: Patience,
 }
 
-/// What one try has told so far: for each layer what is there, and its size.
+/// The progress of one attempt: for each layer the bytes received and its size.
 #[derive(Default)]
 struct Layers(BTreeMap<String, (u64, u64)>);
 
@@ -43,9 +43,9 @@ impl Layers {
 }
 
 impl Ollama<'_> {
-    /// Pulls a model. Progress is of the layers that Ollama has begun so far: the total grows with each of them.
+    /// Pulls a model. Progress covers the layers begun so far: the total grows with each of them.
     ///
-    /// When it is called off the request is closed, and Ollama stops; what it has fetched stays for the next time.
+    /// When it is cancelled the request is closed, and Ollama stops; the bytes received stay for the next attempt.
     pub async fn pull(self, pull: &Pull, progress: Tell<'_>, cancel: &CancellationToken) -> Result<(), Error> {
         let remedy = async {
             let (mut furthest, mut idle) = (0, 0);
@@ -77,7 +77,7 @@ impl Ollama<'_> {
         let mut waited = patience.stall;
         let mut last_news = Instant::now();
         loop {
-            // Ollama repeats itself many times a second, also while nothing arrives: only what is new counts.
+            // Ollama repeats itself many times a second, even while nothing arrives: only changes count as progress.
             let line = timeout_at(last_news + waited, lines.next()).await;
             let line = line.map_err(|_| Error::Stalled { name: name.clone(), waited })?;
             let line = line.map_err(|source| Error::Network { url: shown(&at(self.endpoint, "/api/pull")), source })?;
@@ -107,7 +107,7 @@ impl Ollama<'_> {
     }
 }
 
-/// Returns how long Ollama may rightly say nothing new: it hashes all that it fetched without a word.
+/// Returns the longest silence to accept: Ollama hashes everything it fetched without reporting progress.
 fn quiet(status: &str, received: u64) -> Duration {
     if status.starts_with("verifying") { Duration::from_secs(received / SLOWEST_HASHING) } else { Duration::ZERO }
 }

@@ -1,4 +1,4 @@
-//! The registry that Ollama pulls from: which manifest a tag leads to now. Nothing is fetched but that manifest.
+//! The registry that Ollama pulls from: the manifest that a tag resolves to now. Only the manifest is fetched.
 
 use super::{Error, judge, read_all};
 use crate::resource::{Bytes, Digest, OllamaName};
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use std::path::Path;
 use std::time::Duration;
 
-/// The manifests that Ollama itself asks for.
+/// The manifest type that Ollama itself requests.
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
 /// A layer of a model: its weights, template, parameters or licence.
@@ -20,10 +20,10 @@ pub struct Layer {
     pub size: Bytes,
 }
 
-/// A model as its registry offers it now.
+/// A model as its registry serves it now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteManifest {
-    /// The digest of the manifest: what Ollama says as the model's digest after it has pulled it.
+    /// The digest of the manifest, which Ollama reports as the model's digest after a pull.
     pub digest: Digest,
     /// All layers together, as Ollama counts them.
     pub size: Bytes,
@@ -31,8 +31,8 @@ pub struct RemoteManifest {
     pub layers: Vec<Layer>,
 }
 
-/// Asks the registry of `name` what its tag leads to. [`Error::NotFound`] says that there is no such model; after any
-/// other error nothing is known.
+/// Resolves the tag of `name` at its registry. [`Error::NotFound`] means that the model does not exist; any other
+/// error leaves that open.
 pub async fn manifest(
     client: &Client,
     name: &OllamaName,
@@ -56,8 +56,8 @@ pub async fn manifest(
     Ok(RemoteManifest { digest, size: Bytes(size), layers })
 }
 
-/// Returns how much of a model is still to be fetched, where the server's folder of models can be looked at, and
-/// otherwise all of it. Ollama keeps a layer as `blobs/sha256-<digest>`, whichever model it came with.
+/// Returns the bytes of a model still to be fetched, where the server's model folder is readable, and otherwise its
+/// full size. Ollama stores a layer as `blobs/sha256-<digest>`, whichever model it came with.
 #[must_use]
 pub fn missing(store: Option<&Path>, remote: &RemoteManifest) -> Bytes {
     let there = |layer: &&Layer| {

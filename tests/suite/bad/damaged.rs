@@ -78,7 +78,7 @@ fn goes_on_without(record: &str) {
     let before = home.processes();
     let path = home.record(record);
     fs::write(&path, "not a record").expect("damaged");
-    home.expect(1, &["plan"]).has(&["moves it aside", &path.display().to_string()]);
+    home.expect(1, &["plan"]).has(&["rediscovers the running servers", &path.display().to_string()]);
     fs::rename(&path, home.path("moved-away")).expect("moved away");
 
     home.expect(0, &["plan"]).has(&["Nothing to do"]);

@@ -135,7 +135,7 @@ fn a_server_without_a_record_is_found_and_not_started_again() {
     }
     stack.home.expect(0, &["plan"]).has(&["Nothing to do"]);
     assert_eq!(stack.codes(), ["record-lost"]);
-    stack.home.expect(0, &["doctor", "--repair"]).has(&["process `web` was written anew", "every record is intact"]);
+    stack.home.expect(0, &["doctor", "--repair"]).has(&["process `web` was rebuilt", "every record is intact"]);
     assert_eq!(stack.codes(), [""; 0]);
     stack.is_whole(&before);
 }
@@ -159,7 +159,7 @@ fn a_record_of_a_later_llamero_is_left_to_it() {
     let seal = llamero::resource::Digest::of(format!("2\n{body}"));
     fs::write(&path, format!("llamero state 2 {seal}\n{body}")).expect("written");
     for words in [&["plan"][..], &["apply", "--yes"], &["status"], &["down", "--yes"]] {
-        stack.home.expect(1, words).has(&["layout version 2", "use the llamero that wrote it"]);
+        stack.home.expect(1, words).has(&["schema version 2", "use the llamero version that wrote it"]);
     }
     assert_eq!(stack.codes(), ["record-newer"]);
     stack.home.expect(2, &["doctor", "--repair"]).has(&["record-newer"]);
@@ -207,13 +207,13 @@ fn what_only_a_damaged_wish_knew_is_found_where_llamero_put_it() {
     fs::write(home.record("generations/2/desired"), "damaged").expect("damaged");
     let said = home.expect(0, &["doctor", "--repair"]);
     said.has(&[
-        "found by marks and on record again",
+        "rediscovered by ownership markers",
         "recovered: file/gateway, file/gateway-secrets, file/other-secrets",
     ]);
-    said.has(&["may be left", "`gateway.config`", "generations/2/desired.damaged"]);
+    said.has(&["may remain", "`gateway.config`", "generations/2/desired.damaged"]);
     let record = fs::read_to_string(home.record("generations/2/recovered")).expect("a record");
     assert!(record.contains("litellm.yaml") && !record.contains("TOKEN"), "{record}");
-    assert!(!home.expect(0, &["doctor", "--repair"]).out.contains("found by marks"), "once is enough");
+    assert!(!home.expect(0, &["doctor", "--repair"]).out.contains("rediscovered"), "once is enough");
 
     home.manifest_with(RULES, &one);
     home.expect(0, &["apply", "--yes", "--prune-anyway"]);

@@ -104,7 +104,7 @@ fn without_a_driver_that_tells_nothing_is_changed() {
         said
     };
     let hint = "settings: {gpu_memory_utilization: 0.5}";
-    ask("no driver", &driver).has(&["the NVIDIA driver cannot be asked", hint]);
+    ask("no driver", &driver).has(&["cannot query the NVIDIA driver", hint]);
     ask("", &home.path("nowhere")).has(&["libnvidia-ml.so.1", hint]);
     let begun = Instant::now();
     ask("hangs", &driver).has(&["did not answer within 10 s", hint]);

@@ -126,7 +126,12 @@ fn whoever_has_the_port_first_is_told_nothing_and_ends_the_wait() {
         assert_eq!(applied.code, 3, "{applied}");
         let uid = user.unwrap_or_else(|| rustix::process::geteuid().as_raw());
         let pid = format!("(pid {}, user {uid})", intruder.pid());
-        applied.has(&[&format!("port {port} is held by"), &pid, "which is not part of it", "hint: stop what listens"]);
+        applied.has(&[
+            &format!("port {port} is held by"),
+            &pid,
+            "which is not part of it",
+            "hint: stop the process that listens",
+        ]);
         assert!(!applied.err.contains("needs longer"), "{applied}");
         assert_eq!(intruder.end(), "", "it was asked something");
     }

@@ -79,7 +79,7 @@ fn what_is_no_file_is_refused_before_anything_is_looked_at() {
     fs::create_dir(home.path("folder")).expect("a folder");
     symlink("nowhere", home.path("dangling")).expect("a link");
     let _socket = std::os::unix::net::UnixListener::bind(home.path("socket")).expect("a socket");
-    for (name, what) in [("folder", "a folder"), ("dangling", "a link to nothing"), ("socket", "a socket")] {
+    for (name, what) in [("folder", "a folder"), ("dangling", "a dangling link"), ("socket", "a socket")] {
         let said = save(&home, name);
         assert_eq!(said.code, 1, "{name}: {said}");
         said.has(&[&format!("cannot write to {name}: it is {what}; nothing was changed"), "hint:"]);
@@ -185,7 +185,7 @@ fn a_lock_file_is_not_made_where_something_else_is() {
         }
     };
     symlink("nowhere.lock", &lock).expect("a link");
-    stays(1, &["it is a link to nothing"], &|lock| lock.is_symlink() && !lock.exists());
+    stays(1, &["it is a dangling link"], &|lock| lock.is_symlink() && !lock.exists());
     fs::remove_file(&lock).expect("removed");
     mkfifoat(CWD, &lock, Mode::RUSR | Mode::WUSR).expect("a pipe");
     stays(1, &["it is not a regular file"], &|lock| fs::symlink_metadata(lock).expect("there").file_type().is_fifo());

@@ -46,7 +46,8 @@ fn whoever_has_a_units_port_first_is_told_nothing() {
         let applied = apply.expect("it runs").wait_with_output().expect("it ends");
         let text = String::from_utf8_lossy(&applied.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(applied.status.code(), Some(3), "{text}");
-        for word in [&format!("port {PORT} is held by"), &format!("(pid {}, user ", intruder.pid()), "hint: stop what"]
+        for word in
+            [&format!("port {PORT} is held by"), &format!("(pid {}, user ", intruder.pid()), "hint: stop the process"]
         {
             assert!(text.contains(word), "{word}: {text}");
         }

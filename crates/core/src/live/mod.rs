@@ -1,7 +1,7 @@
-//! What was seen on the machine at one moment: every resource absent, present or unknown.
+//! An observation: every resource as absent, present or unknown at one moment.
 //!
-//! Values only. Who looks is `observe`, below the line; this is what it brings back, and what a test writes by hand.
-//! Unknown is never treated as absent: a planner that cannot see a thing does not make it.
+//! Values only. `observe` produces observations, and tests write them by hand. Unknown is never treated as absent:
+//! the planner does not create a resource that it cannot see.
 
 mod managed;
 mod run;
@@ -13,64 +13,64 @@ use crate::resource::{Digest, Fingerprint, ResourceId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What looking for one thing brought.
+/// The result of inspecting one resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Presence {
-    /// It is not there.
+    /// It does not exist.
     Absent,
-    /// It is there.
+    /// It exists.
     Present(Live),
-    /// It could not be seen, and why.
+    /// It could not be inspected, for this reason.
     Unknown(String),
 }
 
-/// A thing that is there.
+/// A resource that exists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Live {
-    /// The file of a secret; its value is not looked at.
+    /// The file of a secret; its value is not read.
     Secret,
     /// A Python environment.
     Environment {
-        /// Whether it was made whole: an interrupted one is debris.
+        /// True if it is complete: an interrupted one is unusable.
         complete: bool,
     },
     /// A model file.
     Artifact {
         /// Its size in bytes.
         size: u64,
-        /// The digest that was computed of this very file, if it ever was.
+        /// The digest computed of the file as it is now, if there is one.
         sha256: Option<Digest>,
-        /// Whether llamero put it there.
+        /// True if llamero created it.
         managed: bool,
     },
     /// A container image.
     Image {
-        /// Whether llamero pulled it.
+        /// True if llamero pulled it.
         managed: bool,
     },
     /// A rendered file.
     File(LiveFile),
-    /// A model on a server that is asked for it.
+    /// A model on a server.
     Model {
-        /// The fingerprint on record, if llamero brought it.
+        /// The recorded fingerprint, if llamero manages it.
         recorded: Option<Fingerprint>,
-        /// Whether it is loaded to stay.
+        /// True if it is loaded for good.
         loaded: bool,
-        /// The content that it has, or is made from: the sha256 of a manifest, where that can be told.
+        /// Its content, or the content it is made from: the sha256 of a manifest, where it is known.
         #[serde(default)]
         sha256: Option<Digest>,
-        /// Whether llamero pulled what it is made from.
+        /// True if llamero pulled its base model.
         #[serde(default)]
         managed: bool,
-        /// Whether the content that is wanted is kept on the server under another name.
+        /// True if the desired content is present on the server under another name.
         #[serde(default)]
         kept: bool,
-        /// Whether its server does not answer, and only its folder of models told of it.
+        /// True if its server does not answer, and only its model folder was read.
         #[serde(default)]
         unserved: bool,
-        /// Whether it is a model of llamero's own that another program has made anew since.
+        /// True if it is llamero's own model, but another program has recreated it since.
         #[serde(default)]
         edited: bool,
     },
@@ -78,61 +78,61 @@ pub enum Live {
     Run(Box<LiveRun>),
 }
 
-/// A file that stands where one of ours belongs.
+/// A file at the path of a managed file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveFile {
-    /// What its marker says, if it has one.
+    /// The content of its marker, if it has one.
     pub marker: Option<Ownership>,
     /// Its text after the marker, unless it holds secrets or is too large to show.
     pub text: Option<String>,
 }
 
-/// What a live thing says of itself: whose it is, and what it was asked for with.
+/// The ownership marker of a live resource: its stack and fingerprint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ownership {
     /// The stack that it belongs to.
     pub stack: String,
-    /// The fingerprint of what was asked for.
+    /// The fingerprint of the resource.
     pub fingerprint: Fingerprint,
-    /// Whether it is still as it was written.
+    /// True if it is unmodified.
     pub intact: bool,
 }
 
-/// Who listens on a port.
+/// The process that listens on a port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortHolder {
-    /// The process, when it can be seen.
+    /// The PID, where it is visible.
     pub pid: Option<u32>,
-    /// Its command, when it can be seen.
+    /// Its command, where it is visible.
     pub command: String,
-    /// The resource of this stack that the process belongs to, if it does.
+    /// The resource of this stack that the process belongs to, if any.
     pub resource: Option<ResourceId>,
 }
 
-/// Everything that was seen.
+/// The observed state of a stack's resources.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Observation {
-    /// What was looked for, and what else was found that carries this stack's mark.
+    /// The resources inspected, and others found with this stack's ownership marker.
     pub resources: BTreeMap<ResourceId, Presence>,
-    /// Who listens on the ports that the stack wants.
+    /// The holders of the ports that the stack needs.
     #[serde(default)]
     pub ports: BTreeMap<u16, PortHolder>,
-    /// The size in bytes of what would be downloaded, where its server told.
+    /// The size in bytes of pending downloads, where the server reports it.
     #[serde(default)]
     pub download_sizes: BTreeMap<ResourceId, u64>,
-    /// What the registry has now for models that would be pulled, where that is not what is wanted.
+    /// The registry's current content for models to be pulled, where it differs from the desired content.
     #[serde(default)]
     pub moved: BTreeMap<ResourceId, Digest>,
 }
 
 impl Observation {
-    /// Returns what was seen of `id`; what was never looked for is unknown.
+    /// Returns the presence of `id`; an uninspected resource is unknown.
     #[must_use]
     pub fn presence(&self, id: &ResourceId) -> Presence {
-        self.resources.get(id).cloned().unwrap_or_else(|| Presence::Unknown("it was not looked for".to_owned()))
+        self.resources.get(id).cloned().unwrap_or_else(|| Presence::Unknown("it was not inspected".to_owned()))
     }
 
-    /// Returns the server `id`, if it is there.
+    /// Returns the server `id`, if it exists.
     #[must_use]
     pub fn run(&self, id: &ResourceId) -> Option<&LiveRun> {
         match self.resources.get(id) {
@@ -141,8 +141,8 @@ impl Observation {
         }
     }
 
-    /// Returns the same without what changes by itself: restarts, process identities and health. Two observations are
-    /// the same to a planner when these are equal.
+    /// Returns the observation without values that change by themselves: restarts, process identities and health. A
+    /// planner treats two observations as the same when these are equal.
     #[must_use]
     pub fn steady(mut self) -> Self {
         for presence in self.resources.values_mut() {

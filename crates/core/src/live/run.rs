@@ -1,73 +1,73 @@
-//! A server as it was found: its definition, what its live process says that it runs, and how it fares.
+//! A live server: its definition, the configuration its process runs with, and its health.
 
 use super::Ownership;
 use crate::resource::{Bytes, Fingerprint};
 use serde::{Deserialize, Serialize};
 
-/// What a server is doing.
+/// The state of a server's process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunState {
-    /// It does not run, and nobody tries.
+    /// It does not run and is not about to.
     Stopped,
-    /// It is about to run.
+    /// It is starting.
     Starting,
-    /// Its process lives.
+    /// Its process is alive.
     Running,
-    /// It died, and its runtime waits to start it again.
+    /// It exited, and its runtime waits to restart it.
     BackingOff,
-    /// It died, and its runtime gave up.
+    /// It exited, and its runtime gave up.
     Failed,
 }
 
-/// A server as it was found.
+/// A live server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct LiveRun {
-    /// What its definition (unit file, launch record) says of itself; `None` is a stranger's.
+    /// The ownership marker of its definition (unit file, launch record); `None` if unmanaged.
     pub definition: Option<Ownership>,
-    /// Whether the runtime has read the definition as it now stands; false calls for a reload.
+    /// True if the runtime has read the current definition; false calls for a reload.
     pub loaded: bool,
-    /// Whether it starts with the machine, where the runtime can do that.
+    /// True if it starts at boot, where the runtime supports that.
     pub enabled: bool,
-    /// What it is doing.
+    /// The state of its process.
     pub phase: RunState,
-    /// The fingerprint that the live process carries in its environment.
+    /// The fingerprint in the environment of the live process.
     pub running: Option<Fingerprint>,
-    /// Names this very start of it: an invocation id, or pid and start time.
+    /// The identity of this start: an invocation id, or PID and start time.
     #[serde(default)]
     pub identity: Option<String>,
-    /// How often the runtime started it again by itself.
+    /// The number of automatic restarts.
     #[serde(default)]
     pub restarts: u32,
-    /// Why it does not run, in the runtime's words.
+    /// The reason why it does not run, as the runtime reports it.
     #[serde(default)]
     pub why: Option<String>,
-    /// Host memory that it takes.
+    /// Its host memory.
     #[serde(default)]
     pub memory: Option<Bytes>,
-    /// The memory limit that the runtime says is in force.
+    /// The memory limit in force, as the runtime reports it.
     #[serde(default)]
     pub memory_limit: Option<Bytes>,
-    /// Whether it can hand its port on to a successor as it runs now.
+    /// True if the running process can pass its socket on to a successor.
     #[serde(default)]
     pub socket_handoff: bool,
-    /// Whether successors that never took its place were left behind.
+    /// True if orphaned instances remain.
     #[serde(default)]
     pub orphaned_instances: bool,
-    /// Whether it has given its GPU's memory back and answers nothing until it is woken.
+    /// True if it has released its GPU's memory and answers only after it is woken.
     #[serde(default)]
     pub asleep: bool,
-    /// What its runtime itself says of its health, where it says that it is not well.
+    /// The runtime's own health report, where it reports the server as unhealthy.
     #[serde(default)]
     pub reported: Option<crate::resource::Health>,
-    /// What it answered when it was asked, if it was.
+    /// The result of its probe, if it was probed.
     #[serde(default)]
     pub health: Option<crate::resource::Health>,
 }
 
 impl LiveRun {
-    /// Returns a server that is defined by nobody and does not run.
+    /// Returns a server without a definition that does not run.
     #[must_use]
     pub const fn stopped() -> Self {
         Self {
@@ -89,7 +89,7 @@ impl LiveRun {
         }
     }
 
-    /// Returns whether its process lives or is about to.
+    /// Returns whether its process is alive or starting.
     #[must_use]
     pub const fn is_up(&self) -> bool {
         matches!(self.phase, RunState::Running | RunState::Starting | RunState::BackingOff)

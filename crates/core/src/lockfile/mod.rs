@@ -1,8 +1,7 @@
-//! The lock file beside a manifest: which content each source of the manifest means.
+//! The lock file beside a manifest: the content that each source is pinned to.
 //!
-//! A tag, a branch and an address can lead to something else tomorrow. The lock says what they led to when a person last
-//! looked, so that every machine gets the same, and nothing moves unless it is asked to. Values only: who asks a
-//! registry stands below the line.
+//! A tag, a branch and an address can resolve to other content tomorrow. The lock file pins the content, so that
+//! every machine gets the same, and it changes only on request. Values only: registries are queried elsewhere.
 
 mod sources;
 
@@ -14,30 +13,30 @@ use crate::resource::{Bytes, Digest};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The largest lock file that is read, in bytes.
+/// The size limit of a lock file, in bytes.
 pub const LIMIT: usize = 4 << 20;
 
-/// The version of the lock file's form.
+/// The version of the lock file's format.
 const VERSION: u32 = 1;
 
 const HEADER: &str = "\
-# Which content each source of the manifest means. Keep it beside the manifest, in git too.
+# The content that each source of the manifest is pinned to. Keep it beside the manifest and commit it.
 # `llamero lock` adds what is missing, `llamero update` moves it on.
 ";
 
-/// What a source led to.
+/// The content that a source resolved to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pin {
     /// The sha256 of the file, of the model's manifest in its registry, or of the list of a repository's files.
     pub sha256: Digest,
-    /// The commit of the hub's repository that the file is taken from, or that is taken whole.
+    /// The commit of the hub's repository that the content comes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// The size of all that it stands for, in bytes.
+    /// The total size of the content, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
-    /// What the server says of an address's version, to notice another without reading it: the `ETag` of RFC 9110.
+    /// The server's version tag of an address (the `ETag` of RFC 9110), to detect a change without a download.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
 }
@@ -64,31 +63,31 @@ struct Document {
     sources: BTreeMap<String, Pin>,
 }
 
-/// What a document of any version begins with.
+/// The head of a document of any version.
 #[derive(Deserialize)]
 struct Version {
     version: u32,
 }
 
 impl LockFile {
-    /// Reads a lock file's text; the error says what is wrong with it.
+    /// Parses a lock file; the error describes the defect.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.len() > LIMIT {
             return Err(format!("it is larger than {} MiB", LIMIT >> 20));
         }
-        let said = |error: serde_saphyr::Error| {
+        let message = |error: serde_saphyr::Error| {
             let text = error.to_string();
             text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
         };
-        let Version { version } = serde_saphyr::from_str(text).map_err(said)?;
+        let Version { version } = serde_saphyr::from_str(text).map_err(message)?;
         if version != VERSION {
-            return Err(format!("it has the version {version}; this llamero knows version {VERSION}"));
+            return Err(format!("it has version {version}; this llamero supports version {VERSION}"));
         }
-        let document: Document = serde_saphyr::from_str(text).map_err(said)?;
+        let document: Document = serde_saphyr::from_str(text).map_err(message)?;
         Ok(Self { pins: document.sources })
     }
 
-    /// Returns whether a text is a lock file that may be replaced by its successor.
+    /// Returns whether a text is a lock file that llamero may replace.
     #[must_use]
     pub fn recognizes(text: &str) -> bool {
         Self::parse(text).is_ok()
@@ -107,7 +106,7 @@ impl LockFile {
         sources(manifest).into_iter().filter(|source| !self.pins.contains_key(&source.key)).collect()
     }
 
-    /// Returns the pins that no source of a manifest has.
+    /// Returns the pins that belong to no source of a manifest.
     #[must_use]
     pub fn unused(&self, manifest: &Manifest) -> Vec<String> {
         let sources = sources(manifest);
@@ -132,19 +131,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_written_lock_file_reads_back() {
         assert_eq!(LockFile::parse(&lock().text()), Ok(lock()));
         assert_eq!(LockFile::parse(&LockFile::default().text()), Ok(LockFile::default()));
     }
 
     #[test]
-    fn the_text_is_the_same_every_time_and_starts_with_a_word_to_people() {
+    fn the_text_is_deterministic_and_starts_with_a_comment() {
         assert_eq!(lock().text(), lock().text());
-        assert!(lock().text().starts_with("# Which content"), "{}", lock().text());
+        assert!(lock().text().starts_with("# The content"), "{}", lock().text());
     }
 
     #[test]
-    fn what_is_no_lock_is_said() {
+    fn an_invalid_lock_file_is_an_error() {
         for (text, says) in [
             ("", "unexpected end"),
             ("sources: {}\n", "version"),

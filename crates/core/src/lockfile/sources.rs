@@ -1,16 +1,16 @@
-//! What of a manifest can be pinned, and where one asks for it.
+//! The sources of a manifest that can be pinned.
 
 use crate::manifest::{self, Common, Engine, Entry, Manifest, Model, Provider, RuntimeName};
 use crate::resource::{Digest, ImageName, OllamaName};
 
-/// Where a source's content comes from.
+/// The origin of a source's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// A registry of models, which Ollama asks.
+    /// A model registry, queried as Ollama does.
     Ollama {
         /// The name that is pulled.
         name: OllamaName,
-        /// Whether its registry is asked over plain HTTP.
+        /// True if its registry is reached over plain HTTP.
         insecure: bool,
     },
     /// A file in a repository of the model hub.
@@ -22,7 +22,7 @@ pub enum Origin {
         /// The branch, tag or commit.
         revision: Option<String>,
     },
-    /// A whole repository of the model hub, which a server brings itself.
+    /// A whole repository of the model hub, which its server downloads itself.
     Repository {
         /// `organization/repository`.
         repository: String,
@@ -38,13 +38,13 @@ pub enum Origin {
 /// One source that can be pinned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// What the lock file calls it.
+    /// Its key in the lock file.
     pub key: String,
-    /// Where its content comes from.
+    /// The origin of its content.
     pub origin: Origin,
-    /// The models and other parts of the stack that are made of it.
+    /// The models and other parts of the stack that use it.
     pub parts: Vec<String>,
-    /// What the manifest itself says that it must be.
+    /// The digest that the manifest itself declares.
     pub declared: Option<Digest>,
 }
 
@@ -84,7 +84,7 @@ fn source(provider: &Entry<Provider>, model: &Entry<Model>) -> Option<Source> {
     let external = provider.value.runtime.as_ref().is_none_or(|runtime| runtime.value == RuntimeName::External);
     let text = match model.value.source.as_ref().map(|source| &source.value) {
         Some(manifest::Source::Text(text)) => Some(text.as_str()),
-        // What a command makes is its own affair.
+        // The output of a command is not pinned.
         Some(manifest::Source::Command(_)) => return None,
         None => None,
     };

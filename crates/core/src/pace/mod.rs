@@ -1,20 +1,19 @@
-//! When to try again what failed: the memory of bad wishes, and the one decision that is made of it.
+//! Retries after failures: the failure records, and the decision derived from them.
 //!
-//! A failure that may pass is tried again after a wait that doubles; one that will not mend by itself is not tried again
-//! while the wish and the machine stay as they are. What a person asks for is tried whatever this says; it is for who
-//! asks by itself.
+//! A transient failure is retried after a wait that doubles; a permanent one is not retried while the revision and
+//! the environment stay the same. An explicit request is always attempted; the rule applies to automatic attempts.
 
 use crate::resource::Digest;
 use serde::{Deserialize, Serialize};
 
-/// The first wait after a failure that may pass, in seconds, and the longest.
+/// The first wait after a transient failure, in seconds, and the longest.
 const FIRST: u64 = 5;
 const LONGEST: u64 = 300;
 
-/// How many failures are remembered.
+/// The number of failure records kept.
 const REMEMBERED: usize = 32;
 
-/// What was tried: the manifest, and what its lock file says.
+/// The subject of an attempt: the manifest and its lock file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Attempt {
     /// The digest of the manifest's text.
@@ -23,43 +22,43 @@ pub struct Attempt {
     pub lock: Option<Digest>,
 }
 
-/// Whether a failure may mend by itself.
+/// The class of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
-    /// It was bad luck: a lost connection, a busy peer, a process that was killed.
+    /// Transient: a lost connection, a busy peer, a killed process.
     Transient,
-    /// It comes to the same again while the wish and the machine stay as they are.
+    /// Permanent: it recurs while the revision and the environment stay the same.
     Permanent,
 }
 
-/// What is remembered of an attempt that failed.
+/// The record of a failed attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailureRecord {
-    /// What was tried.
+    /// The attempt.
     pub attempt: Attempt,
-    /// Whether it may mend by itself.
+    /// The class of the failure.
     pub class: Class,
-    /// What went wrong the last time.
+    /// The latest error.
     pub why: String,
-    /// How often it failed so.
+    /// The number of consecutive failures.
     pub times: u32,
-    /// When it failed the last time, in seconds since 1970.
+    /// The time of the latest failure, in seconds since 1970.
     pub last: u64,
-    /// The same for people, with the offset from UTC.
+    /// The same time for display, with the offset from UTC.
     pub ended: String,
-    /// The digest of all that the machine and this llamero made of the manifest.
+    /// The digest of everything outside the manifest that affects the result: the machine and the llamero version.
     pub environment_digest: Digest,
 }
 
-/// Somebody wants the stack to stay as it is.
+/// A suspension: the stack is to stay as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suspension {
     /// The user's name.
     pub by: String,
-    /// Since when, with the offset from UTC.
+    /// The start, with the offset from UTC.
     pub since: String,
-    /// Why, if that was said.
+    /// The reason, if one was given.
     pub reason: Option<String>,
 }
 
@@ -70,18 +69,18 @@ impl std::fmt::Display for Suspension {
     }
 }
 
-/// What to do about a wish.
+/// The decision about an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// Try it.
+    /// Attempt now.
     Try,
-    /// Not before this time, in seconds since 1970.
+    /// Wait until this time, in seconds since 1970.
     WaitUntil(u64),
-    /// Not again while the wish and the machine stay as they are.
+    /// Do not retry while the revision and the environment stay the same.
     Quarantined(String),
 }
 
-/// Says whether to try a wish now, after what is remembered of it.
+/// Decides whether to make an attempt now, from the failure records.
 #[must_use]
 pub fn next(bad: &[FailureRecord], attempt: &Attempt, environment_digest: &Digest, now: u64) -> Next {
     let managed = || bad.iter().filter(|bad| bad.attempt == *attempt);
@@ -91,7 +90,7 @@ pub fn next(bad: &[FailureRecord], attempt: &Attempt, environment_digest: &Diges
         return Next::Quarantined(permanent.why.clone());
     }
     match managed().find(|bad| bad.class == Class::Transient) {
-        // A clock that was set back says nothing about how long ago it was.
+        // A clock that was set back does not show how long ago the failure was.
         Some(transient) if now >= transient.last && now - transient.last < wait(transient.times) => {
             Next::WaitUntil(transient.last + wait(transient.times))
         }
@@ -99,16 +98,16 @@ pub fn next(bad: &[FailureRecord], attempt: &Attempt, environment_digest: &Diges
     }
 }
 
-/// Returns the wait after so many failures in a row, in seconds.
+/// Returns the wait after this many consecutive failures, in seconds.
 fn wait(times: u32) -> u64 {
     let doublings = times.saturating_sub(1).min(16);
     (FIRST << doublings).min(LONGEST)
 }
 
-/// Takes note of a failure; `failure.times` is counted here.
+/// Records a failure; `failure.times` is computed here.
 pub fn failed(bad: &mut Vec<FailureRecord>, failure: FailureRecord) {
     let same = |other: &FailureRecord| {
-        // In other circumstances it is another failure: a machine that goes to and fro is not tried each time.
+        // In another environment it counts as another failure: a machine that alternates is not retried each time.
         let there = failure.class == Class::Transient || other.environment_digest == failure.environment_digest;
         other.attempt == failure.attempt && other.class == failure.class && there
     };
@@ -119,7 +118,7 @@ pub fn failed(bad: &mut Vec<FailureRecord>, failure: FailureRecord) {
     bad.drain(..excess);
 }
 
-/// Forgets the failures of a wish: it succeeded, or somebody says that it will.
+/// Clears the failure records of an attempt: it succeeded, or the user cleared them.
 pub fn forget(bad: &mut Vec<FailureRecord>, attempt: &Attempt) {
     bad.retain(|bad| bad.attempt != *attempt);
 }
@@ -150,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_passing_failure_waits_twice_as_long_each_time_and_for_ever() {
+    fn a_transient_failure_doubles_its_wait_and_is_retried_for_ever() {
         let (mut memory, machine) = (Vec::new(), Digest::of("machine"));
         let mut now = 1_000;
         for wait in [5, 10, 20, 40, 80, 160, 300, 300, 300] {
@@ -158,33 +157,36 @@ mod tests {
             failed(&mut memory, bad(1, Class::Transient, now, &machine));
             assert_eq!(next(&memory, &attempt(1), &machine, now), Next::WaitUntil(now + wait));
             assert_eq!(next(&memory, &attempt(1), &machine, now + wait - 1), Next::WaitUntil(now + wait));
-            assert_eq!(next(&memory, &attempt(2), &machine, now), Next::Try, "another wish need not wait");
+            assert_eq!(next(&memory, &attempt(2), &machine, now), Next::Try, "another attempt need not wait");
             now += wait;
         }
-        assert_eq!(next(&memory, &attempt(1), &machine, 0), Next::Try, "a clock that was set back holds nobody up");
+        assert_eq!(next(&memory, &attempt(1), &machine, 0), Next::Try, "a clock that was set back delays nothing");
         forget(&mut memory, &attempt(1));
         assert_eq!(next(&memory, &attempt(1), &machine, now - 1), Next::Try);
     }
 
     #[test]
-    fn a_lasting_failure_is_tried_again_when_something_is_different() {
+    fn a_permanent_failure_is_retried_when_its_environment_changes() {
         let (mut memory, machine) = (Vec::new(), Digest::of("machine"));
         failed(&mut memory, bad(1, Class::Permanent, 9, &machine));
         failed(&mut memory, bad(1, Class::Permanent, 10, &machine));
         assert_eq!(memory.iter().map(|bad| bad.times).collect::<Vec<_>>(), [2]);
         assert_eq!(next(&memory, &attempt(1), &machine, u64::MAX), Next::Quarantined("why".to_owned()));
-        assert_eq!(next(&memory, &attempt(0), &machine, 10), Next::Try, "another lock file is another wish");
+        assert_eq!(next(&memory, &attempt(0), &machine, 10), Next::Try, "another lock file is another attempt");
         let other = Digest::of("a later llamero");
         assert_eq!(next(&memory, &attempt(1), &other, 10), Next::Try);
         failed(&mut memory, bad(1, Class::Permanent, 11, &other));
         assert_eq!(memory.iter().map(|bad| bad.times).collect::<Vec<_>>(), [2, 1]);
-        assert!(matches!(next(&memory, &attempt(1), &machine, 12), Next::Quarantined(_)), "back where it was before");
+        assert!(
+            matches!(next(&memory, &attempt(1), &machine, 12), Next::Quarantined(_)),
+            "back in the earlier environment"
+        );
         forget(&mut memory, &attempt(1));
         assert_eq!(next(&memory, &attempt(1), &other, 12), Next::Try);
     }
 
     #[test]
-    fn the_memory_is_bounded_and_keeps_what_is_new() {
+    fn the_records_are_bounded_and_keep_the_newest() {
         let (mut memory, machine) = (Vec::new(), Digest::of("machine"));
         (0..u8::MAX).for_each(|number| failed(&mut memory, bad(number, Class::Permanent, 9, &machine)));
         assert_eq!(memory.len(), REMEMBERED);
@@ -192,15 +194,15 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever fails when, however often it is asked: each try that failed is followed by its whole wait, and what
-        /// fails for good is tried once in the same circumstances.
+        /// For any sequence of failures and any frequency of attempts: each failed attempt is followed by its whole
+        /// wait, and a permanent failure is attempted once per environment.
         #[test]
-        fn there_is_at_most_one_try_in_each_slot(
+        fn there_is_at_most_one_attempt_per_slot(
             schedule in prop::collection::vec((0_u64..400, 0_u8..4, 0_u8..3, 0_u8..16), 1..300),
         ) {
             let (mut memory, mut now) = (Vec::new(), 1_000_000);
             let mut machine = Digest::of("0");
-            // What the rule says, kept in another way: by wish, the end of its slot and how long the next one is.
+            // An independent model of the rule: by attempt, the end of its slot and the length of the next.
             let mut slots: BTreeMap<u8, (u64, u64)> = BTreeMap::new();
             let mut done: BTreeMap<(u8, Digest), u32> = BTreeMap::new();
             for (pause, number, how, reconcile) in schedule {
@@ -212,8 +214,8 @@ mod tests {
                     continue;
                 }
                 let (end, length) = slots.get(&number).copied().unwrap_or((0, FIRST));
-                prop_assert!(now >= end, "a try at {now} in the slot that lasts until {end}");
-                prop_assert_eq!(done.get(&(number, machine.clone())), None, "tried again what failed for good");
+                prop_assert!(now >= end, "an attempt at {now} in the slot that lasts until {end}");
+                prop_assert_eq!(done.get(&(number, machine.clone())), None, "retried a permanent failure");
                 match how {
                     0 => {
                         failed(&mut memory, bad(number, Class::Transient, now, &machine));
@@ -232,9 +234,9 @@ mod tests {
             }
         }
 
-        /// A wish that only ever fails in passing is tried for ever, and never waits longer than the longest wait.
+        /// An attempt with only transient failures is retried for ever, and never waits longer than the longest wait.
         #[test]
-        fn nothing_that_may_pass_is_given_up(times in 1_u32..200) {
+        fn a_transient_failure_is_never_given_up(times in 1_u32..200) {
             let (mut memory, machine, mut now) = (Vec::new(), Digest::of("machine"), 0);
             for _ in 0..times {
                 failed(&mut memory, bad(1, Class::Transient, now, &machine));

@@ -1,23 +1,24 @@
-"""Serves LiteLLM, and hands its port from one instance to the next without losing a request.
+"""Serves LiteLLM, and hands its socket off from one instance to the next without losing a request.
 
-The life of an instance, as it tells the service manager in STATUS=:
+The states of an instance, as it reports them to the service manager in STATUS=:
   held          The app has started and answers on a private socket; clients do not reach it yet (READY=1).
-  accepting     The hold file is gone; clients reach it on the public socket.
-  draining N    It was sent SIGTERM: it takes no new connection, and N are still open.
+  accepting     The gate file is gone; clients reach it on the public socket.
+  draining N    It received SIGTERM: it accepts no new connection, and N are still open.
 
-Why it is not plain uvicorn, which loses a few requests in thousands:
-- The public socket is made by somebody who outlives the instances, and handed over (sd_listen_fds(3)). Old and new
-  instance accept from the same queue, so that what one no longer accepts waits for the other and is never refused.
-- uvicorn accepts as soon as the app has started, before anybody could look at it. Hence two servers for one app: the
-  private one starts the app and can be asked what it offers, the public one starts only when the hold file is gone.
+Plain uvicorn would lose a few requests in thousands on a restart:
+- The public socket is created by a process that outlives the instances, and passed to them (sd_listen_fds(3)). Old and
+  new instance accept from the same queue, so a connection that one no longer accepts waits for the other and is never
+  refused.
+- uvicorn accepts as soon as the app has started, before it can be verified. Hence two servers for one app: the private
+  one starts the app and serves verification, the public one starts only when the gate file is gone.
 - uvicorn's shutdown closes connections that it has accepted but not read from yet, and their clients see a reset.
-  Hence only the listener is closed at first. Every answer from then on says `connection: close`, idle connections run
-  into the keep-alive timeout, and uvicorn shuts down when none is left, or when the limit is reached.
+  Hence only the listener is closed at first. From then on every answer has `connection: close`, idle connections reach
+  the keep-alive timeout, and uvicorn shuts down when none is left, or at the time limit.
 - A child process that inherits the public socket would keep connections that it never accepts, and one that inherits
-  the notify socket could speak for us. Hence neither is passed on.
+  the notify socket could report in this program's name. Hence neither is inherited.
 
-Where nobody hands over a socket, `--bind` makes one: instances then follow each other, and only the end is gentle.
-The private socket is open to whoever may enter its folder.
+Without a passed socket, `--bind` creates one: instances then run one after the other, and only their end is graceful.
+The private socket is open to every user who may enter its folder.
 """
 
 import argparse
@@ -56,7 +57,7 @@ def public_socket(address):
 
 
 def teller():
-    """Returns what speaks to the service manager (sd_notify(3)), or to the log where there is none."""
+    """Returns a notifier to the service manager (sd_notify(3)), or to the log where there is none."""
     path = os.environ.pop("NOTIFY_SOCKET", "")
     if not path:
         return print
@@ -67,7 +68,7 @@ def teller():
 
 class Server(uvicorn.Server):
     def capture_signals(self):
-        return contextlib.nullcontext()  # Two servers and one drain: the signals are ours.
+        return contextlib.nullcontext()  # Two servers share one drain: this program handles the signals.
 
 
 async def start(server, sockets=None):
@@ -75,14 +76,14 @@ async def start(server, sockets=None):
     while not server.started:
         await asyncio.wait({task}, timeout=0.01)
         if task.done():
-            sys.exit(task.result() or 3)  # uvicorn's own code for a start that failed
+            sys.exit(task.result() or 3)  # uvicorn's own exit code for a failed start
     return task
 
 
 async def drain(state, tell, longest):
     end, told = time.monotonic() + longest, None
     while time.monotonic() < end:
-        # What was accepted last is not among the connections before the loop has turned.
+        # A connection accepted last is registered only in the next iteration of the loop.
         await asyncio.sleep(0.1)
         count = len(state.connections)
         if count == 0 and not state.tasks:
@@ -110,10 +111,10 @@ async def serve(app, options, public, tell):
         if scope["type"] == "lifespan":
             await app(scope, receive, send)
         else:
-            # What the app left there when it started; only the private server has it.
+            # The state set at the app's startup; only the private server has it.
             await app({**scope, "state": dict(inner.lifespan.state)}, receive, answer)
 
-    # At the limit an answer still on its way gets one more second; without a number uvicorn would wait for ever.
+    # At the limit a pending answer gets one more second; without a number uvicorn would wait for ever.
     common = {"timeout_keep_alive": idle, "timeout_graceful_shutdown": 1, "access_log": False}
     inner = Server(uvicorn.Config(front, uds=options.private, lifespan="on", **common))
     outer = Server(uvicorn.Config(front, lifespan="off", **common))
@@ -144,6 +145,6 @@ if __name__ == "__main__":
     public = public_socket(options.bind)
     module, _, name = options.app.partition(":")
     app = getattr(importlib.import_module(module), name)
-    loop = (uvicorn.Config(app).get_loop_factory() or asyncio.new_event_loop)()  # uvloop, where it is installed
+    loop = (uvicorn.Config(app).get_loop_factory() or asyncio.new_event_loop)()  # uvloop, if it is installed
     asyncio.set_event_loop(loop)
     loop.run_until_complete(serve(app, options, public, tell))

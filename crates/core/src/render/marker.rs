@@ -1,5 +1,5 @@
-//! The first line of every file that llamero writes: whose it is, what it was asked for with, and whether it is still
-//! as it was written.
+//! The ownership marker in the first line of every file that llamero writes: the stack, the resource, its
+//! fingerprint, and a digest of the rest of the file.
 //!
 //! `# Written by llamero: stack=home resource=file/gateway fingerprint=1:… body=…`
 
@@ -7,16 +7,16 @@ use crate::resource::{Digest, Fingerprint, ResourceId};
 
 const OPENING: &str = "# Written by llamero:";
 
-/// What the first line of a file says.
+/// The content of a marker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Marker {
     /// The stack that the file belongs to.
     pub stack: String,
     /// The resource that the file is.
     pub resource: ResourceId,
-    /// The fingerprint of what it was asked for with.
+    /// The fingerprint of the resource.
     pub fingerprint: Fingerprint,
-    /// Whether the rest of the file is as llamero wrote it.
+    /// True if the rest of the file is unmodified.
     pub intact: bool,
 }
 
@@ -28,7 +28,7 @@ pub fn mark(stack: &str, resource: &ResourceId, fingerprint: &Fingerprint, body:
     format!("{OPENING} stack={stack} resource={resource} fingerprint={fingerprint} body={digest}\n{body}")
 }
 
-/// Reads the marker of a file; a file without one is not ours.
+/// Reads the marker of a file; a file without one is unmanaged.
 #[must_use]
 pub fn read(text: &str) -> Option<Marker> {
     let (line, body) = text.split_once('\n')?;
@@ -47,7 +47,7 @@ mod tests {
     use crate::resource::{Fields, Fingerprint, Kind, ResourceId};
 
     #[test]
-    fn a_marker_is_read_back_and_notices_an_edit() {
+    fn a_marker_reads_back_and_detects_an_edit() {
         let id = ResourceId::new(Kind::File, "gateway");
         let text = mark("home", &id, &Fingerprint::of(&Fields::new()), "a: 1\n");
         let marker = read(&text).expect("a marker");

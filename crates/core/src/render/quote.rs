@@ -1,51 +1,50 @@
-//! Quoting: text into the exact words that systemd reads back as that text, in unit files and in environment files.
+//! Quoting of text for unit files and environment files, so that systemd reads back exactly that text.
 //!
-//! The rules are those of systemd.service(5), systemd.exec(5) and systemd.unit(5), proved against a real manager. What no
-//! quoting can express is an error that says so; nothing is dropped or replaced in silence.
+//! The rules are those of systemd.service(5), systemd.exec(5) and systemd.unit(5), verified against a real manager.
+//! Text that no quoting can express is an error; nothing is dropped or replaced silently.
 
 use crate::resource::ResourceId;
 use std::fmt::Write;
 use thiserror::Error;
 
-/// Why a text cannot be written in a unit or environment file.
+/// A text that cannot be written in a unit or environment file.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Unrepresentable {
-    /// There is no command at all.
+    /// The command is empty.
     #[error("the command is empty")]
     Empty,
-    /// The program's path is not one that systemd takes.
+    /// systemd does not accept the program's path.
     #[error("the program `{path}` must be an absolute path without control characters, quotes and backslashes")]
     Program {
-        /// The path as it was given.
+        /// The path as given.
         path: String,
     },
-    /// The path is not one that an unquoted setting takes.
-    #[error("{place} `{path}` must be an absolute path on one line, without white space or a backslash at its end")]
+    /// An unquoted setting cannot hold the path.
+    #[error("{subject} `{path}` must be an absolute path on one line, without white space or a backslash at its end")]
     Path {
-        /// Which path it is, such as `the working directory`.
-        place: String,
-        /// The path as it was given.
+        /// The path's name, such as `the working directory`.
+        subject: String,
+        /// The path as given.
         path: String,
     },
-    /// The resource is no server of the systemd user manager.
-    #[error("{resource} is no server that systemd runs")]
+    /// The resource is not a server of the systemd user manager.
+    #[error("{resource} is not a server run by systemd")]
     NotAUnit {
         /// The resource.
         resource: ResourceId,
     },
-    /// A text holds a character that systemd takes nowhere: NUL, or a code point that Unicode sets aside for no
-    /// character.
-    #[error("{place} holds the character U+{code:04X}, which systemd does not take")]
+    /// A text holds a character that systemd rejects everywhere: NUL, or a Unicode noncharacter.
+    #[error("{subject} holds the character U+{code:04X}, which systemd rejects")]
     Character {
-        /// Where it stands, such as ``the variable `PATH` ``.
-        place: String,
+        /// Its subject, such as ``the variable `PATH` ``.
+        subject: String,
         /// The code point.
         code: u32,
     },
-    /// A name is not one of an environment variable.
-    #[error("`{name}` cannot be the name of an environment variable")]
+    /// The name is invalid for an environment variable.
+    #[error("`{name}` is not a valid name of an environment variable")]
     Name {
-        /// The name as it was given.
+        /// The name as given.
         name: String,
     },
 }
@@ -67,22 +66,22 @@ pub fn command(argv: &[String]) -> Result<String, Unrepresentable> {
     Ok(line)
 }
 
-/// Returns the value of `Environment=` that sets `name` to `value`. There `$` means nothing special.
+/// Returns the value of `Environment=` that sets `name` to `value`. `$` is not special there.
 pub fn assignment(name: &str, value: &str) -> Result<String, Unrepresentable> {
     check_name(name)?;
     quoted(&format!("the variable `{name}`"), &format!("{name}={value}"))
 }
 
-/// Returns the line of an environment file, without its end, that sets `name` to `value`.
+/// Returns the line of an environment file, without its line break, that sets `name` to `value`.
 ///
-/// Control characters stand there as they are; a quoted value may run over several lines.
+/// Control characters are written literally; a quoted value may span several lines.
 pub fn environment_line(name: &str, value: &str) -> Result<String, Unrepresentable> {
     check_name(name)?;
     check_characters(&format!("the variable `{name}`"), value)?;
     Ok(format!("{name}=\"{}\"", environment_value(value)))
 }
 
-/// Returns what stands for `value` between the double quotes of an environment file.
+/// Returns the escaped form of `value` between the double quotes of an environment file.
 #[must_use]
 pub fn environment_value(value: &str) -> String {
     value.chars().fold(String::with_capacity(value.len()), |mut text, c| {
@@ -94,30 +93,30 @@ pub fn environment_value(value: &str) -> String {
     })
 }
 
-/// Returns text for a setting that people read, such as `Description=`: one line, white space folded, `%` doubled, and
-/// what systemd does not take replaced by U+FFFD.
+/// Returns text for a descriptive setting such as `Description=`: one line, white space folded, `%` doubled, and
+/// characters that systemd rejects replaced by U+FFFD.
 #[must_use]
 pub fn prose(text: &str) -> String {
     let words: Vec<&str> =
         text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
     let line: String = words.join(" ").chars().map(|c| if is_refused(c) { '\u{fffd}' } else { c }).collect();
-    // A backslash at the end would pull the next line into this one.
+    // A backslash at the end would continue the line.
     line.trim_end_matches(|c: char| c == '\\' || c.is_whitespace()).replace('%', "%%")
 }
 
-/// Returns a path for a setting that takes one path and no quotes, such as `WorkingDirectory=` and `EnvironmentFile=`.
-pub fn path(place: &str, path: &str) -> Result<String, Unrepresentable> {
-    check_characters(place, path)?;
+/// Returns a path for a setting that takes one unquoted path, such as `WorkingDirectory=` and `EnvironmentFile=`.
+pub fn path(subject: &str, path: &str) -> Result<String, Unrepresentable> {
+    check_characters(subject, path)?;
     let refused = |c: char| c.is_control();
     let is_absolute = path.starts_with('/');
     // White space at the end would be cut off, a backslash there would continue the line.
     if !is_absolute || path.contains(refused) || path.ends_with(|c: char| c.is_whitespace() || c == '\\') {
-        return Err(Unrepresentable::Path { place: place.to_owned(), path: path.to_owned() });
+        return Err(Unrepresentable::Path { subject: subject.to_owned(), path: path.to_owned() });
     }
     Ok(path.replace('%', "%%"))
 }
 
-/// Returns the word of a command that names a file of llamero's in the folder for what lives until the next boot.
+/// Returns the command argument that names a file of llamero's in the runtime directory.
 ///
 /// `%t` is `$XDG_RUNTIME_DIR` of the manager that reads the unit.
 pub fn runtime_path(name: &str) -> Result<String, Unrepresentable> {
@@ -125,8 +124,8 @@ pub fn runtime_path(name: &str) -> Result<String, Unrepresentable> {
     Ok(word.replacen('"', "\"%t/llamero/", 1))
 }
 
-fn quoted(place: &str, text: &str) -> Result<String, Unrepresentable> {
-    check_characters(place, text)?;
+fn quoted(subject: &str, text: &str) -> Result<String, Unrepresentable> {
+    check_characters(subject, text)?;
     let mut word = String::with_capacity(text.len() + 2);
     word.push('"');
     for c in text.chars() {
@@ -149,14 +148,14 @@ fn check_name(name: &str) -> Result<(), Unrepresentable> {
     is_name.then_some(()).ok_or_else(|| Unrepresentable::Name { name: name.to_owned() })
 }
 
-fn check_characters(place: &str, text: &str) -> Result<(), Unrepresentable> {
+fn check_characters(subject: &str, text: &str) -> Result<(), Unrepresentable> {
     match text.chars().find(|c| is_refused(*c)) {
-        Some(c) => Err(Unrepresentable::Character { place: place.to_owned(), code: u32::from(c) }),
+        Some(c) => Err(Unrepresentable::Character { subject: subject.to_owned(), code: u32::from(c) }),
         None => Ok(()),
     }
 }
 
-/// systemd's check for UTF-8 refuses the noncharacters of Unicode too: one of them loses the whole line, and in an
+/// systemd's UTF-8 check rejects Unicode noncharacters too: a single one invalidates the whole line, and in an
 /// environment file the whole start.
 fn is_refused(c: char) -> bool {
     let code = u32::from(c);
@@ -246,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_systemd_does_not_take_is_refused() {
+    fn text_that_systemd_rejects_is_an_error() {
         let argv = |words: &[&str]| -> Vec<String> { words.iter().map(|word| (*word).to_owned()).collect() };
         assert_eq!(command(&[]), Err(Unrepresentable::Empty));
         for program in ["", "run", "./run", "/opt/", "/o\"x", "/o'x", "/o\\x", "/o\nx"] {

@@ -1,11 +1,11 @@
-//! Where a model file is downloaded from: the short forms of a manifest as full addresses.
+//! Download addresses of model files: the short forms of a manifest as full addresses.
 //!
-//! Only the address is made here. Which host may see a token is the download's affair.
+//! Only the address is formed here. Downloads decide which host receives a token.
 
 use crate::resource::Digest;
 use std::fmt::Write as _;
 
-/// The model hub that is meant when no other is named.
+/// The default model hub.
 pub const HUB: &str = "https://huggingface.co";
 
 /// Returns the address of `file` in the repository `organization/repository` of a model hub, at `revision` or `main`.
@@ -22,14 +22,14 @@ pub fn hub_url(endpoint: &str, organization: &str, repository: &str, file: &str,
     )
 }
 
-/// Returns the name of a source's content: of whatever it leads to, or of the one content with this digest.
+/// Returns the name of a source's content: of its current content, or of the content with this digest.
 #[must_use]
 pub fn content_name(source: &str, sha256: Option<&Digest>) -> Digest {
     let pin = sha256.map(ToString::to_string).unwrap_or_default();
     Digest::of(format!("{source}\n{pin}"))
 }
 
-/// Returns the address at which a hub tells what is in a repository at `revision` or `main`, with each file's size and
+/// Returns the hub's API address for a repository at `revision` or `main`, which lists each file with its size and
 /// digest.
 #[must_use]
 pub fn hub_api_url(endpoint: &str, repository: &str, revision: Option<&str>) -> String {
@@ -38,8 +38,8 @@ pub fn hub_api_url(endpoint: &str, repository: &str, revision: Option<&str>) -> 
     format!("{endpoint}/api/models/{}/revision/{revision}?blobs=true", repository.join("/"))
 }
 
-/// Writes one path segment; everything but RFC 3986's unreserved characters is percent-encoded, `/` too, because a
-/// revision such as `refs/pr/1` is one segment.
+/// Encodes one path segment; everything but RFC 3986's unreserved characters is percent-encoded, including `/`,
+/// because a revision such as `refs/pr/1` is one segment.
 fn encode(segment: &str) -> String {
     segment.bytes().fold(String::with_capacity(segment.len()), |mut text, byte| {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

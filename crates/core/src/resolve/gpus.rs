@@ -38,7 +38,7 @@ impl Builder<'_> {
             Some(Ok(all)) if !all.is_empty() => all,
             Some(Ok(_)) => return Err(unknown("the driver tells of none")),
             Some(Err(why)) => return Err(unknown(why)),
-            None => return Err(unknown("it was not asked for")),
+            None => return Err(unknown("it was not queried")),
         };
         let mut chosen: Vec<&Gpu> = Vec::new();
         for device in &provider.value.gpus {

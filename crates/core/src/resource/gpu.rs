@@ -8,16 +8,16 @@ use serde::{Deserialize, Serialize};
 pub struct Gpu {
     /// Its number in the order of the PCI bus.
     pub index: u32,
-    /// The name that no other GPU has, such as `GPU-5f2c…`.
+    /// Its unique name, such as `GPU-5f2c…`.
     pub uuid: String,
-    /// What it is, such as `NVIDIA H100`.
+    /// Its model, such as `NVIDIA H100`.
     pub name: String,
-    /// All of its memory, in bytes.
+    /// The size of its memory.
     pub memory: Bytes,
 }
 
 impl Gpu {
-    /// Returns whether an index or a UUID means this one. As for CUDA, the beginning of a UUID is enough.
+    /// Returns whether an index or a UUID denotes this GPU. As for CUDA, a prefix of a UUID is enough.
     #[must_use]
     pub fn is(&self, device: &str) -> bool {
         device.parse() == Ok(self.index) || (device.starts_with("GPU-") && self.uuid.starts_with(device))
@@ -31,7 +31,7 @@ pub enum Gpus {
     /// None of them.
     #[default]
     None,
-    /// Whichever it finds, if it uses any: nobody said.
+    /// Unspecified: the server may use any GPU that it finds.
     Unspecified,
     /// All of them.
     All,
@@ -40,14 +40,14 @@ pub enum Gpus {
 }
 
 impl Gpus {
-    /// Returns whether there is none.
+    /// Returns whether it is none.
     #[must_use]
     pub fn is_none(&self) -> bool {
         *self == Self::None
     }
 
-    /// Returns whether there is a GPU in both; of two that only perhaps use any it is not known. One that is named by its
-    /// index and by its UUID is not known to be the same.
+    /// Returns whether both certainly share a GPU; unspecified ones are not certain. A GPU named once by index and
+    /// once by UUID is not recognized as the same.
     #[must_use]
     pub fn shares_one(&self, other: &Self) -> bool {
         match (self, other) {

@@ -1,51 +1,51 @@
-//! What a server said when it was asked whether it is healthy.
+//! The health of a server.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The answer to one [`Probe`](super::Probe), asked once. Every reason is one line.
+/// The result of one run of a [`Probe`](super::Probe). Every reason is one line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "health")]
 pub enum Health {
-    /// It answers as it should.
+    /// It answers as expected.
     Healthy,
-    /// It answers, and says that it is still getting ready.
+    /// It answers that it is still getting ready.
     Loading {
-        /// What it said.
+        /// The reason.
         why: String,
     },
-    /// It answers, and the answer is not what was asked for: waiting may not mend it.
+    /// It answers, but not as expected: waiting may not help.
     Unhealthy {
-        /// What is wrong with the answer.
+        /// The defect of the answer.
         why: String,
     },
-    /// It gave no answer that can be read; nothing is known about it.
+    /// It gave no readable answer; its state is unknown.
     Unreachable {
-        /// What came instead of an answer.
+        /// The outcome instead of an answer.
         why: String,
     },
 }
 
 impl Health {
-    /// Returns that it is still getting ready.
+    /// Returns the health of a server that is still getting ready.
     #[must_use]
     pub fn loading(why: impl Into<String>) -> Self {
         Self::Loading { why: why.into() }
     }
 
-    /// Returns that its answer is wrong.
+    /// Returns the health of a server with a wrong answer.
     #[must_use]
     pub fn unhealthy(why: impl Into<String>) -> Self {
         Self::Unhealthy { why: why.into() }
     }
 
-    /// Returns that there was no answer.
+    /// Returns the health of a server without an answer.
     #[must_use]
     pub fn unreachable(why: impl Into<String>) -> Self {
         Self::Unreachable { why: why.into() }
     }
 
-    /// Returns whether it answers as it should.
+    /// Returns whether it answers as expected.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         *self == Self::Healthy

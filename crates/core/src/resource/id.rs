@@ -1,14 +1,14 @@
-//! Names of resources: a kind and a name, unique within a stack.
+//! Ids of resources: a kind and a name, unique within a stack.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// What sort of thing a resource is. The order is the order in which kinds are listed to a person.
+/// The kind of a resource. The order is the listing order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// A secret that llamero makes once and keeps in a file.
+    /// A secret that llamero generates once and keeps in a file.
     Secret,
     /// A Python environment, named by the hash of its requirements.
     Environment,
@@ -24,7 +24,7 @@ pub enum Kind {
     Process,
     /// A server run by a container engine.
     Container,
-    /// A model on a server that is asked for it.
+    /// A model on a server.
     Model,
 }
 
@@ -58,7 +58,7 @@ impl Kind {
         }
     }
 
-    /// Returns whether resources of this kind are kept for the generations to which one can go back.
+    /// Returns whether resources of this kind are retained for the generations that a rollback can reach.
     #[must_use]
     pub const fn lasts(self) -> bool {
         matches!(self, Self::Artifact | Self::Environment | Self::Image | Self::Model)
@@ -77,10 +77,10 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The name of one resource of a stack, printed and stored as `kind/name`.
+/// The id of one resource of a stack, printed and stored as `kind/name`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ResourceId {
-    /// What sort of thing it is.
+    /// Its kind.
     pub kind: Kind,
     /// Its name within the stack; never empty, without `/` and white space.
     pub name: String,

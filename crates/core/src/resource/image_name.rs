@@ -1,6 +1,6 @@
-//! What Docker calls an image: `registry/repository:tag@sha256:…`, with the defaults that Docker fills in.
+//! Names of container images: `registry/repository:tag@sha256:…`, with Docker's defaults filled in.
 //!
-//! The rules are those of the `distribution/reference` package. Whether such an image exists is not known here.
+//! The rules are those of the `distribution/reference` package. The existence of an image is not checked here.
 
 use super::fingerprint::Digest;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ const NAMESPACE: &str = "library";
 const LONGEST_NAME: usize = 255;
 const LONGEST_TAG: usize = 128;
 
-/// An image's whole name, with a tag, a digest or both: without either Docker would pull every tag there is.
+/// A full image name, with a tag, a digest or both: without either Docker would pull every tag.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ImageName {
@@ -24,7 +24,8 @@ pub struct ImageName {
 }
 
 impl ImageName {
-    /// Reads a name as people write it, such as `redis:7` or `ghcr.io/user/image@sha256:…`, or says why it is none.
+    /// Parses a name as users write it, such as `redis:7` or `ghcr.io/user/image@sha256:…`; the error explains why it
+    /// is invalid.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (rest, digest) = match text.split_once('@') {
             None => (text, None),
@@ -81,13 +82,13 @@ impl ImageName {
         self.tag.as_deref()
     }
 
-    /// Returns the digest that pins it.
+    /// Returns the digest it is pinned to.
     #[must_use]
     pub const fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()
     }
 
-    /// Returns the same repository at a digest, and without a tag.
+    /// Returns the same repository at a digest, without a tag.
     #[must_use]
     pub fn at(&self, digest: Digest) -> Self {
         Self { tag: None, digest: Some(digest), ..self.clone() }
@@ -124,7 +125,7 @@ impl From<ImageName> for String {
     }
 }
 
-/// Returns whether the first part of a path names a registry: all others are on Docker Hub.
+/// Returns whether the first part of a path is a registry; otherwise the image is on Docker Hub.
 fn is_registry(first: &str) -> bool {
     first == "localhost" || first.contains(['.', ':']) || first.chars().any(char::is_uppercase)
 }
@@ -149,7 +150,8 @@ fn allows_registry(text: &str) -> bool {
     is_host && port.is_none_or(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Returns whether a part of a repository is words of small letters and digits, with `.`, `_`, `__` or dashes between.
+/// Returns whether a part of a repository is words of lower-case letters and digits, separated by `.`, `_`, `__` or
+/// dashes.
 fn allows_part(part: &str) -> bool {
     let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let ends_well = part.bytes().next().is_some_and(is_word) && part.bytes().last().is_some_and(is_word);
@@ -198,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_docker_would_not_pull_is_refused_with_a_reason() {
+    fn names_that_docker_rejects_are_errors_with_a_reason() {
         for (text, why) in [
             ("redis", "add a tag, such as `redis:1.2`"),
             ("localhost:5000/redis", "names no version"),
@@ -225,7 +227,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_read_reads_back(
+        fn a_parsed_name_reads_back(
             registry in "([a-z][a-z0-9]{0,5}(\\.[a-z]{2,3})?(:[0-9]{1,5})?/)?",
             path in "[a-z0-9]{1,6}((\\.|_|__|-{1,3})[a-z0-9]{1,4})?(/[a-z0-9]{1,6}){0,2}",
             tag in "(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,8})?",
@@ -240,7 +242,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_breaks_the_reader(text in "[a-zA-Z0-9_.:/@\\[\\] é-]{0,40}") {
+        fn no_text_makes_the_parser_panic(text in "[a-zA-Z0-9_.:/@\\[\\] é-]{0,40}") {
             if let Ok(name) = ImageName::parse(&text) {
                 prop_assert_eq!(ImageName::parse(&name.to_string()), Ok(name));
             }

@@ -1,19 +1,19 @@
-//! What a check has to say: an error or a warning, with its place in the manifest and a remedy.
+//! Notes of a check: an error or a warning, with its location in the manifest and a remedy.
 
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// How serious a note is.
+/// The severity of a note.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
-    /// Nothing can be done until this is mended.
+    /// Every command is blocked until it is fixed.
     Error,
-    /// It works, but probably not as meant.
+    /// It works, but probably not as intended.
     Warning,
 }
 
-/// Where in the manifest a note points.
+/// The location of a note in the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Location {
     /// The path of keys, such as `models.qwen3.context`.
@@ -26,35 +26,35 @@ pub struct Location {
     pub span: Range<usize>,
 }
 
-/// One finding. Notes are collected, never thrown: a person sees all of them at once.
+/// One finding. Notes are collected rather than returned at the first error, so the user sees all of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
-    /// How serious it is.
+    /// Its severity.
     pub severity: Severity,
     /// A stable name for the finding, such as `unknown-provider`.
     pub code: String,
-    /// Where it is, when it is somewhere in the manifest.
+    /// Its location, if it is in the manifest.
     pub place: Option<Location>,
-    /// What is wrong, in one sentence without a full stop.
+    /// The problem, in one sentence without a full stop.
     pub message: String,
-    /// What to do about it.
+    /// The remedy.
     pub hint: Option<String>,
 }
 
 impl Note {
-    /// Returns an error without a place or a hint.
+    /// Returns an error without a location or a hint.
     #[must_use]
     pub fn error(code: &str, message: impl Into<String>) -> Self {
         Self { severity: Severity::Error, code: code.to_owned(), place: None, message: message.into(), hint: None }
     }
 
-    /// Returns a warning without a place or a hint.
+    /// Returns a warning without a location or a hint.
     #[must_use]
     pub fn warning(code: &str, message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(code, message) }
     }
 
-    /// Returns the note pointing at `place`.
+    /// Returns the note with a location.
     #[must_use]
     pub fn at(self, place: Location) -> Self {
         Self { place: Some(place), ..self }
@@ -66,7 +66,7 @@ impl Note {
         Self { hint: Some(hint.into()), ..self }
     }
 
-    /// Returns whether this note stops the work.
+    /// Returns whether this note is an error.
     #[must_use]
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error

@@ -1,6 +1,6 @@
-//! What Ollama calls a model: `host/namespace/model:tag`, with the defaults that Ollama fills in.
+//! Ollama's model names: `host/namespace/model:tag`, with Ollama's defaults filled in.
 //!
-//! The rules are those of Ollama's `types/model/name.go`. Whether such a model exists is not known here.
+//! The rules are those of Ollama's `types/model/name.go`. The existence of a model is not checked here.
 
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
@@ -14,7 +14,7 @@ const TAG: &str = "latest";
 const LONGEST_HOST: usize = 350;
 const LONGEST_PART: usize = 80;
 
-/// A model's whole name. Two names that differ only in their case are the same model to Ollama, and so are equal here.
+/// A full model name. Names that differ only in case denote the same model in Ollama, and so are equal here.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct OllamaName {
@@ -25,10 +25,11 @@ pub struct OllamaName {
 }
 
 impl OllamaName {
-    /// Reads a name as people write it, such as `llama3.1:8b` or `hf.co/user/repository:Q4_K_M`, or says why it is none.
+    /// Parses a name as users write it, such as `llama3.1:8b` or `hf.co/user/repository:Q4_K_M`; the error explains
+    /// why it is invalid.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.contains('@') {
-            return Err(format!("`{text}` names a digest, and Ollama pulls by tag alone; pin it in the lock file"));
+            return Err(format!("`{text}` names a digest, but Ollama pulls by tag only; pin it in the lock file"));
         }
         // A colon before the last slash belongs to the host's port.
         let (path, tag) = match text.rsplit_once(':') {
@@ -38,9 +39,9 @@ impl OllamaName {
         let (path, host) = match path.split_once("://") {
             Some(("https", path)) => (path, true),
             Some(("http", path)) => {
-                return Err(format!("write `{path}:{tag}` without `http://`, and say `insecure: true`"));
+                return Err(format!("write `{path}:{tag}` without `http://`, and set `insecure: true`"));
             }
-            Some((scheme, _)) => return Err(format!("`{scheme}://` is no address of an Ollama registry")),
+            Some((scheme, _)) => return Err(format!("`{scheme}://` is not the address of an Ollama registry")),
             None => (path, false),
         };
         let parts: Vec<&str> = path.split('/').collect();
@@ -63,7 +64,7 @@ impl OllamaName {
             return Err(format!("`{text}` runs on Ollama's cloud, not on this machine"));
         }
         if selector == "local" {
-            return Err(format!("Ollama takes `:local` in `{text}` as a choice of source, and not as a tag"));
+            return Err(format!("Ollama treats `:local` in `{text}` as a choice of source, not as a tag"));
         }
         let [host, namespace, model, tag] = [host, namespace, model, tag].map(str::to_owned);
         Ok(Self { host, namespace, model, tag })
@@ -93,12 +94,12 @@ impl OllamaName {
         &self.tag
     }
 
-    /// Returns the same model under another tag, or says why that is no tag.
+    /// Returns the same model under another tag; the error explains why the tag is invalid.
     pub fn with_tag(&self, tag: &str) -> Result<Self, String> {
         Self::parse(&format!("{}/{}/{}:{tag}", self.host, self.namespace, self.model))
     }
 
-    /// Returns the name as Ollama shows it: without what is the default, and always with the tag.
+    /// Returns the name as Ollama shows it: without default parts, and always with the tag.
     #[must_use]
     pub fn shortest(&self) -> String {
         let Self { host, namespace, model, tag } = self;
@@ -118,7 +119,7 @@ impl OllamaName {
         format!("{host}/{namespace}/{model}:{tag}")
     }
 
-    /// Returns the address of its manifest at its registry; over plain HTTP where it is `insecure`.
+    /// Returns the address of its manifest at its registry; over plain HTTP if `insecure`.
     #[must_use]
     pub fn registry_url(&self, insecure: bool) -> String {
         let Self { host, namespace, model, tag } = self;
@@ -251,14 +252,14 @@ mod tests {
     }
 
     #[test]
-    fn what_ollama_would_not_pull_is_refused_with_a_reason() {
+    fn names_that_ollama_rejects_are_errors_with_a_reason() {
         for (text, why) in [
-            ("m@sha256:0123", "pulls by tag alone"),
+            ("m@sha256:0123", "pulls by tag only"),
             ("gpt-oss:120b-cloud", "cloud"),
             ("kimi:Cloud", "cloud"),
             ("m:local", "choice of source"),
             ("http://localhost:5000/n/m:t", "insecure: true"),
-            ("ftp://h/n/m", "`ftp://` is no address"),
+            ("ftp://h/n/m", "`ftp://` is not the address"),
             ("a/b/c/d", "not a model's name"),
             ("localhost:5000/m", "cannot be the namespace"),
             ("", "cannot be the model"),
@@ -302,7 +303,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_it_panic_or_escape_its_address(text in "\\PC{0,40}") {
+        fn no_text_makes_the_parser_panic_or_escape_its_address(text in "\\PC{0,40}") {
             if let Ok(name) = OllamaName::parse(&text) {
                 let url = name.registry_url(false);
                 prop_assert_eq!(url.matches('/').count(), 7);

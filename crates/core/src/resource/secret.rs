@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where a secret's value is to be found. The value itself is read as late as possible and kept nowhere else.
+/// A reference to a secret's value. The value itself is read as late as possible and kept nowhere else.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SecretReference {
-    /// A variable of the environment in which llamero runs.
+    /// An environment variable of llamero's own process.
     Env(String),
-    /// The content of a file, without white space at its end.
+    /// The content of a file, without trailing white space.
     File(PathBuf),
 }
 
@@ -24,22 +24,23 @@ impl fmt::Display for SecretReference {
     }
 }
 
-/// A part of a text: as it stands, or a secret's place.
+/// A part of a text: literal, or a placeholder for a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Piece {
-    /// Text as it stands.
+    /// Literal text.
     Text(String),
-    /// A secret's place.
+    /// A placeholder for a secret.
     Secret {
-        /// Where the value is found.
+        /// The reference to the value.
         reference: SecretReference,
-        /// The keyed digest of the value that was seen when this was desired: it changes when the secret rotates.
+        /// The keyed digest of the value at the time the desired state was resolved: it changes when the secret
+        /// rotates.
         digest: Digest,
     },
 }
 
-/// Text whose secrets are holes until the moment that it is written.
+/// Text with placeholders for its secrets until it is written.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Content(pub Vec<Piece>);
@@ -57,7 +58,7 @@ impl Content {
         self.0.iter().any(|piece| matches!(piece, Piece::Secret { .. }))
     }
 
-    /// Returns what its secrets refer to.
+    /// Returns the references to its secrets.
     pub fn secrets(&self) -> impl Iterator<Item = &SecretReference> {
         self.0.iter().filter_map(|piece| match piece {
             Piece::Secret { reference, .. } => Some(reference),
@@ -81,7 +82,7 @@ impl Content {
         Digest::finish(hasher)
     }
 
-    /// Returns the text with every secret as a mask that says nothing about its value.
+    /// Returns the text with a mask in place of every secret.
     #[must_use]
     pub fn masked(&self) -> String {
         self.0.iter().map(|piece| if let Piece::Text(text) = piece { text } else { "(secret)" }).collect()

@@ -1,4 +1,4 @@
-//! Quantities as people write them: sizes in binary units, durations in seconds.
+//! Quantities as users write them: sizes in binary units, durations in seconds.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -36,7 +36,7 @@ impl fmt::Display for Bytes {
 }
 
 impl std::iter::Sum for Bytes {
-    /// Adds sizes up; a sum beyond all numbers is the largest, which is over every budget.
+    /// Adds sizes; on overflow the sum is the largest number, which exceeds every budget.
     fn sum<I: Iterator<Item = Self>>(sizes: I) -> Self {
         sizes.fold(Self(0), |sum, size| Self(sum.0.saturating_add(size.0)))
     }
@@ -67,7 +67,7 @@ impl FromStr for Bytes {
     }
 }
 
-/// A duration with millisecond grain, written `30s`, `500ms`, `5m`, `1h30m`, `2d`.
+/// A duration in milliseconds, written `30s`, `500ms`, `5m`, `1h30m`, `2d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Seconds {

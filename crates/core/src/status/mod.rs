@@ -1,4 +1,5 @@
-//! How a stack fares: the wish of the last good generation beside what was seen, as plain data with a stable JSON form.
+//! The status of a stack: the desired state of the last committed generation beside the observation, as plain data
+//! with a stable JSON form.
 //!
 //! Everything reachable from [`Status`] is part of that form; a change that readers must know of raises [`SCHEMA`].
 
@@ -12,19 +13,19 @@ use serde::Serialize;
 /// The version of the JSON form.
 pub const SCHEMA: u32 = 1;
 
-/// What can be said of a server in one word.
+/// The state of a server as one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Word {
-    /// It answers as it should.
+    /// It answers as expected.
     Healthy,
-    /// It is on its way.
+    /// It is starting.
     Loading,
-    /// It runs and does not answer as it should.
+    /// It runs, but does not answer as expected.
     Unhealthy,
     /// It does not run.
     Down,
-    /// It could not be seen.
+    /// Its state could not be observed.
     Unknown,
 }
 
@@ -42,68 +43,68 @@ impl Word {
     }
 }
 
-/// How one server fares.
+/// The status of one server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Server {
     /// The resource.
     pub id: ResourceId,
     /// The part of the manifest that it serves.
     pub role: String,
-    /// How it fares.
+    /// Its state.
     pub state: Word,
-    /// Why, where that is not plain.
+    /// The reason, where it is not obvious.
     pub why: Option<String>,
     /// Loopback ports that it listens on.
     pub ports: Vec<u16>,
-    /// Host memory that it takes.
+    /// Its host memory.
     pub memory: Option<Bytes>,
-    /// How often its runtime started it again by itself.
+    /// The number of automatic restarts.
     pub restarts: u32,
 }
 
-/// How a stack fares.
+/// The status of a stack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Status {
     /// The version of this form.
     pub schema: u32,
     /// The stack's name.
     pub stack: String,
-    /// The last good generation.
+    /// The last committed generation.
     pub generation: Option<u64>,
-    /// Who changes the stack right now.
+    /// The process that changes the stack right now.
     pub changing: Option<String>,
     /// A generation that waits to be confirmed.
     pub unconfirmed: Option<u64>,
-    /// Who holds it as it is.
+    /// The suspension, if the stack is suspended.
     pub exclusive: Option<Suspension>,
-    /// What failed and has not succeeded since.
+    /// The failed attempts that have not succeeded since.
     pub quarantined: Vec<FailureRecord>,
     /// Every server.
     pub servers: Vec<Server>,
-    /// What is not as the last good generation left it.
+    /// The drift from the last committed generation.
     pub drift: Vec<Change>,
-    /// What stands in the way of putting it right.
+    /// The conflicts that block its repair.
     pub refusals: Vec<Refusal>,
-    /// Whether all is well.
+    /// True if every server is healthy and nothing has drifted.
     pub well: bool,
 }
 
-/// What the records say of a stack.
+/// The records of a stack, as far as the status shows them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Known {
-    /// The last good generation.
+    /// The last committed generation.
     pub generation: Option<u64>,
-    /// Who changes the stack right now.
+    /// The process that changes the stack right now.
     pub changing: Option<String>,
     /// A generation that waits to be confirmed.
     pub unconfirmed: Option<u64>,
-    /// Who holds it as it is.
+    /// The suspension, if the stack is suspended.
     pub exclusive: Option<Suspension>,
-    /// What failed and has not succeeded since.
+    /// The failed attempts that have not succeeded since.
     pub quarantined: Vec<FailureRecord>,
 }
 
-/// Puts together how a stack fares. `plan` is the way from what was seen back to `desired`.
+/// Combines the records, the observation and the plan that leads back to `desired` into a status.
 #[must_use]
 pub fn status(desired: &Desired, observed: &Observation, plan: Plan, known: Known) -> Status {
     let servers: Vec<Server> = desired
@@ -146,13 +147,13 @@ fn word(presence: Option<&Presence>, live: Option<&LiveRun>) -> (Word, Option<St
     if let Some(Presence::Unknown(why)) = presence {
         return (Word::Unknown, Some(why.clone()));
     }
-    let Some(live) = live else { return (Word::Down, Some("it is not there".to_owned())) };
+    let Some(live) = live else { return (Word::Down, Some("it does not exist".to_owned())) };
     match (live.phase, &live.health) {
         (RunState::Stopped, _) => (Word::Down, live.why.clone()),
         (RunState::Failed, _) => (Word::Down, Some(live.why.clone().unwrap_or_else(|| "it failed".to_owned()))),
         (RunState::BackingOff, _) => {
             let why = live.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-            (Word::Unhealthy, Some(format!("it ended and waits to be started again{why}")))
+            (Word::Unhealthy, Some(format!("it exited and waits to be restarted{why}")))
         }
         (RunState::Starting, _) => (Word::Loading, Some("it is starting".to_owned())),
         (RunState::Running, Some(Health::Healthy)) => (Word::Healthy, None),
@@ -160,6 +161,6 @@ fn word(presence: Option<&Presence>, live: Option<&LiveRun>) -> (Word, Option<St
         (RunState::Running, Some(Health::Unhealthy { why } | Health::Unreachable { why })) => {
             (Word::Unhealthy, Some(why.clone()))
         }
-        (RunState::Running, None) => (Word::Unknown, Some("it was not asked".to_owned())),
+        (RunState::Running, None) => (Word::Unknown, Some("it was not probed".to_owned())),
     }
 }

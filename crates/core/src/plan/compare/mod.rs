@@ -135,7 +135,7 @@ fn one(
 ) -> Verdict {
     let presence = match presence {
         Some(Presence::Unknown(why)) => return unseen(resource, why),
-        None => return unseen(resource, "it was not looked for"),
+        None => return unseen(resource, "it was not inspected"),
         Some(Presence::Absent) => None,
         Some(Presence::Present(live)) => Some(live),
     };
@@ -178,7 +178,7 @@ fn blind(id: &ResourceId, why: &str) -> Refusal {
              `DOCKER_HOST` say where its socket is",
         ),
         _ if why.starts_with("the state file ") && why.contains(" is damaged: ") => {
-            Some("`llamero doctor --repair` moves it aside and finds what runs again by its own marks")
+            Some("`llamero doctor --repair` renames it and rediscovers the running servers by their ownership markers")
         }
         _ => None,
     };
