@@ -1,7 +1,7 @@
 //! Rendered texts side by side: what is live, and what is declared. Secrets are numbered masks.
 
 use crate::live::{Live, LiveFile, Observation, Presence};
-use crate::plan::Change;
+use crate::plan::{Cause, Change};
 use crate::render::unit;
 use crate::resolve::Desired;
 use crate::resource::{Bytes, Content, Digest, Field, FileSpec, Kind, Piece, Resource, ResourceId, Spec};
@@ -50,7 +50,7 @@ pub fn rendered_change(
         }
         _ => (String::new(), String::new()),
     };
-    RenderedChange { on: id.clone(), live, declared, causes: change.causes.iter().map(ToString::to_string).collect() }
+    RenderedChange { on: id.clone(), live, declared, causes: change.causes.iter().map(Cause::detailed).collect() }
 }
 
 /// Returns the text that is there now; one with secrets is not read.

@@ -32,13 +32,15 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
 
 fn text(change: &RenderedChange) -> String {
     let RenderedChange { on, live, declared, causes } = change;
+    let causes = format!("{on}: {}\n", causes.join("; "));
     if live == declared {
-        return format!("{on}: {}\n", causes.join("; "));
+        return causes;
     }
     let diff = TextDiff::from_lines(live.as_str(), declared.as_str());
     let header = (format!("{on} (live)"), format!("{on} (declared)"));
     let unified = diff.unified_diff().context_radius(3).header(&header.0, &header.1).to_string();
-    let mut text = String::new();
+    // Where all of it comes or goes, the lines say it all.
+    let mut text = if live.is_empty() || declared.is_empty() { String::new() } else { causes };
     for line in unified.lines() {
         let style = match line.as_bytes().first() {
             Some(b'+') => color(AnsiColor::Green),

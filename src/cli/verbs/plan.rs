@@ -31,6 +31,9 @@ pub(crate) struct Arguments {
     /// Print it as JSON
     #[arg(long)]
     json: bool,
+    /// Print the rendered fields that differ beside the settings of the manifest
+    #[arg(short, long)]
+    verbose: bool,
     /// Exit with 2 when there are changes
     #[arg(long)]
     detailed_exitcode: bool,
@@ -72,7 +75,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     if arguments.json {
         print_json(&Document { schema: SCHEMA, plan: &plan })?;
     } else {
-        let text = color::text(&text::lines(&plan));
+        let text = color::text(&text::detailed(&plan, arguments.verbose));
         if shares_stdout {
             say(text.trim_end());
         } else {

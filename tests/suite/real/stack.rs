@@ -89,7 +89,7 @@ fn a_stack_comes_up_changes_goes_back_and_goes_down() {
     let before = invocations();
     home.write("llamero.yaml", &manifest(&home, |text| text.replace("context: 2048", "context: 4096")));
     let plan = home.expect(0, &["plan"]);
-    assert!(plan.contains("--ctx-size 2048 → 4096"), "{plan}");
+    assert!(plan.contains("models.large.context: 2048 → 4096"), "{plan}");
     home.expect(0, &["apply", "--yes"]);
     let after = invocations();
     assert_ne!(before[1], after[1]);
@@ -133,7 +133,7 @@ fn a_stack_comes_up_changes_goes_back_and_goes_down() {
 
     // Back to the first generation, and back again by the manifest.
     home.expect(0, &["rollback", "1", "--yes"]);
-    assert!(home.expect(0, &["plan", "next.yaml"]).contains("--ctx-size 2048 → 3072"));
+    assert!(home.expect(0, &["plan", "next.yaml"]).contains("models.large.context: 2048 → 3072"));
     home.expect(0, &["rollback", "--yes"]);
 
     // A secret is nowhere but in its own file and in the one environment file.

@@ -194,6 +194,15 @@ pub struct SecretSource {
     pub generate: bool,
 }
 
+impl fmt::Display for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.reference {
+            SecretReference::Env(name) => write!(f, "{{env: {name}}}"),
+            SecretReference::File(path) => write!(f, "{{file: {}}}", path.display()),
+        }
+    }
+}
+
 /// What is said of a secret that stands in a manifest.
 pub(super) const SECRET_IN_CLEAR: &str = "a secret is written here in clear";
 

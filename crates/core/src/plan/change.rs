@@ -1,5 +1,6 @@
 //! What differs about one resource, why it must change, and what the change means to the people who use it.
 
+use super::cause::Cause;
 use crate::resource::{Bytes, ResourceId, Seconds};
 use serde::Serialize;
 use std::fmt;
@@ -39,53 +40,6 @@ impl fmt::Display for Verb {
             Self::Remove => "remove",
             Self::Correct => "correct",
         })
-    }
-}
-
-/// Why a resource must change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Cause {
-    /// It is declared and not there.
-    Declared,
-    /// It is there and no longer declared.
-    Undeclared,
-    /// A field was asked for otherwise.
-    Field {
-        /// The field's name.
-        name: String,
-        /// What it was, if it was.
-        before: Option<String>,
-        /// What it is to be, if it is to be.
-        after: Option<String>,
-    },
-    /// Something that it holds or reads has another content.
-    Content {
-        /// What.
-        of: String,
-    },
-    /// It carries another fingerprint, and what it was asked for with is not on record.
-    Unrecorded,
-    /// The machine is not as it was left.
-    Drift(String),
-    /// An earlier apply stopped before it was done.
-    Unfinished(String),
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Declared => f.write_str("declared"),
-            Self::Undeclared => f.write_str("no longer declared"),
-            Self::Field { name, before: None, after: Some(after) } if after.is_empty() => write!(f, "{name} added"),
-            Self::Field { name, before: None, after } => write!(f, "{name} {}", after.as_deref().unwrap_or_default()),
-            Self::Field { name, before: Some(before), after: None } if before.is_empty() => write!(f, "{name} dropped"),
-            Self::Field { name, before: Some(before), after: None } => write!(f, "{name} {before} dropped"),
-            Self::Field { name, before: Some(before), after: Some(after) } => write!(f, "{name} {before} → {after}"),
-            Self::Content { of } => write!(f, "{of} changes"),
-            Self::Unrecorded => f.write_str("made for an earlier manifest that is not on record"),
-            Self::Drift(what) | Self::Unfinished(what) => f.write_str(what),
-        }
     }
 }
 

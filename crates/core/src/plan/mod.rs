@@ -5,6 +5,7 @@
 //! that may be walked in any order that respects `after`.
 
 mod canary;
+mod cause;
 mod change;
 mod compare;
 mod contention;
@@ -14,7 +15,8 @@ mod step;
 pub mod text;
 
 pub use canary::{CanarySkipped, Rollout, Trial};
-pub use change::{Cause, Change, Consequence, Disruption, Refusal, RefusalKind, Verb};
+pub use cause::{Cause, FieldChange};
+pub use change::{Change, Consequence, Disruption, Refusal, RefusalKind, Verb};
 pub use foresee::{foresee, foresee_all};
 pub use step::{Action, Phase, Step, StepId};
 

@@ -2,7 +2,8 @@
 //!
 //! Stable: the same plan gives the same bytes. Colour is put on by whoever prints, by a line's [`Tone`].
 
-use super::change::{Cause, Change, Disruption, Refusal, Verb};
+use super::cause::Cause;
+use super::change::{Change, Disruption, Refusal, Verb};
 use super::{CanarySkipped, Plan, Rollout, Trial};
 use crate::resource::Bytes;
 
@@ -39,8 +40,14 @@ pub struct Line {
 /// Returns the plan as lines: one for each change with its causes below, then what stands in the way, then the sum.
 #[must_use]
 pub fn lines(plan: &Plan) -> Vec<Line> {
+    detailed(plan, false)
+}
+
+/// Returns the plan as lines; with `fields` beside the settings of the manifest the rendered fields that differ.
+#[must_use]
+pub fn detailed(plan: &Plan, fields: bool) -> Vec<Line> {
     let width = plan.changes.iter().map(|change| change.on.to_string().chars().count()).max().unwrap_or(0).min(40);
-    let mut lines: Vec<Line> = plan.changes.iter().flat_map(|change| change_lines(change, width)).collect();
+    let mut lines: Vec<Line> = plan.changes.iter().flat_map(|change| change_lines(change, width, fields)).collect();
     lines.extend(plan.rollout.iter().flat_map(|rollout| wrapped(Tone::Detail, "", "", &begins(rollout))));
     for Refusal { message, hint, .. } in &plan.refusals {
         lines.extend(wrapped(Tone::Refusal, "x ", "  ", message));
@@ -108,7 +115,7 @@ fn counted(count: usize) -> String {
     if count == 1 { "1 resource is".to_owned() } else { format!("{count} resources are") }
 }
 
-fn change_lines(change: &Change, width: usize) -> Vec<Line> {
+fn change_lines(change: &Change, width: usize, fields: bool) -> Vec<Line> {
     let tone = match change.verb {
         Verb::Create => Tone::Create,
         Verb::Change => Tone::Change,
@@ -118,6 +125,7 @@ fn change_lines(change: &Change, width: usize) -> Vec<Line> {
     let id = change.on.to_string();
     let head = format!("{} {:<7} {id:<width$}", change.verb.sign(), change.verb.to_string());
     let consequence = consequence(change);
+    let printed = |cause: &Cause| if fields { cause.detailed() } else { cause.to_string() };
     let mut causes = change.causes.as_slice();
     let mut tail = consequence;
     // A cause that says no more than the verb does stands on the same line or not at all.
@@ -127,7 +135,7 @@ fn change_lines(change: &Change, width: usize) -> Vec<Line> {
     if tail.is_empty()
         && let [only] = causes
     {
-        tail = only.to_string();
+        tail = printed(only);
         causes = &[];
     }
     let mut lines = Vec::new();
@@ -141,7 +149,7 @@ fn change_lines(change: &Change, width: usize) -> Vec<Line> {
         lines.extend(wrapped(Tone::Detail, "    ", "    ", detail));
     }
     for cause in causes {
-        lines.extend(wrapped(Tone::Detail, "    ", "      ", &cause.to_string()));
+        lines.extend(wrapped(Tone::Detail, "    ", "      ", &printed(cause)));
     }
     lines
 }

@@ -423,7 +423,7 @@ impl Builder<'_> {
         let mut made = BTreeSet::new();
         let mut origins = Vec::new();
         for (name, source, path) in secrets {
-            origins.push(Origin::new(path, &source.reference));
+            origins.push(Origin::new(path, source));
             let (piece, id) = self.secret(source, &server.role, &server.span);
             made.extend(id);
             pieces.extend([Piece::Text(format!("{name}=\"")), piece, Piece::Text("\"\n".to_owned())]);
@@ -465,7 +465,7 @@ fn origins(server: &Server<'_>, run: &Run) -> Origins {
         origins.add(field, [Origin::new(path.key("env").key(&entry.name.value), &entry.value.value)]);
     }
     let limits = common.limits;
-    let memory = limits.memory.as_ref().map(|memory| Origin::new(path.key("limits.memory"), memory.value.0));
+    let memory = limits.memory.as_ref().map(|memory| Origin::new(path.key("limits.memory"), memory.value.0.exact()));
     origins.add("limits.memory", memory);
     let cpus = limits.cpus.as_ref().map(|cpus| Origin::new(path.key("limits.cpus"), cpus.value));
     origins.add("limits.cpus", cpus);

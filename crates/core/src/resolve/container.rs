@@ -60,7 +60,7 @@ pub(super) fn origins(server: &Server<'_>, container: &Container) -> Origins {
         Origin::new(path.key("network"), word)
     });
     origins.add("network", network);
-    origins.add("shm size", common.shm_size.map(|size| Origin::new(path.key("shm_size"), size.value.0)));
+    origins.add("shm size", common.shm_size.map(|size| Origin::new(path.key("shm_size"), size.value.0.exact())));
     origins.add("user", common.user.map(|user| Origin::new(path.key("user"), &user.value)));
     if common.read_only.value {
         origins.add("read-only", [Origin::new(path.key("read_only"), true)]);

@@ -140,7 +140,7 @@ impl Container {
         let optional = [
             ("network", self.network.clone()),
             ("ipc", self.ipc_host.then(|| "host".to_owned())),
-            ("shm size", self.shm_size.map(exact)),
+            ("shm size", self.shm_size.map(Bytes::exact)),
             ("user", self.user.clone()),
             ("read-only", yes(self.read_only)),
         ];
@@ -153,15 +153,9 @@ impl Container {
     }
 }
 
-/// Returns a size without rounding it: two sizes never read the same.
-fn exact(size: Bytes) -> String {
-    let text = size.to_string();
-    if text.parse() == Ok(size) { text } else { format!("{} B", size.0) }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Bytes, Container, Mount, MountSource, Protocol, Publish, exact, loopback};
+    use super::{Bytes, Container, Mount, MountSource, Protocol, Publish, loopback};
     use crate::resource::Fingerprint;
 
     fn whole() -> Container {
@@ -229,7 +223,7 @@ mod tests {
             edit(&mut edited);
             assert_ne!(Fingerprint::of(&edited.fields()), Fingerprint::of(&whole().fields()), "edit {number}");
         }
-        assert_eq!((exact(Bytes(1 << 20)), exact(Bytes((1 << 20) + 1))), ("1 MiB".into(), "1048577 B".into()));
+        assert_eq!((Bytes(1 << 20).exact(), Bytes((1 << 20) + 1).exact()), ("1 MiB".into(), "1048577 B".into()));
     }
 
     #[test]

@@ -50,7 +50,12 @@ impl Origin {
     #[must_use]
     #[expect(clippy::needless_pass_by_value, reason = "numbers and literals are passed as they are")]
     pub fn new(path: impl Into<ManifestPath>, value: impl ToString) -> Self {
-        Self { path: path.into(), value: Some(value.to_string()).filter(|value| !value.contains('\n')) }
+        let value = match value.to_string() {
+            value if value.contains('\n') => None,
+            value if value.is_empty() => Some("\"\"".to_owned()),
+            value => Some(value),
+        };
+        Self { path: path.into(), value }
     }
 
     /// Returns the setting at `path`, whose value cannot be shown.

@@ -133,7 +133,7 @@ impl Run {
         let optional = [
             ("environment file", self.environment_file.as_ref().map(|file| file.0.display().to_string())),
             ("working directory", self.working_directory.as_ref().map(|path| path.display().to_string())),
-            ("limits.memory", self.limits.memory.map(|memory| memory.to_string())),
+            ("limits.memory", self.limits.memory.map(Bytes::exact)),
             ("limits.cpus", self.limits.cpu_percent.map(|percent| format!("{percent}%"))),
             ("restart", (self.restart == Restart::Always).then(|| "always".to_owned())),
         ];

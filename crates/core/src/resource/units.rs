@@ -35,6 +35,15 @@ impl fmt::Display for Bytes {
     }
 }
 
+impl Bytes {
+    /// Returns the size without rounding it: two sizes never read the same.
+    #[must_use]
+    pub fn exact(self) -> String {
+        let text = self.to_string();
+        if text.parse() == Ok(self) { text } else { format!("{} B", self.0) }
+    }
+}
+
 impl std::iter::Sum for Bytes {
     /// Adds sizes; on overflow the sum is the largest number, which exceeds every budget.
     fn sum<I: Iterator<Item = Self>>(sizes: I) -> Self {

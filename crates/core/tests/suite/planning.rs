@@ -198,7 +198,7 @@ fn a_model_asked_for_with_another_digest_says_so() {
     let mut observed = Observation::default();
     see(&mut observed, &model("old"), Live::Artifact { size: 7, sha256: Some(Digest::of("old")), managed: true });
     let plan = plan(&now, &observed, &past(&before));
-    assert!(matches!(&plan.changes[0].causes[..], [Cause::Field { name, .. }] if name == "sha256"));
+    assert!(matches!(&plan.changes[0].causes[..], [Cause::Field(change)] if change.name == "sha256"));
     assert_eq!(lines(&plan), ["#1 fetch artifact/qwen3"]);
 }
 

@@ -7,12 +7,11 @@ mod model;
 mod run;
 
 use super::Past;
-use super::change::{Cause, Change, Consequence, Disruption, Refusal, RefusalKind, Verb};
+use super::cause::{Cause, field_causes};
+use super::change::{Change, Consequence, Disruption, Refusal, RefusalKind, Verb};
 use crate::live::{Live, LiveFile, Managed, Observation, Ownership, Presence};
 use crate::resolve::{Desired, Drift};
-use crate::resource::{
-    Artifact, ArtifactSource, Bytes, Digest, Field, Fields, FileSpec, Kind, Resource, ResourceId, Spec,
-};
+use crate::resource::{Artifact, ArtifactSource, Bytes, Digest, FileSpec, Kind, Resource, ResourceId, Spec};
 
 /// What must be done about one resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -331,29 +330,6 @@ fn asked_otherwise(past: &Past, resource: &Resource, claim: &Ownership) -> (Verb
         return (Verb::Correct, vec![cause]);
     }
     (Verb::Change, causes)
-}
-
-fn field_causes(before: &Fields, after: &Fields) -> Vec<Cause> {
-    let mut names: Vec<&String> = before.keys().chain(after.keys()).collect();
-    names.sort();
-    names.dedup();
-    names
-        .into_iter()
-        .filter(|name| before.get(*name) != after.get(*name))
-        .map(|name| match (before.get(name), after.get(name)) {
-            // Digests say nothing to a person; `diff` shows the lines.
-            (Some(_), Some(_)) if name == "content" => Cause::Content { of: "its content".to_owned() },
-            (Some(_), Some(_)) if is_resource(name) => Cause::Content { of: name.clone() },
-            (before, after) => {
-                let shown = |field: &Field| if is_resource(name) { String::new() } else { field.value.clone() };
-                Cause::Field { name: name.clone(), before: before.map(shown), after: after.map(shown) }
-            }
-        })
-        .collect()
-}
-
-fn is_resource(field: &str) -> bool {
-    field.parse::<ResourceId>().is_ok()
 }
 
 /// Applies the policy on drift: what is only to be warned of keeps its change and loses its work.

@@ -1,7 +1,8 @@
 //! A declared model on a server against what was found of it.
 
 use super::super::Past;
-use super::super::change::{Cause, Consequence, Disruption, Refusal, RefusalKind, Verb};
+use super::super::cause::{Cause, FieldChange};
+use super::super::change::{Consequence, Disruption, Refusal, RefusalKind, Verb};
 use super::{Difference, Remedy, Verdict, absent, asked_otherwise, change, made, short, sync};
 use crate::live::{Live, Observation, Ownership};
 use crate::resolve::Desired;
@@ -40,7 +41,10 @@ pub(super) fn model(
             Some(committed) if committed == declared => {
                 (Verb::Correct, Cause::Drift(format!("its content is {before}, not {after}")))
             }
-            _ => (Verb::Change, Cause::Field { name: "sha256".to_owned(), before: Some(before), after: Some(after) }),
+            _ => (
+                Verb::Change,
+                Cause::Field(FieldChange { name: "sha256".to_owned(), before: Some(before), after: Some(after) }),
+            ),
         };
         return differs(verb, vec![cause], if *kept { nothing } else { pulled }, Remedy::Make);
     }

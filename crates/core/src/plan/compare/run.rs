@@ -1,7 +1,8 @@
 //! A declared server against what was found of it.
 
 use super::super::Past;
-use super::super::change::{Cause, Consequence, Disruption, Verb};
+use super::super::cause::Cause;
+use super::super::change::{Consequence, Disruption, Verb};
 use super::{Difference, Remedy, RunAction, RunRemedy, Verdict, absent, asked_otherwise, change, not_managed, sync};
 use crate::live::{Live, LiveRun, Managed, Presence, RunState};
 use crate::resolve::Desired;

@@ -27,7 +27,7 @@ pub(in super::super) fn add(builder: &mut Builder<'_>, cache: &Spanned<Cache>) -
     arguments.option("--bind", listen(cache.common()), None);
     arguments.option("--save", "", None);
     arguments.option("--appendonly", "no", None);
-    let origin = cache.memory.as_ref().map(|_| Origin::new(path.key("memory"), memory));
+    let origin = cache.memory.as_ref().map(|_| Origin::new(path.key("memory"), memory.exact()));
     arguments.option("--maxmemory", memory.0, origin);
     arguments.option("--maxmemory-policy", "allkeys-lru", None);
     if isolated {

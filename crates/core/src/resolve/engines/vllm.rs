@@ -105,7 +105,11 @@ fn server(
     }
     if let Some(share) = share {
         let memory = provider.value.memory.as_ref();
-        arguments.option(SHARE, share, memory.map(|memory| Origin::new(declared.key("memory"), memory.value.0)));
+        arguments.option(
+            SHARE,
+            share,
+            memory.map(|memory| Origin::new(declared.key("memory"), memory.value.0.exact())),
+        );
     }
     let mut origins = Origins::default();
     if provider.value.sleep.value {
