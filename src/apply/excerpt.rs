@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cause_stands_first_where_it_is_far_above() {
+    fn a_cause_far_above_comes_first() {
         let ending = "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}";
         for cause in [
             "(EngineCore pid=7) ERROR 11-24 15:01:02 [core.py:9] RuntimeError: Cannot find any model weights with `/m`",
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_raises_an_error_or_only_tells_of_one_is_not_the_cause() {
+    fn a_traceback_or_a_summary_is_not_the_cause() {
         for line in
             ["    raise ValueError(", "    raise RuntimeError(f\"{x}: y\") from error", "Error: no", "ValueError:"]
         {
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_among_the_last_lines_is_not_told_twice() {
+    fn a_cause_among_the_last_lines_is_not_repeated() {
         let lines: Vec<String> = ["OSError: an earlier one"]
             .into_iter()
             .chain([" a frame"; 20])

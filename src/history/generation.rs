@@ -151,7 +151,7 @@ mod tests {
     use super::{Ending, Outcome, Revision};
 
     #[test]
-    fn records_of_before_there_were_lock_files_and_reasons_are_read() {
+    fn records_without_lock_files_and_reasons_are_read() {
         let outcome: Outcome =
             serde_json::from_str(r#"{"ending": "rolled-back", "ended": "then", "steps": []}"#).expect("an outcome");
         assert_eq!((outcome.ending, outcome.why), (Ending::RolledBack, None));

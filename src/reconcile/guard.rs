@@ -153,7 +153,7 @@ mod tests {
     use crate::systems::{FailureKind, Hint};
 
     #[test]
-    fn a_guard_says_what_is_wrong_and_has_a_kind() {
+    fn a_guard_has_a_message_and_a_kind() {
         let coverage = Coverage {
             path: "a.lock".into(),
             exists: true,

@@ -188,7 +188,7 @@ fn a_module_uses_only_modules_above_it() {
 }
 
 #[test]
-fn an_outside_crate_stays_at_home() {
+fn an_outside_crate_is_used_only_in_its_modules() {
     let mut problems = Vec::new();
     let mut presence = BTreeSet::new();
     for source in sources() {
@@ -208,7 +208,7 @@ fn an_outside_crate_stays_at_home() {
 }
 
 #[test]
-fn values_touch_nothing() {
+fn core_modules_are_pure() {
     let mut problems = Vec::new();
     for source in sources().iter().filter(|source| source.package == PACKAGES[0]) {
         for (number, line) in source.code() {
@@ -221,7 +221,7 @@ fn values_touch_nothing() {
 }
 
 #[test]
-fn every_file_opens_with_what_it_owns_and_is_short() {
+fn every_file_has_a_module_doc_and_is_short() {
     let mut problems = Vec::new();
     for source in sources() {
         if !source.text.starts_with("//! ") {
@@ -259,7 +259,7 @@ fn banned_crates_are_nowhere_in_the_lock_file() {
 }
 
 #[test]
-fn the_reader_of_sources_sees_what_it_must() {
+fn the_source_parser_finds_modules_and_crates() {
     assert_eq!(used("use crate::{plan::{self, text}, desired};"), ["plan", "desired"]);
     assert_eq!(used("    crate::resource::Note::error(crate::cli::X)"), ["resource", "cli"]);
     assert!(names_crate("use zbus::proxy;", "zbus") && names_crate("#[zbus::proxy]", "zbus"));

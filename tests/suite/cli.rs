@@ -70,7 +70,7 @@ fn replay(home: &Home, pattern: &str) {
 }
 
 #[test]
-fn every_talk_goes_as_written() {
+fn every_session_replays_as_written() {
     let home = Home::new();
     replay(&home, "tests/suite/cli/reading/*.trycmd");
     assert_eq!(home.content(), Vec::<PathBuf>::new(), "what only reads has written");

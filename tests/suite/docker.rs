@@ -1,6 +1,6 @@
 //! What llamero says to Docker and to Podman, on good and bad days.
 
-use crate::fakes::docker::{Asked, End, FakeDocker, Says};
+use crate::fakes::docker::{End, FakeDocker, ReceivedRequest, Reply};
 use crate::sample;
 use llamero::resource::{Container, Digest, Health, ImageName, Run, Runtime};
 use llamero::systems::docker::{
@@ -35,8 +35,8 @@ fn container(name: &str, stack: &str) -> Value {
         "Config": {"Image": "redis:7", "Labels": {STACK_LABEL: stack}}, "HostConfig": {"Memory": 0, "NanoCpus": 0}})
 }
 
-fn message(status: u16, text: &str) -> Says {
-    Says::Json(status, json!({"message": text}))
+fn message(status: u16, text: &str) -> Reply {
+    Reply::Json(status, json!({"message": text}))
 }
 
 fn run() -> Run {
@@ -55,10 +55,10 @@ async fn pull(server: &FakeDocker) -> (Result<(), Error>, Vec<PullProgress>) {
 }
 
 /// Answers a pull with these lines; the image is there afterwards.
-fn pulling(lines: Vec<Value>, end: End) -> impl Fn(&Asked) -> Option<Says> + Send + Sync {
+fn pulling(lines: Vec<Value>, end: End) -> impl Fn(&ReceivedRequest) -> Option<Reply> + Send + Sync {
     move |asked| match asked.what.as_str() {
-        "POST /images/create" => Some(Says::Lines(lines.clone(), end)),
-        "GET /images/r.example/redis:7/json" => Some(Says::Json(200, json!({"Id": "sha256:1"}))),
+        "POST /images/create" => Some(Reply::Lines(lines.clone(), end)),
+        "GET /images/r.example/redis:7/json" => Some(Reply::Json(200, json!({"Id": "sha256:1"}))),
         _ => None,
     }
 }
@@ -68,7 +68,7 @@ fn layer(status: &str, current: u64) -> Value {
 }
 
 #[tokio::test]
-async fn the_version_is_agreed_on_and_said_in_every_path() {
+async fn the_api_version_is_negotiated_and_used_in_every_path() {
     let server = FakeDocker::start(|_| None);
     let docker = connect(&server).await;
     assert_eq!((docker.engine(), docker.is_rootless(), docker.version()), (Engine::Docker, false, "4.3.1"));
@@ -86,7 +86,7 @@ async fn the_version_is_agreed_on_and_said_in_every_path() {
 }
 
 #[tokio::test]
-async fn an_engine_that_is_not_there_is_told_by_its_socket() {
+async fn a_missing_engine_is_reported_with_its_socket() {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("docker.sock");
     let at = surroundings(&socket);
@@ -101,7 +101,7 @@ async fn an_engine_that_is_not_there_is_told_by_its_socket() {
 }
 
 #[tokio::test]
-async fn a_socket_that_takes_connections_and_says_nothing_is_given_up() {
+async fn a_hung_socket_times_out() {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("docker.sock");
     let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
@@ -115,8 +115,8 @@ async fn a_socket_that_takes_connections_and_says_nothing_is_given_up() {
 async fn no_call_waits_for_ever() {
     let server = FakeDocker::start(|asked| match asked.what.as_str() {
         "GET /version" | "GET /info" => None,
-        "GET /containers/ours/json" => Some(Says::Json(200, container("ours", "home"))),
-        _ => Some(Says::Silence),
+        "GET /containers/ours/json" => Some(Reply::Json(200, container("ours", "home"))),
+        _ => Some(Reply::Silence),
     });
     let docker = connect(&server).await;
     let (stack, run, plain, labels) = (docker.stack("home"), run(), Container::default(), BTreeMap::new());
@@ -151,11 +151,11 @@ async fn no_call_waits_for_ever() {
 }
 
 #[tokio::test]
-async fn an_engine_that_is_not_well_is_an_error_and_nothing_is_taken_for_absent() {
+async fn a_failing_engine_is_an_error_and_nothing_counts_as_absent() {
     let server = FakeDocker::start(|asked| match asked.what.as_str() {
         "GET /version" | "GET /info" => None,
-        "GET /containers/half/json" => Some(Says::Text(200, "{\"Id\": ")),
-        "GET /containers/words/json" => Some(Says::Text(500, "a proxy's page")),
+        "GET /containers/half/json" => Some(Reply::Text(200, "{\"Id\": ")),
+        "GET /containers/words/json" => Some(Reply::Text(500, "a proxy's page")),
         _ => Some(message(500, "layer store is sick")),
     });
     let docker = connect(&server).await;
@@ -171,12 +171,12 @@ async fn an_engine_that_is_not_well_is_an_error_and_nothing_is_taken_for_absent(
 }
 
 #[tokio::test]
-async fn a_strangers_container_is_seen_and_never_touched() {
+async fn an_unmanaged_container_is_observed_and_never_touched() {
     let server = FakeDocker::start(|asked| match asked.what.as_str() {
-        "GET /containers/theirs/json" => Some(Says::Json(200, container("theirs", "other"))),
+        "GET /containers/theirs/json" => Some(Reply::Json(200, container("theirs", "other"))),
         // The engine takes the beginning of an id for a name, too.
-        "GET /containers/ab/json" => Some(Says::Json(200, container("long", "home"))),
-        "GET /networks/theirs" | "GET /volumes/theirs" => Some(Says::Json(
+        "GET /containers/ab/json" => Some(Reply::Json(200, container("long", "home"))),
+        "GET /networks/theirs" | "GET /volumes/theirs" => Some(Reply::Json(
             200,
             json!({"Name": "theirs", "Id": "1", "Driver": "local", "Mountpoint": "/", "Labels": null, "Options": null,
                 "Scope": "local"}),
@@ -207,16 +207,16 @@ async fn a_strangers_container_is_seen_and_never_touched() {
 }
 
 #[tokio::test]
-async fn what_is_ours_is_changed_by_its_id() {
+async fn a_managed_container_is_changed_by_its_id() {
     let server = FakeDocker::start(|asked| match asked.what.as_str() {
-        "GET /containers/ours/json" => Some(Says::Json(200, container("ours", "home"))),
-        "POST /containers/id-of-ours/start" => Some(Says::Nothing(304)),
+        "GET /containers/ours/json" => Some(Reply::Json(200, container("ours", "home"))),
+        "POST /containers/id-of-ours/start" => Some(Reply::Nothing(304)),
         "POST /containers/id-of-ours/rename" => {
             Some(message(409, "Conflict. The container name \"/b1\" is already in use"))
         }
         // It went in between.
         "DELETE /containers/id-of-ours" => Some(message(404, "No such container: id-of-ours")),
-        _ => Some(Says::Nothing(204)).filter(|_| asked.what.starts_with("POST ")),
+        _ => Some(Reply::Nothing(204)).filter(|_| asked.what.starts_with("POST ")),
     });
     let docker = connect(&server).await;
     let stack = docker.stack("home");
@@ -239,7 +239,7 @@ async fn a_name_that_is_taken_is_a_conflict_with_both_engines() {
     });
     let podman = FakeDocker::podman(|asked| {
         let body = json!({"cause": "that name is already in use", "message": "creating container storage: the container name \"x1\" is already in use by 1. You have to remove that container: that name is already in use", "response": 500});
-        Some(Says::Json(500, body)).filter(|_| asked.what.contains("create"))
+        Some(Reply::Json(500, body)).filter(|_| asked.what.contains("create"))
     });
     for server in [docker, podman] {
         let (run, plain) = (run(), Container { image: "redis:7".into(), ..Container::default() });
@@ -254,10 +254,10 @@ async fn a_name_that_is_taken_is_a_conflict_with_both_engines() {
 #[tokio::test]
 async fn podman_is_known_and_its_forms_are_read() {
     let server = FakeDocker::podman(|asked| match asked.what.as_str() {
-        "GET /containers/ours/json" => Some(Says::Json(200, container("ours", "home"))),
+        "GET /containers/ours/json" => Some(Reply::Json(200, container("ours", "home"))),
         // One that does not run is no news to it.
-        "POST /containers/id-of-ours/stop" => Some(Says::Nothing(204)),
-        "GET /distribution/r.example/redis:7/json" => Some(Says::Text(404, "Not Found\n")),
+        "POST /containers/id-of-ours/stop" => Some(Reply::Nothing(204)),
+        "GET /distribution/r.example/redis:7/json" => Some(Reply::Text(404, "Not Found\n")),
         _ => None,
     });
     let docker = connect(&server).await;
@@ -269,7 +269,7 @@ async fn podman_is_known_and_its_forms_are_read() {
 }
 
 #[tokio::test]
-async fn a_pull_tells_how_far_it_is() {
+async fn a_pull_reports_its_progress() {
     let lines = vec![
         json!({"status": "Pulling from redis", "id": "7"}),
         layer("Downloading", 40),
@@ -291,7 +291,7 @@ async fn a_pull_tells_how_far_it_is() {
 }
 
 #[tokio::test]
-async fn a_pull_that_fails_says_why_in_whatever_form() {
+async fn a_failed_pull_reports_its_cause_in_every_form() {
     let failed = |text: &str| json!({"errorDetail": {"message": text}, "error": text, "progressDetail": {}});
     for (lines, fault) in [
         (vec![failed("manifest unknown: manifest unknown")], Fault::Image),
@@ -316,7 +316,7 @@ async fn a_pull_that_fails_says_why_in_whatever_form() {
 }
 
 #[tokio::test]
-async fn a_pull_that_breaks_off_is_not_taken_for_done() {
+async fn a_pull_that_is_cut_off_is_an_error() {
     for (end, retry) in [(End::Cut, Retry::Soon), (End::Whole, Retry::Soon), (End::Stall, Retry::Soon)] {
         let server = FakeDocker::start(pulling(vec![layer("Downloading", 40)], end));
         let begun = Instant::now();
@@ -328,7 +328,7 @@ async fn a_pull_that_breaks_off_is_not_taken_for_done() {
 }
 
 #[tokio::test]
-async fn a_pull_is_called_off_at_once() {
+async fn a_pull_is_cancelled_at_once() {
     let server = FakeDocker::start(pulling(vec![layer("Downloading", 40)], End::Stall));
     let docker = connect(&server).await;
     let cancel = CancellationToken::new();
@@ -344,7 +344,7 @@ async fn a_pull_is_called_off_at_once() {
 #[tokio::test]
 async fn credentials_go_to_the_registry_that_they_are_for() {
     let server = FakeDocker::start(|asked| match asked.what.as_str() {
-        "GET /distribution/r.example/redis:7/json" | "GET /distribution/other.example/x:1/json" => Some(Says::Json(
+        "GET /distribution/r.example/redis:7/json" | "GET /distribution/other.example/x:1/json" => Some(Reply::Json(
             200,
             json!({"Descriptor": {"mediaType": "m", "digest": format!("sha256:{}", Digest::of("x")), "size": 1}, "Platforms": []}),
         )),

@@ -51,7 +51,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn two_that_want_the_same_file_fetch_it_once() {
+async fn two_downloads_of_one_file_fetch_it_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let files = Files::start([file(End::Whole), file(End::Whole)]).await;
     for declared in [Some(Digest::of(content(0))), None] {
@@ -66,7 +66,7 @@ async fn two_that_want_the_same_file_fetch_it_once() {
 }
 
 #[tokio::test]
-async fn a_download_that_breaks_goes_on_where_it_broke() {
+async fn a_broken_download_resumes() {
     let folder = tempfile::tempdir().expect("a folder");
     let files = Files::start([file(End::Cut(1_000_000)), file(End::Cut(500_000)), file(End::Whole)]).await;
     let told = Mutex::new(vec![]);
@@ -87,7 +87,7 @@ async fn a_download_that_breaks_goes_on_where_it_broke() {
 }
 
 #[tokio::test]
-async fn a_later_run_goes_on_where_an_interrupted_one_ended() {
+async fn a_later_run_resumes_an_interrupted_download() {
     let folder = tempfile::tempdir().expect("a folder");
     let files = Files::start([file(End::Stall(2_000_000)), file(End::Whole)]).await;
     let mut download = download(&files.url, folder.path());
@@ -107,7 +107,7 @@ async fn a_later_run_goes_on_where_an_interrupted_one_ended() {
 }
 
 #[tokio::test]
-async fn a_part_that_is_whole_already_is_not_fetched_again() {
+async fn a_complete_part_is_not_fetched_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let files = Files::start([file(End::Whole)]).await;
     let download = download(&files.url, folder.path());
@@ -121,7 +121,7 @@ async fn a_part_that_is_whole_already_is_not_fetched_again() {
 }
 
 #[tokio::test]
-async fn a_part_from_before_a_power_cut_is_gone_on_with_only_where_a_digest_would_tell() {
+async fn a_part_from_before_a_reboot_is_resumed_only_with_a_digest() {
     for known in [true, false] {
         let folder = tempfile::tempdir().expect("a folder");
         let files = Files::start([file(End::Cut(1_000_000)), file(End::Whole)]).await;
@@ -158,7 +158,7 @@ async fn a_file_that_changed_meanwhile_is_not_stitched_together() {
 }
 
 #[tokio::test]
-async fn tries_that_bring_nothing_new_come_to_an_end() {
+async fn attempts_without_progress_are_limited() {
     let folder = tempfile::tempdir().expect("a folder");
     let plain = Reply::File { content: content(0), etag: "\"one\"", ranges: false, end: End::Cut(1_000_000) };
     let files = Files::start([plain]).await;
@@ -178,7 +178,7 @@ async fn a_stalled_server_is_given_up_in_time() {
 }
 
 #[tokio::test]
-async fn a_wrong_digest_is_never_visible_and_the_next_try_starts_afresh() {
+async fn a_wrong_digest_is_never_visible_and_the_next_attempt_starts_over() {
     let folder = tempfile::tempdir().expect("a folder");
     let wrong = Reply::File { content: content(9), etag: "\"one\"", ranges: true, end: End::Whole };
     let files = Files::start([wrong, file(End::Whole)]).await;
@@ -192,7 +192,7 @@ async fn a_wrong_digest_is_never_visible_and_the_next_try_starts_afresh() {
 }
 
 #[tokio::test]
-async fn a_busy_server_is_asked_again_when_it_says_but_not_next_year() {
+async fn retry_after_is_honoured_within_a_limit() {
     let folder = tempfile::tempdir().expect("a folder");
     let busy = [Reply::Status(429, Some("3600")), Reply::Status(503, Some("0")), file(End::Whole)];
     let files = Files::start(busy).await;
@@ -202,7 +202,7 @@ async fn a_busy_server_is_asked_again_when_it_says_but_not_next_year() {
 }
 
 #[tokio::test]
-async fn refusals_are_told_apart() {
+async fn errors_are_classified_by_status() {
     let folder = tempfile::tempdir().expect("a folder");
     for (status, code) in [(401, "denied"), (403, "denied"), (404, "not found"), (418, "status")] {
         let files = Files::start([Reply::Status(status, None)]).await;
@@ -244,7 +244,7 @@ async fn redirects_in_a_circle_end() {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_is_refused_before_the_first_byte() {
+async fn a_file_that_does_not_fit_is_refused_before_the_first_byte() {
     let folder = tempfile::tempdir().expect("a folder");
     let files = Files::start([file(End::Whole)]).await;
     let full = Download { keep_free: Bytes(u64::MAX), ..download(&files.url, folder.path()) };
@@ -255,7 +255,7 @@ async fn what_does_not_fit_is_refused_before_the_first_byte() {
 }
 
 #[tokio::test]
-async fn a_command_makes_a_file_whole_or_not_at_all() {
+async fn a_command_writes_a_file_completely_or_not_at_all() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("models/made.gguf");
     let run = async |script: &str, sha256: Option<Digest>| {

@@ -120,7 +120,7 @@ async fn llama_cpp_loads_then_offers_its_model() {
 }
 
 #[tokio::test]
-async fn vllm_listens_once_it_has_loaded_and_says_when_its_engine_is_dead() {
+async fn vllm_listens_once_loaded_and_reports_a_dead_engine() {
     let nobody = probes::vllm("http://127.0.0.1:9".to_owned(), "qwen3");
     assert_eq!(asked(&nobody, None).await, "loading: it does not listen before the model is there");
     // Its health has no body.
@@ -194,7 +194,7 @@ async fn fixed(answer: &'static str) -> u16 {
 }
 
 #[tokio::test]
-async fn redis_answers_are_told_apart() {
+async fn redis_answers_are_classified() {
     let cases = [
         ("-LOADING Redis is loading the dataset in memory\r\n", "loading: the data set is loading"),
         ("-NOAUTH Authentication required.\r\n", "unhealthy: it asks for a password"),
@@ -209,7 +209,7 @@ async fn redis_answers_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_real_redis_tells_its_limit() {
+async fn a_real_redis_reports_its_limit() {
     let Some(port) = free_port() else { panic!("no free port") };
     let server = tokio::process::Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--maxmemory", "64mb"])

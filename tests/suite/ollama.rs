@@ -1,6 +1,6 @@
 //! What llamero says to Ollama and to its registry, on good and bad days.
 
-use crate::fakes::ollama::{Asked, End, FakeOllama, Says};
+use crate::fakes::ollama::{End, FakeOllama, ReceivedRequest, Reply};
 use crate::fakes::registry::Registry;
 use llamero::resolve::probes;
 use llamero::resource::{Bytes, Digest, Health, OllamaName};
@@ -43,20 +43,20 @@ fn status(text: &str) -> Value {
 }
 
 /// A pull that goes well from so many bytes on.
-fn whole_from(completed: u64) -> Says {
+fn whole_from(completed: u64) -> Reply {
     let config = json!({"status": "pulling bbbbbbbbbbbb", "digest": CONFIG, "total": 20, "completed": 20});
     let first = [status("pulling manifest"), at(completed), at(1000), config];
     let last = ["verifying sha256 digest", "writing manifest", "success"].map(status);
-    Says::Lines(first.into_iter().chain(last).collect(), End::Whole)
+    Reply::Lines(first.into_iter().chain(last).collect(), End::Whole)
 }
 
-fn broken_at(completed: u64, end: End) -> Says {
+fn broken_at(completed: u64, end: End) -> Reply {
     // What is zero is left out, as Ollama does.
     let mut first = at(completed / 2);
     if completed < 2 {
         first.as_object_mut().expect("an object").remove("completed");
     }
-    Says::Lines(vec![status("pulling manifest"), first, at(completed)], end)
+    Reply::Lines(vec![status("pulling manifest"), first, at(completed)], end)
 }
 
 async fn pull(server: &FakeOllama) -> (Result<(), Error>, Vec<Progress>) {
@@ -69,18 +69,19 @@ async fn pull(server: &FakeOllama) -> (Result<(), Error>, Vec<Progress>) {
 }
 
 #[tokio::test]
-async fn a_pull_that_breaks_off_goes_on() {
+async fn a_pull_that_is_cut_off_resumes() {
     let server = FakeOllama::start(|_, before| match before {
         0 => broken_at(100, End::Cut),
         1 => broken_at(500, End::Whole),
-        2 => Says::Later(429, 3600),
+        2 => Reply::Later(429, 3600),
         3 => broken_at(900, End::Cut),
         _ => whole_from(900),
     })
     .await;
     let (result, told) = pull(&server).await;
     result.expect("it arrives");
-    let asked = Asked { what: "POST /api/pull".to_owned(), body: json!({"model": "m:latest", "insecure": true}) };
+    let asked =
+        ReceivedRequest { what: "POST /api/pull".to_owned(), body: json!({"model": "m:latest", "insecure": true}) };
     assert_eq!(server.asked(), vec![asked; 5]);
     assert_eq!(told.first(), Some(&Progress { received: 50, total: Some(1000) }));
     assert_eq!(told.last(), Some(&Progress { received: 1020, total: Some(1020) }));
@@ -89,10 +90,10 @@ async fn a_pull_that_breaks_off_goes_on() {
 #[tokio::test]
 async fn only_success_is_success() {
     let server = FakeOllama::start(|_, before| match before {
-        0 => Says::Json(200, json!({"status": "writing manifest"})),
-        1 => Says::Json(200, json!("success")),
+        0 => Reply::Json(200, json!({"status": "writing manifest"})),
+        1 => Reply::Json(200, json!("success")),
         // Without a line's end behind it, as whatever stands between may leave it.
-        _ => Says::Json(200, json!({"status": "success"})),
+        _ => Reply::Json(200, json!({"status": "success"})),
     })
     .await;
     pull(&server).await.0.expect("it arrives");
@@ -100,7 +101,7 @@ async fn only_success_is_success() {
 }
 
 #[tokio::test]
-async fn pulls_that_bring_nothing_new_come_to_an_end() {
+async fn pulls_without_progress_are_limited() {
     let server = FakeOllama::start(|_, _| broken_at(700, End::Whole)).await;
     let (result, _) = pull(&server).await;
     let error = result.expect_err("it never ends");
@@ -109,7 +110,7 @@ async fn pulls_that_bring_nothing_new_come_to_an_end() {
 }
 
 #[tokio::test]
-async fn an_ollama_that_repeats_itself_has_stalled_as_one_that_is_silent() {
+async fn repeated_lines_count_as_a_stall() {
     for end in [End::Repeat, End::Stall] {
         let server = FakeOllama::start(move |_, _| broken_at(700, end)).await;
         let begun = Instant::now();
@@ -136,7 +137,7 @@ async fn an_error_inside_a_good_answer_is_an_error() {
         ("max retries exceeded: EOF", Fault::Transient, 3),
     ] {
         let lines = vec![status("pulling manifest"), json!({"error": words})];
-        let server = FakeOllama::start(move |_, _| Says::Lines(lines.clone(), End::Whole)).await;
+        let server = FakeOllama::start(move |_, _| Reply::Lines(lines.clone(), End::Whole)).await;
         let (result, _) = pull(&server).await;
         let Err(Error::Failed { fault: live, message, .. }) = &result else { panic!("{words}: {result:?}") };
         assert_eq!((*live, message.as_str(), server.calls().len()), (fault, words, tries));
@@ -144,7 +145,7 @@ async fn an_error_inside_a_good_answer_is_an_error() {
 }
 
 #[tokio::test]
-async fn an_ollama_that_is_gone_is_asked_as_often_as_any_other() {
+async fn an_unreachable_ollama_is_retried() {
     let pull = Pull { name: name("m"), insecure: false, patience: QUICK };
     let client = client();
     let ollama = Ollama::new(&client, "http://127.0.0.1:9");
@@ -153,7 +154,7 @@ async fn an_ollama_that_is_gone_is_asked_as_often_as_any_other() {
 }
 
 #[tokio::test]
-async fn what_is_called_off_closes_its_request() {
+async fn cancellation_closes_the_request() {
     let server = FakeOllama::start(|_, _| broken_at(700, End::Repeat)).await;
     let (client, cancel) = (client(), CancellationToken::new());
     let pull = Pull { name: name("m"), insecure: false, patience: Patience::default() };
@@ -179,26 +180,26 @@ fn listed(name: &str, more: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn what_it_has_and_what_it_holds_is_read() {
+async fn present_and_loaded_models_are_listed() {
     let server = FakeOllama::start(|asked, before| match (asked.what.as_str(), before) {
-        ("GET /api/version", _) => Says::Json(200, json!({"version": "0.24.0"})),
-        ("GET /api/tags", 0) => Says::Json(200, json!({"models": null})),
+        ("GET /api/version", _) => Reply::Json(200, json!({"version": "0.24.0"})),
+        ("GET /api/tags", 0) => Reply::Json(200, json!({"models": null})),
         ("GET /api/tags", 1) => {
             let models = [("m:t", json!({})), ("gpt-oss:120b-cloud", json!({"remote_host": "https://ollama.com"}))];
-            Says::Json(200, json!({"models": models.map(|(name, more)| listed(name, &more))}))
+            Reply::Json(200, json!({"models": models.map(|(name, more)| listed(name, &more))}))
         }
-        ("GET /api/tags", _) => Says::Json(200, json!({"models": "many"})),
+        ("GET /api/tags", _) => Reply::Json(200, json!({"models": "many"})),
         ("GET /api/ps", _) => {
             let pinned = json!({"size_vram": 5, "context_length": 4096, "expires_at": "2318-03-05T12:00:00.5+01:00"});
             let models = [listed("m:t", &pinned), listed("n:t", &json!({"expires_at": "2026-11-24T12:00:00Z"}))];
-            Says::Json(200, json!({"models": models}))
+            Reply::Json(200, json!({"models": models}))
         }
-        ("POST /api/show", 0) => Says::Json(
+        ("POST /api/show", 0) => Reply::Json(
             200,
             json!({"parameters": "num_ctx 8192", "capabilities": ["embedding"],
                    "model_info": {"bert.context_length": 512, "bert.block_count": 12}}),
         ),
-        _ => Says::Json(404, json!({"error": "model 'm:t' not found"})),
+        _ => Reply::Json(404, json!({"error": "model 'm:t' not found"})),
     })
     .await;
     let client = client();
@@ -231,7 +232,7 @@ async fn what_it_has_and_what_it_holds_is_read() {
 }
 
 #[tokio::test]
-async fn refusals_are_told_apart() {
+async fn errors_are_classified_by_status() {
     for (says, kind, retry) in [
         ((403, json!({})), "denied", Retry::Never),
         ((404, json!({})), "not found", Retry::Never),
@@ -244,7 +245,7 @@ async fn refusals_are_told_apart() {
         ((400, json!({"error": "\"m\" does not support generate"})), "status", Retry::Never),
     ] {
         let (status, body) = says;
-        let server = FakeOllama::start(move |_, _| Says::Json(status, body.clone())).await;
+        let server = FakeOllama::start(move |_, _| Reply::Json(status, body.clone())).await;
         let client = client();
         let ollama = Ollama::new(&client, &server.endpoint);
         let cancel = CancellationToken::new();
@@ -264,9 +265,9 @@ async fn refusals_are_told_apart() {
 #[tokio::test]
 async fn a_model_is_loaded_pinned_and_unloaded() {
     let server = FakeOllama::start(|asked, before| match (asked.what.as_str(), before) {
-        ("GET /api/ps", 0 | 1) => Says::Json(200, json!({"models": [listed("M:latest", &json!({}))]})),
-        ("GET /api/ps", _) => Says::Json(200, json!({"models": []})),
-        _ => Says::Json(200, json!({"done": true})),
+        ("GET /api/ps", 0 | 1) => Reply::Json(200, json!({"models": [listed("M:latest", &json!({}))]})),
+        ("GET /api/ps", _) => Reply::Json(200, json!({"models": []})),
+        _ => Reply::Json(200, json!({"done": true})),
     })
     .await;
     let client = client();
@@ -283,11 +284,11 @@ async fn a_model_is_loaded_pinned_and_unloaded() {
 }
 
 #[tokio::test]
-async fn a_model_that_only_makes_embeddings_is_unloaded_in_its_own_way() {
+async fn an_embedding_model_is_unloaded_through_its_own_endpoint() {
     let server = FakeOllama::start(|asked, _| match asked.what.as_str() {
-        "POST /api/generate" => Says::Json(400, json!({"error": "\"e\" does not support generate"})),
-        "GET /api/ps" => Says::Json(200, json!({"models": []})),
-        _ => Says::Json(200, json!({"embeddings": []})),
+        "POST /api/generate" => Reply::Json(400, json!({"error": "\"e\" does not support generate"})),
+        "GET /api/ps" => Reply::Json(200, json!({"models": []})),
+        _ => Reply::Json(200, json!({"embeddings": []})),
     })
     .await;
     let (client, cancel) = (client(), CancellationToken::new());
@@ -298,11 +299,11 @@ async fn a_model_that_only_makes_embeddings_is_unloaded_in_its_own_way() {
 }
 
 #[tokio::test]
-async fn a_model_that_stays_in_memory_is_not_waited_for_for_ever() {
+async fn unloading_times_out() {
     let server = FakeOllama::start(|asked, _| match asked.what.as_str() {
-        "GET /api/ps" => Says::Json(200, json!({"models": [listed("m:latest", &json!({}))]})),
-        _ if asked.body["model"] == "gone:latest" => Says::Json(404, json!({"error": "not found"})),
-        _ => Says::Json(200, json!({"done": true})),
+        "GET /api/ps" => Reply::Json(200, json!({"models": [listed("m:latest", &json!({}))]})),
+        _ if asked.body["model"] == "gone:latest" => Reply::Json(404, json!({"error": "not found"})),
+        _ => Reply::Json(200, json!({"done": true})),
     })
     .await;
     let client = client();
@@ -313,11 +314,11 @@ async fn a_model_that_stays_in_memory_is_not_waited_for_for_ever() {
 }
 
 #[tokio::test]
-async fn names_are_given_and_taken() {
+async fn names_are_copied_and_deleted() {
     let server = FakeOllama::start(|asked, before| match (asked.what.as_str(), before) {
-        ("DELETE /api/delete" | "POST /api/copy", 1) => Says::Json(404, json!({"error": "not found"})),
-        ("DELETE /api/delete", 2) => Says::Json(500, json!({"error": "permission denied"})),
-        _ => Says::Json(200, json!(null)),
+        ("DELETE /api/delete" | "POST /api/copy", 1) => Reply::Json(404, json!({"error": "not found"})),
+        ("DELETE /api/delete", 2) => Reply::Json(500, json!({"error": "permission denied"})),
+        _ => Reply::Json(200, json!(null)),
     })
     .await;
     let client = client();
@@ -332,15 +333,15 @@ async fn names_are_given_and_taken() {
 }
 
 #[tokio::test]
-async fn a_model_is_made_from_one_that_is_there_and_from_no_other() {
+async fn a_model_is_created_only_from_a_present_one() {
     let server = FakeOllama::start(|asked, before| match (asked.what.as_str(), before) {
-        ("POST /api/show", _) if asked.body["model"] == "m:latest" => Says::Json(200, json!({})),
+        ("POST /api/show", _) if asked.body["model"] == "m:latest" => Reply::Json(200, json!({})),
         ("POST /api/create", 0) => {
-            Says::Lines(["using existing layer", "writing manifest", "success"].map(status).to_vec(), End::Whole)
+            Reply::Lines(["using existing layer", "writing manifest", "success"].map(status).to_vec(), End::Whole)
         }
-        ("POST /api/create", 1) => Says::Lines(vec![status("writing manifest")], End::Whole),
-        ("POST /api/create", 2) => Says::Lines(vec![json!({"error": "unknown parameter 'nonsense'"})], End::Whole),
-        _ => Says::Json(404, json!({"error": "not found"})),
+        ("POST /api/create", 1) => Reply::Lines(vec![status("writing manifest")], End::Whole),
+        ("POST /api/create", 2) => Reply::Lines(vec![json!({"error": "unknown parameter 'nonsense'"})], End::Whole),
+        _ => Reply::Json(404, json!({"error": "not found"})),
     })
     .await;
     let parameters = json!({"num_ctx": 8192, "stop": ["<end>"]}).as_object().expect("an object").clone();
@@ -380,7 +381,7 @@ async fn it_is_healthy_when_it_lists_its_models() {
     let health = async |answers: fn(&str) -> (u16, Value)| {
         let server = FakeOllama::start(move |asked, _| {
             let (status, body) = answers(&asked.what);
-            Says::Json(status, body)
+            Reply::Json(status, body)
         })
         .await;
         let health = asked(&server.endpoint).await;
@@ -409,7 +410,7 @@ async fn it_is_healthy_when_it_lists_its_models() {
 }
 
 #[tokio::test]
-async fn the_registry_says_what_a_tag_leads_to() {
+async fn the_registry_resolves_a_tag() {
     let registry = Registry::start().await;
     let model = name(&format!("{}/team/model:latest", registry.host));
     let client = client();

@@ -58,7 +58,7 @@ fn moved(before: &BTreeMap<String, PathBuf>, after: &BTreeMap<String, PathBuf>) 
 }
 
 #[test]
-fn what_fills_a_part_decides_its_place() {
+fn a_parts_content_determines_its_path() {
     if Command::new("python3").arg("-V").output().is_err() {
         return skipped("there is no Python 3, whose version decides too");
     }

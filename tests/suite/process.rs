@@ -158,7 +158,7 @@ async fn a_server_starts_is_found_and_stops() {
 
 /// Not a test of its own: the process that starts a server and is killed with all of its group.
 #[tokio::test]
-#[ignore = "run by `a_server_outlives_who_started_it`"]
+#[ignore = "run by `a_server_outlives_its_starter`"]
 async fn starter() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
     processes(Path::new(&folder)).start("server", &launch("exec sleep 600")).await.expect("started");
@@ -167,7 +167,7 @@ async fn starter() {
 }
 
 #[tokio::test]
-async fn a_server_outlives_who_started_it() {
+async fn a_server_outlives_its_starter() {
     let home = Home::new();
     let mut starter = Command::new(std::env::current_exe().expect("this program"))
         .args(["--exact", "process::starter", "--ignored"])
@@ -184,7 +184,7 @@ async fn a_server_outlives_who_started_it() {
 }
 
 #[tokio::test]
-async fn a_number_in_other_hands_is_not_taken_for_ours() {
+async fn a_reused_pid_is_not_mistaken_for_the_server() {
     let home = Home::new();
     let state = home.start("exec sleep 600").await;
     home.stop().await;
@@ -216,7 +216,7 @@ async fn a_number_in_other_hands_is_not_taken_for_ours() {
 }
 
 #[tokio::test]
-async fn a_deaf_server_is_killed_after_its_time() {
+async fn a_server_that_ignores_sigterm_is_killed_after_its_timeout() {
     let home = Home::new();
     let script = "trap '' TERM; echo deaf; while :; do sleep 0.1; done";
     home.processes.start("server", &Launch { stop_timeout: Seconds::new(1), ..launch(script) }).await.expect("started");
@@ -230,7 +230,7 @@ async fn a_deaf_server_is_killed_after_its_time() {
 }
 
 #[tokio::test]
-async fn an_orderly_server_is_asked_once_and_says_goodbye() {
+async fn a_server_that_handles_sigterm_gets_one_signal() {
     let home = Home::new();
     let script = "trap 'echo bye; sleep 0.3; exit 0' TERM; echo up; while :; do sleep 0.05; done";
     home.start(script).await;
@@ -283,7 +283,7 @@ async fn a_crash_loop_ends_as_failed() {
 }
 
 #[tokio::test]
-async fn a_good_end_is_final_and_a_wait_can_be_stopped() {
+async fn a_clean_exit_is_final_and_a_wait_can_be_cancelled() {
     let home = Home::new();
     home.start("exit 0").await;
     let state = home.until("exited", |state| state.phase == Phase::Exited && !state.supervised).await;
@@ -295,7 +295,7 @@ async fn a_good_end_is_final_and_a_wait_can_be_stopped() {
 }
 
 #[tokio::test]
-async fn a_good_end_of_a_server_that_never_ends_well_is_not_final() {
+async fn a_clean_exit_without_a_clean_exit_status_is_not_final() {
     let home = Home::new();
     let launch = Launch { restart: Restart::Always, ..launch("exit 0") };
     home.processes.start("server", &launch).await.expect("started");
@@ -306,7 +306,7 @@ async fn a_good_end_of_a_server_that_never_ends_well_is_not_final() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_executed_is_said_at_once() {
+async fn a_program_that_cannot_be_executed_is_reported_at_once() {
     let home = Home::new();
     let cases: [(&str, &str); 4] = [
         ("/not/there", "No such file"),
@@ -331,7 +331,7 @@ async fn what_cannot_be_executed_is_said_at_once() {
 }
 
 #[tokio::test]
-async fn a_server_without_supervisor_is_still_ours() {
+async fn a_server_without_supervisor_is_still_managed() {
     let home = Home::new();
     let before = home.start("exec sleep 600").await;
     let supervisor = home.supervisor();
@@ -351,7 +351,7 @@ async fn a_server_without_supervisor_is_still_ours() {
 }
 
 #[tokio::test]
-async fn a_hung_supervisor_is_no_obstacle() {
+async fn a_hung_supervisor_does_not_block() {
     let home = Home::new();
     let pid = home.start("exec sleep 600").await.pid.expect("a pid");
     let supervisor = home.supervisor();
@@ -363,7 +363,7 @@ async fn a_hung_supervisor_is_no_obstacle() {
 }
 
 #[tokio::test]
-async fn the_environment_is_what_was_asked_for() {
+async fn the_environment_is_as_declared() {
     let home = Home::new();
     let secrets = home.folder.path().join("private.env");
     fs::write(&secrets, "# ours\nTOKEN=\"s3 \\\"cret\\\\\"\nPLAIN=\"overridden\"\n").expect("written");
@@ -396,7 +396,7 @@ async fn the_environment_is_what_was_asked_for() {
 }
 
 #[tokio::test]
-async fn a_silent_supervisor_is_not_waited_for_and_not_left() {
+async fn a_hung_supervisor_times_out_and_is_killed() {
     let home = Home::new();
     let program = home.folder.path().join("silent");
     fs::write(&program, "#!/bin/sh\necho $$ > \"$2/pid\"\nexec sleep 600\n").expect("written");

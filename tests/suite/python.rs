@@ -45,7 +45,7 @@ async fn made(tool: Option<&Path>) {
 }
 
 #[tokio::test]
-async fn two_that_want_the_same_environment_do_not_make_it_side_by_side() {
+async fn two_stacks_create_one_environment_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let declared = environment(folder.path().join("environments/abc"), &[]).await;
     let (lines, cancel) = (Mutex::new(vec![]), CancellationToken::new());
@@ -80,7 +80,7 @@ async fn uv_makes_an_environment() {
 }
 
 #[tokio::test]
-async fn a_requirement_that_does_not_exist_is_named() {
+async fn a_missing_requirement_is_reported() {
     let folder = tempfile::tempdir().expect("a folder");
     let declared = environment(folder.path().join("abc"), &["six==99.99"]).await;
     let error = create(&declared, None, &|_| {}, &CancellationToken::new()).await.expect_err("there is none");
@@ -90,7 +90,7 @@ async fn a_requirement_that_does_not_exist_is_named() {
 }
 
 #[tokio::test]
-async fn what_llamero_did_not_make_is_left_alone() {
+async fn an_unmanaged_folder_is_left_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("thesis.txt"), "years").expect("a file");
     let declared = environment(folder.path().to_owned(), &[]).await;
@@ -100,7 +100,7 @@ async fn what_llamero_did_not_make_is_left_alone() {
 }
 
 #[tokio::test]
-async fn an_interrupted_try_leaves_debris_that_the_next_one_may_remove() {
+async fn an_interrupted_attempt_is_cleaned_up_by_the_next() {
     let folder = tempfile::tempdir().expect("a folder");
     let declared = environment(folder.path().join("abc"), &[]).await;
     let cancel = CancellationToken::new();

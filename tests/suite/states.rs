@@ -81,7 +81,7 @@ fn the_state_of_every_version_is_read() {
 }
 
 #[test]
-fn a_state_file_that_is_cut_off_or_bent_is_named_at_every_offset() {
+fn a_truncated_or_corrupted_state_file_is_reported_at_every_offset() {
     let state = copy("0.1.0");
     for file in files(state.path()) {
         let whole = fs::read(&file).expect("a state file");

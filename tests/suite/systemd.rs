@@ -70,7 +70,7 @@ async fn a18_a_job_merged_into_another_is_followed_there() {
 }
 
 #[tokio::test]
-async fn a17_a_manager_that_never_answers_is_left_at_the_deadline() {
+async fn a17_a_manager_that_never_answers_times_out() {
     let (_fake, systemd) = FakeSystemd::start(Script { answers: None, loses: true, ..Script::default() }).await;
     let deadline = Duration::from_millis(300);
     let begin = Instant::now();
@@ -82,7 +82,7 @@ async fn a17_a_manager_that_never_answers_is_left_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn a17_a_job_that_never_ends_is_left_at_the_deadline() {
+async fn a17_a_job_that_never_ends_times_out() {
     let (_fake, systemd) = FakeSystemd::start(Script { takes: LONG, ..Script::default() }).await;
     let error = systemd.start(UNIT, Duration::from_millis(700)).await.expect_err("no end");
     assert!(matches!(error, Error::Deadline { .. }), "{error}");
@@ -98,7 +98,7 @@ async fn a17_a_reload_that_hangs_ends() {
 }
 
 #[tokio::test]
-async fn an_answer_that_comes_late_is_taken() {
+async fn a_late_answer_is_accepted() {
     let script = Script { answers: Some(Duration::from_millis(800)), takes: Duration::ZERO, ..Script::default() };
     let (_fake, systemd) = FakeSystemd::start(script).await;
     assert_eq!(systemd.start(UNIT, LONG).await.expect("an end"), announced(JobResult::Done));
@@ -118,7 +118,7 @@ async fn a_lost_connection_is_an_error_at_once() {
 }
 
 #[tokio::test]
-async fn refusals_are_told_apart() {
+async fn errors_are_classified_by_status() {
     let (_fake, systemd) = FakeSystemd::start(Script::default()).await;
     let error = systemd.restart(UNIT, LONG).await.expect_err("a refusal");
     assert!(matches!(error, Error::Denied { .. }), "{error:?}");
@@ -126,7 +126,7 @@ async fn refusals_are_told_apart() {
 }
 
 #[tokio::test]
-async fn words_of_tomorrow_and_largest_numbers_are_read() {
+async fn unknown_states_and_largest_numbers_are_read() {
     let (_fake, systemd) = FakeSystemd::start(Script::default()).await;
     let units = systemd.units(&[UNIT.to_owned(), "missing.service".to_owned()]).await;
     let unit = units[UNIT].as_ref().expect("a unit");

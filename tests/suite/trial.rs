@@ -46,7 +46,7 @@ async fn asked(status: u16, group: &'static str, body: Value, mode: Mode) -> Res
 }
 
 #[tokio::test]
-async fn a_request_is_answered_by_the_model_itself_or_has_failed() {
+async fn a_request_succeeds_only_with_an_answer_of_the_model() {
     for mode in [Mode::Chat, Mode::Completion, Mode::Embedding] {
         assert_eq!(asked(200, "m", json!({}), mode).await, Ok(()));
     }
@@ -60,7 +60,7 @@ async fn a_request_is_answered_by_the_model_itself_or_has_failed() {
 }
 
 #[tokio::test]
-async fn a_request_that_nobody_answers_ends() {
+async fn a_request_without_an_answer_times_out() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
     let client = Client::new().expect("a client");

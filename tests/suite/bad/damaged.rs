@@ -31,7 +31,7 @@ fn damages(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn a_damaged_record_is_named_and_never_read_as_nothing() {
+fn a_damaged_record_is_reported_and_never_treated_as_absent() {
     let home = Home::new();
     let ports = [port(), port()];
     stack(&home, ports, "one");
@@ -97,17 +97,17 @@ fn goes_on_without(record: &str) {
 }
 
 #[test]
-fn without_the_current_wish_it_goes_on() {
+fn apply_works_after_the_current_revision_is_moved_away() {
     goes_on_without("generations/2/desired");
 }
 
 #[test]
-fn without_an_outcome_it_goes_on() {
+fn apply_works_after_an_outcome_is_moved_away() {
     goes_on_without("generations/2/outcome");
 }
 
 #[test]
-fn a_damaged_lock_is_no_obstacle() {
+fn a_damaged_stack_lock_is_ignored() {
     let home = Home::new();
     stack(&home, [port(), port()], "one");
     home.expect(0, &["apply", "--yes"]);
@@ -121,7 +121,7 @@ fn a_damaged_lock_is_no_obstacle() {
 }
 
 #[test]
-fn a_damaged_record_of_a_server_is_no_licence_to_start_another() {
+fn a_damaged_server_record_does_not_start_a_second_server() {
     let home = Home::new();
     let ports = [port(), port()];
     stack(&home, ports, "one");
@@ -158,7 +158,7 @@ fn damaged_server(home: &Home, path: &Path) {
 }
 
 #[test]
-fn a_bent_record_of_a_server_does_no_harm() {
+fn a_corrupted_server_record_is_reported() {
     let home = Home::new();
     let ports = [port(), port()];
     stack(&home, ports, "one");

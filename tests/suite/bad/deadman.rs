@@ -73,7 +73,7 @@ impl Stack {
 const APPLY: [&str; 4] = ["apply", "--yes", "--fire-after", "2s"];
 
 #[test]
-fn an_apply_that_is_killed_in_its_switch_is_taken_back() {
+fn an_apply_killed_during_its_switch_is_rolled_back() {
     let stack = Stack::new();
     let mut child = stack.begin(&APPLY);
     assert_eq!(stack.home.processes().len(), 6, "the servers, their supervisors, the apply and its watcher");
@@ -91,7 +91,7 @@ fn an_apply_that_is_killed_in_its_switch_is_taken_back() {
 }
 
 #[test]
-fn an_apply_that_is_killed_anywhere_ends_on_one_wish() {
+fn an_apply_killed_at_any_point_ends_on_one_revision() {
     let stack = Stack::new();
     stack.revision("two", "");
     let begun = Instant::now();
@@ -128,7 +128,7 @@ fn the_first_apply_that_is_killed_leaves_nothing() {
 }
 
 #[test]
-fn a_long_wait_pushes_the_deadline_on() {
+fn a_heartbeat_postpones_the_dead_mans_switch() {
     let stack = Stack::new();
     let child = stack.begin(&["apply", "--yes", "--fire-after", "1s"]);
     std::thread::sleep(Duration::from_secs(4));
@@ -144,7 +144,7 @@ fn a_long_wait_pushes_the_deadline_on() {
 }
 
 #[test]
-fn an_apply_that_sleeps_is_waited_for() {
+fn a_suspended_apply_is_waited_for() {
     let stack = Stack::new();
     let child = stack.begin(&["apply", "--yes", "--fire-after", "1s"]);
     signal(&child, Signal::STOP);
@@ -161,7 +161,7 @@ fn an_apply_that_sleeps_is_waited_for() {
 }
 
 #[test]
-fn an_apply_that_sleeps_and_is_killed_is_taken_back() {
+fn a_suspended_apply_that_is_killed_is_rolled_back() {
     let stack = Stack::new();
     let mut child = stack.begin(&["apply", "--yes", "--fire-after", "1s"]);
     signal(&child, Signal::STOP);
@@ -172,7 +172,7 @@ fn an_apply_that_sleeps_and_is_killed_is_taken_back() {
 }
 
 #[test]
-fn a_second_apply_takes_over_from_the_watcher() {
+fn a_second_apply_takes_over_from_the_dead_mans_switch() {
     let stack = Stack::new();
     let mut first = stack.begin(&APPLY);
     first.kill().expect("killed");
@@ -191,7 +191,7 @@ fn a_second_apply_takes_over_from_the_watcher() {
 }
 
 #[test]
-fn a_watcher_that_is_killed_too_leaves_what_the_next_apply_mends() {
+fn a_killed_dead_mans_switch_leaves_a_state_that_the_next_apply_repairs() {
     let stack = Stack::new();
     let mut child = stack.begin(&APPLY);
     let watchers = stack.watchers();
@@ -208,7 +208,7 @@ fn a_watcher_that_is_killed_too_leaves_what_the_next_apply_mends() {
 }
 
 #[test]
-fn who_interrupts_may_go_on_and_nobody_goes_back() {
+fn an_interrupted_apply_is_not_rolled_back() {
     let stack = Stack::new();
     let child = stack.begin(&["apply", "--yes", "--fire-after", "1s"]);
     signal(&child, Signal::INT);
@@ -222,7 +222,7 @@ fn who_interrupts_may_go_on_and_nobody_goes_back() {
 }
 
 #[test]
-fn what_must_not_go_back_by_itself_is_not_watched_over() {
+fn rollback_off_arms_no_dead_mans_switch() {
     let home = Home::new();
     let port = port();
     let trouble = home.write("trouble", "");
@@ -239,7 +239,7 @@ fn what_must_not_go_back_by_itself_is_not_watched_over() {
 }
 
 #[test]
-fn where_nobody_can_watch_nothing_is_begun() {
+fn without_a_dead_mans_switch_nothing_changes() {
     let stack = Stack::new();
     stack.revision("two", "");
     // The watcher's log cannot be opened: there is a folder in its place.
@@ -266,7 +266,7 @@ mod confirmed {
     }
 
     #[test]
-    fn what_is_confirmed_in_time_stays() {
+    fn a_change_confirmed_in_time_stays() {
         let stack = Stack::new();
         stack.home.expect(1, &["confirm"]).has(&["no generation of `bad` awaits confirmation"]);
         let child = begin(&stack, "30s");
@@ -285,7 +285,7 @@ mod confirmed {
     }
 
     #[test]
-    fn what_nobody_confirms_is_taken_back() {
+    fn an_unconfirmed_change_is_rolled_back() {
         let stack = Stack::new();
         let child = begin(&stack, "2s");
         let said = said(child);
@@ -312,7 +312,7 @@ mod confirmed {
     }
 
     #[test]
-    fn what_has_died_and_is_not_confirmed_is_taken_back() {
+    fn an_unconfirmed_change_of_a_killed_apply_is_rolled_back() {
         let stack = Stack::new();
         let mut child = begin(&stack, "3s");
         child.kill().expect("killed");
@@ -322,7 +322,7 @@ mod confirmed {
     }
 
     #[test]
-    fn who_stops_the_wait_goes_back_at_once() {
+    fn interrupting_the_wait_for_confirmation_rolls_back_at_once() {
         let stack = Stack::new();
         let child = begin(&stack, "60s");
         signal(&child, Signal::INT);
@@ -333,7 +333,7 @@ mod confirmed {
     }
 
     #[test]
-    fn a_confirmation_of_who_sleeps_is_on_record() {
+    fn a_confirmation_of_a_suspended_apply_is_recorded() {
         let stack = Stack::new();
         let child = begin(&stack, "20s");
         signal(&child, Signal::STOP);
@@ -348,7 +348,7 @@ mod confirmed {
 }
 
 #[test]
-fn a_stack_that_is_held_is_not_applied() {
+fn a_suspended_stack_is_not_applied() {
     let stack = Stack::new();
     stack.home.expect(0, &["suspend", "a new driver"]);
     stack.revision("two", "");
@@ -363,7 +363,7 @@ fn a_stack_that_is_held_is_not_applied() {
 }
 
 #[test]
-fn what_failed_is_remembered_until_it_is_told_to_be_forgotten() {
+fn a_failure_record_stays_until_it_is_cleared() {
     let stack = Stack::new();
     let broken = "services:\n  broken: {runtime: process, command: [/bin/false]}\n";
     stack.home.manifest(broken);

@@ -1,7 +1,7 @@
 //! Damaged records, and the one who mends them.
 
 use super::home::{Home, answer, port, run, web};
-use crate::fakes::docker::{FakeDocker, Says};
+use crate::fakes::docker::{FakeDocker, Reply};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs;
@@ -55,7 +55,7 @@ impl Stack {
 }
 
 #[test]
-fn what_is_whole_needs_no_doctor() {
+fn doctor_reports_intact_records() {
     let stack = Stack::new();
     let before = stack.home.listing();
     stack.home.expect(0, &["doctor"]).has(&["every record is intact"]);
@@ -66,7 +66,7 @@ fn what_is_whole_needs_no_doctor() {
 
 /// Damages records, does as the hint says, and goes on.
 #[track_caller]
-fn is_mended(records: &[&str], damage: impl Fn(&[u8]) -> Vec<u8>) {
+fn is_repaired(records: &[&str], damage: impl Fn(&[u8]) -> Vec<u8>) {
     let stack = Stack::new();
     let Stack { home, .. } = &stack;
     let before = home.processes();
@@ -99,22 +99,22 @@ fn is_mended(records: &[&str], damage: impl Fn(&[u8]) -> Vec<u8>) {
 }
 
 #[test]
-fn a_damaged_wish_is_mended() {
-    is_mended(&["generations/2/desired"], |bytes| bytes[..bytes.len() / 2].to_vec());
+fn a_damaged_revision_is_repaired() {
+    is_repaired(&["generations/2/desired"], |bytes| bytes[..bytes.len() / 2].to_vec());
 }
 
 #[test]
-fn a_damaged_outcome_is_mended() {
-    is_mended(&["generations/2/outcome"], |bytes| bytes.iter().map(|byte| byte ^ 1).collect());
+fn a_damaged_outcome_is_repaired() {
+    is_repaired(&["generations/2/outcome"], |bytes| bytes.iter().map(|byte| byte ^ 1).collect());
 }
 
 #[test]
-fn damaged_records_of_a_server_are_mended() {
-    is_mended(&["processes/web/launch.json", "processes/web/state.json"], |bytes| bytes[..bytes.len() - 1].to_vec());
+fn damaged_server_records_are_repaired() {
+    is_repaired(&["processes/web/launch.json", "processes/web/state.json"], |bytes| bytes[..bytes.len() - 1].to_vec());
 }
 
 #[test]
-fn when_every_record_is_damaged_all_of_it_is_mended() {
+fn all_damaged_records_are_repaired_at_once() {
     let records = [
         "generations/1/desired",
         "generations/1/outcome",
@@ -123,11 +123,11 @@ fn when_every_record_is_damaged_all_of_it_is_mended() {
         "processes/web/launch.json",
         "processes/web/state.json",
     ];
-    is_mended(&records, |_| Vec::new());
+    is_repaired(&records, |_| Vec::new());
 }
 
 #[test]
-fn a_server_without_a_record_is_found_and_not_started_again() {
+fn a_server_without_a_record_is_found_and_not_restarted() {
     let stack = Stack::new();
     let before = stack.home.processes();
     for record in ["launch.json", "state.json"] {
@@ -141,7 +141,7 @@ fn a_server_without_a_record_is_found_and_not_started_again() {
 }
 
 #[test]
-fn who_damages_twice_loses_neither() {
+fn two_damaged_versions_of_a_record_are_both_kept() {
     let stack = Stack::new();
     for text in ["first", "second"] {
         fs::write(stack.home.record("generations/1/outcome"), text).expect("damaged");
@@ -152,7 +152,7 @@ fn who_damages_twice_loses_neither() {
 }
 
 #[test]
-fn a_record_of_a_later_llamero_is_left_to_it() {
+fn a_record_of_a_later_version_is_left_alone() {
     let stack = Stack::new();
     let path = stack.home.record("generations/2/outcome");
     let body = "{}\n";
@@ -167,7 +167,7 @@ fn a_record_of_a_later_llamero_is_left_to_it() {
 }
 
 #[test]
-fn mending_waits_for_nobody_and_steps_on_nobodys_toes() {
+fn repair_fails_at_once_when_the_stack_is_locked() {
     let stack = Stack::new();
     fs::write(stack.home.record("generations/1/desired"), "damaged").expect("damaged");
     let lock = fs::File::open(stack.home.record("lock")).expect("the lock");
@@ -191,7 +191,7 @@ fn more(ports: [u16; 2], config: &str) -> String {
 }
 
 #[test]
-fn what_only_a_damaged_wish_knew_is_found_where_llamero_put_it() {
+fn resources_of_a_damaged_revision_are_found_at_llameros_paths() {
     let home = Home::new();
     let ports = [port(), port(), port()];
     home.write("key", "secret");
@@ -226,13 +226,13 @@ fn what_only_a_damaged_wish_knew_is_found_where_llamero_put_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_container_that_only_a_damaged_wish_knew_is_found_by_its_label() {
+async fn a_container_of_a_damaged_revision_is_found_by_its_label() {
     let engine = FakeDocker::start(|asked| match asked.what.as_str() {
-        "GET /containers/json" => Some(Says::Json(200, json!([{"Id": "0123456789ab"}]))),
+        "GET /containers/json" => Some(Reply::Json(200, json!([{"Id": "0123456789ab"}]))),
         "GET /containers/0123456789ab/json" | "GET /containers/lost/json" => {
             let labels = json!({"llamero.stack": "bad", "llamero.resource": "container/lost",
                 "llamero.fingerprint": "1:00112233445566778899aabbccddeeff"});
-            Some(Says::Json(
+            Some(Reply::Json(
                 200,
                 json!({"Id": "0123456789ab", "Name": "/lost", "Image": "sha256:1", "State": {"Status": "exited"},
                     "RestartCount": 0, "Config": {"Image": "redis:7", "Labels": labels}, "HostConfig": {}}),

@@ -1,6 +1,6 @@
 //! An apply in which one system call fails, for each of them in turn.
 
-use super::home::{Home, Said, answer, port, said, until, web};
+use super::home::{CommandOutput, Home, answer, port, said, until, web};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -79,7 +79,7 @@ impl Stack {
     }
 
     /// Applies while the call number `count` of each thread fails; returns what was said, and the calls that failed.
-    fn apply_with(&self, calls: &str, error: &str, count: u32) -> (Said, Vec<String>) {
+    fn apply_with(&self, calls: &str, error: &str, count: u32) -> (CommandOutput, Vec<String>) {
         let trace = self.trace.path().join("trace");
         let _ = fs::remove_file(&trace);
         let mut strace = Command::new("strace");
@@ -158,7 +158,7 @@ impl Stack {
 
     /// Does what a person is told to do, one after the other.
     #[track_caller]
-    fn helps(&self, said: &Said, old: &str) {
+    fn helps(&self, said: &CommandOutput, old: &str) {
         let (_, told) =
             said.err.split_once("What to do:\n").unwrap_or_else(|| panic!("nobody is told what to do: {said}"));
         let lines: Vec<&str> = told.lines().map_while(|line| line.strip_prefix("  ")).collect();
@@ -246,7 +246,7 @@ fn may_inject() -> bool {
 }
 
 #[test]
-fn only_panics_of_others_are_excused() {
+fn only_panics_of_dependencies_are_excused() {
     let said = |place: &str, message: &str| {
         let live =
             panics(&format!("error: x\n\nthread 'main' (7) panicked at {place}:1:2:\n{message}\nnote: run with\n"));
@@ -274,7 +274,7 @@ fn a_rename_or_a_sync_may_fail_anywhere() {
 }
 
 #[test]
-fn without_its_threads_nothing_is_begun() {
+fn without_threads_nothing_changes() {
     if !may_inject() {
         return;
     }

@@ -1,12 +1,12 @@
 //! A disk that is full, and files that may not grow.
 
-use super::home::{Home, Said, answer, port, run, web};
+use super::home::{CommandOutput, Home, answer, port, run, web};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 /// Runs llamero where the folder `small` of the home is a file system of one mebibyte; `None` where none may be mounted.
-fn on_a_small_disk(home: &Home, words: &str) -> Option<Said> {
+fn on_a_small_disk(home: &Home, words: &str) -> Option<CommandOutput> {
     let mut command = Command::new("unshare");
     home.sync(&mut command);
     let folder = home.path("small");
@@ -21,7 +21,7 @@ fn on_a_small_disk(home: &Home, words: &str) -> Option<Said> {
 }
 
 #[test]
-fn a_model_that_does_not_fit_leaves_the_old_stack() {
+fn a_full_disk_during_a_download_leaves_the_old_stack() {
     let home = Home::new();
     let web_port = port();
     let web = format!("services:\n{}", web("web", web_port, "one", ""));
@@ -81,7 +81,7 @@ fn a_file_that_cannot_be_written_leaves_the_old_one() {
 }
 
 #[test]
-fn a_log_on_a_full_disk_stops_nothing() {
+fn a_full_disk_under_the_log_stops_nothing() {
     let home = Home::new();
     let port = port();
     home.manifest(&format!("services:\n{}", web("web", port, "one", "")));

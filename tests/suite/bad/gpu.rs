@@ -84,7 +84,7 @@ fn stack(home: &Home, gpus: &str, memory: &str) -> Option<PathBuf> {
 }
 
 #[test]
-fn a_budget_is_a_share_of_the_gpu_that_the_driver_tells_of() {
+fn a_memory_budget_becomes_a_share_of_the_reported_gpu() {
     let home = Home::new();
     let Some(driver) = stack(&home, "GPU-bbbb", "20GiB") else { return };
     let said = run(home.command(&["apply", "--yes"]).env("LD_LIBRARY_PATH", driver));
@@ -94,7 +94,7 @@ fn a_budget_is_a_share_of_the_gpu_that_the_driver_tells_of() {
 }
 
 #[test]
-fn without_a_driver_that_tells_nothing_is_changed() {
+fn without_a_working_driver_nothing_changes() {
     let home = Home::new();
     let Some(driver) = stack(&home, "0", "20GiB") else { return };
     let ask = |how: &str, folder: &PathBuf| {
@@ -112,7 +112,7 @@ fn without_a_driver_that_tells_nothing_is_changed() {
 }
 
 #[test]
-fn more_than_a_gpu_has_is_refused() {
+fn a_budget_beyond_the_gpus_memory_is_rejected() {
     let home = Home::new();
     for (gpus, memory, words) in [
         ("0", "30GiB", "GPU 0 (NVIDIA Small) has 24 GiB, and 30 GiB are asked for"),
@@ -127,7 +127,7 @@ fn more_than_a_gpu_has_is_refused() {
 }
 
 #[test]
-fn who_makes_room_on_a_gpu_sleeps_until_another_has_proved_itself() {
+fn a_server_sleeps_until_its_successor_on_the_gpu_is_verified() {
     let home = Home::new();
     program(&home);
     let ports: Vec<u16> = (0..3).map(|_| port()).collect();

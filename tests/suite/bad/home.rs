@@ -21,13 +21,13 @@ pub(super) struct Home {
 
 /// What the program said, and what it ended with.
 #[derive(Debug)]
-pub(super) struct Said {
+pub(super) struct CommandOutput {
     pub(super) code: i32,
     pub(super) out: String,
     pub(super) err: String,
 }
 
-impl Said {
+impl CommandOutput {
     /// Asserts that every word was said, on whichever stream and however the lines were broken.
     #[track_caller]
     pub(super) fn has(&self, words: &[&str]) -> &Self {
@@ -40,7 +40,7 @@ impl Said {
     }
 }
 
-impl std::fmt::Display for Said {
+impl std::fmt::Display for CommandOutput {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "exit {}\n{}{}", self.code, self.out, self.err)
     }
@@ -90,13 +90,13 @@ impl Home {
         command.current_dir(self.folder.path()).stdin(Stdio::null());
     }
 
-    pub(super) fn llamero(&self, words: &[&str]) -> Said {
+    pub(super) fn llamero(&self, words: &[&str]) -> CommandOutput {
         run(&mut self.command(words))
     }
 
     /// Runs the program, which must end with `code`.
     #[track_caller]
-    pub(super) fn expect(&self, code: i32, words: &[&str]) -> Said {
+    pub(super) fn expect(&self, code: i32, words: &[&str]) -> CommandOutput {
         let said = self.llamero(words);
         assert_eq!(said.code, code, "llamero {}: {said}", words.join(" "));
         said
@@ -147,7 +147,7 @@ impl Drop for Home {
     }
 }
 
-pub(super) fn run(command: &mut Command) -> Said {
+pub(super) fn run(command: &mut Command) -> CommandOutput {
     said(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs"))
 }
 
@@ -157,11 +157,11 @@ pub(super) fn signal(child: &Child, signal: Signal) {
 }
 
 /// Waits for a program's end.
-pub(super) fn said(child: Child) -> Said {
+pub(super) fn said(child: Child) -> CommandOutput {
     use std::os::unix::process::ExitStatusExt;
     let output = child.wait_with_output().expect("it ends");
     let code = output.status.code().or_else(|| output.status.signal().map(|signal| -signal));
-    Said {
+    CommandOutput {
         code: code.expect("an end"),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
         err: String::from_utf8_lossy(&output.stderr).into_owned(),

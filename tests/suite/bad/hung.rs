@@ -1,6 +1,6 @@
 //! Peers that accept and never answer: every verb ends in its time, with an exit code of its own.
 
-use super::home::{Home, Said, answer, answering, port, run, web};
+use super::home::{CommandOutput, Home, answer, answering, port, run, web};
 use llamero::history::{Ending, History, Outcome};
 use llamero::resource::{Kind, ResourceId, Runtime, Spec};
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(25);
 
 /// Runs llamero against the bus at `bus` and returns what it said; fails when it takes too long.
 #[track_caller]
-fn in_time(home: &Home, words: &[&str], bus: Option<&Path>) -> Said {
+fn in_time(home: &Home, words: &[&str], bus: Option<&Path>) -> CommandOutput {
     let begun = Instant::now();
     let mut command = home.command(words);
     if let Some(bus) = bus {
@@ -72,7 +72,7 @@ fn as_units(home: &Home) {
 }
 
 #[test]
-fn a_silent_bus_holds_nobody_up() {
+fn a_hung_bus_times_out() {
     let home = Home::new();
     let port = port();
     home.manifest(&format!("services:\n{}", web("web", port, "one", "")));
@@ -104,7 +104,7 @@ fn a_silent_bus_holds_nobody_up() {
 }
 
 #[test]
-fn a_server_that_is_silent_at_first_is_taken_back_in_time() {
+fn a_server_that_never_answers_is_rolled_back_in_time() {
     let home = Home::new();
     let port = port();
     let revision = |answer: &str, more: &str| home.manifest(&format!("services:\n{}", web("web", port, answer, more)));
@@ -117,7 +117,7 @@ fn a_server_that_is_silent_at_first_is_taken_back_in_time() {
 }
 
 #[test]
-fn a_server_that_falls_silent_holds_nobody_up() {
+fn a_server_that_hangs_times_out() {
     let home = Home::new();
     let port = port();
     let silence = home.path("silence");
@@ -142,7 +142,7 @@ fn a_server_that_falls_silent_holds_nobody_up() {
 }
 
 #[test]
-fn a_silent_provider_of_somebody_else_holds_nobody_up() {
+fn a_hung_external_provider_times_out() {
     let home = Home::new();
     let (silent, gateway) = (silent(), port());
     let program = std::env::current_exe().expect("this program");
@@ -157,13 +157,13 @@ fn a_silent_provider_of_somebody_else_holds_nobody_up() {
     ));
     let verbs = [&["plan"][..], &["apply", "--yes"], &["status"], &["down", "--yes"]];
     let said = verbs.map(|words| in_time(&home, words, None));
-    let all = said.iter().map(Said::to_string).collect::<String>();
+    let all = said.iter().map(CommandOutput::to_string).collect::<String>();
     assert_eq!(said.map(|said| said.code), [0, 0, 0, 0], "{all}");
     assert!(home.processes().is_empty());
 }
 
 #[test]
-fn a_silent_download_is_no_obstacle_to_a_plan() {
+fn a_hung_download_server_does_not_block_a_plan() {
     let home = Home::new();
     let (silent, first) = (silent(), answering("200 OK", "x"));
     home.manifest(&format!(

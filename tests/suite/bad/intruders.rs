@@ -110,7 +110,7 @@ fn users() -> Vec<Option<u32>> {
 }
 
 #[test]
-fn whoever_has_the_port_first_is_told_nothing_and_ends_the_wait() {
+fn a_foreign_listener_gets_no_request_and_fails_the_health_check() {
     for user in users() {
         let home = Home::new();
         let port = port();
@@ -138,7 +138,7 @@ fn whoever_has_the_port_first_is_told_nothing_and_ends_the_wait() {
 }
 
 #[test]
-fn a_server_that_lost_its_port_is_not_healthy_by_anothers_answer() {
+fn a_foreign_listeners_answer_does_not_make_a_server_healthy() {
     for user in users() {
         let home = Home::new();
         let port = port();
@@ -156,7 +156,7 @@ fn a_server_that_lost_its_port_is_not_healthy_by_anothers_answer() {
 }
 
 #[test]
-fn two_stacks_on_one_port_are_not_taken_for_each_other() {
+fn two_stacks_on_one_port_are_distinguished() {
     let home = Home::new();
     let port = port();
     // Nobody listens yet, so each of them is planned.

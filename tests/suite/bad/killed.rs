@@ -56,7 +56,7 @@ impl Stack {
 }
 
 #[test]
-fn an_apply_may_be_killed_at_any_instant() {
+fn an_apply_survives_a_kill_at_any_instant() {
     let stack = Stack::new();
     let home = &stack.home;
     let mut known: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
@@ -103,7 +103,7 @@ fn an_apply_may_be_killed_at_any_instant() {
 }
 
 #[test]
-fn a_way_down_may_be_killed_at_any_instant() {
+fn a_down_survives_a_kill_at_any_instant() {
     let stack = Stack::new();
     let home = &stack.home;
     for delay in [10, 60, 120, 200] {
@@ -120,7 +120,7 @@ fn a_way_down_may_be_killed_at_any_instant() {
 }
 
 #[test]
-fn a_way_back_may_be_killed_at_any_instant() {
+fn a_rollback_survives_a_kill_at_any_instant() {
     let home = Home::new();
     let ports = [port(), port()];
     let revision = |answer: &str, more: &str| {

@@ -1,11 +1,11 @@
 //! A program that uses the library and not the command line: the example, with a real server in a home of its own.
 
-use super::home::{Home, Said, answer, port, run, web};
+use super::home::{CommandOutput, Home, answer, port, run, web};
 use std::path::Path;
 use std::process::Command;
 
 /// Runs the example, which cargo builds beside the tests.
-fn example(home: &Home, words: &[&str]) -> Said {
+fn example(home: &Home, words: &[&str]) -> CommandOutput {
     let llamero = Path::new(env!("CARGO_BIN_EXE_llamero"));
     let program = llamero.parent().expect("a folder").join("examples/plan_and_apply");
     assert!(program.is_file(), "{} is not there: run `cargo build --examples`", program.display());

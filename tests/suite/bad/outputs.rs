@@ -1,6 +1,6 @@
 //! Outputs that go where something else is: nothing that is not llamero's earlier output is replaced.
 
-use super::home::{Home, Said, port, run, said, until, web};
+use super::home::{CommandOutput, Home, port, run, said, until, web};
 use rustix::fs::{CWD, FileType, Mode, mkfifoat, mknodat};
 use std::fs;
 use std::io::Read;
@@ -19,7 +19,7 @@ fn home() -> Home {
     home
 }
 
-fn save(home: &Home, to: &str) -> Said {
+fn save(home: &Home, to: &str) -> CommandOutput {
     home.llamero(&["plan", "-o", to])
 }
 
@@ -74,7 +74,7 @@ fn a_plan_replaces_nothing_but_a_saved_plan() {
 }
 
 #[test]
-fn what_is_no_file_is_refused_before_anything_is_looked_at() {
+fn an_unsuitable_output_is_refused_before_anything_is_computed() {
     let home = home();
     fs::create_dir(home.path("folder")).expect("a folder");
     symlink("nowhere", home.path("dangling")).expect("a link");
@@ -113,7 +113,7 @@ fn a_pipe_is_written_to_and_stays() {
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_is_not_waited_for_for_ever() {
+fn a_pipe_without_a_reader_times_out() {
     let home = home();
     mkfifoat(CWD, home.path("pipe"), Mode::RUSR | Mode::WUSR).expect("a pipe");
     let said = save(&home, "pipe");
@@ -175,7 +175,7 @@ fn a_saved_plan_of_another_user_stays() {
 }
 
 #[test]
-fn a_lock_file_is_not_made_where_something_else_is() {
+fn a_lock_file_never_replaces_another_file() {
     let home = home();
     let lock = home.path("llamero.lock");
     let stays = |code: i32, words: &[&str], is: &dyn Fn(&Path) -> bool| {
@@ -199,7 +199,7 @@ fn a_lock_file_is_not_made_where_something_else_is() {
 }
 
 #[test]
-fn llameros_own_places_are_not_made_over_a_device_or_a_pipe() {
+fn rendered_files_never_replace_a_device_or_a_pipe() {
     let home = home();
     let config = home.path("litellm.yaml");
     mkfifoat(CWD, &config, Mode::RUSR | Mode::WUSR).expect("a pipe");

@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 #[test]
-fn what_an_apply_left_unproved_is_proved_by_the_next() {
+fn an_unverified_server_is_verified_by_the_next_apply() {
     let home = Home::new();
     let port = port();
     let revision = |answer: &str, more: &str| {
@@ -25,7 +25,7 @@ fn what_an_apply_left_unproved_is_proved_by_the_next() {
 }
 
 #[test]
-fn an_interrupted_way_down_says_so_and_forgets_nothing() {
+fn an_interrupted_down_keeps_the_records() {
     let home = Home::new();
     let sleeper = |name: &str| {
         format!("  {name}: {{runtime: process, command: [/bin/sh, -c, \"trap '' TERM; while :; do sleep 1; done\"]}}\n")
@@ -74,7 +74,7 @@ fn a_model_file_that_another_stack_uses_is_kept() {
 }
 
 #[test]
-fn a_server_that_had_ended_by_itself_takes_no_other_change_back() {
+fn a_pre_existing_failure_rolls_no_other_change_back() {
     let home = Home::new();
     let port = port();
     let revision = |answer: &str| {
@@ -93,7 +93,7 @@ fn a_server_that_had_ended_by_itself_takes_no_other_change_back() {
 }
 
 #[test]
-fn what_a_dying_server_says_shows_no_secret() {
+fn a_failed_servers_log_excerpt_shows_no_secret() {
     let home = Home::new();
     home.write("token", "canary-4711");
     home.manifest(
@@ -121,7 +121,7 @@ fn a_saved_plan_covers_programs_and_secrets() {
 }
 
 #[test]
-fn what_stands_in_the_way_is_not_well() {
+fn a_conflict_makes_the_stack_unhealthy() {
     let home = Home::new();
     home.write("token", "first");
     home.manifest(
@@ -136,7 +136,7 @@ fn what_stands_in_the_way_is_not_well() {
 }
 
 #[test]
-fn a_rollback_without_a_number_does_not_go_to_nothing() {
+fn a_rollback_without_a_number_skips_the_empty_state() {
     let home = Home::new();
     let port = port();
     home.manifest(&format!("services:\n{}", web("web", port, "one", "")));
@@ -149,7 +149,7 @@ fn a_rollback_without_a_number_does_not_go_to_nothing() {
 }
 
 #[test]
-fn two_parts_of_one_name_are_a_mistake() {
+fn two_parts_of_one_name_are_an_error() {
     let home = Home::new();
     home.write("m.gguf", "weights");
     home.manifest(
@@ -160,7 +160,7 @@ fn two_parts_of_one_name_are_a_mistake() {
 }
 
 #[test]
-fn a_supervisor_that_is_gone_is_given_back() {
+fn a_missing_supervisor_is_replaced() {
     let home = Home::new();
     let port = port();
     home.manifest(&format!("services:\n{}", web("web", port, "one", "")));
@@ -176,7 +176,7 @@ fn a_supervisor_that_is_gone_is_given_back() {
 }
 
 #[test]
-fn what_somebody_puts_in_our_place_after_the_plan_is_left() {
+fn a_file_replaced_since_planning_is_not_touched() {
     let home = Home::new();
     home.write("token", "a token");
     home.write("model.py", "import sys, time; time.sleep(3); open(sys.argv[1], 'w').write('weights')");

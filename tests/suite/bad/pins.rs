@@ -1,6 +1,6 @@
 //! Sources that move, and lock files that do not fit.
 
-use super::home::{Home, Said, port, run};
+use super::home::{CommandOutput, Home, port, run};
 use crate::fakes::hub::Hub;
 use std::fs;
 
@@ -32,7 +32,7 @@ impl Pinned {
     }
 
     #[track_caller]
-    fn expect(&self, code: i32, words: &[&str]) -> Said {
+    fn expect(&self, code: i32, words: &[&str]) -> CommandOutput {
         let said = run(self.home.command(words).env("HF_ENDPOINT", &self.hub.url));
         assert_eq!(said.code, code, "llamero {}: {said}", words.join(" "));
         said
@@ -44,7 +44,7 @@ impl Pinned {
 }
 
 #[test]
-fn a_lock_says_the_commit_the_digest_and_the_size_and_what_moved_is_shown() {
+fn a_lock_file_pins_commit_digest_and_size_and_moves_are_shown() {
     let pinned = Pinned::new();
     pinned.manifest("");
     pinned.expect(0, &["outdated"]).has(&["2 not locked", "llamero lock"]);
@@ -74,7 +74,7 @@ fn a_lock_says_the_commit_the_digest_and_the_size_and_what_moved_is_shown() {
 }
 
 #[test]
-fn what_is_fetched_is_what_was_locked_also_after_the_branch_has_moved() {
+fn the_pinned_content_is_fetched_after_the_branch_has_moved() {
     let pinned = Pinned::new();
     pinned.manifest("");
     pinned.expect(0, &["lock"]);
@@ -90,7 +90,7 @@ fn what_is_fetched_is_what_was_locked_also_after_the_branch_has_moved() {
 }
 
 #[test]
-fn an_address_that_was_fetched_before_it_was_locked_is_followed_too() {
+fn an_address_fetched_before_it_was_pinned_is_refetched() {
     let pinned = Pinned::new();
     pinned.manifest("");
     // Its server never answers, but what it is made of is fetched.
@@ -104,7 +104,7 @@ fn an_address_that_was_fetched_before_it_was_locked_is_followed_too() {
 }
 
 #[test]
-fn a_repository_that_a_server_brings_is_held_to_its_commit() {
+fn a_server_downloads_its_repository_at_the_pinned_commit() {
     let pinned = Pinned::new();
     pinned.home.manifest(&format!(
         "providers:\n  vllm: {{engine: vllm, runtime: process, port: {}, command: [sleep, \"600\"]}}\nmodels:\n  m: \
@@ -125,7 +125,7 @@ fn a_repository_that_a_server_brings_is_held_to_its_commit() {
 }
 
 #[test]
-fn a_lock_that_does_not_fit_is_said() {
+fn a_lock_file_out_of_date_is_an_error() {
     let pinned = Pinned::new();
     pinned.manifest("");
     pinned.expect(1, &["plan", "--locked"]).has(&["llamero.lock is out of date", "hf:a/b/tiny.gguf", "llamero lock"]);
@@ -151,7 +151,7 @@ fn a_lock_that_does_not_fit_is_said() {
 }
 
 #[test]
-fn a_source_that_cannot_be_asked_locks_nothing() {
+fn an_unreachable_source_pins_nothing() {
     let pinned = Pinned::new();
     pinned.manifest("  other: {provider: llama, source: 'hf:a/b/other.gguf'}\n");
     pinned.expect(1, &["lock"]).has(&["hf:a/b/other.gguf", "does not exist", "nothing was changed"]);
@@ -161,7 +161,7 @@ fn a_source_that_cannot_be_asked_locks_nothing() {
 }
 
 #[test]
-fn after_every_one_of_many_applies_there_is_nothing_left_to_do() {
+fn every_one_of_many_applies_converges() {
     let (home, port) = (Home::new(), port());
     let program = std::env::current_exe().expect("this program");
     let models = || home.listing().into_keys().filter(|path| path.extension().is_some_and(|end| end == "gguf")).count();

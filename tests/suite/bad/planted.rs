@@ -1,7 +1,7 @@
 //! One word in every kind of secret, through every verb: it is found where it comes from, in the private file of the
 //! server that needs it, and nowhere else.
 
-use super::home::{Home, Said, port, run, web};
+use super::home::{CommandOutput, Home, port, run, web};
 use crate::fakes::hub::Hub;
 use std::collections::BTreeSet;
 use std::fs;
@@ -65,16 +65,16 @@ impl Cage {
 
     /// Runs a verb and looks for the planted word in what it says and in every command line.
     #[track_caller]
-    fn says_nothing(&self, words: &[&str]) -> Said {
+    fn leaks_nothing(&self, words: &[&str]) -> CommandOutput {
         let said = run(&mut self.command(words));
         let shown = |text: &str| text.contains(PLANTED);
         assert!(!shown(&said.out) && !shown(&said.err), "llamero {}: {said}", words.join(" "));
-        assert_eq!(self.told_by_command_lines(), None, "after llamero {}", words.join(" "));
+        assert_eq!(self.leaked_by_command_lines(), None, "after llamero {}", words.join(" "));
         said
     }
 
     /// Returns the command line of a process in this home that tells a secret.
-    fn told_by_command_lines(&self) -> Option<String> {
+    fn leaked_by_command_lines(&self) -> Option<String> {
         let line = |pid| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let lines = self.home.processes().into_iter().map(|pid| String::from_utf8_lossy(&line(pid)).into_owned());
         lines.into_iter().find(|line| line.contains(PLANTED))
@@ -82,11 +82,11 @@ impl Cage {
 
     /// Runs a verb and looks at every command line, again and again while it is under way.
     #[track_caller]
-    fn says_nothing_meanwhile(&self, words: &[&str]) -> i32 {
+    fn leaks_nothing_while_running(&self, words: &[&str]) -> i32 {
         let mut command = self.command(words);
         let mut child: Child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("llamero runs");
         loop {
-            assert_eq!(self.told_by_command_lines(), None, "during llamero {}", words.join(" "));
+            assert_eq!(self.leaked_by_command_lines(), None, "during llamero {}", words.join(" "));
             if let Some(status) = child.try_wait().expect("waited for") {
                 return status.code().expect("an end");
             }
@@ -115,7 +115,7 @@ impl Cage {
 }
 
 #[test]
-fn a_secret_of_any_kind_is_shown_by_no_verb() {
+fn no_command_shows_a_secret_of_any_kind() {
     let cage = Cage::new();
     cage.revision("one", "");
     let looking: [&[&str]; 16] = [
@@ -136,34 +136,34 @@ fn a_secret_of_any_kind_is_shown_by_no_verb() {
         &["doctor"],
         &["doctor", "--json"],
     ];
-    let inspect = || looking.map(|words| cage.says_nothing(words).code);
+    let inspect = || looking.map(|words| cage.leaks_nothing(words).code);
     inspect();
     cage.is_kept(&[]);
-    assert_eq!(cage.says_nothing_meanwhile(&["lock"]), 0);
-    assert_eq!(cage.says_nothing(&["apply", "--yes", "--json"]).code, 0);
+    assert_eq!(cage.leaks_nothing_while_running(&["lock"]), 0);
+    assert_eq!(cage.leaks_nothing(&["apply", "--yes", "--json"]).code, 0);
     assert!(!inspect().contains(&101));
     cage.is_kept(&["gateway", "web"]);
 
     // It fails, and goes back; a secret is turned; a plan is saved and applied.
     cage.revision("two", ", SICK: \"1\"");
-    assert_eq!(cage.says_nothing(&["apply", "--yes"]).code, 3);
+    assert_eq!(cage.leaks_nothing(&["apply", "--yes"]).code, 3);
     cage.plant("-turned");
     cage.revision("three", "");
     inspect();
-    assert_eq!(cage.says_nothing_meanwhile(&["apply", "--yes"]), 0);
-    assert_eq!(cage.says_nothing(&["update"]).code, 0);
-    assert_eq!(cage.says_nothing_meanwhile(&["rollback", "--yes"]), 0);
+    assert_eq!(cage.leaks_nothing_while_running(&["apply", "--yes"]), 0);
+    assert_eq!(cage.leaks_nothing(&["update"]).code, 0);
+    assert_eq!(cage.leaks_nothing_while_running(&["rollback", "--yes"]), 0);
     cage.is_kept(&["gateway", "web"]);
 
     // Errors: a secret that is too much for its file, records that are damaged, a verb that is cut short.
     cage.home.write("service-file", &format!("{PLANTED}-service-file\0"));
     inspect();
-    cage.says_nothing(&["apply", "--yes"]);
+    cage.leaks_nothing(&["apply", "--yes"]);
     cage.plant("");
     fs::write(cage.home.record("processes/web/launch.json"), "damaged").expect("damaged");
     inspect();
-    assert_eq!(cage.says_nothing(&["doctor", "--repair", "--json"]).code, 0);
+    assert_eq!(cage.leaks_nothing(&["doctor", "--repair", "--json"]).code, 0);
     cage.is_kept(&["gateway", "web"]);
-    assert_eq!(cage.says_nothing(&["down", "--yes", "--json"]).code, 0);
+    assert_eq!(cage.leaks_nothing(&["down", "--yes", "--json"]).code, 0);
     cage.is_kept(&[]);
 }

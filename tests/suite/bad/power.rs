@@ -6,7 +6,7 @@
 mod disk;
 mod trace;
 
-use super::home::{Home, Said, answer, port, run, said, signal, until, until_within, web};
+use super::home::{CommandOutput, Home, answer, port, run, said, signal, until, until_within, web};
 use crate::fakes::hub::Hub;
 use disk::{Disk, Node, Tree};
 use rustix::process::{Pid, Signal, kill_process};
@@ -100,7 +100,7 @@ impl Stack {
         )
     }
 
-    fn plan(&self) -> Said {
+    fn plan(&self) -> CommandOutput {
         run(self.home.command(&["plan"]).arg(self.manifest("three")).env("HF_ENDPOINT", self.hub_url()))
     }
 
@@ -348,12 +348,12 @@ fn survives(every: usize) {
 }
 
 #[test]
-fn a_power_cut_loses_nothing_that_was_told() {
+fn a_power_cut_loses_nothing_that_was_reported() {
     survives(SOME);
 }
 
 #[test]
 #[ignore = "takes minutes: `make faults`"]
-fn every_power_cut_loses_nothing_that_was_told() {
+fn every_power_cut_loses_nothing_that_was_reported() {
     survives(1);
 }

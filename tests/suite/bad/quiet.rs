@@ -4,7 +4,7 @@ use super::home::{Home, port, run, said, web};
 use std::process::{Command, Stdio};
 
 #[test]
-fn a_reader_that_has_had_enough_is_no_failure() {
+fn a_closed_pipe_is_no_failure() {
     let home = Home::new();
     let mut child = home.begin(&["schema"]);
     drop(child.stdout.take());
@@ -55,7 +55,7 @@ fn json_is_json() {
 }
 
 #[test]
-fn looking_writes_nothing() {
+fn read_only_commands_write_nothing() {
     let home = Home::new();
     let port = port();
     let plan = |home: &Home, code| {

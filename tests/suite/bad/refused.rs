@@ -4,7 +4,7 @@ use super::home::{Home, answer, answering, port, web};
 use std::fs;
 
 #[test]
-fn a_port_of_a_stranger_is_named_and_nothing_is_changed() {
+fn a_foreign_ports_holder_is_reported_and_nothing_changes() {
     let home = Home::new();
     let port = answering("200 OK", "stranger");
     home.manifest(&format!("services:\n{}", web("web", port, "ours", "")));
@@ -30,7 +30,7 @@ fn a_missing_program_is_named() {
 }
 
 #[test]
-fn nobody_agreed_so_nothing_is_changed() {
+fn without_confirmation_nothing_changes() {
     let home = Home::new();
     home.manifest(&format!("services:\n{}", web("web", port(), "one", "")));
     home.expect(7, &["apply"]).has(&["confirmation required", "--yes"]);
@@ -44,7 +44,7 @@ fn nobody_agreed_so_nothing_is_changed() {
 }
 
 #[test]
-fn a_file_of_a_stranger_is_left_alone() {
+fn an_unmanaged_file_is_left_alone() {
     let home = Home::new();
     let config = home.write("config.yaml", "mine: yes\n");
     let port = port();
@@ -68,7 +68,7 @@ fn without_a_user_manager_the_process_runtime_is_offered() {
 }
 
 #[test]
-fn a_generation_that_never_was_is_not_gone_to() {
+fn a_rollback_to_an_unknown_generation_is_an_error() {
     let home = Home::new();
     home.manifest(&format!("services:\n{}", web("web", port(), "one", "")));
     home.expect(1, &["rollback", "--yes"]).has(&["no earlier committed generation"]);
@@ -83,7 +83,7 @@ fn a_generation_that_never_was_is_not_gone_to() {
 }
 
 #[test]
-fn a_manifest_that_is_gone_or_a_folder_is_named() {
+fn a_missing_manifest_or_a_folder_is_an_error() {
     let home = Home::new();
     home.expect(1, &["plan"]).has(&["llamero.yaml", "llamero plan stack.yaml"]);
     for verb in ["plan", "apply", "validate", "diff"] {
@@ -102,7 +102,7 @@ fn a_manifest_that_is_gone_or_a_folder_is_named() {
 }
 
 #[test]
-fn a_secret_that_cannot_be_read_is_named_before_anything_changes() {
+fn an_unreadable_secret_is_reported_before_anything_changes() {
     let home = Home::new();
     let port = port();
     let with = |secret: &str| {
@@ -121,7 +121,7 @@ fn a_secret_that_cannot_be_read_is_named_before_anything_changes() {
 }
 
 #[test]
-fn a_manifest_that_lost_most_of_itself_removes_nothing_unless_that_is_meant() {
+fn a_mass_deletion_requires_prune_anyway() {
     let home = Home::new();
     let pages: Vec<u16> = (0..5).map(|_| port()).collect();
     let services = |count: usize| -> String {

@@ -1,6 +1,6 @@
 //! Routes that change one first, through a gateway that reads its configuration as `LiteLLM` does and answers at once.
 
-use super::home::{Home, Said, port, run, said, signal, until};
+use super::home::{CommandOutput, Home, port, run, said, signal, until};
 use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -63,7 +63,7 @@ impl Stack {
         );
     }
 
-    fn apply(&self, key: Option<&str>) -> Said {
+    fn apply(&self, key: Option<&str>) -> CommandOutput {
         let mut command = self.home.command(&["apply", "--yes"]);
         run(command.envs(key.map(|key| ("UP_KEY", key))))
     }
@@ -78,7 +78,7 @@ impl Stack {
 }
 
 #[test]
-fn one_route_is_asked_while_the_other_is_as_before() {
+fn the_canary_route_is_tried_while_the_others_stay() {
     let stack = Stack::new();
     stack.revision(["a1", "b1"], "", "1s");
     stack.home.expect(0, &["apply", "--yes"]);
@@ -98,7 +98,7 @@ fn one_route_is_asked_while_the_other_is_as_before() {
 }
 
 #[test]
-fn who_stops_it_while_it_is_tried_can_go_on() {
+fn an_interrupted_canary_is_resumed() {
     let stack = Stack::new();
     stack.revision(["a1", "b1"], "", "60s");
     stack.home.expect(0, &["apply", "--yes"]);
@@ -117,7 +117,7 @@ fn who_stops_it_while_it_is_tried_can_go_on() {
 }
 
 #[test]
-fn a_former_route_has_its_key_until_then() {
+fn a_previous_route_keeps_its_key_during_the_canary() {
     let stack = Stack::new();
     stack.revision(["a1", "b1"], ", api_key: {env: UP_KEY}", "1s");
     assert_eq!(stack.apply(Some("former-key-1")).code, 0);

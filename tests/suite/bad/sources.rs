@@ -45,7 +45,7 @@ fn a_download_with_another_checksum_is_never_visible() {
 }
 
 #[test]
-fn a_source_that_is_not_there_is_named() {
+fn a_missing_source_is_an_error() {
     let home = Home::new();
     let server = answering("404 Not Found", "no");
     let url = format!("http://127.0.0.1:{server}/tiny.gguf");
@@ -58,7 +58,7 @@ fn a_source_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_download_that_was_stopped_is_kept_to_go_on_and_goes_with_the_rest() {
+fn an_interrupted_download_is_kept_and_purged_with_the_stack() {
     for stop in [Signal::INT, Signal::KILL] {
         let home = Home::new();
         let url = format!("http://127.0.0.1:{}/tiny.gguf", stalling());

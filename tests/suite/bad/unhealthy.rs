@@ -12,7 +12,7 @@ fn services(home: &Home, policy: &str, services: &[String]) {
 const IMPATIENT: &str = "health: {timeout: 3s, stable_for: 1s}";
 
 #[test]
-fn a_server_that_never_gets_healthy_is_taken_back() {
+fn a_server_that_never_gets_healthy_is_rolled_back() {
     let home = Home::new();
     let (first, second) = (port(), port());
     services(&home, IMPATIENT, &[web("web", first, "one", ""), web("other", second, "stays", "")]);
@@ -46,7 +46,7 @@ fn a_first_generation_that_fails_leaves_nothing() {
 }
 
 #[test]
-fn a_server_that_dies_once_it_was_ready_is_taken_back() {
+fn a_server_that_exits_after_it_was_ready_is_rolled_back() {
     let home = Home::new();
     let port = port();
     let patient = "health: {timeout: 5s, stable_for: 3s}";
@@ -58,7 +58,7 @@ fn a_server_that_dies_once_it_was_ready_is_taken_back() {
 }
 
 #[test]
-fn what_was_failing_before_is_listed_and_takes_nothing_back() {
+fn pre_existing_failures_are_listed_and_roll_nothing_back() {
     let home = Home::new();
     let (sick, well) = (port(), port());
     let trouble = home.path("trouble");
@@ -80,7 +80,7 @@ fn what_was_failing_before_is_listed_and_takes_nothing_back() {
 }
 
 #[test]
-fn without_rollback_it_stays_as_it_is_and_says_what_to_do() {
+fn without_rollback_a_failed_change_stays_and_remedies_are_printed() {
     let home = Home::new();
     let port = port();
     let policy = format!("rollback: off, {IMPATIENT}");
@@ -117,7 +117,7 @@ fn fail_fast_attempts_nothing_after_the_first_failure() {
 }
 
 #[test]
-fn a_server_that_recovers_while_it_is_waited_for_is_no_failure() {
+fn a_server_that_recovers_within_its_timeout_is_no_failure() {
     let home = Home::new();
     let port = port();
     let trouble = home.write("trouble", "");

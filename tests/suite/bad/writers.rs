@@ -18,7 +18,7 @@ fn waiting(home: &Home, port: u16) -> Child {
 }
 
 #[test]
-fn a_second_writer_is_told_who_is_at_work() {
+fn a_second_writer_is_shown_the_lock_holder() {
     let home = Home::new();
     let port = port();
     let first = waiting(&home, port);
@@ -46,7 +46,7 @@ fn a_second_writer_is_told_who_is_at_work() {
 }
 
 #[test]
-fn an_interrupted_apply_goes_on_when_run_again() {
+fn an_interrupted_apply_is_resumed_by_the_next() {
     let home = Home::new();
     for stop in [Signal::INT, Signal::TERM] {
         let port = port();
@@ -78,7 +78,7 @@ fn a_lock_whose_holder_was_killed_is_free() {
 }
 
 #[test]
-fn whoever_is_asked_twice_stops_at_once() {
+fn a_second_interrupt_aborts_at_once() {
     let home = Home::new();
     let port = port();
     let deaf = "  deaf:\n    runtime: process\n    command: [sh, -c, \"trap '' TERM; while :; do sleep 0.1; done\"]\n";

@@ -22,7 +22,7 @@ pub(crate) enum End {
 }
 
 /// One answer.
-pub(crate) enum Says {
+pub(crate) enum Reply {
     /// A status and a JSON body.
     Json(u16, Value),
     /// A status and nothing.
@@ -37,7 +37,7 @@ pub(crate) enum Says {
 
 /// A request as it came in.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Asked {
+pub(crate) struct ReceivedRequest {
     /// Method and path, without the API's version: `POST /containers/create`.
     pub(crate) what: String,
     /// The API's version in the path.
@@ -49,13 +49,13 @@ pub(crate) struct Asked {
     pub(crate) body: Value,
 }
 
-type Answers = Box<dyn Fn(&Asked) -> Option<Says> + Send + Sync>;
+type Answers = Box<dyn Fn(&ReceivedRequest) -> Option<Reply> + Send + Sync>;
 
 struct Shared {
     answers: Answers,
     podman: bool,
     api: &'static str,
-    asked: Mutex<Vec<Asked>>,
+    asked: Mutex<Vec<ReceivedRequest>>,
 }
 
 pub(crate) struct FakeDocker {
@@ -66,12 +66,12 @@ pub(crate) struct FakeDocker {
 
 impl FakeDocker {
     /// Starts a Docker of Debian's age. What `answers` leaves out is answered as by an engine without anything.
-    pub(crate) fn start(answers: impl Fn(&Asked) -> Option<Says> + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(answers: impl Fn(&ReceivedRequest) -> Option<Reply> + Send + Sync + 'static) -> Self {
         Self::serve(false, "1.41", Box::new(answers))
     }
 
     /// Starts a Podman.
-    pub(crate) fn podman(answers: impl Fn(&Asked) -> Option<Says> + Send + Sync + 'static) -> Self {
+    pub(crate) fn podman(answers: impl Fn(&ReceivedRequest) -> Option<Reply> + Send + Sync + 'static) -> Self {
         Self::serve(true, "1.41", Box::new(answers))
     }
 
@@ -98,7 +98,7 @@ impl FakeDocker {
         self.folder.path().to_owned()
     }
 
-    pub(crate) fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<ReceivedRequest> {
         self.shared.asked.lock().expect("no panic").clone()
     }
 
@@ -125,29 +125,30 @@ async fn reply(State(shared): State<Arc<Shared>>, request: Request) -> Response<
     let query = request.uri().query().unwrap_or_default().to_owned();
     let credentials = request.headers().get("x-registry-auth").and_then(|it| it.to_str().ok()).map(str::to_owned);
     let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.expect("a body");
-    let asked = Asked { what, version, query, credentials, body: serde_json::from_slice(&body).unwrap_or_default() };
+    let asked =
+        ReceivedRequest { what, version, query, credentials, body: serde_json::from_slice(&body).unwrap_or_default() };
     shared.asked.lock().expect("no panic").push(asked.clone());
     let says = (shared.answers)(&asked).unwrap_or_else(|| usual(&shared, &asked));
     let response = match says {
-        Says::Json(status, body) => Response::builder().status(status).body(Body::from(body.to_string())),
-        Says::Nothing(status) => Response::builder().status(status).body(Body::empty()),
-        Says::Text(status, text) => Response::builder().status(status).body(Body::from(text)),
-        Says::Lines(lines, end) => Response::builder().body(stream_of(&lines, end)),
-        Says::Silence => std::future::pending().await,
+        Reply::Json(status, body) => Response::builder().status(status).body(Body::from(body.to_string())),
+        Reply::Nothing(status) => Response::builder().status(status).body(Body::empty()),
+        Reply::Text(status, text) => Response::builder().status(status).body(Body::from(text)),
+        Reply::Lines(lines, end) => Response::builder().body(stream_of(&lines, end)),
+        Reply::Silence => std::future::pending().await,
     };
     response.expect("a response")
 }
 
-fn usual(shared: &Shared, asked: &Asked) -> Says {
+fn usual(shared: &Shared, asked: &ReceivedRequest) -> Reply {
     let engine = if shared.podman { "Podman Engine" } else { "Engine" };
     match asked.what.as_str() {
-        "GET /version" => Says::Json(
+        "GET /version" => Reply::Json(
             200,
             json!({"Version": "4.3.1", "ApiVersion": shared.api, "Components": [{"Name": engine, "Version": "4.3.1"}]}),
         ),
-        "GET /info" => Says::Json(200, json!({"SecurityOptions": ["name=seccomp,profile=default"]})),
-        "GET /containers/json" | "GET /images/json" => Says::Json(200, json!([])),
-        _ => Says::Json(404, json!({"message": "no such thing"})),
+        "GET /info" => Reply::Json(200, json!({"SecurityOptions": ["name=seccomp,profile=default"]})),
+        "GET /containers/json" | "GET /images/json" => Reply::Json(200, json!([])),
+        _ => Reply::Json(404, json!({"message": "no such thing"})),
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) enum End {
 }
 
 /// One answer.
-pub(crate) enum Says {
+pub(crate) enum Reply {
     /// A status and a JSON body.
     Json(u16, Value),
     /// A status that asks to come back after so many seconds.
@@ -34,17 +34,17 @@ pub(crate) enum Says {
 
 /// A request as it came in.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Asked {
+pub(crate) struct ReceivedRequest {
     /// Method and path, such as `POST /api/pull`.
     pub(crate) what: String,
     pub(crate) body: Value,
 }
 
-type Answers = Box<dyn Fn(&Asked, usize) -> Says + Send + Sync>;
+type Answers = Box<dyn Fn(&ReceivedRequest, usize) -> Reply + Send + Sync>;
 
 struct Shared {
     answers: Answers,
-    asked: Mutex<Vec<Asked>>,
+    asked: Mutex<Vec<ReceivedRequest>>,
     open: Arc<AtomicUsize>,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct FakeOllama {
 
 impl FakeOllama {
     /// Starts it on a free loopback port. `answers` is told the request and how often the same was asked before.
-    pub(crate) async fn start(answers: impl Fn(&Asked, usize) -> Says + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(answers: impl Fn(&ReceivedRequest, usize) -> Reply + Send + Sync + 'static) -> Self {
         let shared = Arc::new(Shared { answers: Box::new(answers), asked: Mutex::default(), open: Arc::default() });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
@@ -65,7 +65,7 @@ impl FakeOllama {
         Self { endpoint, shared, server }
     }
 
-    pub(crate) fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<ReceivedRequest> {
         self.shared.asked.lock().expect("no panic").clone()
     }
 
@@ -98,18 +98,18 @@ impl Drop for Open {
 async fn reply(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
     let what = format!("{} {}", request.method(), request.uri().path());
     let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.expect("a body");
-    let asked = Asked { what, body: serde_json::from_slice(&body).unwrap_or_default() };
+    let asked = ReceivedRequest { what, body: serde_json::from_slice(&body).unwrap_or_default() };
     let before = {
         let mut all = shared.asked.lock().expect("no panic");
         all.push(asked.clone());
         all.iter().filter(|other| other.what == asked.what).count() - 1
     };
     let response = match (shared.answers)(&asked, before) {
-        Says::Json(status, body) => Response::builder().status(status).body(Body::from(body.to_string())),
-        Says::Later(status, after) => {
+        Reply::Json(status, body) => Response::builder().status(status).body(Body::from(body.to_string())),
+        Reply::Later(status, after) => {
             Response::builder().status(status).header("retry-after", after).body(Body::from("come back later"))
         }
-        Says::Lines(lines, end) => {
+        Reply::Lines(lines, end) => {
             shared.open.fetch_add(1, Ordering::SeqCst);
             let body = stream_of(&lines, end, Open(Arc::clone(&shared.open)));
             Response::builder().header("content-type", "application/x-ndjson").body(body)

@@ -105,7 +105,7 @@ policy: {{health: {{timeout: 60s, stable_for: 1s}}}}
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs root, a systemd user manager, dockerd, docker-registry and the test environment"]
-async fn a_stack_in_containers_comes_up_changes_goes_back_and_goes_down() {
+async fn a_containerized_stack_is_applied_changed_rolled_back_and_removed() {
     let Some((engine, _)) = Private::start_on_the_host().await else { return };
     let socket = format!("unix://{}", engine.path("docker.sock").display());
     let lane = Lane { home: Home::new().with("DOCKER_HOST", &socket), engine };

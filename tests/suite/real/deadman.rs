@@ -123,7 +123,7 @@ fn is_back(home: &Home, generation: u64) {
 
 #[test]
 #[ignore = "needs a systemd user manager"]
-fn an_apply_that_dies_is_taken_back_by_a_timer() {
+fn an_apply_that_dies_is_rolled_back_by_a_timer() {
     let home = Home::new();
     manifest(&home, "one");
     let _down = Down(&home);

@@ -136,7 +136,7 @@ async fn a_container_lives_and_goes() {
 
 #[tokio::test]
 #[ignore = "needs root and a real dockerd"]
-async fn what_goes_wrong_is_told_and_strangers_are_left_alone() {
+async fn failures_are_reported_and_unmanaged_containers_left_alone() {
     let Some((private, docker)) = Private::start().await else { return };
     let check = "HEALTHCHECK --interval=1s --retries=1 CMD [\"/bin/cat\", \"/none\"]";
     private.image("sick:1", "", &[check]);
@@ -285,7 +285,7 @@ async fn images_come_from_registries() {
 
 #[tokio::test]
 #[ignore = "needs root and a real dockerd"]
-async fn a_daemon_that_goes_and_comes_back_is_met_again() {
+async fn a_restarted_daemon_is_reconnected() {
     let Some((private, docker)) = Private::start().await else { return };
     private.image("plain:1", "", &[]);
     let stack = docker.stack("lane");
@@ -322,7 +322,7 @@ async fn a_daemon_that_goes_and_comes_back_is_met_again() {
 
 #[tokio::test]
 #[ignore = "needs root and a real podman"]
-async fn podman_is_spoken_to_as_docker_is() {
+async fn podman_is_used_as_docker_is() {
     let Some((private, docker)) = Private::start_podman().await else { return };
     assert_eq!(docker.engine(), Engine::Podman);
     let (stack, cancel) = (docker.stack("lane"), CancellationToken::new());

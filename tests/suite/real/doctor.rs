@@ -14,7 +14,7 @@ fn server(name: &str, port: u16, more: &str) -> String {
 
 #[test]
 #[ignore = "needs a systemd user manager and redis-server"]
-fn a_unit_that_only_a_damaged_wish_knew_is_found_and_removed() {
+fn a_unit_of_a_damaged_revision_is_found_and_removed() {
     let home = Home::new();
     let token = home.write("token", "secret");
     let revision = |more: &str| {

@@ -34,7 +34,7 @@ fn manifest(home: &Home, script: &str) {
 
 #[test]
 #[ignore = "needs a systemd user manager"]
-fn whoever_has_a_units_port_first_is_told_nothing() {
+fn a_foreign_listener_on_a_units_port_gets_no_request() {
     for user in [None, Some(NOBODY)] {
         let home = Home::new();
         let runs = home.path("runs");
@@ -58,7 +58,7 @@ fn whoever_has_a_units_port_first_is_told_nothing() {
 
 #[test]
 #[ignore = "needs a systemd user manager"]
-fn a_unit_whose_port_another_took_is_not_healthy() {
+fn a_unit_with_a_foreign_listener_is_unhealthy() {
     let home = Home::new();
     let leaves = home.path("leaves");
     // What answers is a child of the unit's main process, and that one goes on without it.

@@ -150,7 +150,7 @@ fn chance(state: &mut u64) -> f64 {
 #[test]
 #[ignore = "needs a systemd user manager"]
 #[expect(clippy::print_stdout, reason = "the lane shows what it did")]
-fn an_apply_may_be_killed_at_random_instants() {
+fn an_apply_survives_kills_at_random_instants() {
     let kills = std::env::var("LLAMERO_KILLS").ok().map_or(KILLS, |number| number.parse().expect("a number"));
     let mut stack = Stack { home: Home::new(), known: BTreeMap::new() };
     stack.home.write("token", "a token");

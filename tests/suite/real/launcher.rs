@@ -107,7 +107,7 @@ async fn an_instance_takes_over_from_another() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a systemd user manager and the test environment"]
 #[expect(clippy::print_stderr, reason = "what was measured is worth seeing")]
-async fn busy_clients_do_not_notice_who_answers() {
+async fn busy_clients_do_not_notice_a_handoff() {
     let instances = instances("stub-busy", 18422).await;
     assert_eq!(instances.start(1).await, JobResult::Done);
     instances.release(1).await;
@@ -129,7 +129,7 @@ async fn busy_clients_do_not_notice_who_answers() {
 
 #[tokio::test]
 #[ignore = "needs a systemd user manager and the test environment"]
-async fn an_instance_ends_in_time_whatever_it_is_at() {
+async fn an_instance_ends_in_time_under_any_load() {
     let mut instances = instances("stub-ends", 18421).await;
 
     // Sent away while it is held.

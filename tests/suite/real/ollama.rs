@@ -263,7 +263,7 @@ pub(super) fn weights(seed: u8) -> Vec<u8> {
 #[tokio::test]
 #[ignore = "needs ollama and docker-registry"]
 #[expect(clippy::print_stderr, reason = "what Ollama asks for after it was killed is worth seeing")]
-async fn pulls_survive_bad_days() {
+async fn pulls_survive_failures() {
     let Some(program) = program() else { return };
     let private = Private::start(program).await;
     let registry = Registry::start().await;
@@ -407,7 +407,7 @@ async fn llamero_keeps_models_as_declared() {
 /// Several models of one source are several live models: each has its own settings, and none changes with another.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs ollama"]
-async fn models_of_one_source_do_not_touch_each_other() {
+async fn models_of_one_source_are_independent() {
     let Some(program) = program() else { return };
     let server = Private::start(program).await;
     let registry = Registry::start().await;

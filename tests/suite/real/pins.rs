@@ -25,7 +25,7 @@ fn ask(port: u16, key: &str, model: &str) -> String {
 
 #[tokio::test]
 #[ignore = "needs a systemd user manager, ollama, docker-registry and the test environment"]
-async fn a_model_is_held_to_what_was_locked() {
+async fn a_model_is_pinned_to_its_locked_content() {
     let Some(program) = program() else { return };
     let maker = Private::start(program.clone()).await;
     let (host, registry) = registry(maker.folder.path());
@@ -148,7 +148,7 @@ async fn a_model_is_held_to_what_was_locked() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs ollama"]
-async fn a_pull_that_was_killed_goes_on_where_it_was() {
+async fn a_killed_pull_resumes() {
     let Some(program) = program() else { return };
     let server = Private::start(program).await;
     let registry = Registry::start().await;

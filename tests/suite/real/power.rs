@@ -6,7 +6,7 @@ use std::process::Command;
 
 #[test]
 #[ignore = "needs a systemd user manager, redis-server and strace"]
-fn what_starts_with_the_machine_does_so_after_a_power_cut() {
+fn enabled_units_start_after_a_power_cut() {
     let home = Home::new();
     home.write(
         "llamero.yaml",

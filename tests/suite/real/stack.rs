@@ -60,7 +60,7 @@ fn ask(key: &str, model: &str, prompt: &str) -> String {
 
 #[test]
 #[ignore = "needs a systemd user manager and the test environment"]
-fn a_stack_comes_up_changes_goes_back_and_goes_down() {
+fn a_stack_is_applied_changed_rolled_back_and_removed() {
     let home = Home::new();
     // Other tests have the same home: what they left there is no business of this stack's.
     let of_others = files_below(&home.under_home("."));

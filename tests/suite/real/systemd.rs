@@ -91,7 +91,7 @@ async fn appears(path: &Path) -> Vec<String> {
 
 #[tokio::test]
 #[ignore = "needs a systemd user manager"]
-async fn a_live_process_reads_back_what_was_quoted() {
+async fn a_live_process_reads_back_quoted_text() {
     let systemd = manager().await;
     let folder = home().join("quote 100% $x");
     fs::create_dir_all(&folder).expect("a folder");

@@ -90,7 +90,7 @@ fn ask(port: u16, key: &str) -> String {
 
 #[test]
 #[ignore = "needs a systemd user manager and a vLLM"]
-fn vllm_comes_up_behind_the_gateway_goes_back_and_leaves_nothing() {
+fn vllm_behind_the_gateway_is_applied_rolled_back_and_removed() {
     let Some(home) = home() else { return };
     let gateway = format!(
         "gateway:\n  engine: litellm\n  runtime: systemd\n  port: {GATEWAY}\n  command: [\"{}\"]\n  \

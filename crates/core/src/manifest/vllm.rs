@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_settings_are_sorted_and_none_is_said_twice() {
+    fn the_settings_are_sorted_and_unique() {
         assert!(SETTINGS.is_sorted_by(|one, other| one.0 < other.0));
         assert!(ELSEWHERE.iter().all(|(name, _)| !SETTINGS.iter().any(|(setting, _)| setting == name)));
     }

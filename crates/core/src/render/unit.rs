@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_asked_for_is_not_said() {
+    fn unset_options_are_left_out() {
         let plain = resource(|run| {
             run.environment.clear();
             run.environment_file = None;
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_never_ends_well_is_always_started_again() {
+    fn a_server_without_a_clean_exit_is_always_restarted() {
         let text = unit("home", &resource(|run| run.restart = Restart::Always)).expect("expressible");
         assert!(text.contains("\nRestart=always\n"), "{text}");
         let fingerprint = |run: fn(&mut Run)| resource(run).fingerprint();

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_changes_changes_the_fingerprint() {
+    fn every_change_changes_the_fingerprint() {
         let edits: [fn(&mut Container); 13] = [
             |it| it.image.push('1'),
             |it| it.entrypoint = None,
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_said_has_its_default() {
+    fn unset_fields_have_their_defaults() {
         let text = r#"{"image": "redis:7", "publish": [{"host": 1, "container": 2}]}"#;
         let read: Container = serde_json::from_str(text).expect("a container");
         let expected = Publish { address: loopback(), host: 1, container: 2, protocol: Protocol::Tcp };

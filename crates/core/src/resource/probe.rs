@@ -193,7 +193,7 @@ mod tests {
     use super::{HttpProbe, Probe, RespProbe};
 
     #[test]
-    fn the_port_that_is_asked_is_known() {
+    fn the_probed_port_is_known() {
         let http = |endpoint: &str| {
             let endpoint = endpoint.to_owned();
             Probe::Http(HttpProbe { endpoint, checks: Vec::new(), models: None, authorization: None })

@@ -41,7 +41,7 @@ fn variable(desired: &Desired, name: &str) -> String {
 }
 
 #[test]
-fn every_form_of_a_redis_is_the_one_that_is_meant() {
+fn every_form_of_a_redis_address_is_resolved() {
     for (form, host, port, more, url) in [
         ("redis.lan", "redis.lan", 6379, json!({}), "redis://redis.lan:6379"),
         ("redis.lan:6380", "redis.lan", 6380, json!({}), "redis://redis.lan:6380"),

@@ -357,7 +357,7 @@ fn files(desired: &Desired) -> String {
 }
 
 #[test]
-fn every_case_is_planned_as_it_should_be() {
+fn every_case_has_the_expected_plan() {
     let folder = golden::repository("crates/core/tests/suite/cases");
     let names = golden::folders(&folder);
     assert!(names.len() >= 27, "only {} cases were found", names.len());
@@ -401,7 +401,7 @@ proptest! {
 
     /// Whatever is read without an error can be desired and planned, and the plan be printed.
     #[test]
-    fn whatever_reads_can_be_planned(
+    fn every_valid_manifest_can_be_planned(
         chosen in prop::collection::vec((prop::sample::select(EDGES), any::<prop::sample::Index>()), 1..5),
     ) {
         let good = golden::repository("crates/core/tests/suite/cases/service-after-the-gateway/manifest.yaml");
@@ -422,7 +422,7 @@ proptest! {
 }
 
 #[test]
-fn the_edges_are_parts_of_the_good_manifest() {
+fn the_edge_cases_are_parts_of_the_valid_manifest() {
     let good =
         golden::read(&golden::repository("crates/core/tests/suite/cases/service-after-the-gateway/manifest.yaml"));
     for (part, edges) in EDGES {

@@ -161,7 +161,7 @@ proptest! {
 
     /// What was left down by an apply that was cut off is not drift: it comes up again, also where drift is left.
     #[test]
-    fn survives_where_drift_is_left(scenario in undisturbed_under(Policy { drift: Drift::Warn, ..Policy::default() })) {
+    fn resumes_under_drift_warn(scenario in undisturbed_under(Policy { drift: Drift::Warn, ..Policy::default() })) {
         let Scenario { now, observed, past, .. } = &scenario;
         let whole = foresee_all(now, observed, &plan(now, observed, past));
         let cut = walk_with_cuts(&scenario, |_| {});
@@ -174,7 +174,7 @@ proptest! {
     }
 
     #[test]
-    fn minds_its_own(scenario in any_machine()) {
+    fn changes_only_managed_resources(scenario in any_machine()) {
         let Scenario { now, observed, past, .. } = &scenario;
         let plan = plan(now, observed, past);
         for step in &plan.steps {
@@ -226,7 +226,7 @@ proptest! {
     }
 
     #[test]
-    fn blind_is_not_absent(scenario in any_machine()) {
+    fn unknown_is_not_absent(scenario in any_machine()) {
         let Scenario { now, observed, past, .. } = &scenario;
         let plan = plan(now, observed, past);
         for (id, _) in observed.resources.iter().filter(|(_, presence)| matches!(presence, Presence::Unknown(_))) {
@@ -257,7 +257,7 @@ proptest! {
 
     /// A plan for the committed generation mends what an apply left half done, also where drift is left.
     #[test]
-    fn goes_back_where_drift_is_left(scenario in undisturbed_under(Policy { drift: Drift::Warn, ..Policy::default() })) {
+    fn rolls_back_under_drift_warn(scenario in undisturbed_under(Policy { drift: Drift::Warn, ..Policy::default() })) {
         let Scenario { before, now, options, cuts, .. } = &scenario;
         // From a machine on which the generation before stands and was committed.
         let correct = Desired { policy: Policy::default(), ..before.clone() };
@@ -296,7 +296,7 @@ proptest! {
     }
 
     #[test]
-    fn starts_what_is_needed_first(scenario in undisturbed()) {
+    fn starts_dependencies_first(scenario in undisturbed()) {
         let Scenario { now, observed, past, options, .. } = &scenario;
         let plan = plan(now, observed, past);
         let order = shuffled(&plan, options);
@@ -317,7 +317,7 @@ proptest! {
     }
 
     #[test]
-    fn leaves_drift_where_it_is_only_said(scenario in undisturbed_under(Policy { drift: Drift::Warn, ..Policy::default() })) {
+    fn leaves_drift_under_drift_warn(scenario in undisturbed_under(Policy { drift: Drift::Warn, ..Policy::default() })) {
         let Scenario { now, observed, past, .. } = &scenario;
         let plan = plan(now, observed, past);
         for change in &plan.changes {

@@ -16,7 +16,7 @@ fn report(text: &str) -> String {
 }
 
 #[test]
-fn every_case_is_told_as_it_should_be() {
+fn every_case_has_the_expected_report() {
     let folder = golden::repository(FOLDER);
     let mut problems = Vec::new();
     let names = golden::folders(&folder);
@@ -61,7 +61,7 @@ fn codes(source: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_secret_in_clear_is_never_shown() {
+fn a_plaintext_secret_is_never_shown() {
     let folder = golden::repository(FOLDER);
     for name in golden::folders(&folder).iter().filter(|name| name.starts_with("secret-in-clear")) {
         let report = report(&golden::read(&folder.join(name).join("manifest.yaml")));
@@ -108,12 +108,12 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
 
     #[test]
-    fn no_text_brings_it_down(text in "(?s).{0,200}") {
+    fn no_text_makes_the_parser_panic(text in "(?s).{0,200}") {
         report(&text);
     }
 
     #[test]
-    fn no_spoiled_manifest_brings_it_down(
+    fn no_mutated_manifest_makes_the_parser_panic(
         spoilings in prop::collection::vec((any::<prop::sample::Index>(), 0..12_usize, spoiling()), 1..4),
     ) {
         let mut letters: Vec<char> = GOOD.chars().collect();

@@ -39,7 +39,7 @@ fn every_field_has_its_origins() {
 
 /// An origin of a field that does not exist is a misspelt one.
 #[test]
-fn every_origin_is_one_of_a_field() {
+fn every_origin_belongs_to_a_field() {
     let folder = golden::repository("crates/core/tests/suite/origins");
     for resource in desired(&golden::read(&folder.join("manifest.yaml"))).resources.values() {
         let fields = resource.fields();

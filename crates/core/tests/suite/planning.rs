@@ -118,7 +118,7 @@ fn two_servers_swap_their_ports_by_stopping_first() {
 }
 
 #[test]
-fn memory_is_reckoned_by_what_is_in_force() {
+fn memory_is_counted_by_the_limits_in_force() {
     // The last generation allowed alpha 1, but it still runs as an older one that allowed 6.
     let older = server(Kind::Process, "alpha", 8000, 6);
     let observed = running([&older]);
@@ -135,7 +135,7 @@ fn memory_is_reckoned_by_what_is_in_force() {
 }
 
 #[test]
-fn what_is_left_keeps_its_port_and_its_memory() {
+fn a_retained_server_keeps_its_port_and_memory() {
     let old = server(Kind::Unit, "alpha", 8000, 4);
     let before = stack([old.clone()], Policy::default());
     let keeps = Policy { prune: false, ..Policy::default() };
@@ -163,7 +163,7 @@ fn a_server_that_an_apply_left_down_is_not_drift() {
 }
 
 #[test]
-fn what_a_failed_apply_wrote_is_not_drift() {
+fn files_written_by_a_failed_apply_are_not_drift() {
     let committed = stack([server(Kind::Unit, "alpha", 8000, 1)], warn());
     let observed = running([&server(Kind::Unit, "alpha", 8001, 1)]);
     let back = plan(&committed, &observed, &past(&committed));
@@ -172,7 +172,7 @@ fn what_a_failed_apply_wrote_is_not_drift() {
 }
 
 #[test]
-fn a_model_file_of_the_users_own_is_not_fetched_over() {
+fn a_users_own_model_file_is_never_overwritten() {
     let model = model("wanted");
     let now = stack([model.clone()], Policy::default());
     let planned = |sha256: Option<Digest>, managed| {
@@ -192,7 +192,7 @@ fn a_model_file_of_the_users_own_is_not_fetched_over() {
 }
 
 #[test]
-fn a_model_asked_for_with_another_digest_says_so() {
+fn a_changed_digest_is_a_cause() {
     let before = stack([model("old")], Policy::default());
     let now = stack([model("new")], Policy::default());
     let mut observed = Observation::default();
@@ -203,7 +203,7 @@ fn a_model_asked_for_with_another_digest_says_so() {
 }
 
 #[test]
-fn a_fingerprint_of_another_stack_in_our_place_is_refused() {
+fn a_resource_of_another_stack_is_a_conflict() {
     let alpha = server(Kind::Unit, "alpha", 8000, 1);
     let mut theirs = live(&alpha, RunState::Running);
     let fingerprint = Fingerprint::of(&alpha.fields());

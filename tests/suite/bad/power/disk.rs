@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_its_parent_does_not_know_is_lost_with_all_that_is_in_it() {
+    fn a_folder_without_a_synced_parent_is_lost_with_its_content() {
         let made = |path: &str| Change::Folder { path: path.into(), mode: 0o700 };
         let deep = [made("b"), made("b/c"), open("b/c/y"), sync("b/c/y"), sync("b/c"), sync("b")];
         let before = tree(&[("a", folder()), ("a/x", file("old"))]);
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_name_may_be_back_until_its_folder_is_synced() {
+    fn a_removed_name_may_reappear_until_its_folder_is_synced() {
         let removed = [Change::Remove { path: "a/x".into() }, sync("a")];
         assert!(may_leave(&removed[..1], Some("old")) && may_leave(&removed[..1], None));
         assert!(!may_leave(&removed, Some("old")));

@@ -124,7 +124,7 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn calls_of_several_threads_are_told_in_the_order_in_which_they_returned() {
+    fn calls_of_several_threads_are_ordered_by_their_return() {
         // The folder is `/h`, and the names in it are `a` and `b`.
         let trace = r#"7  openat(AT_FDCWD<\x2f>, "\x2f\x68\x2f\x61", O_RDWR|O_CREAT|O_EXCL|O_CLOEXEC, 0600) = 9<\x2f\x68\x2f\x61>
 7  write(9<\x2f\x68\x2f\x61>, "\x68\x69"..., 3 <unfinished ...>

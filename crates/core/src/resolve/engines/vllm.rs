@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_said_is_in_the_command() {
+    fn every_setting_is_in_the_command() {
         let settings = ", settings: {dtype: half, kv_cache_memory_bytes: 1GiB}, args: [--a]";
         let model =
             "source: \"hf:Qwen/Qwen3-8B@9c925d6\", context: 8192, parallel: 16, kv_cache_type: fp8, args: [--b]";
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_claims_the_share_that_its_command_says_last() {
+    fn a_server_claims_the_last_share_in_its_command() {
         let claim = |provider: &str, args: &str| {
             run(provider, &format!("source: ~/a, args: [{args}]")).gpu_claim.expect("vLLM claims a share")
         };
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_where_the_manifest_says() {
+    fn a_folder_resolves_relative_to_the_manifest() {
         for (source, place) in [
             ("file:models/a", "/home/ai/stack/models/a"),
             ("file:///models/a", "/models/a"),
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn it_has_long_to_load_unless_the_manifest_says_how_long() {
+    fn the_load_timeout_is_long_unless_the_manifest_sets_it() {
         assert_eq!(run("", "source: ~/a").timeout, Seconds::new(600));
         assert_eq!(run(", health: {timeout: 90s}", "source: ~/a").timeout, Seconds::new(90));
     }

@@ -89,7 +89,7 @@ proptest! {
 
     /// Models are never refused for their names, and each declaration is a live model with its own settings.
     #[test]
-    fn every_model_is_its_own(models in models()) {
+    fn every_model_has_its_own_identity(models in models()) {
         let (desired, notes) = resolved(&manifest_of(&models));
         prop_assert!(notes.is_empty(), "{:?}", notes);
         prop_assert_eq!(shared(desired.resources.values(), |_| Vec::new()), vec![]);
@@ -141,7 +141,7 @@ proptest! {
 
     /// Whatever else two parts would share is refused: files spelled two ways, units, containers.
     #[test]
-    fn what_would_be_shared_is_refused(
+    fn shared_paths_units_and_containers_are_rejected(
         paths in prop::collection::vec(prop::sample::select(vec!["~/x", "/home/ai/x", "/home/ai/./y/../x/", "~//key", "~/z"]), 1..3),
         services in prop::sample::subsequence(
             vec![
