@@ -77,11 +77,13 @@ impl fmt::Display for Cause {
             Self::Declared => f.write_str("declared"),
             Self::Undeclared => f.write_str("no longer declared"),
             Self::Setting { path, before, after, .. } => {
+                let is_empty = |value: &Option<String>| value.as_deref().is_none_or(str::is_empty);
+                if is_empty(before) && is_empty(after) {
+                    let name = path.to_string();
+                    return FieldChange { name, before: before.clone(), after: after.clone() }.fmt(f);
+                }
                 let name = format!("{path}:");
                 let change = FieldChange { name, before: before.clone(), after: after.clone() };
-                if before.as_deref() == Some("") && after.as_deref() == Some("") {
-                    return write!(f, "{path} changes");
-                }
                 change.fmt(f)
             }
             Self::Field(change) => change.fmt(f),
@@ -111,9 +113,16 @@ impl Cause {
 struct Values<'a> {
     before: Vec<Option<&'a str>>,
     after: Vec<Option<&'a str>>,
+    /// The settings that refer to it.
+    through: BTreeSet<Option<&'a ManifestPath>>,
 }
 
 impl Values<'_> {
+    /// Returns whether it was not there before, or is not there any more.
+    fn comes_or_goes(&self) -> bool {
+        self.before.is_empty() || self.after.is_empty()
+    }
+
     /// Returns whether the setting itself differs. A value that is not known may.
     fn differ(&self) -> bool {
         self.before != self.after || self.before.contains(&None)
@@ -129,16 +138,7 @@ pub(super) fn field_causes(before: &Fields, after: &Fields) -> Vec<Cause> {
         .map(|name| (name, before.get(name), after.get(name)))
         .filter(|(_, before, after)| before != after)
         .collect();
-    let mut settings: BTreeMap<&ManifestPath, Values<'_>> = BTreeMap::new();
-    for (_, before, after) in &changed {
-        for origin in before.iter().flat_map(|field| &field.origins) {
-            add(&mut settings.entry(&origin.path).or_default().before, origin.value.as_deref());
-        }
-        for origin in after.iter().flat_map(|field| &field.origins) {
-            add(&mut settings.entry(&origin.path).or_default().after, origin.value.as_deref());
-        }
-    }
-    settings.retain(|_, values| values.differ());
+    let settings = settings(&changed);
     let mut fields: BTreeMap<&ManifestPath, Vec<FieldChange>> = BTreeMap::new();
     let mut others = Vec::new();
     for (name, before, after) in changed {
@@ -160,6 +160,35 @@ pub(super) fn field_causes(before: &Fields, after: &Fields) -> Vec<Cause> {
         fields: fields.remove(path).unwrap_or_default(),
     };
     settings.into_iter().map(setting).chain(others).collect()
+}
+
+/// Returns the settings that differ among those that fields come from.
+fn settings<'a>(changed: &[(&String, Option<&'a Field>, Option<&'a Field>)]) -> BTreeMap<&'a ManifestPath, Values<'a>> {
+    let mut settings: BTreeMap<&ManifestPath, Values<'_>> = BTreeMap::new();
+    for (_, before, after) in changed {
+        for origin in before.iter().flat_map(|field| &field.origins) {
+            let values = settings.entry(&origin.path).or_default();
+            add(&mut values.before, origin.value.as_deref());
+            values.through.insert(origin.through.as_ref());
+        }
+        for origin in after.iter().flat_map(|field| &field.origins) {
+            let values = settings.entry(&origin.path).or_default();
+            add(&mut values.after, origin.value.as_deref());
+            values.through.insert(origin.through.as_ref());
+        }
+    }
+    settings.retain(|_, values| values.differ());
+    // What comes or goes as a whole, or is only referred to from elsewhere, says nothing more.
+    let whole: Vec<&ManifestPath> =
+        settings.iter().filter(|(_, values)| values.comes_or_goes()).map(|(path, _)| *path).collect();
+    let differing: BTreeSet<&ManifestPath> = settings.keys().copied().collect();
+    settings.retain(|path, values| {
+        let within = whole.iter().any(|part| path.is_within(part));
+        let referred = values.through.iter().all(|through| through.is_some_and(|through| differing.contains(through)));
+        let elsewhere = values.comes_or_goes() && referred;
+        !(within || elsewhere)
+    });
+    settings
 }
 
 fn add<'a>(values: &mut Vec<Option<&'a str>>, value: Option<&'a str>) {
@@ -204,8 +233,11 @@ mod tests {
 
     fn fields(list: &[Written<'_>]) -> Fields {
         let field = |(name, value, origins): &Written<'_>| {
-            let origin =
-                |(path, value): &(&str, Option<&str>)| Origin { path: (*path).into(), value: value.map(str::to_owned) };
+            let origin = |(path, value): &(&str, Option<&str>)| Origin {
+                path: (*path).into(),
+                value: value.map(str::to_owned),
+                through: None,
+            };
             let origins = origins.iter().map(origin).collect();
             ((*name).to_owned(), Field { value: (*value).to_owned(), origins })
         };
@@ -243,7 +275,7 @@ mod tests {
         let before = fields(&[("template", "aa", &[("models.a.template", None)])]);
         let after = fields(&[("template", "bb", &[("models.a.template", None)])]);
         assert_eq!(shown(&before, &after), ["models.a.template changes (template aa → bb)"]);
-        assert_eq!(shown(&Fields::new(), &after), ["models.a.template: (added) (template bb (added))"]);
+        assert_eq!(shown(&Fields::new(), &after), ["models.a.template (added) (template bb (added))"]);
     }
 
     #[test]
@@ -252,5 +284,25 @@ mod tests {
         let before = fields(&[("--c", "1 2", &origins("--c 2"))]);
         let after = fields(&[("--c", "1 3", &origins("--c 3"))]);
         assert_eq!(shown(&before, &after), ["models.a.args: --c 2 → --c 3 (--c 1 2 → 1 3)"]);
+    }
+
+    #[test]
+    fn what_comes_as_a_whole_or_is_only_referred_to_says_nothing_more() {
+        let route = |model: &str, provider: &str| {
+            let path = format!("models.{model}");
+            vec![
+                Origin::declared(path.clone()),
+                Origin::new(format!("{path}.provider"), provider),
+                Origin::new(format!("providers.{provider}.port"), 1).through(format!("{path}.provider").into()),
+            ]
+        };
+        let content =
+            |value: &str, origins| Fields::from([("content".to_owned(), Field { value: value.to_owned(), origins })]);
+        let one = content("a", route("m", "x"));
+        let moved = content("b", route("m", "y"));
+        let more = content("c", [route("m", "x"), route("n", "y")].concat());
+        assert_eq!(shown(&one, &moved), ["models.m.provider: x → y (content changes)"]);
+        assert_eq!(shown(&one, &more), ["models.n (added) (content changes)"]);
+        assert_eq!(shown(&more, &one), ["models.n (removed) (content changes)"]);
     }
 }

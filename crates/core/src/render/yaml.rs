@@ -1,4 +1,4 @@
-//! Plain data to YAML text, and such text back.
+//! Plain data to YAML text.
 
 use serde_json::Value;
 
@@ -7,10 +7,4 @@ use serde_json::Value;
 pub fn yaml(value: &Value) -> String {
     // Plain JSON data has nothing that YAML could not say; its own form is YAML too.
     serde_saphyr::to_string(value).unwrap_or_else(|_| value.to_string())
-}
-
-/// Returns the data of YAML text that [`yaml`] made, or somebody like it; `None` when it is none.
-#[must_use]
-pub fn read_yaml(text: &str) -> Option<Value> {
-    serde_saphyr::from_str(text).ok()
 }

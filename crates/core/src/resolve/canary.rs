@@ -4,12 +4,10 @@
 //! new routes lead to are there; the other routes stay those of the committed generation, and so do the gateway's settings.
 
 use super::Desired;
-use super::routes::{are_same, configuration, deployments, forget, keys_of, name, related, replace, set};
+use super::routes::{Route, Routing};
 use crate::manifest::{Manifest, Mode};
-use crate::render::yaml::yaml;
-use crate::resource::{Content, Endpoint, HttpProbe, Piece, Probe, ResourceId, Seconds, SecretReference, Spec};
+use crate::resource::{Content, HttpProbe, Piece, Probe, ResourceId, Seconds, SecretReference, Spec};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a canary is tried when the manifest says nothing.
@@ -42,6 +40,8 @@ pub enum First {
 /// What the committed generation says of routes and of where they lead.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PreviousRoutes {
+    /// What its gateway served.
+    pub routing: Option<Routing>,
     /// The content of what its gateway reads.
     pub files: BTreeMap<ResourceId, Content>,
     /// The ports of its servers.
@@ -53,12 +53,8 @@ impl PreviousRoutes {
     #[must_use]
     pub fn leads_to(&self, id: &ResourceId) -> bool {
         let ports = self.ports.get(id).map(Vec::as_slice).unwrap_or_default();
-        let routes: Vec<Value> = self.files.values().filter_map(configuration).collect();
-        let bases = routes
-            .iter()
-            .flat_map(deployments)
-            .filter_map(|deployment| deployment.pointer("/litellm_params/api_base")?.as_str());
-        bases.filter_map(loopback_port).any(|port| ports.contains(&port))
+        let routes = self.routing.iter().flat_map(|routing| &routing.routes);
+        routes.filter_map(|route| route.port).any(|port| ports.contains(&port))
     }
 }
 
@@ -77,59 +73,61 @@ impl Desired {
         let inputs = self.gateway().into_iter().flat_map(|(_, run)| &run.inputs);
         let files = inputs.filter_map(|input| Some((input.resource.clone(), self.content(&input.resource)?.clone())));
         let ports = self.runs().map(|(resource, run)| (resource.id.clone(), run.ports.clone()));
-        PreviousRoutes { files: files.collect(), ports: ports.collect() }
+        PreviousRoutes { routing: self.routing.clone(), files: files.collect(), ports: ports.collect() }
     }
 
     /// Returns this wish with the former routes of all models but the canary's. Servers in `stopped` are no longer there
     /// by then.
     #[must_use]
     pub fn canary_first(&self, previous: &PreviousRoutes, stopped: &BTreeSet<ResourceId>) -> First {
-        let (Some(canary), Some((id, run))) = (self.canary.as_ref(), self.gateway()) else { return First::Nothing };
-        let inputs = || run.inputs.iter().filter_map(|input| Some((&input.resource, self.content(&input.resource)?)));
-        let Some((config, declared)) = inputs().find_map(|(id, content)| Some((id, configuration(content)?))) else {
+        let (Some(canary), Some((id, run)), Some(declared)) = (&self.canary, self.gateway(), &self.routing) else {
             return First::Nothing;
         };
         if previous.files.is_empty() {
             return First::Nothing;
         }
-        // The file may have had another place.
-        let mut known = previous.files.get(config).into_iter().chain(previous.files.values());
-        let Some(before) = known.find_map(configuration) else { return First::Unknown };
+        let Some(before) = &previous.routing else { return First::Unknown };
+        let inputs = || run.inputs.iter().filter_map(|input| Some((&input.resource, self.content(&input.resource)?)));
         let keys = inputs().find(|(_, content)| content.is_secret());
         let former_keys = keys.and_then(|(id, _)| previous.files.get(id));
-        let read = keys_of(&declared, Some(&canary.model));
+        let read = declared.keys(Some(&canary.model));
         let same_key = |name: &&str| {
             let of = |content: Option<&Content>| content.and_then(|content| variable(content, name)?.1.clone().into());
             of(keys.map(|(_, content)| content)) == of(former_keys)
         };
         let mut own = before.clone();
-        replace(&mut own, &declared, &canary.model);
-        if own == before && read.iter().all(same_key) {
-            return if are_same(&before, &declared) { First::Nothing } else { First::Others };
+        own.replace(declared, &canary.model);
+        if own.is_rendered_as(before) && read.iter().all(same_key) {
+            return if before.has_routes_of(declared) { First::Nothing } else { First::Others };
         }
-        let mut mixed = self.mixed(&canary.model, &before, &declared, previous, stopped);
+        let mut mixed = self.mixed(&canary.model, before, declared, previous, stopped);
         // The cache is a server, and as it will be.
         for key in ["cache", "cache_params"] {
-            let value = declared.get("litellm_settings").and_then(|settings| settings.get(key));
-            set(&mut mixed, "litellm_settings", key, value.cloned());
+            let value = declared.settings.get("litellm_settings").and_then(|settings| settings.get(key));
+            mixed.set("litellm_settings", key, value.cloned());
         }
+        mixed.files.clone_from(&declared.files);
         let mut first = self.clone();
-        let rendered = self.content(config);
-        if mixed != declared {
-            let copies = self.resources.keys().filter(|id| rendered.is_some() && self.content(id) == rendered);
-            for id in copies {
-                first.set_content(id, Content::text(yaml(&mixed)));
+        if !mixed.is_rendered_as(declared) {
+            for id in &declared.files {
+                first.set_content(id, mixed.content(&self.stack));
+                if let Some(resource) = first.resources.get_mut(id) {
+                    resource.origins.0.remove("content");
+                    resource.origins.add("content", mixed.all_origins());
+                }
             }
         }
         if let Some((id, content)) = keys {
-            first.set_content(id, with_former_keys(content, former_keys, &keys_of(&mixed, None), &read));
+            first.set_content(id, with_former_keys(content, former_keys, &mixed.keys(None), &read));
         }
         if let Some(Spec::Run(run)) = first.resources.get_mut(id).map(|resource| &mut resource.spec)
             && let Probe::Http(HttpProbe { models: Some(models), .. }) = &mut run.probe
         {
-            models.names = deployments(&mixed).iter().filter_map(name).map(str::to_owned).collect();
+            models.names = mixed.models().map(str::to_owned).collect();
         }
+        first.routing = Some(mixed);
         first.renew_inputs();
+        first.trace_inputs();
         First::Revision(Box::new(first))
     }
 
@@ -151,51 +149,45 @@ impl Desired {
     fn mixed(
         &self,
         canary: &str,
-        before: &Value,
-        declared: &Value,
+        before: &Routing,
+        declared: &Routing,
         previous: &PreviousRoutes,
         stopped: &BTreeSet<ResourceId>,
-    ) -> Value {
+    ) -> Routing {
         let mut mixed = before.clone();
-        let moves = |deployment: &&Value| self.moves(deployment, previous, stopped);
-        let moved = deployments(before).iter().filter(moves).filter_map(name);
+        let moved = before.routes.iter().filter(|route| self.moves(route, previous, stopped));
+        let moved = moved.map(|route| route.model.as_str());
         let mut renewed: Vec<&str> = std::iter::once(canary).chain(moved).collect();
         let mut next = 0;
         while let Some(model) = renewed.get(next).copied() {
             next += 1;
-            replace(&mut mixed, declared, model);
-            let known: Vec<&str> = deployments(before).iter().filter_map(name).collect();
-            let missing: Vec<&str> = related(declared, model)
+            mixed.replace(declared, model);
+            let known: BTreeSet<&str> = before.models().collect();
+            let missing: Vec<&str> = declared
+                .fallbacks_of(model)
                 .filter(|target| !known.contains(target) && !renewed.contains(target))
                 .collect();
             renewed.extend(missing);
         }
-        let still: Vec<&str> = deployments(&mixed).iter().filter_map(name).collect();
-        let gone = deployments(before).iter().filter_map(name).filter(|name| !still.contains(name));
-        let gone: Vec<&str> = gone.collect();
-        forget(&mut mixed, &gone);
+        let still: BTreeSet<&str> = mixed.models().collect();
+        let gone = before.models().filter(|name| !still.contains(name)).map(str::to_owned).collect();
+        mixed.forget(&gone);
         mixed
     }
 
     /// Returns whether the server that a former route led to will be elsewhere or gone, or another will be in its place.
-    fn moves(&self, deployment: &Value, previous: &PreviousRoutes, stopped: &BTreeSet<ResourceId>) -> bool {
-        let base = deployment.pointer("/litellm_params/api_base").and_then(Value::as_str);
-        let Some(port) = base.and_then(loopback_port) else { return false };
+    fn moves(&self, route: &Route, previous: &PreviousRoutes, stopped: &BTreeSet<ResourceId>) -> bool {
+        let Some(port) = route.port else { return false };
         let before = previous.ports.iter().find(|(_, ports)| ports.contains(&port)).map(|(id, _)| id);
         let now = self.runs().find(|(_, run)| run.ports.contains(&port)).map(|(resource, _)| &resource.id);
         match (before, now) {
-            // Nobody's of ours, and as it was.
+            // A server that the stack does not run, and as it was.
             (None, None) => false,
-            // What is no longer declared goes only when all is well, unless it must make way.
+            // What is no longer declared goes only when all is healthy, unless it must make way.
             (Some(before), None) => self.resources.contains_key(before) || stopped.contains(before),
             (before, Some(now)) => before != Some(now),
         }
     }
-}
-
-/// Returns the port of an address on this machine.
-fn loopback_port(address: &str) -> Option<u16> {
-    Endpoint::parse(address).ok().filter(|endpoint| endpoint.host().is_loopback()).map(|endpoint| endpoint.port())
 }
 
 /// How many pieces a variable of an environment file is made of: its name, its secret, and the end of its line.

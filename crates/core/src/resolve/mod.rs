@@ -16,6 +16,7 @@ mod stack;
 
 pub use canary::{Canary, First, PreviousRoutes, canary};
 pub use facts::{Directories, Facts, Questions, SecretFact, questions};
+pub use routes::{Route, Routing};
 pub use stack::resolve;
 
 /// The questions by which each engine shows that it is healthy.
@@ -69,6 +70,9 @@ pub struct Desired {
     /// Every resource by its name.
     #[serde(with = "listed")]
     pub resources: BTreeMap<ResourceId, Resource>,
+    /// What the gateway serves, if one is part of the stack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routing: Option<Routing>,
     /// Host memory that the stack's servers may take together.
     pub memory: Option<Bytes>,
     /// The rules by which it is changed.

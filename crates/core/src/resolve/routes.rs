@@ -1,72 +1,167 @@
-//! What a gateway's configuration says of models: their routes, what takes their place, and the keys that they read.
+//! What a gateway serves: its routes and its settings as typed values. The gateway's engine renders them last.
 
-use crate::render::yaml::read_yaml;
-use crate::resource::{Content, Piece};
+use super::engines::litellm;
+use crate::manifest::Mode;
+use crate::resource::{Content, Origin, ResourceId};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-/// The sections of `LiteLLM`'s configuration in which models are related.
+/// The sections of the gateway's settings in which users relate models.
 const SECTIONS: [&str; 2] = ["router_settings", "litellm_settings"];
 
 /// The relations between models in them.
 const RELATIONS: [&str; 3] = ["fallbacks", "context_window_fallbacks", "content_policy_fallbacks"];
 
-/// Returns a configuration that has routes.
-pub(super) fn configuration(content: &Content) -> Option<Value> {
-    let [Piece::Text(text)] = content.0.as_slice() else { return None };
-    read_yaml(text).filter(|config| config.get("model_list").is_some_and(Value::is_array))
+/// The route to a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// The name by which clients ask for it.
+    pub model: String,
+    /// The gateway's word for how to talk to the server, and the server's own name for the model.
+    pub upstream: String,
+    /// The server's address.
+    pub address: String,
+    /// The port of the server, where it is on this machine.
+    pub port: Option<u16>,
+    /// The variable with the server's key, if it asks for one.
+    pub key: Option<String>,
+    /// What the model is for.
+    pub mode: Mode,
+    /// The models that answer in its place when it cannot.
+    pub fallbacks: Vec<String>,
+    /// The settings of the manifest that it comes from.
+    pub origins: Vec<Origin>,
 }
 
-pub(super) fn deployments(config: &Value) -> &[Value] {
-    config.get("model_list").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+/// The routes and the settings of a gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Routing {
+    /// Its routes, in the order in which clients see the models.
+    pub routes: Vec<Route>,
+    /// Its settings beside the routes, by the names that the gateway has for them.
+    pub settings: Map<String, Value>,
+    /// The settings of the manifest that those come from.
+    pub origins: Vec<Origin>,
+    /// The files that hold it.
+    pub files: Vec<ResourceId>,
 }
 
-pub(super) fn name(deployment: &Value) -> Option<&str> {
-    deployment.get("model_name")?.as_str()
+impl Route {
+    /// Returns the route without where it comes from: what two routes are compared by.
+    fn rendered(&self) -> Self {
+        Self { origins: Vec::new(), ..self.clone() }
+    }
 }
 
-/// Returns whether two configurations have the same routes, whatever else they say.
-pub(super) fn are_same(one: &Value, other: &Value) -> bool {
-    let same = |(section, relation)| relation_of(one, section, relation) == relation_of(other, section, relation);
-    deployments(one) == deployments(other) && relations().all(same)
-}
+impl Routing {
+    /// Returns the file's content for a gateway of a stack.
+    #[must_use]
+    pub(super) fn content(&self, stack: &str) -> Content {
+        Content::text(litellm::render(stack, self))
+    }
 
-/// Returns the models that a configuration has take the place of one.
-pub(super) fn related<'a>(config: &'a Value, model: &'a str) -> impl Iterator<Item = &'a str> {
-    let entries = relations().flat_map(|(section, relation)| relation_of(config, section, relation));
-    entries.filter_map(move |entry| entry.get(model)?.as_array()).flatten().filter_map(Value::as_str)
-}
+    /// Returns the settings of the manifest that the file's content comes from.
+    pub(super) fn all_origins(&self) -> impl Iterator<Item = Origin> {
+        self.routes.iter().flat_map(|route| &route.origins).chain(&self.origins).cloned()
+    }
 
-/// Gives one model the route that it has in another configuration, or none.
-pub(super) fn replace(config: &mut Value, declared: &Value, model: &str) {
-    let is_its = |deployment: &Value| name(deployment) == Some(model);
-    config["model_list"] = spliced(deployments(config), deployments(declared), is_its).into();
-    let is_its = |entry: &Value| entry.get(model).is_some();
-    each_relation(config, |section, relation, entries| {
-        spliced(&entries, relation_of(declared, section, relation), is_its)
-    });
-}
+    /// Returns the names of the models that it serves.
+    pub(super) fn models(&self) -> impl Iterator<Item = &str> {
+        self.routes.iter().map(|route| route.model.as_str())
+    }
 
-/// Returns a list whose own entries have taken the place of those it had, or stand at the end.
-fn spliced(list: &[Value], declared: &[Value], own: impl Fn(&Value) -> bool) -> Vec<Value> {
-    let place = list.iter().position(&own).unwrap_or(list.len());
-    let (before, after) = list.split_at(place);
-    let others = |list: &[Value]| list.iter().filter(|entry| !own(entry)).cloned().collect::<Vec<_>>();
-    let declared = declared.iter().filter(|entry| own(entry)).cloned();
-    others(before).into_iter().chain(declared).chain(others(after)).collect()
-}
+    fn rendered(&self) -> (Vec<Route>, &Map<String, Value>) {
+        (self.routes.iter().map(Route::rendered).collect(), &self.settings)
+    }
 
-/// Lets nothing fall back to a model that has no route any more.
-pub(super) fn forget(config: &mut Value, gone: &[&str]) {
-    each_relation(config, |_, _, mut entries| {
-        for targets in entries.iter_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut) {
-            if let Some(targets) = targets.as_array_mut() {
-                targets.retain(|target| !target.as_str().is_some_and(|target| gone.contains(&target)));
+    /// Returns whether two are rendered alike.
+    pub(super) fn is_rendered_as(&self, other: &Self) -> bool {
+        self.rendered() == other.rendered()
+    }
+
+    /// Returns whether two have the same routes, whatever their other settings.
+    pub(super) fn has_routes_of(&self, other: &Self) -> bool {
+        let same = |(section, relation)| self.relation(section, relation) == other.relation(section, relation);
+        self.rendered().0 == other.rendered().0 && relations().all(same)
+    }
+
+    /// Returns the models that take the place of one.
+    pub(super) fn fallbacks_of<'a>(&'a self, model: &'a str) -> impl Iterator<Item = &'a str> {
+        let route = self.routes.iter().filter(move |route| route.model == model);
+        let entries = relations().flat_map(|(section, relation)| self.relation(section, relation));
+        let related = entries.filter_map(move |entry| entry.get(model)?.as_array()).flatten();
+        route.flat_map(|route| route.fallbacks.iter().map(String::as_str)).chain(related.filter_map(Value::as_str))
+    }
+
+    /// Gives one model the route that it has in another, or none.
+    pub(super) fn replace(&mut self, declared: &Self, model: &str) {
+        self.routes = spliced(&self.routes, &declared.routes, |route| route.model == model);
+        let is_its = |entry: &Value| entry.get(model).is_some();
+        self.each_relation(|section, relation, entries| {
+            spliced(&entries, declared.relation(section, relation), is_its)
+        });
+    }
+
+    /// Lets nothing fall back to a model that has no route.
+    pub(super) fn forget(&mut self, gone: &BTreeSet<String>) {
+        for route in &mut self.routes {
+            route.fallbacks.retain(|target| !gone.contains(target));
+        }
+        self.each_relation(|_, _, mut entries| {
+            for targets in entries.iter_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut) {
+                if let Some(targets) = targets.as_array_mut() {
+                    targets.retain(|target| !target.as_str().is_some_and(|target| gone.contains(target)));
+                }
+            }
+            entries.retain(|entry| !entry.as_object().is_some_and(|entry| entry.values().all(is_empty)));
+            entries
+        });
+    }
+
+    /// Returns the variables that the routes read their keys from, or that of one model.
+    pub(super) fn keys(&self, model: Option<&str>) -> BTreeSet<&str> {
+        let own = self.routes.iter().filter(|route| model.is_none_or(|model| route.model == model));
+        own.filter_map(|route| route.key.as_deref()).collect()
+    }
+
+    /// Sets a setting of a section, or takes it away. A section without settings is left out.
+    pub(super) fn set(&mut self, section: &str, key: &str, value: Option<Value>) {
+        let known = self.settings.entry(section).or_insert_with(|| Map::new().into());
+        let Some(settings) = known.as_object_mut() else { return };
+        match value {
+            Some(value) => drop(settings.insert(key.to_owned(), value)),
+            None => drop(settings.shift_remove(key)),
+        }
+        if settings.is_empty() {
+            self.settings.shift_remove(section);
+        }
+    }
+
+    fn relation(&self, section: &str, relation: &str) -> &[Value] {
+        let list = self.settings.get(section).and_then(|section| section.get(relation)).and_then(Value::as_array);
+        list.map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Changes every relation between models that the user's settings have.
+    fn each_relation(&mut self, change: impl Fn(&str, &str, Vec<Value>) -> Vec<Value>) {
+        for (section, relation) in relations() {
+            let before = self.relation(section, relation).to_vec();
+            let after = change(section, relation, before.clone());
+            if after != before {
+                self.set(section, relation, Some(after.into()).filter(|after| !is_empty(after)));
             }
         }
-        entries.retain(|entry| !entry.as_object().is_some_and(|entry| entry.values().all(is_empty)));
-        entries
-    });
+    }
+}
+
+/// Returns a list whose own entries have taken the place of those that it had, or stand at the end.
+fn spliced<T: Clone>(list: &[T], declared: &[T], own: impl Fn(&T) -> bool) -> Vec<T> {
+    let place = list.iter().position(&own).unwrap_or(list.len());
+    let (before, after) = list.split_at(place);
+    let others = |list: &[T]| list.iter().filter(|entry| !own(entry)).cloned().collect::<Vec<_>>();
+    let declared = declared.iter().filter(|entry| own(entry)).cloned();
+    others(before).into_iter().chain(declared).chain(others(after)).collect()
 }
 
 fn is_empty(targets: &Value) -> bool {
@@ -75,42 +170,4 @@ fn is_empty(targets: &Value) -> bool {
 
 fn relations() -> impl Iterator<Item = (&'static str, &'static str)> {
     SECTIONS.into_iter().flat_map(|section| RELATIONS.map(|relation| (section, relation)))
-}
-
-fn relation_of<'a>(config: &'a Value, section: &str, relation: &str) -> &'a [Value] {
-    let list = config.get(section).and_then(|section| section.get(relation)).and_then(Value::as_array);
-    list.map(Vec::as_slice).unwrap_or_default()
-}
-
-/// Changes every relation between models.
-fn each_relation(config: &mut Value, change: impl Fn(&str, &str, Vec<Value>) -> Vec<Value>) {
-    for (section, relation) in relations() {
-        let before = relation_of(config, section, relation).to_vec();
-        let after = change(section, relation, before.clone());
-        if after != before {
-            set(config, section, relation, Some(after.into()).filter(|after| !is_empty(after)));
-        }
-    }
-}
-
-/// Sets a key of a section, or takes it away. A section of nothing is left out, as it is where the configuration is made.
-pub(super) fn set(config: &mut Value, section: &str, key: &str, value: Option<Value>) {
-    let Some(config) = config.as_object_mut() else { return };
-    let known = config.entry(section).or_insert_with(|| Map::new().into());
-    let Some(settings) = known.as_object_mut() else { return };
-    match value {
-        Some(value) => drop(settings.insert(key.to_owned(), value)),
-        None => drop(settings.shift_remove(key)),
-    }
-    if settings.is_empty() {
-        config.shift_remove(section);
-    }
-}
-
-/// Returns the variables that the routes of a configuration read their keys from, or that of one model.
-pub(super) fn keys_of<'a>(config: &'a Value, model: Option<&str>) -> BTreeSet<&'a str> {
-    let own = deployments(config).iter().filter(|deployment| model.is_none_or(|model| name(deployment) == Some(model)));
-    let key =
-        |deployment: &'a Value| deployment.pointer("/litellm_params/api_key")?.as_str()?.strip_prefix("os.environ/");
-    own.filter_map(key).collect()
 }

@@ -2,14 +2,15 @@
 
 use super::build::Builder;
 use super::container::is_isolated;
-use super::engines::{Key, Route, litellm, llama_cpp, ollama, redis, service, vllm};
+use super::engines::{fallbacks, litellm, llama_cpp, ollama, provider_path, redis, route_origins, service, vllm};
 use super::facts::Facts;
+use super::routes::Route;
 use super::{Desired, Drift, Policy, canary};
 use crate::lockfile::LockFile;
 use crate::manifest::{
     CacheEngine, DriftPolicy, Engine, Entry, Manifest, Mode, Network, Provider, Rollback, Rollout, RuntimeName, Source,
 };
-use crate::resource::{Bytes, Kind, Note, ResourceId};
+use crate::resource::{Bytes, Kind, ManifestPath, Note, Origin, ResourceId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -25,7 +26,7 @@ pub fn resolve(manifest: &Manifest, lock: &LockFile, facts: &Facts) -> (Desired,
     let mut routes: BTreeMap<String, Route> = BTreeMap::new();
     for provider in &manifest.providers {
         for route in provider_routes(&mut builder, provider) {
-            routes.insert(route.name.clone(), route);
+            routes.insert(route.model.clone(), route);
         }
     }
     builder.check_gpus();
@@ -42,13 +43,15 @@ pub fn resolve(manifest: &Manifest, lock: &LockFile, facts: &Facts) -> (Desired,
                 Note::error("not-reachable", "the gateway must reach servers that listen on the host's loopback");
             builder.note(note.hint("leave `network` out, or write `network: host`"), "gateway.network", &gateway.span);
         }
-        litellm::add(&mut builder, gateway, &order, cache.as_ref())
+        litellm::add(&mut builder, gateway, order, cache.as_ref())
     });
+    let (gateway, routing) = gateway.unzip();
     services(&mut builder, cache, gateway);
     builder.check_identities();
     let mut desired = Desired {
         stack: manifest.stack.value.clone(),
         resources: builder.resources,
+        routing,
         memory: manifest
             .machine
             .memory
@@ -94,10 +97,20 @@ fn provider_routes(builder: &mut Builder<'_>, provider: &Entry<Provider>) -> Vec
     }
 }
 
-/// Returns the routes to a server that somebody else runs.
+/// Returns the variable of the gateway with the key of a provider's server.
+pub(super) fn key_variable(provider: &Entry<Provider>) -> String {
+    format!("LLAMERO_{}_API_KEY", provider.name.value.to_uppercase().replace('-', "_"))
+}
+
+/// Returns the port of a provider's server on this machine that llamero does not run.
+pub(super) fn loopback_port(provider: &Provider) -> Option<u16> {
+    let endpoint = &provider.endpoint.as_ref()?.value.0;
+    endpoint.host().is_loopback().then(|| endpoint.port())
+}
+
+/// Returns the routes to a server that llamero does not run.
 fn external(builder: &Builder<'_>, provider: &Entry<Provider>) -> Vec<Route> {
     let Some(endpoint) = &provider.value.endpoint else { return Vec::new() };
-    let variable = format!("LLAMERO_{}_API_KEY", provider.name.value.to_uppercase().replace('-', "_"));
     let models = builder.manifest.models.iter().filter(|model| model.value.provider.value == provider.name.value);
     models
         .map(|model| {
@@ -112,17 +125,21 @@ fn external(builder: &Builder<'_>, provider: &Entry<Provider>) -> Vec<Route> {
                 // An endpoint of OpenAI's protocol is taken as it is written: not all have a `/v1`.
                 (Engine::Openai, mode) => (llama_cpp::prefix(mode), base),
             };
+            let path = ManifestPath::from(format!("providers.{}", provider.name.value));
+            let mut origins = route_origins(model);
+            origins.push(Origin::new(path.key("endpoint"), &endpoint.value.0).through(provider_path(model)));
+            origins.extend(source.map(|source| Origin::new(format!("models.{}.source", model.name.value), source)));
+            let key = provider.value.api_key.as_ref();
+            origins.extend(key.map(|_| Origin::declared(path.key("api_key")).through(provider_path(model))));
             Route {
-                name: model.name.value.clone(),
-                model: format!("{prefix}/{upstream}"),
-                api_base,
-                api_key: provider.value.api_key.clone().map(|source| Key {
-                    variable: variable.clone(),
-                    source,
-                    path: format!("providers.{}.api_key", provider.name.value).into(),
-                }),
+                model: model.name.value.clone(),
+                upstream: format!("{prefix}/{upstream}"),
+                port: loopback_port(&provider.value),
+                address: api_base,
+                key: key.map(|_| key_variable(provider)),
                 mode: model.value.mode,
-                fallbacks: model.value.fallbacks.iter().map(|name| name.value.clone()).collect(),
+                fallbacks: fallbacks(model),
+                origins,
             }
         })
         .collect()

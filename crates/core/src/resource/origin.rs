@@ -16,6 +16,12 @@ impl ManifestPath {
         Self(format!("{}.{name}", self.0))
     }
 
+    /// Returns whether it is the path of something within another.
+    #[must_use]
+    pub fn is_within(&self, part: &Self) -> bool {
+        self.0.strip_prefix(&part.0).is_some_and(|rest| rest.starts_with('.'))
+    }
+
     /// Returns the path as it is written.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -43,6 +49,10 @@ pub struct Origin {
     /// The setting's value as the manifest writes it; `None` where it is not a single line, or not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
+    /// The setting that refers to this one, where one does: that a route leads to another provider's port is no change of
+    /// the port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub through: Option<ManifestPath>,
 }
 
 impl Origin {
@@ -55,13 +65,27 @@ impl Origin {
             value if value.is_empty() => Some("\"\"".to_owned()),
             value => Some(value),
         };
-        Self { path: path.into(), value }
+        Self { path: path.into(), value, through: None }
+    }
+
+    /// Returns the setting at `path` that is there or not: what it holds has origins of its own, or is secret.
+    #[must_use]
+    pub fn declared(path: impl Into<ManifestPath>) -> Self {
+        Self { path: path.into(), value: Some(String::new()), through: None }
     }
 
     /// Returns the setting at `path`, whose value cannot be shown.
     #[must_use]
     pub fn opaque(path: impl Into<ManifestPath>) -> Self {
-        Self { path: path.into(), value: None }
+        Self { path: path.into(), value: None, through: None }
+    }
+}
+
+impl Origin {
+    /// Returns the origin as one that another setting refers to.
+    #[must_use]
+    pub fn through(self, path: ManifestPath) -> Self {
+        Self { through: Some(path), ..self }
     }
 }
 

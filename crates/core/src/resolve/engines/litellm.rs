@@ -7,8 +7,9 @@
 use super::super::build::{Builder, Server};
 use super::super::container::{Contained, listen};
 use super::super::references::GATEWAY;
-use super::Route;
-use crate::manifest::{Cache, CacheEngine, Gateway, Manifest, Mode, RuntimeName, Spanned};
+use super::super::routes::{Route, Routing};
+use super::super::stack::key_variable;
+use crate::manifest::{Cache, CacheEngine, Gateway, Manifest, RuntimeName, Spanned};
 use crate::render::launcher::GATEWAY_LAUNCHER;
 use crate::render::yaml::yaml;
 use crate::resource::{
@@ -30,13 +31,13 @@ const CACHE_PASSWORD: &str = "LLAMERO_CACHE_PASSWORD";
 /// How long its last streams may go on after a successor has taken its place.
 const DRAIN: Seconds = Seconds::new(300);
 
-/// Adds the gateway; returns its name.
+/// Adds the gateway; returns its name, and what it serves.
 pub(in super::super) fn add(
     builder: &mut Builder<'_>,
     gateway: &Spanned<Gateway>,
-    routes: &[Route],
+    routes: Vec<Route>,
     cache: Option<&ResourceId>,
-) -> Option<ResourceId> {
+) -> Option<(ResourceId, Routing)> {
     let master_key = gateway.master_key.as_ref()?;
     let port = gateway.port.as_ref().map_or(GATEWAY, |port| port.get());
     let directories = &builder.facts.directories;
@@ -44,12 +45,15 @@ pub(in super::super) fn add(
     let own = directories.config.join("llamero").join(&stack).join("litellm.yaml");
     let path = gateway.config.as_ref().map_or(own.clone(), |path| directories.expand(path));
     let copies: Vec<_> = gateway.also_at.iter().map(|path| directories.expand(path)).collect();
-    let content = Content::text(config(builder, gateway, routes));
+    let mut routing = routing(builder, gateway, routes);
+    let content = routing.content(&stack);
     let digest = content.digest();
     let file = |name: String, path: PathBuf, origin: Option<Origin>| {
         let spec = Spec::File(FileSpec { path, content: content.clone() });
         let resource = Resource::new(ResourceId::new(Kind::File, name), "gateway", spec);
-        Resource { origins: Origins::of("path", origin), ..resource }
+        let mut origins = Origins::of("path", origin);
+        origins.add("content", routing.all_origins());
+        Resource { origins, ..resource }
     };
     // A file elsewhere is another file: the one at the former place is no longer declared.
     let named = |path: &Path| format!("gateway-{}", &Digest::of(path.to_string_lossy().as_bytes()).as_str()[..6]);
@@ -58,14 +62,22 @@ pub(in super::super) fn add(
         file(name, path.clone(), gateway.config.as_ref().map(|path| Origin::new("gateway.config", &path.value)));
     let config_id = config_file.id.clone();
     builder.add(config_file, &gateway.span);
+    let mut files = vec![config_id.clone()];
     for (copy, declared) in copies.into_iter().zip(&gateway.also_at) {
         let origin = Origin::new("gateway.also_at", &declared.value);
-        builder.add(file(named(&copy), copy, Some(origin)), &gateway.span);
+        let copy = file(named(&copy), copy, Some(origin));
+        files.push(copy.id.clone());
+        builder.add(copy, &gateway.span);
     }
 
     let mut secrets = vec![("LITELLM_MASTER_KEY".to_owned(), master_key, ManifestPath::from("gateway.master_key"))];
-    let keys = routes.iter().filter_map(|route| route.api_key.as_ref());
-    secrets.extend(keys.map(|key| (key.variable.clone(), &key.source, key.path.clone())));
+    let keys = routing.keys(None);
+    for provider in &builder.manifest.providers {
+        let variable = key_variable(provider);
+        if let Some(source) = provider.value.api_key.as_ref().filter(|_| keys.contains(variable.as_str())) {
+            secrets.push((variable, source, format!("providers.{}.api_key", provider.name.value).into()));
+        }
+    }
     let cache_password = builder.manifest.cache.as_ref().and_then(|cache| cache.password.as_ref());
     let origin = ManifestPath::from("cache.password");
     secrets.extend(cache_password.map(|source| (CACHE_PASSWORD.to_owned(), source, origin)));
@@ -101,7 +113,7 @@ pub(in super::super) fn add(
             .collect::<BTreeMap<_, _>>(),
         secrets,
         ports: vec![port],
-        probe: probe(&endpoint, routes.iter().map(|route| route.name.clone()).collect(), authorization),
+        probe: probe(&endpoint, routing.models().map(str::to_owned).collect(), authorization),
         inputs: vec![Input { resource: config_id, digest }],
         needs,
         engine: Some("litellm"),
@@ -115,7 +127,8 @@ pub(in super::super) fn add(
         run.gateway = Some(api());
     }
     hand_off(builder, gateway, &id, &path, port_origin);
-    Some(id)
+    routing.files = files;
+    Some((id, routing))
 }
 
 /// Returns the question whether the proxy is ready and offers exactly `models`. A deployment that it could not make is
@@ -187,15 +200,15 @@ fn hand_off(
     run.stop_timeout = DRAIN;
 }
 
-fn config(builder: &Builder<'_>, gateway: &Spanned<Gateway>, routes: &[Route]) -> String {
+/// Returns what the gateway serves.
+fn routing(builder: &Builder<'_>, gateway: &Gateway, routes: Vec<Route>) -> Routing {
     let stack = &builder.manifest.stack.value;
-    let models: Vec<Value> = routes.iter().map(|route| deployment(stack, route)).collect();
-    let mut config = json!({
-        "model_list": models,
+    let mut settings = json!({
         "litellm_settings": {},
         "router_settings": {},
         "general_settings": { "master_key": "os.environ/LITELLM_MASTER_KEY" },
     });
+    let mut origins = Vec::new();
     if let Some(cache) = &builder.manifest.cache {
         let mut parameters = match cache.engine.value {
             CacheEngine::Memory => json!({ "type": "local" }),
@@ -210,54 +223,96 @@ fn config(builder: &Builder<'_>, gateway: &Spanned<Gateway>, routes: &[Route]) -
                     parameters["db"] = database.into();
                 }
                 if cache.password.is_some() {
+                    origins.push(Origin::declared("cache.password"));
                     parameters["password"] = format!("os.environ/{CACHE_PASSWORD}").into();
                 }
                 parameters
             }
         };
+        origins.push(Origin::declared("cache"));
+        let engine = if cache.engine.value == CacheEngine::Memory { "memory" } else { "redis" };
+        origins.push(Origin::new("cache.engine", engine));
+        origins.extend(cache.port.as_ref().map(|port| Origin::new("cache.port", port.value)));
+        origins.extend(cache.endpoint.as_ref().map(|endpoint| Origin::new("cache.endpoint", &endpoint.value.0)));
         if let Some(ttl) = &cache.ttl {
             parameters["ttl"] = ttl.value.0.whole().into();
+            origins.push(Origin::new("cache.ttl", ttl.value.0));
         }
         parameters["max_messages"] = MAX_MESSAGES.into();
-        config["litellm_settings"]["cache"] = true.into();
-        config["litellm_settings"]["cache_params"] = parameters;
+        settings["litellm_settings"]["cache"] = true.into();
+        settings["litellm_settings"]["cache_params"] = parameters;
     }
-    let fallbacks: Vec<Value> = routes
-        .iter()
-        .filter(|route| !route.fallbacks.is_empty())
-        .map(|route| json!({ route.name.as_str(): route.fallbacks }))
-        .collect();
-    if !fallbacks.is_empty() {
-        config["router_settings"]["fallbacks"] = fallbacks.into();
-    }
-    for (key, value) in [
-        ("num_retries", gateway.retries.as_ref().map(|retries| retries.value)),
-        ("allowed_fails", gateway.allowed_fails.as_ref().map(|fails| fails.value)),
-        ("cooldown_time", gateway.cooldown.as_ref().map(|cooldown| cooldown.value.0.whole())),
+    let retries = gateway.retries.as_ref().map(|retries| (retries.value, retries.value.to_string()));
+    let fails = gateway.allowed_fails.as_ref().map(|fails| (fails.value, fails.value.to_string()));
+    let cooldown = gateway.cooldown.as_ref().map(|time| (time.value.0.whole(), time.value.0.to_string()));
+    for (key, setting, value) in [
+        ("num_retries", "gateway.retries", retries),
+        ("allowed_fails", "gateway.allowed_fails", fails),
+        ("cooldown_time", "gateway.cooldown", cooldown),
     ] {
-        if let Some(value) = value {
-            config["router_settings"][key] = value.into();
+        if let Some((value, written)) = value {
+            settings["router_settings"][key] = value.into();
+            origins.push(Origin::new(setting, written));
         }
     }
-    merge(&mut config, &gateway.settings.value.0);
-    if let Value::Object(sections) = &mut config {
+    // Routes are the manifest's models, and no settings.
+    let mut own = gateway.settings.value.0.clone();
+    if let Some(own) = own.as_object_mut() {
+        own.shift_remove("model_list");
+    }
+    merge(&mut settings, &own);
+    raw_origins(&ManifestPath::from("gateway.settings"), &own, &mut origins);
+    if let Value::Object(sections) = &mut settings {
         sections.retain(|_, section| !section.as_object().is_some_and(Map::is_empty));
     }
-    yaml(&config)
+    let settings = if let Value::Object(settings) = settings { settings } else { Map::new() };
+    Routing { routes, settings, origins, files: Vec::new() }
+}
+
+/// Adds the origins of settings that are passed through.
+fn raw_origins(path: &ManifestPath, value: &Value, origins: &mut Vec<Origin>) {
+    match value {
+        Value::Null => {}
+        Value::Object(settings) => {
+            for (key, value) in settings {
+                raw_origins(&path.key(key), value, origins);
+            }
+        }
+        Value::String(text) => origins.push(Origin::new(path.clone(), text)),
+        value => origins.push(Origin::new(path.clone(), value)),
+    }
+}
+
+/// Returns the configuration file of what a gateway serves.
+pub(in super::super) fn render(stack: &str, routing: &Routing) -> String {
+    let models: Vec<Value> = routing.routes.iter().map(|route| deployment(stack, route)).collect();
+    let mut config = Map::from_iter([("model_list".to_owned(), Value::from(models))]);
+    let related = routing.routes.iter().filter(|route| !route.fallbacks.is_empty());
+    let fallbacks: Vec<Value> = related.map(|route| json!({ route.model.as_str(): route.fallbacks })).collect();
+    let mut settings = routing.settings.clone();
+    if !fallbacks.is_empty() {
+        let mut router = Map::from_iter([("fallbacks".to_owned(), Value::from(fallbacks))]);
+        if let Some(own) = settings.get("router_settings").and_then(Value::as_object) {
+            router.extend(
+                own.iter().filter(|(key, _)| *key != "fallbacks").map(|(key, value)| (key.clone(), value.clone())),
+            );
+        }
+        settings.insert("router_settings".to_owned(), router.into());
+    }
+    for section in ["litellm_settings", "router_settings", "general_settings"] {
+        config.extend(settings.shift_remove(section).map(|settings| (section.to_owned(), settings)));
+    }
+    config.extend(settings);
+    yaml(&config.into())
 }
 
 fn deployment(stack: &str, route: &Route) -> Value {
     // A key is asked for even where the server asks for none.
-    let key = route.api_key.as_ref().map_or_else(|| "none".to_owned(), |key| format!("os.environ/{}", key.variable));
-    let mode = match route.mode {
-        Mode::Chat => "chat",
-        Mode::Completion => "completion",
-        Mode::Embedding => "embedding",
-    };
-    let facts = json!({ "id": format!("{stack}/{}", route.name), "mode": mode });
+    let key = route.key.as_ref().map_or_else(|| "none".to_owned(), |variable| format!("os.environ/{variable}"));
+    let facts = json!({ "id": format!("{stack}/{}", route.model), "mode": route.mode.to_string() });
     json!({
-        "model_name": route.name,
-        "litellm_params": { "model": route.model, "api_base": route.api_base, "api_key": key },
+        "model_name": route.model,
+        "litellm_params": { "model": route.upstream, "api_base": route.address, "api_key": key },
         "model_info": facts,
     })
 }

@@ -2,7 +2,8 @@
 
 use super::super::build::{Builder, Server};
 use super::super::container::{Contained, listen};
-use super::{Route, gpus, port_origin, route};
+use super::super::routes::Route;
+use super::{gpus, port_origin, route};
 use crate::manifest::{Entry, Mode, Model, Provider, Source};
 use crate::render::source::{content_name, hub_url};
 use crate::resource::{
@@ -22,7 +23,7 @@ pub(in super::super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider
     let mut routes = Vec::new();
     for (model, port) in super::ports(manifest, provider) {
         server(builder, provider, model, port);
-        routes.push(route(model, prefix(model.value.mode), port));
+        routes.push(route(provider, model, prefix(model.value.mode), port));
     }
     routes
 }
@@ -44,7 +45,7 @@ fn server(builder: &mut Builder<'_>, provider: &Entry<Provider>, model: &Entry<M
     let mut arguments = Command::default();
     let source = settings.source.as_ref().and_then(|source| origin("source", &source.value));
     arguments.option("--model", file.display(), source);
-    arguments.option("--alias", name, Some(Origin::new(path.clone(), name)));
+    arguments.option("--alias", name, Some(Origin::declared(path.clone())));
     arguments.option("--host", listen(provider.value.common()), None);
     arguments.option("--port", port, port_origin(provider, model));
     let numbers = [

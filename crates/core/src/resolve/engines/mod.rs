@@ -7,34 +7,9 @@ pub(super) mod redis;
 pub(super) mod service;
 pub(super) mod vllm;
 
+use super::routes::Route;
 use crate::manifest::{Engine, Entry, Manifest, Model, Provider, RuntimeName};
 use crate::resource::{Gpus, ManifestPath, Origin};
-
-/// How the gateway reaches a model.
-pub(super) struct Route {
-    /// The name by which clients ask for it.
-    pub(super) name: String,
-    /// `LiteLLM`'s name for it: a prefix that says how to talk, and the server's own name.
-    pub(super) model: String,
-    /// The server's address.
-    pub(super) api_base: String,
-    /// Its key, if it asks for one.
-    pub(super) api_key: Option<Key>,
-    /// What it is for.
-    pub(super) mode: crate::manifest::Mode,
-    /// The models that answer in its place when it cannot.
-    pub(super) fallbacks: Vec<String>,
-}
-
-/// A key that a server asks for.
-pub(super) struct Key {
-    /// The environment variable that holds it.
-    pub(super) variable: String,
-    /// Where it is found.
-    pub(super) source: crate::manifest::SecretSource,
-    /// The setting that says where.
-    pub(super) path: ManifestPath,
-}
 
 /// Returns the models of a provider that has a server for each of them, with the port of each server.
 pub(super) fn ports<'a>(manifest: &'a Manifest, provider: &Entry<Provider>) -> Vec<(&'a Entry<Model>, u16)> {
@@ -56,15 +31,44 @@ fn port_origin(provider: &Entry<Provider>, model: &Entry<Model>) -> Option<Origi
 }
 
 /// Returns the route to a server of one model's own on this machine.
-fn route(model: &Entry<Model>, prefix: &str, port: u16) -> Route {
+fn route(provider: &Entry<Provider>, model: &Entry<Model>, prefix: &str, port: u16) -> Route {
     Route {
-        name: model.name.value.clone(),
-        model: format!("{prefix}/{}", model.name.value),
-        api_base: format!("http://127.0.0.1:{port}/v1"),
-        api_key: None,
+        model: model.name.value.clone(),
+        upstream: format!("{prefix}/{}", model.name.value),
+        address: format!("http://127.0.0.1:{port}/v1"),
+        port: Some(port),
+        key: None,
         mode: model.value.mode,
-        fallbacks: model.value.fallbacks.iter().map(|name| name.value.clone()).collect(),
+        fallbacks: fallbacks(model),
+        origins: route_origins(model)
+            .into_iter()
+            .chain(port_origin(provider, model).map(|origin| origin.through(provider_path(model))))
+            .collect(),
     }
+}
+
+/// Returns the models that answer in the place of one.
+pub(super) fn fallbacks(model: &Entry<Model>) -> Vec<String> {
+    model.value.fallbacks.iter().map(|name| name.value.clone()).collect()
+}
+
+/// Returns the path of the setting that names a model's provider.
+pub(super) fn provider_path(model: &Entry<Model>) -> ManifestPath {
+    format!("models.{}.provider", model.name.value).into()
+}
+
+/// Returns the settings that every route to a model comes from.
+pub(super) fn route_origins(model: &Entry<Model>) -> Vec<Origin> {
+    let path = ManifestPath::from(format!("models.{}", model.name.value));
+    let mut origins = vec![
+        Origin::declared(path.clone()),
+        Origin::new(path.key("provider"), &model.value.provider.value),
+        Origin::new(path.key("mode"), model.value.mode),
+    ];
+    if !model.value.fallbacks.is_empty() {
+        origins.push(Origin::new(path.key("fallbacks"), fallbacks(model).join(", ")));
+    }
+    origins
 }
 
 /// Returns the GPUs that a provider's servers may use. A container sees those that the manifest names and no others.

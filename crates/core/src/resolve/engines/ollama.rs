@@ -5,7 +5,9 @@
 
 use super::super::build::{Builder, Server};
 use super::super::container::{Contained, listen};
-use super::{Route, gpus};
+use super::super::routes::Route;
+use super::super::stack::loopback_port;
+use super::{fallbacks, gpus, provider_path, route_origins};
 use crate::manifest::{Entry, Load, Mode, Model, Provider, RuntimeName, Source};
 use crate::resource::{
     AnswerKind, Command, Digest, HttpCheck, HttpProbe, Kind, ManifestPath, Meaning, Mount, MountSource, Note,
@@ -116,13 +118,27 @@ pub(in super::super) fn models(
         };
         let model = served(builder, entry, (source, declared), endpoint, store);
         let prefix = if entry.value.mode == Mode::Embedding { "ollama" } else { "ollama_chat" };
+        let mut origins = route_origins(entry);
+        origins.extend(entry.value.source.as_ref().map(|source| Origin::new(source_path(entry), &source.value)));
+        let path = ManifestPath::from(format!("providers.{}", provider.name.value));
+        origins.extend(
+            provider
+                .value
+                .endpoint
+                .as_ref()
+                .map(|at| Origin::new(path.key("endpoint"), &at.value.0).through(provider_path(entry))),
+        );
+        let port = provider.value.port.as_ref().map(|port| port.get());
+        origins.extend(port.map(|port| Origin::new(path.key("port"), port).through(provider_path(entry))));
         routes.push(Route {
-            name: entry.name.value.clone(),
-            model: format!("{prefix}/{}", model.name),
-            api_base: endpoint.to_owned(),
-            api_key: None,
+            model: entry.name.value.clone(),
+            upstream: format!("{prefix}/{}", model.name),
+            address: endpoint.to_owned(),
+            port: port.or_else(|| loopback_port(&provider.value)),
+            key: None,
             mode: entry.value.mode,
-            fallbacks: entry.value.fallbacks.iter().map(|name| name.value.clone()).collect(),
+            fallbacks: fallbacks(entry),
+            origins,
         });
         let name = if model.is_derived() {
             Builder::name(&format!("{}-{}", provider.name.value, entry.name.value))
@@ -139,6 +155,10 @@ pub(in super::super) fn models(
         builder.add_model(resource, &entry.name.span);
     }
     routes
+}
+
+fn source_path(entry: &Entry<Model>) -> ManifestPath {
+    format!("models.{}.source", entry.name.value).into()
 }
 
 /// Returns the settings that the fields of a model come from.

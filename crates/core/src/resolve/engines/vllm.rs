@@ -4,7 +4,8 @@
 
 use super::super::build::{Builder, Server};
 use super::super::container::{Contained, listen};
-use super::{Route, gpus, llama_cpp, port_origin, route};
+use super::super::routes::Route;
+use super::{gpus, llama_cpp, port_origin, route};
 use crate::manifest::{Entry, Mode, Model, Provider, RuntimeName, Source, VllmFlag, vllm_flags};
 use crate::resource::{
     AnswerKind, Command, GpuClaim, HttpProbe, ManifestPath, Meaning, Mount, MountSource, Note, Origin, Origins, Probe,
@@ -34,7 +35,7 @@ pub(in super::super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider
         if let Some(id) = server(builder, provider, model, port, share.as_deref()) {
             restart_policy(builder, provider, &id, port);
         }
-        routes.push(route(model, prefix(model.value.mode), port));
+        routes.push(route(provider, model, prefix(model.value.mode), port));
     }
     routes
 }
@@ -85,7 +86,7 @@ fn server(
         arguments.word("serve", None);
     }
     arguments.operand("model", source, origin("source", text));
-    arguments.option("--served-model-name", name, Some(Origin::new(path.clone(), name)));
+    arguments.option("--served-model-name", name, Some(Origin::declared(path.clone())));
     arguments.option("--host", listen(provider.value.common()), None);
     arguments.option("--port", port, port_origin(provider, model));
     if let Some(revision) = revision {
