@@ -269,7 +269,7 @@ impl<S: Store> History<S> {
         let numbers = self.numbers()?;
         let mut past = Past::default();
         let mut inventory: BTreeMap<ResourceId, Resource> = BTreeMap::new();
-        let (mut good, mut read) = (0, false);
+        let (mut good, mut read, mut failed, mut newer) = (0, false, BTreeSet::new(), None);
         for (age, number) in numbers.iter().rev().enumerate() {
             let outcome = self.outcome(*number)?;
             if age < RECENT {
@@ -292,11 +292,20 @@ impl<S: Store> History<S> {
                 continue;
             };
             let contents = outcome.map(|outcome| outcome.contents).unwrap_or_default();
-            // What the last one asked for is kept too, good or not: it may be on its way.
-            let keeps = is_good || !read;
+            // What the last one asked for is kept too, good or not: it may be on its way. Once another is committed,
+            // what only a failed one asked for expires.
+            let unfinished = !read && !is_good;
             read = true;
-            good += usize::from(is_good);
-            if keeps {
+            // One that differs from the next only by its policy is not a further one to roll back to.
+            let state = (&revision.desired.resources, &contents);
+            let same = newer.as_ref().is_some_and(|(resources, contents)| state == (resources, contents));
+            good += usize::from(is_good && !same);
+            if is_good && !same {
+                newer = Some((revision.desired.resources.clone(), contents.clone()));
+            }
+            if unfinished {
+                failed = needed(&revision.desired, &contents);
+            } else if is_good {
                 let new = needed(&revision.desired, &contents).into_iter().filter(|id| !past.keep.contains(id));
                 let new: Vec<ResourceId> = new.collect();
                 past.oldest = if good == KEPT { new.iter().cloned().collect() } else { BTreeSet::new() };
@@ -316,6 +325,9 @@ impl<S: Store> History<S> {
                 break;
             }
         }
+        past.oldest.retain(|id| !failed.contains(id));
+        past.oldest.extend(failed.difference(&past.keep).cloned());
+        past.keep.extend(failed);
         let inventory: Vec<Resource> = inventory.into_values().collect();
         past.learn(&inventory);
         Ok(Memory { past, inventory })
