@@ -40,6 +40,9 @@ pub trait Machine: Clock + Sized {
 
     /// Returns the value of a secret.
     fn secret(&self, reference: &SecretReference) -> Result<Secret, secrets::Error>;
+
+    /// Returns the digest that stands for the value of a secret, where it can be read.
+    fn secret_digest(&self, reference: &SecretReference) -> Option<Digest>;
 }
 
 impl Machine for Systems {
@@ -81,5 +84,9 @@ impl Machine for Systems {
 
     fn secret(&self, reference: &SecretReference) -> Result<Secret, secrets::Error> {
         secrets::resolve(reference)
+    }
+
+    fn secret_digest(&self, reference: &SecretReference) -> Option<Digest> {
+        Some(secrets::digest(&secrets::resolve(reference).ok()?))
     }
 }

@@ -84,6 +84,8 @@ pub(super) struct Transaction<'a, W: World> {
     /// What was done after the outcome was clear: rolling back or pruning.
     later: Executed,
     armed: Option<deadman::Armed<W>>,
+    /// The phases of the plan that have begun.
+    begun: BTreeSet<Phase>,
 }
 
 impl<'a, W: World> Transaction<'a, W> {
@@ -114,6 +116,7 @@ impl<'a, W: World> Transaction<'a, W> {
             executed,
             later,
             armed,
+            begun: BTreeSet::new(),
         }
     }
 
@@ -183,9 +186,7 @@ impl<'a, W: World> Transaction<'a, W> {
     }
 
     /// Ends before anything that runs was touched: there is nothing to roll back.
-    fn abandon(&mut self) -> State {
-        self.skip(Phase::Canary);
-        self.skip(Phase::Switch);
+    fn abandon(&self) -> State {
         State::Ended(if self.executed.interrupted { Ending::Interrupted } else { Ending::Abandoned })
     }
 
@@ -209,7 +210,6 @@ impl<'a, W: World> Transaction<'a, W> {
         if self.executed.succeeded() {
             return State::Switching;
         }
-        self.skip(Phase::Switch);
         self.failed()
     }
 
@@ -271,6 +271,7 @@ impl<'a, W: World> Transaction<'a, W> {
     }
 
     async fn prune(&mut self) -> State {
+        self.begun.insert(Phase::Prune);
         let execution = self.execution(&self.revision.desired);
         let pruned = execute(execution, &self.plan, Phase::Prune, &BTreeSet::new(), false).await;
         self.executed.interrupted = pruned.interrupted;
@@ -299,7 +300,11 @@ impl<'a, W: World> Transaction<'a, W> {
         State::Ended(if self.later.succeeded() { Ending::RolledBack } else { Ending::Stuck })
     }
 
-    async fn end(self, ending: Ending) -> Finished {
+    async fn end(mut self, ending: Ending) -> Finished {
+        // What a rehearsal leaves out was never to be attempted.
+        if !self.options.rehearse {
+            self.skip_the_rest();
+        }
         let finished = finish(self.stack, self.number, ending, self.executed, self.later);
         if ending == Ending::Committed {
             // Old records that cannot be removed are in nobody's way.
@@ -314,16 +319,17 @@ impl<'a, W: World> Transaction<'a, W> {
 
     /// Executes one phase of the plan.
     async fn execute(&mut self, phase: Phase) {
+        self.begun.insert(phase);
         let first = self.plan.first.as_deref().filter(|_| phase == Phase::Canary);
         let execution = self.execution(first.unwrap_or(&self.revision.desired));
         let executed = execute(execution, &self.plan, phase, &self.preexisting, self.options.fail_fast).await;
         self.executed.extend(executed);
     }
 
-    /// Puts the steps of a phase on record as not attempted.
-    fn skip(&mut self, phase: Phase) {
-        let steps = self.plan.steps.iter().filter(|step| step.phase == phase);
-        self.executed.steps.extend(steps.map(|step| StepOutcome::not_attempted(step.action.to_string())));
+    /// Puts the steps of every phase that did not begin on record as not attempted.
+    fn skip_the_rest(&mut self) {
+        let rest = self.plan.steps.iter().filter(|step| !self.begun.contains(&step.phase));
+        self.executed.steps.extend(rest.map(|step| StepOutcome::not_attempted(step.action.to_string())));
     }
 
     fn execution<'b>(&'b self, desired: &'b Desired) -> Execution<'b, W> {
@@ -452,9 +458,10 @@ async fn still_unhealthy<W: World>(execution: Execution<'_, W>, preexisting: &BT
 /// Returns a desired state with note taken of secrets that were made while staging.
 pub(super) fn learn<W: World>(stack: &Stack<W>, desired: &Desired) -> Desired {
     let references: BTreeSet<&SecretReference> = desired.secrets().collect();
-    let digest = |reference| Some(secrets::digest(&stack.systems.secret(reference).ok()?));
-    let digests: BTreeMap<_, _> =
-        references.into_iter().filter_map(|reference| Some((reference.clone(), digest(reference)?))).collect();
+    let digests: BTreeMap<_, _> = references
+        .into_iter()
+        .filter_map(|reference| Some((reference.clone(), stack.systems.secret_digest(reference)?)))
+        .collect();
     let mut learned = desired.clone();
     learned.learn_secrets(&digests);
     learned

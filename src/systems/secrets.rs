@@ -18,6 +18,12 @@ pub struct Secret {
 }
 
 impl Secret {
+    /// Returns a secret of which only its owner knows.
+    #[must_use]
+    pub const fn new(value: String) -> Self {
+        Self { value, exposed: false }
+    }
+
     /// Returns the value, for the one place that needs it.
     #[must_use]
     pub fn reveal(&self) -> &str {
