@@ -5,11 +5,12 @@
 # kills        kills an apply 1,200 times at random instants and writes docs/kills.md, some 20 minutes
 # box          cuts the power of a disposable machine in the middle of an apply; as root
 # deny         checks dependencies: advisories where their database can be had, bans, licences and sources
+# simulate     runs the transaction in a simulated world, RUNS times, and writes docs/simulation.md
 # bench        prints llamero and its peers side by side
 export CARGO_TERM_COLOR ?= auto
 heading = @printf '\n== %s\n' '$(1)'
 
-.PHONY: quickstart test check deny pure real lane vllm faults kills box bench
+.PHONY: quickstart test check deny pure real lane vllm faults kills box simulate bench
 
 quickstart:
 	@tools/need cargo cc python3 python3-venv
@@ -64,6 +65,12 @@ box:
 	cargo build
 	$(call heading,power cuts)
 	@tests/real/power-cut 20
+
+RUNS ?= 100000
+simulate:
+	$(call heading,$(RUNS) simulated runs)
+	RUNS=$(RUNS) COMMIT="$$(git rev-parse --short HEAD)" REPORT="$(CURDIR)/docs/simulation.md" \
+	  cargo test --profile simulate --test sim -- simulate --exact --ignored --nocapture
 
 bench:
 	@tools/need cargo cc python3 python3-venv

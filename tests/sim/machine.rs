@@ -1,0 +1,323 @@
+//! How the simulated machine is looked at and changed: each action's effect on what really is there.
+
+use crate::stacks::STACK;
+use crate::truth::{Definition, MarkedFile, Server, Truth};
+use llamero::live::{Live, LiveFile, LiveRun, Observation, Ownership, PortHolder, Presence, RunState};
+use llamero::observe::Depth;
+use llamero::plan::Action;
+use llamero::resolve::Desired;
+use llamero::resource::{Bytes, Health, Kind, Resource, ResourceId, Spec};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub(crate) fn observe(
+    truth: &Truth,
+    now: Duration,
+    desired: &Desired,
+    inventory: &[Resource],
+    depth: Depth,
+) -> Observation {
+    let mut observed = Observation::default();
+    let known: BTreeMap<&ResourceId, &Resource> =
+        inventory.iter().map(|resource| (&resource.id, resource)).chain(desired.resources.iter()).collect();
+    let mut servers: BTreeSet<ResourceId> = known.keys().filter(|id| id.kind.runs()).map(|id| (*id).clone()).collect();
+    let marked = |server: &Server| {
+        server.definition.as_ref().is_some_and(|definition| definition.stack.as_deref() == Some(STACK))
+    };
+    servers.extend(truth.servers.iter().filter(|(_, server)| marked(server)).map(|(id, _)| id.clone()));
+    for (id, resource) in &known {
+        let presence = match &resource.spec {
+            Spec::Secret(secret) => truth.secrets.get(&secret.path).map(|_| Live::Secret),
+            Spec::Environment(environment) => {
+                truth.environments.get(&environment.path).map(|complete| Live::Environment { complete: *complete })
+            }
+            Spec::Artifact(artifact) => truth.artifacts.get(&artifact.path).map(|sha256| Live::Artifact {
+                size: 1,
+                sha256: sha256.clone(),
+                managed: true,
+            }),
+            Spec::Image(_) => truth.images.get(*id).map(|_| Live::Image { managed: true }),
+            Spec::File(file) => truth.files.get(&file.path).map(|file| Live::File(live_file(file, id))),
+            Spec::Model(_) | Spec::Run(_) => continue,
+        };
+        observed.resources.insert((*id).clone(), presence.map_or(Presence::Absent, Presence::Present));
+    }
+    for id in servers {
+        let mut presence = inspect(truth, now, &desired.stack, &id);
+        if depth == Depth::Health
+            && let Presence::Present(Live::Run(live)) = &mut presence
+            && live.is_up()
+        {
+            live.health = Some(health(truth.servers.get(&id), now));
+        }
+        observed.resources.insert(id, presence);
+    }
+    let asked: BTreeSet<u16> =
+        known.values().filter_map(|resource| resource.run()).flat_map(|run| run.ports.clone()).collect();
+    for (port, id) in truth.listeners(now).into_iter().filter(|(port, _)| asked.contains(port)) {
+        let process = truth.servers[&id].process.as_ref();
+        let managed = process.is_some_and(|process| process.definition.stack.as_deref() == Some(STACK));
+        let holder = PortHolder { pid: Some(1), command: id.name.clone(), resource: managed.then(|| id.clone()) };
+        observed.ports.insert(port, holder);
+    }
+    observed
+}
+
+fn live_file(file: &MarkedFile, id: &ResourceId) -> LiveFile {
+    let owner = file.owner.as_ref().filter(|(_, resource)| resource == id);
+    let marker = owner.zip(file.fingerprint.as_ref()).map(|((stack, _), fingerprint)| Ownership {
+        stack: stack.clone(),
+        fingerprint: fingerprint.clone(),
+        intact: file.intact,
+    });
+    LiveFile { marker, text: None }
+}
+
+pub(crate) fn inspect(truth: &Truth, now: Duration, stack: &str, id: &ResourceId) -> Presence {
+    let Some(server) = truth.servers.get(id).filter(|server| !server.is_gone()) else { return Presence::Absent };
+    // A unit without a file that does not run is gone, also where the manager remembers it.
+    if server.definition.is_none() && server.process.is_none() {
+        return Presence::Absent;
+    }
+    let running = server.process.as_ref().filter(|_| server.state == RunState::Running);
+    let of_process = || running.map(|process| Definition { intact: false, ..process.definition.clone() });
+    let definition = server.definition.clone().or_else(of_process);
+    let claim = definition.as_ref().and_then(|definition| {
+        Some(Ownership {
+            stack: definition.stack.clone()?,
+            fingerprint: definition.fingerprint.clone(),
+            intact: definition.intact,
+        })
+    });
+    let _ = stack;
+    let unit = id.kind == Kind::Unit;
+    let age = running.map(|process| now.saturating_sub(process.started));
+    let grows = running.is_some_and(|process| process.behaviour.progress);
+    let live = LiveRun {
+        definition: claim,
+        loaded: !unit || server.loaded == server.definition,
+        enabled: !unit || server.enabled,
+        phase: server.state,
+        running: running.map(|process| process.definition.fingerprint.clone()),
+        identity: running.map(|process| process.number.to_string()),
+        restarts: server.restarts,
+        why: server.why.clone().filter(|_| server.state != RunState::Running),
+        memory: age.filter(|_| grows).map(|age| Bytes(u64::try_from(age.as_millis()).unwrap_or(0) << 16)),
+        memory_limit: running.and_then(|process| process.definition.run.limits.memory),
+        socket_handoff: server.handoff,
+        orphaned_instances: server.orphans || server.successor.is_some(),
+        ..LiveRun::stopped()
+    };
+    Presence::Present(Live::Run(Box::new(live)))
+}
+
+pub(crate) fn health(server: Option<&Server>, now: Duration) -> Health {
+    let Some(server) = server.filter(|server| server.state == RunState::Running) else {
+        return Health::unreachable("no answer");
+    };
+    if server.is_healthy(now) {
+        return Health::Healthy;
+    }
+    let process = server.process.as_ref().expect("it runs");
+    if process.behaviour.ready.is_some() { Health::loading("loading") } else { Health::unhealthy("wrong") }
+}
+
+/// Returns in how many parts an action has its effect: between them it may be cut off.
+pub(crate) const fn parts(action: &Action) -> u8 {
+    match action {
+        Action::CreateEnvironment(_) | Action::RemoveUnit(_) | Action::Rehearse(_) => 2,
+        _ => 1,
+    }
+}
+
+/// Makes one part of an action's effect.
+pub(crate) fn perform(
+    truth: &mut Truth,
+    now: Duration,
+    desired: &Desired,
+    inventory: &[Resource],
+    action: &Action,
+    part: u8,
+) -> Result<(), String> {
+    let known = |id: &ResourceId| {
+        let known = desired.resources.get(id).or_else(|| inventory.iter().find(|resource| resource.id == *id));
+        known.map(|resource| &resource.spec).ok_or_else(|| format!("{id} is not known"))
+    };
+    let declared = |id: &ResourceId| desired.resources.get(id).ok_or_else(|| format!("{id} is not declared"));
+    let definition = |id: &ResourceId| {
+        let resource = declared(id)?;
+        let run = resource.run().cloned().ok_or_else(|| format!("{id} does not run"))?;
+        let (stack, fingerprint) = (Some(desired.stack.clone()), resource.fingerprint());
+        Ok::<Definition, String>(Definition { stack, fingerprint, intact: true, run })
+    };
+    match action {
+        Action::GenerateSecret(id) => {
+            let Spec::Secret(secret) = known(id)? else { return Err("not a secret".to_owned()) };
+            truth.secrets.entry(secret.path.clone()).or_insert_with(|| "key".to_owned());
+        }
+        Action::CreateEnvironment(id) => {
+            let Spec::Environment(environment) = known(id)? else { return Err("not an environment".to_owned()) };
+            truth.environments.insert(environment.path.clone(), part == 1);
+        }
+        Action::FetchArtifact(id) | Action::VerifyArtifact(id) => {
+            let Spec::Artifact(artifact) = known(id)? else { return Err("not an artifact".to_owned()) };
+            truth.artifacts.insert(artifact.path.clone(), artifact.sha256.clone());
+        }
+        Action::PullImage(id) => {
+            truth.images.insert(id.clone());
+        }
+        Action::WriteFile(id) => {
+            let Spec::File(file) = &declared(id)?.spec else { return Err("not a file".to_owned()) };
+            still_managed(truth, &file.path, id)?;
+            let fingerprint = Some(declared(id)?.fingerprint());
+            let file_is = MarkedFile { owner: Some((desired.stack.clone(), id.clone())), fingerprint, intact: true };
+            truth.files.insert(file.path.clone(), file_is);
+        }
+        Action::WriteUnit(id) => {
+            let definition = definition(id)?;
+            let server = truth.servers.entry(id.clone()).or_default();
+            if server.definition.as_ref().is_some_and(|definition| definition.stack.as_ref() != Some(&desired.stack)) {
+                return Err("it was replaced by another program".to_owned());
+            }
+            server.definition = Some(definition);
+        }
+        Action::ReloadManager => {
+            for (_, server) in truth.servers.iter_mut().filter(|(id, _)| id.kind == Kind::Unit) {
+                server.loaded.clone_from(&server.definition);
+            }
+        }
+        Action::EnableUnit(id) => truth.servers.entry(id.clone()).or_default().enabled = true,
+        Action::Start(id) => start(truth, now, id, definition(id)?, false)?,
+        Action::Restart(managed) => start(truth, now, managed.id(), definition(managed.id())?, true)?,
+        Action::Rehearse(id) => rehearse(truth, now, id, definition(id)?, part)?,
+        Action::HandOff(managed) => {
+            let server = truth.servers.get_mut(managed.id()).ok_or("it is gone")?;
+            let successor = server.successor.take().ok_or("no successor was rehearsed")?;
+            (server.definition, server.loaded) =
+                (Some(successor.definition.clone()), Some(successor.definition.clone()));
+            (server.process, server.state, server.restarts) = (Some(successor), RunState::Running, 0);
+            server.orphans = false;
+        }
+        Action::Stop(managed) => {
+            truth.stop(managed.id());
+            // What hands its port on is dismantled when it stops.
+            if let Some(server) = truth.servers.get_mut(managed.id()).filter(|server| server.handoff) {
+                *server = Server::default();
+            }
+        }
+        Action::RemoveFile(managed) => {
+            let Spec::File(file) = known(managed.id())? else { return Err("not a file".to_owned()) };
+            still_managed(truth, &file.path, managed.id())?;
+            truth.files.remove(&file.path);
+        }
+        Action::RemoveUnit(managed) => {
+            truth.stop(managed.id());
+            if let Some(server) = truth.servers.get_mut(managed.id()).filter(|_| part == 1) {
+                (server.definition, server.enabled) = (None, false);
+                if server.handoff {
+                    *server = Server::default();
+                }
+            }
+        }
+        Action::RemoveProcess(managed) | Action::RemoveContainer(managed) => {
+            if truth.servers.get(managed.id()).is_some_and(|server| server.process.is_some()) {
+                return Err("it runs".to_owned());
+            }
+            truth.servers.remove(managed.id());
+        }
+        Action::RemovePrevious(managed) => {
+            if let Some(server) = truth.servers.get_mut(managed.id()) {
+                (server.previous, server.successor, server.orphans) = (None, None, false);
+            }
+        }
+        Action::RemoveImage(managed) => {
+            truth.images.remove(managed.id());
+        }
+        Action::RemoveEnvironment(managed) => {
+            let Spec::Environment(environment) = known(managed.id())? else { return Err("not one".to_owned()) };
+            truth.environments.remove(&environment.path);
+        }
+        Action::RemoveArtifact(managed) => {
+            let Spec::Artifact(artifact) = known(managed.id())? else { return Err("not one".to_owned()) };
+            truth.artifacts.remove(&artifact.path);
+        }
+        Action::AwaitHealthy(_)
+        | Action::KeepContent(_)
+        | Action::PullModel(_)
+        | Action::LoadModel(_)
+        | Action::RemoveModel(_)
+        | Action::Sleep(_)
+        | Action::Wake(_)
+        | Action::Try(_) => return Err(format!("the simulated machine has no `{action}`")),
+    }
+    Ok(())
+}
+
+fn still_managed(truth: &Truth, path: &PathBuf, id: &ResourceId) -> Result<(), String> {
+    let Some(file) = truth.files.get(path) else { return Ok(()) };
+    let managed = file.owner.as_ref().is_some_and(|(stack, resource)| stack == STACK && resource == id);
+    if managed { Ok(()) } else { Err("it was replaced by another program".to_owned()) }
+}
+
+fn start(truth: &mut Truth, now: Duration, id: &ResourceId, definition: Definition, again: bool) -> Result<(), String> {
+    let server = truth.servers.entry(id.clone()).or_default();
+    match id.kind {
+        Kind::Unit if definition.run.socket_handoff => {
+            if server.process.is_some() && !again && server.handoff {
+                return Ok(());
+            }
+            (server.definition, server.loaded) = (Some(definition.clone()), Some(definition.clone()));
+            (server.handoff, server.enabled, server.successor, server.orphans) = (true, true, None, false);
+            truth.start(id, definition, now);
+        }
+        Kind::Unit => {
+            if server.process.is_some() && !again && server.state == RunState::Running {
+                return Ok(());
+            }
+            server.handoff = false;
+            let loaded = server.loaded.clone().ok_or("there is no such unit")?;
+            truth.stop(id);
+            truth.start(id, loaded, now);
+        }
+        Kind::Process => {
+            server.definition = Some(definition.clone());
+            truth.stop(id);
+            truth.start(id, definition, now);
+        }
+        _ => {
+            let current = server.definition.clone();
+            if current.as_ref().is_some_and(|current| current.stack.as_deref() != Some(STACK)) {
+                return Err("the container is another program's".to_owned());
+            }
+            if server.previous.as_ref().is_some_and(|previous| previous.fingerprint == definition.fingerprint) {
+                // The one that stood here before is put back; what took its place goes.
+                server.previous = None;
+            } else if current.as_ref().is_some_and(|current| current.fingerprint != definition.fingerprint) {
+                server.previous = current;
+            }
+            server.definition = Some(definition.clone());
+            truth.stop(id);
+            truth.start(id, definition, now);
+        }
+    }
+    Ok(())
+}
+
+fn rehearse(truth: &mut Truth, now: Duration, id: &ResourceId, definition: Definition, part: u8) -> Result<(), String> {
+    truth.starts += 1;
+    let mut successor = truth.process(id, definition, now);
+    successor.clashed = false;
+    let server = truth.servers.get_mut(id).ok_or("it is gone")?;
+    if part == 0 {
+        server.orphans = true;
+        return Ok(());
+    }
+    let well =
+        successor.behaviour.ready.is_some() && successor.behaviour.dies.is_none_or(|(after, _)| after.as_secs() > 1);
+    if !well {
+        return Err("the successor is not healthy".to_owned());
+    }
+    server.successor = Some(successor);
+    Ok(())
+}

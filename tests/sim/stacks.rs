@@ -1,0 +1,183 @@
+//! The stacks that the simulated machine runs: manifests from a handful of numbers, resolved as `apply` resolves them.
+
+use llamero::lockfile::LockFile;
+use llamero::manifest;
+use llamero::resolve::{Desired, Directories, Facts, SecretFact, questions, resolve};
+use llamero::resource::{Bytes, Digest, SecretReference};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock};
+
+pub(crate) const STACK: &str = "sim";
+
+/// The parts of a stack: a unit, a process, a container, a server with a model file, and a gateway.
+pub(crate) const PARTS: usize = 5;
+
+/// A manifest in numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
+pub(crate) struct Declaration {
+    pub(crate) present: [bool; PARTS],
+    pub(crate) versions: [u8; PARTS],
+    /// Whether the unit and the process have each other's port.
+    pub(crate) swapped: bool,
+    /// Whether the gateway hands its port on.
+    pub(crate) hands_on: bool,
+    pub(crate) warn: bool,
+    pub(crate) prune: bool,
+    pub(crate) rollback: bool,
+}
+
+/// What a manifest comes to on this machine.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    pub(crate) text: String,
+    pub(crate) desired: Desired,
+}
+
+pub(crate) fn directories() -> Directories {
+    let home = PathBuf::from("/home/sim");
+    Directories {
+        config: home.join(".config"),
+        state: home.join(".local/state"),
+        data: home.join(".local/share"),
+        manifest: home.join("stack"),
+        home,
+    }
+}
+
+/// Returns the digest that stands for a secret's value on the simulated machine.
+pub(crate) fn digest(value: &str) -> Digest {
+    Digest::of(format!("simulated {value}"))
+}
+
+impl Declaration {
+    /// Returns what the manifest means, on a machine with or without the key that llamero generates.
+    pub(crate) fn resolved(&self, key: bool) -> Arc<Resolved> {
+        type Known = Mutex<HashMap<(Declaration, bool), Arc<Resolved>>>;
+        static KNOWN: OnceLock<Known> = OnceLock::new();
+        let known = KNOWN.get_or_init(Mutex::default);
+        if let Some(resolved) = known.lock().expect("no panic").get(&(self.clone(), key)) {
+            return Arc::clone(resolved);
+        }
+        let resolved = Arc::new(self.resolve(key));
+        known.lock().expect("no panic").insert((self.clone(), key), Arc::clone(&resolved));
+        resolved
+    }
+
+    fn resolve(&self, key: bool) -> Resolved {
+        let text = self.text();
+        let (manifest, notes) = manifest::read(&text);
+        let Some(manifest) = manifest.filter(|_| notes.is_empty()) else {
+            panic!("{}", manifest::report("sim.yaml", &text, &notes, false));
+        };
+        let (desired, notes) = resolve(&manifest, &LockFile::default(), &facts(&manifest, key));
+        let errors: Vec<String> = notes.into_iter().map(|(note, ..)| format!("{note:?}")).collect();
+        assert!(errors.is_empty(), "{text}\n{errors:#?}");
+        Resolved { text, desired }
+    }
+
+    fn text(&self) -> String {
+        let Self { present, versions, .. } = self;
+        let mut lines = vec![
+            "version: 1".to_owned(),
+            format!("stack: {STACK}"),
+            format!(
+                "policy: {{drift: {}, prune: {}, rollback: {}, health: {{timeout: 20s, stable_for: 3s}}}}",
+                if self.warn { "warn" } else { "correct" },
+                self.prune,
+                if self.rollback { "auto" } else { "off" },
+            ),
+        ];
+        let (one, other) = if self.swapped { (9001, 9000) } else { (9000, 9001) };
+        if present[0] || present[1] || present[2] {
+            lines.push("services:".to_owned());
+        }
+        if present[0] {
+            let version = versions[0];
+            lines.push(format!(
+                "  alpha: {{runtime: systemd, command: [/bin/serve], env: {{LEVEL: \"{version}\", PORT: \"{one}\"}}, ports: [\"{one}\"], \
+                 secrets: {{TOKEN: {{env: TOKEN}}}}}}"
+            ));
+        }
+        if present[1] {
+            let (version, after) = (versions[1], if present[0] { ", after: [alpha]" } else { "" });
+            lines.push(format!(
+                "  beta: {{runtime: process, command: [/bin/serve], env: {{LEVEL: \"{version}\", PORT: \"{other}\"}}, ports: [\"{other}\"]{after}}}"
+            ));
+        }
+        if present[2] {
+            let version = versions[2];
+            lines.push(format!("  gamma: {{runtime: docker, image: \"gamma:{version}\", ports: [\"9002:80\"]}}"));
+        }
+        if present[3] || present[4] {
+            lines.push("providers:".to_owned());
+        }
+        if present[3] {
+            lines.push("  llama-cpp: {engine: llama-cpp, runtime: systemd, port: 8000}".to_owned());
+        }
+        if present[4] {
+            lines.push(
+                "  openai: {engine: openai, endpoint: \"https://api.example/v1\", api_key: {env: TOKEN}}".to_owned(),
+            );
+        }
+        if present[3] || present[4] {
+            lines.push("models:".to_owned());
+        }
+        if present[3] {
+            let version = versions[3];
+            let source = version / 2;
+            let context = 1024 * (u32::from(version) + 1);
+            lines.push(format!(
+                "  small: {{provider: llama-cpp, source: \"https://models.example/{source}.gguf\", context: {context}}}"
+            ));
+        }
+        if present[4] {
+            let version = versions[4];
+            lines.push(format!("  far-{}: {{provider: openai}}", version % 2));
+            lines.push("gateway:".to_owned());
+            lines.push("  engine: litellm".to_owned());
+            lines.push("  runtime: systemd".to_owned());
+            if self.hands_on {
+                lines.push(format!("  install: {{python: [\"litellm[proxy]==1.106.{}\"]}}", version / 2));
+            } else {
+                lines.push(format!("  env: {{LEVEL: \"{version}\"}}"));
+                lines.push("  command: [/bin/gateway]".to_owned());
+            }
+            lines.push("  port: 4000".to_owned());
+            lines.push("  master_key: {file: ~/key, generate: true}".to_owned());
+        }
+        lines.join("\n") + "\n"
+    }
+}
+
+fn facts(manifest: &manifest::Manifest, key: bool) -> Facts {
+    let directories = directories();
+    let questions = questions(manifest, &directories);
+    let fact = |reference: &SecretReference| match reference {
+        SecretReference::Env(name) => SecretFact::Known(digest(name)),
+        SecretReference::File(_) if key => SecretFact::Known(digest("key")),
+        SecretReference::File(_) => {
+            SecretFact::Unreadable { why: "it is not there".to_owned(), hint: None, absent: true }
+        }
+    };
+    Facts {
+        secrets: questions.secrets.iter().map(|reference| (reference.clone(), fact(reference))).collect(),
+        programs: questions
+            .programs
+            .into_iter()
+            .map(|name| {
+                let path = if name.starts_with('/') { PathBuf::from(&name) } else { Path::new("/usr/bin").join(&name) };
+                (name, path)
+            })
+            .collect(),
+        python: Some((PathBuf::from("/usr/bin/python3"), "3.11.7".to_owned())),
+        hub: "https://hub.example".to_owned(),
+        hub_token: false,
+        memory: Some(Bytes(64 << 30)),
+        pythons: std::collections::BTreeMap::new(),
+        gpus: None,
+        fetched: std::collections::BTreeMap::new(),
+        directories,
+    }
+}

@@ -1,0 +1,244 @@
+//! The simulated machine itself: what really is there and what really runs. It shares no code with the planner's model.
+
+use llamero::live::RunState;
+use llamero::resource::{Digest, Fingerprint, Kind, ResourceId, Run};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a runtime waits before it starts a server again, and how often it does.
+const BACK_OFF: Duration = Duration::from_secs(1);
+const UNIT_RESTARTS: u32 = 5;
+const CONTAINER_RESTARTS: u32 = 3;
+
+/// What a server that was started does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Behaviour {
+    /// After how long it answers; `None` is never.
+    pub(crate) ready: Option<Duration>,
+    /// Whether it is seen to get on while it is not ready.
+    pub(crate) progress: bool,
+    /// After how long it dies, every time or only the first.
+    pub(crate) dies: Option<(Duration, bool)>,
+    /// From when on it answers wrongly, and until when.
+    pub(crate) sick: Option<(Duration, Duration)>,
+}
+
+impl Behaviour {
+    pub(crate) const HEALTHY: Self =
+        Self { ready: Some(Duration::from_millis(700)), progress: false, dies: None, sick: None };
+}
+
+/// What stands in a server's place: whose it is and what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Definition {
+    /// `None` is another program's.
+    pub(crate) stack: Option<String>,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) intact: bool,
+    pub(crate) run: Run,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Process {
+    pub(crate) definition: Definition,
+    pub(crate) number: u64,
+    pub(crate) started: Duration,
+    pub(crate) behaviour: Behaviour,
+    /// Whether its port was taken when it started: it dies at once.
+    pub(crate) clashed: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Server {
+    pub(crate) definition: Option<Definition>,
+    /// What the manager has read; only of units.
+    pub(crate) loaded: Option<Definition>,
+    pub(crate) enabled: bool,
+    pub(crate) process: Option<Process>,
+    pub(crate) state: RunState,
+    pub(crate) until: Duration,
+    pub(crate) restarts: u32,
+    pub(crate) why: Option<String>,
+    /// The container whose place another took.
+    pub(crate) previous: Option<Definition>,
+    /// A successor that was started beside it.
+    pub(crate) successor: Option<Process>,
+    pub(crate) orphans: bool,
+    pub(crate) handoff: bool,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            definition: None,
+            loaded: None,
+            enabled: false,
+            process: None,
+            state: RunState::Stopped,
+            until: Duration::ZERO,
+            restarts: 0,
+            why: None,
+            previous: None,
+            successor: None,
+            orphans: false,
+            handoff: false,
+        }
+    }
+}
+
+impl Server {
+    pub(crate) const fn is_gone(&self) -> bool {
+        self.definition.is_none() && self.process.is_none() && self.loaded.is_none()
+    }
+
+    pub(crate) fn is_healthy(&self, now: Duration) -> bool {
+        let Some(process) = self.process.as_ref().filter(|_| self.state == RunState::Running) else { return false };
+        let age = now.saturating_sub(process.started);
+        let ready = process.behaviour.ready.is_some_and(|ready| age >= ready);
+        let sick = process.behaviour.sick.is_some_and(|(from, to)| (from..to).contains(&age));
+        ready && !sick
+    }
+}
+
+/// A file with a marker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MarkedFile {
+    /// Its stack and the resource that it is; `None` is another program's.
+    pub(crate) owner: Option<(String, ResourceId)>,
+    pub(crate) fingerprint: Option<Fingerprint>,
+    pub(crate) intact: bool,
+}
+
+/// Everything on the machine but llamero's own records.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Truth {
+    pub(crate) files: BTreeMap<PathBuf, MarkedFile>,
+    pub(crate) secrets: BTreeMap<PathBuf, String>,
+    /// Whether each environment is whole.
+    pub(crate) environments: BTreeMap<PathBuf, bool>,
+    pub(crate) artifacts: BTreeMap<PathBuf, Option<Digest>>,
+    pub(crate) images: BTreeSet<ResourceId>,
+    pub(crate) servers: BTreeMap<ResourceId, Server>,
+    /// What servers of a fingerprint do from now on.
+    pub(crate) behaviours: BTreeMap<(ResourceId, Fingerprint), Behaviour>,
+    pub(crate) starts: u64,
+}
+
+impl Truth {
+    /// Starts a process for a server, in place of the one that it has.
+    pub(crate) fn start(&mut self, id: &ResourceId, definition: Definition, now: Duration) {
+        self.starts += 1;
+        let process = self.process(id, definition, now);
+        let server = self.servers.entry(id.clone()).or_default();
+        (server.state, server.why, server.restarts) = (RunState::Running, None, 0);
+        server.process = Some(process);
+        self.advance(now);
+    }
+
+    pub(crate) fn process(&self, id: &ResourceId, definition: Definition, now: Duration) -> Process {
+        let behaviour = self.behaviours.get(&(id.clone(), definition.fingerprint.clone())).cloned();
+        let clashed =
+            self.listeners(now).iter().any(|(port, holder)| holder != id && definition.run.ports.contains(port));
+        let (number, started) = (self.starts, now);
+        Process { definition, number, started, behaviour: behaviour.unwrap_or(Behaviour::HEALTHY), clashed }
+    }
+
+    pub(crate) fn stop(&mut self, id: &ResourceId) {
+        if let Some(server) = self.servers.get_mut(id) {
+            (server.process, server.state, server.why) = (None, RunState::Stopped, None);
+        }
+    }
+
+    /// Returns who listens where.
+    pub(crate) fn listeners(&self, _now: Duration) -> Vec<(u16, ResourceId)> {
+        let up = self.servers.iter().filter(|(_, server)| server.state == RunState::Running);
+        up.filter_map(|(id, server)| Some((id, server.process.as_ref().filter(|process| !process.clashed)?)))
+            .flat_map(|(id, process)| process.definition.run.ports.iter().map(|port| (*port, id.clone())))
+            .collect()
+    }
+
+    /// Lets everything happen that happens by itself until now.
+    pub(crate) fn advance(&mut self, now: Duration) {
+        for id in self.servers.keys().cloned().collect::<Vec<_>>() {
+            self.advance_one(&id, now);
+        }
+    }
+
+    fn advance_one(&mut self, id: &ResourceId, now: Duration) {
+        // A server that dies again and again does so a bounded number of times a look.
+        for _ in 0..64 {
+            let Some(server) = self.servers.get_mut(id) else { return };
+            match server.state {
+                RunState::Running => {
+                    let Some(process) = &server.process else { return };
+                    let dies = if process.clashed {
+                        Some(Duration::from_millis(50))
+                    } else {
+                        process
+                            .behaviour
+                            .dies
+                            .filter(|(_, always)| *always || server.restarts == 0)
+                            .map(|(after, _)| after)
+                    };
+                    let Some(dead) = dies.map(|after| process.started + after).filter(|dead| *dead <= now) else {
+                        return;
+                    };
+                    let most = match id.kind {
+                        Kind::Unit => UNIT_RESTARTS,
+                        Kind::Container => CONTAINER_RESTARTS,
+                        _ => u32::MAX,
+                    };
+                    server.why = Some("exit code 1".to_owned());
+                    server.state = if server.restarts >= most { RunState::Failed } else { RunState::BackingOff };
+                    server.until = dead + BACK_OFF;
+                    if server.state == RunState::Failed {
+                        server.process = None;
+                    }
+                }
+                RunState::BackingOff if server.until <= now => {
+                    let (restarts, until) = (server.restarts + 1, server.until);
+                    let definition = match id.kind {
+                        Kind::Unit => server.loaded.clone().or_else(|| server.definition.clone()),
+                        _ => server.process.as_ref().map(|process| process.definition.clone()),
+                    };
+                    let Some(definition) = definition else { return };
+                    server.state = RunState::Stopped;
+                    self.starts += 1;
+                    let process = self.process(id, definition, until);
+                    let server = self.servers.get_mut(id).expect("it is there");
+                    (server.state, server.restarts, server.process) = (RunState::Running, restarts, Some(process));
+                    server.why = None;
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// Heals everything: from now on each server does what it should.
+    pub(crate) fn heal(&mut self) {
+        self.behaviours.clear();
+        for server in self.servers.values_mut() {
+            if let Some(process) = &mut server.process {
+                process.behaviour = Behaviour::HEALTHY;
+            }
+        }
+    }
+
+    /// Ends everything that runs, and starts what starts with the machine.
+    pub(crate) fn reboot(&mut self, now: Duration) {
+        let ids: Vec<ResourceId> = self.servers.keys().cloned().collect();
+        for id in &ids {
+            let server = self.servers.get_mut(id).expect("it is there");
+            (server.process, server.state, server.successor) = (None, RunState::Stopped, None);
+            server.loaded = server.definition.clone().filter(|_| id.kind == Kind::Unit);
+        }
+        for id in ids {
+            let server = &self.servers[&id];
+            if let Some(definition) = server.loaded.clone().filter(|_| server.enabled) {
+                self.start(&id, definition, now);
+            }
+        }
+        self.servers.retain(|_, server| !server.is_gone());
+    }
+}
