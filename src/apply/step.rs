@@ -162,7 +162,7 @@ fn declared<'a, M>(execution: Execution<'a, M>, id: &ResourceId) -> Result<&'a R
 
 /// A plan and its wish belong together; this is what a mix-up would look like.
 fn mismatch(id: &ResourceId) -> Failure {
-    Failure::new(id, format!("{id} is in the plan and not in the wish"))
+    Failure::new(id, format!("internal error: plan and desired state disagree on {id}"))
 }
 
 pub(super) fn server<'a, M>(execution: Execution<'a, M>, id: &ResourceId) -> Result<(&'a Resource, &'a Run), Failure> {
@@ -376,7 +376,7 @@ fn still_managed(execution: Execution<'_>, id: &ResourceId, path: &Path) -> Resu
     if managed {
         return Ok(());
     }
-    let why = format!("{} was put there by somebody else meanwhile, and is left", path.display());
+    let why = format!("{} was replaced by another program since planning; not touched", path.display());
     Err(Failure { hint: Some("move it away, then run it again".to_owned()), ..Failure::new(id, why) })
 }
 

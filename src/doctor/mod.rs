@@ -21,6 +21,8 @@ use std::path::PathBuf;
 pub enum Code {
     /// A record does not match its seal.
     RecordDamaged,
+    /// A record was written by a llamero that was never released.
+    RecordUnreleased,
     /// A record was written by a later llamero.
     RecordNewer,
     /// A record cannot be read.
@@ -35,6 +37,7 @@ impl Code {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::RecordDamaged => "record-damaged",
+            Self::RecordUnreleased => "record-unreleased",
             Self::RecordNewer => "record-newer",
             Self::RecordUnreadable => "record-unreadable",
             Self::RecordLost => "record-lost",
@@ -141,6 +144,7 @@ const REPAIR: &str = "`llamero doctor --repair` rebuilds it from the running ser
 fn finding(error: &sealed::Error) -> Finding {
     let (code, remedy) = match error {
         sealed::Error::Damaged { .. } => (Code::RecordDamaged, Some(REPAIR.to_owned())),
+        sealed::Error::Unreleased { .. } => (Code::RecordUnreleased, Some(REPAIR.to_owned())),
         sealed::Error::Future { .. } => (Code::RecordNewer, error.hint()),
         sealed::Error::Files(_) => (Code::RecordUnreadable, error.hint()),
     };
@@ -153,7 +157,12 @@ fn finding(error: &sealed::Error) -> Finding {
 pub async fn repair(stack: &Stack, directories: &Directories, _lock: &StackLock) -> Result<Repaired, Error> {
     let mut repairs = Vec::new();
     for error in stack.history.damage()? {
-        repairs.extend(set_aside(&error, "running servers are rediscovered by their ownership markers")?);
+        let then = match error.path().file_name().and_then(|name| name.to_str()) {
+            Some("quarantine") => "earlier failures are no longer known",
+            Some("suspended") => "the stack is no longer suspended",
+            _ => "running servers are rediscovered by their ownership markers",
+        };
+        repairs.extend(set_aside(&error, then)?);
     }
     let processes = &stack.systems.processes;
     for name in files::names(processes.folder())? {
@@ -218,7 +227,7 @@ async fn recover(stack: &Stack, directories: &Directories, repairs: &mut Vec<Rep
 }
 
 fn set_aside(error: &sealed::Error, then: &str) -> Result<Option<Repair>, Error> {
-    let sealed::Error::Damaged { path, .. } = error else { return Ok(None) };
+    let (sealed::Error::Damaged { path, .. } | sealed::Error::Unreleased { path, .. }) = error else { return Ok(None) };
     let aside = files::set_aside(path)?;
     let message = format!("{} is now {}; {then}", path.display(), aside.display());
     Ok(Some(Repair { path: path.clone(), aside: Some(aside), message }))

@@ -24,6 +24,7 @@ pub use deadman::{Confirmed, DeadMan, Passed, Watcher};
 pub use generation::{Ending, Generation, Outcome, Revision, StepOutcome, StepResult};
 pub use stack_lock::{LockHolder, StackLock};
 
+use crate::pace::{FailureRecord, Suspension};
 use crate::plan::Past;
 use crate::resolve::Desired;
 use crate::resource::{Digest, Resource, ResourceId, Spec};
@@ -156,9 +157,12 @@ impl<S: Store> History<S> {
         Ok(generations)
     }
 
-    /// Returns what is wrong with the records of generations.
+    /// Returns what is wrong with the records, apart from those of servers.
     pub fn damage(&self) -> Result<Vec<sealed::Error>, Error> {
         let mut damage = Vec::new();
+        let own = |name| self.folder.join(name);
+        damage.extend(sealed::read_from::<Vec<FailureRecord>>(&self.store, &own("quarantine")).err());
+        damage.extend(sealed::read_from::<Suspension>(&self.store, &own("suspended")).err());
         for number in self.numbers()? {
             let folder = self.generation(number);
             damage.extend(sealed::read_from::<Revision>(&self.store, &folder.join("desired")).err());

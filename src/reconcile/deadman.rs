@@ -19,9 +19,9 @@ pub const FIRE_AFTER: Duration = Duration::from_secs(60);
 /// Why no switch is armed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("nobody could be set to watch over this change")]
+    #[error("the dead-man's switch could not be armed")]
     Records(#[source] history::Error),
-    #[error("nobody could be set to watch over this change")]
+    #[error("the dead-man's switch could not be armed")]
     Process(#[source] detached::Error),
 }
 

@@ -122,7 +122,7 @@ async fn resolve_generation<W: World>(
     }
     let (why, retry) = match passed {
         Some(Passed { within, .. }) => (unconfirmed(within.duration()), Retry::Never),
-        None => ("the llamero that applied it ended without a word".to_owned(), Retry::Soon),
+        None => ("the apply process exited without recording an outcome".to_owned(), Retry::Soon),
     };
     // Who watches over it matters less than that the machine is whole: a damaged record is as good as none.
     let DeadMan { preexisting, .. } = stack.history.watch(number).ok().flatten().unwrap_or_default();
@@ -143,7 +143,7 @@ async fn resolve_generation<W: World>(
 
 /// Says that nobody confirmed a generation.
 pub(super) fn unconfirmed(within: Duration) -> String {
-    format!("nobody confirmed it within {} s", within.as_secs_f32())
+    format!("it was not confirmed within {} s", within.as_secs_f32())
 }
 
 /// Commits a generation that has passed its gate, and clears away what is no longer declared.
@@ -239,7 +239,7 @@ pub(super) async fn await_confirmation<W: World>(
         }
         tokio::select! {
             biased;
-            () = cancel.cancelled() => return Err("it was stopped before anybody had confirmed it".to_owned()),
+            () = cancel.cancelled() => return Err("it was interrupted before it was confirmed".to_owned()),
             () = stack.systems.sleep(CLOSELY.min(left)) => {}
         }
     }

@@ -34,7 +34,7 @@ pub fn record(records: &Path, path: &Path, fetched: &Fetched, managed: bool) -> 
 /// Returns the size of a file and its valid record; `None` when there is no file.
 pub fn find(records: &Path, path: &Path) -> Result<Option<(Bytes, Option<Known>)>, sealed::Error> {
     let Some((size, changed)) = files::stamp(path)? else { return Ok(None) };
-    let known = sealed::read_either::<Known>(&place(records, path))?;
+    let known = sealed::read::<Known>(&place(records, path))?;
     let same = |known: &Known| known.path == path && known.size == size && known.changed == changed.to_string();
     Ok(Some((size, known.filter(same))))
 }
@@ -45,7 +45,7 @@ pub fn find(records: &Path, path: &Path) -> Result<Option<(Bytes, Option<Known>)
 pub fn all(records: &Path) -> Result<BTreeMap<PathBuf, Digest>, sealed::Error> {
     let mut all = BTreeMap::new();
     for name in files::names(records)?.into_iter().filter(|name| name.strip_suffix(".json").is_some()) {
-        let Ok(Some(Known { path, sha256, .. })) = sealed::read_either(&records.join(name)) else { continue };
+        let Ok(Some(Known { path, sha256, .. })) = sealed::read(&records.join(name)) else { continue };
         if find(records, &path)?.is_some_and(|(_, known)| known.is_some()) {
             all.insert(path, sha256);
         }
@@ -56,7 +56,7 @@ pub fn all(records: &Path) -> Result<BTreeMap<PathBuf, Digest>, sealed::Error> {
 /// Returns the damaged records.
 pub fn damage(records: &Path) -> Result<Vec<sealed::Error>, files::Error> {
     let names = files::names(records)?.into_iter().filter(|name| name.strip_suffix(".json").is_some());
-    Ok(names.filter_map(|name| sealed::read_either::<Known>(&records.join(name)).err()).collect())
+    Ok(names.filter_map(|name| sealed::read::<Known>(&records.join(name)).err()).collect())
 }
 
 /// Removes the record of a file that stays.

@@ -49,7 +49,7 @@ pub fn record(folder: &Path, id: &ResourceId, pulled: &Pulled) -> Result<(), sea
 
 /// Returns the record of a model; `None` when llamero does not manage it.
 pub fn find(folder: &Path, id: &ResourceId) -> Result<Option<Pulled>, sealed::Error> {
-    sealed::read_either(&place(folder, id))
+    sealed::read(&place(folder, id))
 }
 
 /// Returns every record, by its resource.

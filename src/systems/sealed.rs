@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 const OPENING: &str = "llamero state";
 
-/// The schema version. A file of a later version is refused.
-const SCHEMA: u32 = 1;
+/// The schema version. A file of another version is refused. Version 1 was never released.
+const SCHEMA: u32 = 2;
 
 /// The largest state file that is read, in bytes.
 const LIMIT: Bytes = Bytes(64 << 20);
@@ -32,6 +32,14 @@ pub enum Error {
         /// The defect.
         why: String,
     },
+    /// It was written by a llamero that was never released.
+    #[error("the state file {} was written by an unreleased llamero (layout {live})", path.display())]
+    Unreleased {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        live: u32,
+    },
     /// It was written by a later llamero.
     #[error("the state file {} has schema version {live}; this llamero supports version {SCHEMA}", path.display())]
     Future {
@@ -48,7 +56,7 @@ impl Error {
     pub fn path(&self) -> &Path {
         match self {
             Self::Files(error) => error.path(),
-            Self::Damaged { path, .. } | Self::Future { path, .. } => path,
+            Self::Damaged { path, .. } | Self::Unreleased { path, .. } | Self::Future { path, .. } => path,
         }
     }
 }
@@ -57,7 +65,7 @@ impl Hint for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Files(error) => error.hint(),
-            Self::Damaged { .. } => Some(
+            Self::Damaged { .. } | Self::Unreleased { .. } => Some(
                 "nothing was changed; `llamero doctor --repair` renames it and rediscovers the running servers by their ownership markers"
                     .to_owned(),
             ),
@@ -96,17 +104,10 @@ pub fn read_from<T: DeserializeOwned>(store: &impl Store, path: &Path) -> Result
     if schema > SCHEMA {
         return Err(Error::Future { path: path.to_owned(), live: schema });
     }
-    serde_json::from_str(body).map(Some).map_err(|error| damaged(error.to_string()))
-}
-
-/// Reads a sealed file, or one from before files were sealed, which is plain JSON. Truncation or bit flips cannot
-/// turn one into the other.
-pub fn read_either<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
-    let damaged = |error: serde_json::Error| Error::Damaged { path: path.to_owned(), why: error.to_string() };
-    match text(&Disk, path)? {
-        Some(text) if text.starts_with('{') => serde_json::from_str(&text).map(Some).map_err(damaged),
-        _ => read(path),
+    if schema < SCHEMA {
+        return Err(Error::Unreleased { path: path.to_owned(), live: schema });
     }
+    serde_json::from_str(body).map(Some).map_err(|error| damaged(error.to_string()))
 }
 
 /// Returns the seal of a file. From the second version on it covers the version too: a changed version is damage, not
@@ -135,7 +136,7 @@ fn open(text: &str) -> Option<(u32, &str, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Error, read, read_either, seal_of, write};
+    use super::{Error, read, seal_of, write};
     use std::fs;
 
     #[test]
@@ -148,9 +149,8 @@ mod tests {
         assert_eq!(read(&path).expect("whole"), Some(value));
         let damaged = |bytes: &[u8], what: &str| {
             fs::write(&path, bytes).expect("written");
-            for live in [read::<Vec<String>>(&path), read_either(&path)] {
-                assert!(matches!(live, Err(Error::Damaged { .. })), "{what}: {live:?}");
-            }
+            let live = read::<Vec<String>>(&path);
+            assert!(matches!(live, Err(Error::Damaged { .. })), "{what}: {live:?}");
         };
         for offset in 0..whole.len() {
             damaged(&whole[..offset], &format!("cut off at {offset}"));
@@ -163,12 +163,19 @@ mod tests {
     }
 
     #[test]
-    fn a_later_version_is_distinguished_from_a_damaged_one() {
+    fn another_version_is_distinguished_from_a_damaged_one() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("file");
-        fs::write(&path, format!("llamero state 2 {}\n{{}}\n", seal_of(2, "{}\n"))).expect("written");
-        assert!(matches!(read::<Vec<String>>(&path), Err(Error::Future { live: 2, .. })));
-        fs::write(&path, format!("llamero state 2 {}\n{{}}\n", seal_of(1, "{}\n"))).expect("written");
+        let sealed = |schema, seal_of_schema| {
+            let seal = seal_of(seal_of_schema, "{}\n");
+            fs::write(&path, format!("llamero state {schema} {seal}\n{{}}\n")).expect("written");
+        };
+        sealed(3, 3);
+        assert!(matches!(read::<Vec<String>>(&path), Err(Error::Future { live: 3, .. })));
+        sealed(1, 1);
+        let error = read::<Vec<String>>(&path).expect_err("version 1");
+        assert!(error.to_string().ends_with("was written by an unreleased llamero (layout 1)"), "{error}");
+        sealed(3, 1);
         assert!(matches!(read::<Vec<String>>(&path), Err(Error::Damaged { .. })));
     }
 }

@@ -55,7 +55,7 @@ fn read(state: &Path, file: &Path) -> Result<(), String> {
         ["workstation", "models", name] => {
             let id = ResourceId::new(Kind::Model, name.trim_end_matches(".json"));
             let record = pulled::find(&stack.join("models"), &id).map_err(|error| said(&error))?;
-            assert_eq!(record.map(|record| record.name).as_deref(), Some("llamero-workstation/tiny:latest"));
+            assert!(record.is_some_and(|record| record.name.starts_with("llamero-workstation/tiny")));
         }
         ["artifacts", _] => {
             let damage = artifacts::damage(&state.join("artifacts")).map_err(|error| said(&error))?;
@@ -72,7 +72,7 @@ fn the_state_of_every_version_is_read() {
     for version in fs::read_dir(states()).expect("versions").flatten() {
         versions += 1;
         let kinds = files(&version.path());
-        assert_eq!(kinds.len(), 12, "{}: {kinds:?}", version.path().display());
+        assert_eq!(kinds.len(), 13, "{}: {kinds:?}", version.path().display());
         for file in kinds {
             read(&version.path(), &file).unwrap_or_else(|why| panic!("{}: {why}", file.display()));
         }

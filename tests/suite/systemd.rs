@@ -77,7 +77,7 @@ async fn a17_a_manager_that_never_answers_times_out() {
     let error = systemd.start(UNIT, deadline).await.expect_err("no end");
     assert!(begin.elapsed() < Duration::from_secs(3));
     assert!(matches!(error, Error::Deadline { after, .. } if after == deadline), "{error}");
-    assert_eq!(error.to_string(), "start `a.service`: no end after 0.3 s");
+    assert_eq!(error.to_string(), "start `a.service`: timed out after 0.3 s");
     assert_eq!(error.retry(), Retry::Soon);
 }
 

@@ -45,7 +45,7 @@ pub enum Error {
         socket: PathBuf,
     },
     /// The socket is there, and nobody answers.
-    #[error("nobody answers at {}", socket.display())]
+    #[error("no answer at {}", socket.display())]
     Unreachable {
         /// The socket.
         socket: PathBuf,
@@ -72,7 +72,7 @@ pub enum Error {
         name: String,
     },
     /// Nothing came in time.
-    #[error("{what}: no end after {} s", after.as_secs_f32())]
+    #[error("{what}: timed out after {} s", after.as_secs_f32())]
     Deadline {
         /// What was tried.
         what: String,
@@ -114,7 +114,7 @@ pub enum Error {
         fault: Fault,
     },
     /// The answer ended before the engine said that it had succeeded.
-    #[error("{what}: the engine broke off")]
+    #[error("{what}: the engine closed the stream early")]
     Cut {
         /// What was tried.
         what: String,

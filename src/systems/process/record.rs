@@ -41,7 +41,7 @@ pub struct Launch {
 
 impl Launch {
     pub(super) fn read(folder: &Path) -> Result<Option<Self>, sealed::Error> {
-        sealed::read_either(&folder.join(LAUNCH))
+        sealed::read(&folder.join(LAUNCH))
     }
 
     pub(super) fn write(&self, folder: &Path) -> Result<(), sealed::Error> {
@@ -156,7 +156,7 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn read(folder: &Path) -> Result<Option<Self>, sealed::Error> {
-        sealed::read_either(&folder.join(STATE))
+        sealed::read(&folder.join(STATE))
     }
 
     pub(super) fn write(&self, folder: &Path) -> Result<(), sealed::Error> {

@@ -17,7 +17,7 @@ pub enum Error {
         source: Option<zbus::Error>,
     },
     /// The answer did not come in time.
-    #[error("{what}: no end after {} s", after.as_secs_f64())]
+    #[error("{what}: timed out after {} s", after.as_secs_f64())]
     Deadline {
         /// What was tried.
         what: String,

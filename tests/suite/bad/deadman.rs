@@ -82,7 +82,7 @@ fn an_apply_killed_during_its_switch_is_rolled_back() {
     child.wait().expect("waited for");
     stack.is_back(2);
     assert!(killed.elapsed() < Duration::from_secs(10), "{:?}", killed.elapsed());
-    stack.home.expect(0, &["history"]).has(&["the llamero that applied it ended without a word"]);
+    stack.home.expect(0, &["history"]).has(&["the apply process exited without recording an outcome"]);
     // It may have been bad luck: a person who asks is told, and it is tried.
     stack.repair();
     stack.home.expect(0, &["apply", "--yes"]).has(&["failed before, once"]);
@@ -246,7 +246,7 @@ fn without_a_dead_mans_switch_nothing_changes() {
     fs::remove_file(stack.home.record("deadman.log")).expect("removed");
     fs::create_dir(stack.home.record("deadman.log")).expect("a folder");
     let said = stack.home.expect(1, &["apply", "--yes"]);
-    said.has(&["nobody could be set to watch over this change", "deadman.log", "No running server was changed"]);
+    said.has(&["the dead-man's switch could not be armed", "deadman.log", "No running server was changed"]);
     assert!(stack.answers("one"));
     fs::remove_dir(stack.home.record("deadman.log")).expect("removed");
     stack.home.expect(0, &["apply", "--yes"]);
@@ -290,10 +290,10 @@ mod confirmed {
         let child = begin(&stack, "2s");
         let said = said(child);
         assert_eq!(said.code, 3, "{said}");
-        said.has(&["nobody confirmed it within 2 s", "was rolled back"]);
+        said.has(&["it was not confirmed within 2 s", "was rolled back"]);
         stack.is_back(2);
         stack.home.expect(1, &["confirm", "--stack", "bad"]).has(&["no generation of `bad` awaits"]);
-        stack.home.expect(0, &["status"]).has(&["quarantined", "nobody confirmed it"]);
+        stack.home.expect(0, &["status"]).has(&["quarantined", "not confirmed"]);
     }
 
     #[test]
@@ -318,7 +318,7 @@ mod confirmed {
         child.kill().expect("killed");
         child.wait().expect("waited for");
         stack.is_back(2);
-        stack.home.expect(0, &["history"]).has(&["nobody confirmed it within 3 s"]);
+        stack.home.expect(0, &["history"]).has(&["it was not confirmed within 3 s"]);
     }
 
     #[test]
@@ -328,7 +328,7 @@ mod confirmed {
         signal(&child, Signal::INT);
         let said = said(child);
         assert_eq!(said.code, 3, "{said}");
-        said.has(&["it was stopped before anybody had confirmed it"]);
+        said.has(&["it was interrupted before it was confirmed"]);
         stack.is_back(2);
     }
 

@@ -67,6 +67,45 @@ fn doctor_reports_intact_records() {
 /// Damages records, does as the hint says, and goes on.
 #[track_caller]
 fn is_repaired(records: &[&str], damage: impl Fn(&[u8]) -> Vec<u8>) {
+    is_repaired_after(records, ("record-damaged", "is damaged"), damage);
+}
+
+/// Returns a record as an unreleased llamero sealed it.
+fn of_layout_1(bytes: &[u8]) -> Vec<u8> {
+    let (_, body) = std::str::from_utf8(bytes).expect("text").split_once('\n').expect("a seal");
+    format!("llamero state 1 {}\n{body}", llamero::resource::Digest::of(body)).into_bytes()
+}
+
+#[test]
+fn records_of_an_unreleased_layout_are_refused_and_repaired() {
+    let records = [
+        "generations/1/desired",
+        "generations/1/outcome",
+        "generations/2/desired",
+        "generations/2/outcome",
+        "processes/other/launch.json",
+        "processes/other/state.json",
+        "processes/web/launch.json",
+        "processes/web/state.json",
+    ];
+    let message = "was written by an unreleased llamero (layout 1)";
+    is_repaired_after(&records, ("record-unreleased", message), of_layout_1);
+}
+
+#[test]
+fn a_damaged_failure_record_or_suspension_is_moved_aside() {
+    let stack = Stack::new();
+    for name in ["quarantine", "suspended"] {
+        fs::write(stack.home.record(name), "llamero state").expect("damaged");
+        stack.home.expect(1, &["apply", "--yes"]).has(&["is damaged", "llamero doctor --repair"]);
+        assert_eq!(stack.codes(), ["record-damaged"]);
+        stack.home.expect(0, &["doctor", "--repair"]).has(&["no longer", "every record is intact"]);
+        stack.home.expect(0, &["apply", "--yes"]);
+    }
+}
+
+#[track_caller]
+fn is_repaired_after(records: &[&str], (code, message): (&str, &str), damage: impl Fn(&[u8]) -> Vec<u8>) {
     let stack = Stack::new();
     let Stack { home, .. } = &stack;
     let before = home.processes();
@@ -81,13 +120,13 @@ fn is_repaired(records: &[&str], damage: impl Fn(&[u8]) -> Vec<u8>) {
     for words in [&["plan"][..], &["apply", "--yes"]] {
         let said = home.llamero(words);
         assert_eq!(said.code, 1, "{said}");
-        said.has(&["damaged", "llamero doctor --repair"]);
+        said.has(&[message, "llamero doctor --repair"]);
         assert!(!said.out.contains("+ create") && !said.err.contains("+ create"), "{said}");
     }
-    assert_eq!(stack.codes(), vec!["record-damaged"; records.len()]);
+    assert_eq!(stack.codes(), vec![code; records.len()]);
     let said = home.expect(2, &["doctor"]);
     for (path, _) in &damaged {
-        said.has(&["record-damaged", &path.display().to_string(), "llamero doctor --repair"]);
+        said.has(&[code, &path.display().to_string(), "llamero doctor --repair"]);
     }
     assert_eq!(home.listing().keys().collect::<Vec<_>>(), listing.keys().collect::<Vec<_>>(), "nothing was mended yet");
     home.expect(0, &["doctor", "--repair"]).has(&["repaired", "every record is intact"]);
@@ -156,10 +195,10 @@ fn a_record_of_a_later_version_is_left_alone() {
     let stack = Stack::new();
     let path = stack.home.record("generations/2/outcome");
     let body = "{}\n";
-    let seal = llamero::resource::Digest::of(format!("2\n{body}"));
-    fs::write(&path, format!("llamero state 2 {seal}\n{body}")).expect("written");
+    let seal = llamero::resource::Digest::of(format!("3\n{body}"));
+    fs::write(&path, format!("llamero state 3 {seal}\n{body}")).expect("written");
     for words in [&["plan"][..], &["apply", "--yes"], &["status"], &["down", "--yes"]] {
-        stack.home.expect(1, words).has(&["schema version 2", "use the llamero version that wrote it"]);
+        stack.home.expect(1, words).has(&["schema version 3", "use the llamero version that wrote it"]);
     }
     assert_eq!(stack.codes(), ["record-newer"]);
     stack.home.expect(2, &["doctor", "--repair"]).has(&["record-newer"]);

@@ -18,6 +18,7 @@ mod pins;
 mod power;
 mod rollout;
 mod stack;
+mod states;
 mod swap;
 mod systemd;
 mod vllm;

@@ -130,7 +130,7 @@ impl de::Error for Error {
         if matches!(live, de::Unexpected::Float(number) if number.fract() == 0.0 && number.abs() >= 1e15) {
             return Self::new("wrong-type", format!("expected {expected}, and this number is too large"));
         }
-        let quoted = expected == "a text" && matches!(live, de::Unexpected::Bool(_));
+        let quoted = expected == "a string" && matches!(live, de::Unexpected::Bool(_));
         let hint = quoted.then(|| "put it in quotes: YAML reads it as a boolean".to_owned());
         Self { hint, ..Self::new("wrong-type", format!("expected {expected}, found {}", kind(&live))) }
     }
@@ -139,7 +139,7 @@ impl de::Error for Error {
         let expected = declared(&expected.to_string());
         match live {
             de::Unexpected::Signed(number) => {
-                Self::new("bad-value", format!("expected {expected} from 0 on, found {number}"))
+                Self::new("bad-value", format!("expected a non-negative integer, found {number}"))
             }
             live => Self::new("bad-value", format!("expected {expected}, found {}", kind(&live))),
         }
@@ -164,12 +164,11 @@ impl de::Error for Error {
 /// Puts the name of a type of Rust's into the words of somebody who writes a manifest.
 fn declared(expected: &str) -> String {
     let words = match expected {
-        "a string" => "a text",
         "a sequence" => "a list",
         "a map" => "a mapping",
         "f32" | "f64" => "a number",
         name if name.starts_with("struct ") => "a mapping",
-        name if name.starts_with(['u', 'i']) && name[1..].parse::<u8>().is_ok() => "a whole number",
+        name if name.starts_with(['u', 'i']) && name[1..].parse::<u8>().is_ok() => "an integer",
         other => other,
     };
     words.to_owned()
@@ -178,9 +177,9 @@ fn declared(expected: &str) -> String {
 fn kind(live: &de::Unexpected<'_>) -> &'static str {
     match live {
         de::Unexpected::Bool(_) => "a boolean",
-        de::Unexpected::Unsigned(_) | de::Unexpected::Signed(_) => "a whole number",
+        de::Unexpected::Unsigned(_) | de::Unexpected::Signed(_) => "an integer",
         de::Unexpected::Float(_) => "a number",
-        de::Unexpected::Str(_) | de::Unexpected::Char(_) | de::Unexpected::Bytes(_) => "a text",
+        de::Unexpected::Str(_) | de::Unexpected::Char(_) | de::Unexpected::Bytes(_) => "a string",
         de::Unexpected::Unit | de::Unexpected::Option => "nothing",
         de::Unexpected::Seq => "a list",
         de::Unexpected::Map => "a mapping",

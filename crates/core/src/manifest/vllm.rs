@@ -105,7 +105,7 @@ impl Shape {
                 let on = value.as_bool().ok_or("`true` or `false`")?;
                 return Ok((if on { format!("--{flag}") } else { format!("--no-{flag}") }, None));
             }
-            Self::Count => value.as_u64().ok_or("a whole number")?.to_string(),
+            Self::Count => value.as_u64().ok_or("an integer")?.to_string(),
             Self::Share => {
                 let share = value.as_f64().filter(|share| *share > 0.0 && *share <= 1.0);
                 share.ok_or("a number above 0 and up to 1, such as `0.9`")?.to_string()

@@ -102,7 +102,7 @@ pub fn summary(plan: &Plan) -> String {
     }
     if !plan.refusals.is_empty() {
         let sum = plan.refusals.len();
-        return format!("Cannot be applied: {sum} {} in the way.", if sum == 1 { "thing is" } else { "things are" });
+        return format!("Blocked: {sum} {}.", if sum == 1 { "conflict" } else { "conflicts" });
     }
     if parts.is_empty() {
         return format!("Nothing to do: {} as declared.", counted(plan.unchanged));

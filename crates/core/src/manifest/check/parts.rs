@@ -102,7 +102,7 @@ fn providers(checker: &mut Checker<'_>) {
                 checker.at(note.hint("write the address, such as `endpoint: http://127.0.0.1:11434`"), &path, span);
             }
             Some(endpoint) if !external => {
-                let note = Note::error("endpoint", "`endpoint` is for a server that somebody else runs");
+                let note = Note::error("endpoint", "`endpoint` is for a server that llamero does not run");
                 let hint = "leave it out, or write `runtime: external`";
                 checker.at(note.hint(hint), format!("{path}.endpoint"), &endpoint.span);
             }
@@ -194,7 +194,7 @@ fn cache(checker: &mut Checker<'_>) {
                 );
             }
             if !external && cache.password.is_some() {
-                let note = Note::error("endpoint", "`password` is for a Redis that somebody else runs");
+                let note = Note::error("endpoint", "`password` is for a Redis that llamero does not run");
                 let span = checker.key("cache.password").unwrap_or_else(|| cache.span.clone());
                 checker.at(
                     note.hint("leave it out: a Redis of the stack listens on loopback"),
@@ -221,7 +221,7 @@ fn gateway(checker: &mut Checker<'_>) {
     let Some(gateway) = &checker.manifest.gateway else { return };
     runnable(checker, "gateway", gateway.common(), &gateway.span, true);
     if gateway.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::External) {
-        let note = Note::error("runtime", "a gateway that somebody else runs cannot be given a configuration");
+        let note = Note::error("runtime", "a gateway that llamero does not run cannot be given a configuration");
         let span = gateway.runtime.as_ref().map_or(&gateway.span, |runtime| &runtime.span);
         checker.at(note.hint("leave `gateway` out"), "gateway.runtime", span);
     }
@@ -303,7 +303,7 @@ fn runnable(checker: &mut Checker<'_>, path: &str, common: Common<'_>, span: &Ra
         common.read_only.value.then_some(("read_only", &common.read_only.span)),
     ];
     for (name, span) in of_a_container.into_iter().flatten().filter(|_| !takes_image && runtime.is_some()) {
-        let note = Note::error("container-only", format!("`{name}` is of a container"));
+        let note = Note::error("container-only", format!("`{name}` requires `runtime: docker`"));
         checker.at(note.hint("write `runtime: docker`, or leave it out"), format!("{path}.{name}"), span);
     }
     if takes_image && !common.install.python.0.is_empty() {

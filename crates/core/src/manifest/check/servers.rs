@@ -42,7 +42,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
         }
         let external = cache.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::External);
         if let Some(endpoint) = cache.endpoint.as_ref().filter(|_| !external) {
-            let note = Note::error("endpoint", "`endpoint` is for a server that somebody else runs");
+            let note = Note::error("endpoint", "`endpoint` is for a server that llamero does not run");
             let hint = match cache.engine.value {
                 CacheEngine::Redis => "leave it out, or write `runtime: external`",
                 CacheEngine::Memory => "leave it out, or write `engine: redis` and `runtime: external`",
@@ -97,7 +97,7 @@ fn server<'a>(checker: &mut Checker<'_>, path: &str, common: Common<'a>, units: 
         secret(checker, &entry.value, format!("{path}.secrets.{}", entry.name.value), &entry.name.span);
     }
     if let Some(timeout) = common.health.timeout.as_ref().filter(|timeout| timeout.0.milliseconds == 0) {
-        let note = Note::error("bad-value", "a wait of no time at all always runs out");
+        let note = Note::error("bad-value", "`health.timeout` must be greater than 0");
         checker.at(note, format!("{path}.health.timeout"), &timeout.span);
     }
 }

@@ -324,7 +324,7 @@ fn asked_otherwise(past: &Past, resource: &Resource, claim: &Ownership) -> (Verb
     };
     let causes = field_causes(committed, &resource.fields());
     if causes.is_empty() {
-        let left = "it is not as the last good generation left it".to_owned();
+        let left = "it drifted from the last committed generation".to_owned();
         // Only llamero writes a marker that fits: an apply of something else was not finished.
         let cause = if claim.intact { Cause::Unfinished(left) } else { Cause::Drift(left) };
         return (Verb::Correct, vec![cause]);

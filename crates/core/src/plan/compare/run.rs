@@ -45,7 +45,7 @@ pub(super) fn run(desired: &Desired, past: &Past, resource: &Resource, spec: &Ru
         }
         let alone = spec.runtime == Runtime::Process && !live.enabled;
         if alone {
-            causes.push(Cause::Drift("its supervisor is gone, so nobody would start it again".to_owned()));
+            causes.push(Cause::Drift("its supervisor is gone, so nothing would restart it".to_owned()));
         }
         // Of the good generation: what a failed one asked for says nothing of where the socket listens.
         let fields = resource.fields();
