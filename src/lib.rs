@@ -7,6 +7,8 @@ pub use llamero_core::{live, lockfile, manifest, pace, plan, render, resolve, re
 
 pub mod systems;
 
+pub mod targets;
+
 pub mod observe;
 
 pub mod history;

@@ -123,7 +123,7 @@ async fn take<'a, M: Machine>(
     let begun = execution.systems.elapsed();
     let result = match &step.action {
         Action::AwaitHealthy(id) => health::await_healthy(execution, &step.action, id).await.map(Some),
-        action => execution.systems.perform(execution, action).await.map(|()| None),
+        _ => execution.systems.perform(execution, step).await.map(|()| None),
     };
     let took = execution.systems.elapsed().saturating_sub(begun);
     (execution.report)(match &result {

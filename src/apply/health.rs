@@ -3,13 +3,14 @@
 //! Busy is not dead and loading is not failed: the clock of the wait starts again whenever the server visibly gets on,
 //! up to a hard cap. A process that died ends the wait at once.
 
-use super::excerpt::{SEARCHED, excerpt};
+use super::excerpt::excerpt;
 use super::step::{Failure, server};
 use super::{Event, Execution, Machine};
 use crate::live::{Live, LiveRun, Presence, RunState};
 use crate::plan::Action;
-use crate::resource::{Bytes, Health, Kind, ResourceId, Run};
+use crate::resource::{Bytes, Health, ResourceId, Run};
 use crate::systems::listener::Foreign;
+use crate::targets;
 use std::time::Duration;
 
 /// How often a server is looked at.
@@ -122,7 +123,8 @@ fn died(restarts: u32, now: &LiveRun) -> Option<String> {
 }
 
 fn limits_hold(id: &ResourceId, run: &Run, live: &LiveRun) -> Result<(), Failure> {
-    let Some(declared) = run.limits.memory.filter(|_| id.kind != Kind::Process) else { return Ok(()) };
+    let enforced = targets::of_kind(id.kind).is_some_and(targets::Target::enforces_limits);
+    let Some(declared) = run.limits.memory.filter(|_| enforced) else { return Ok(()) };
     // The kernel counts memory in pages, so a limit is rounded down to one.
     let in_force = live.memory_limit.map_or(u64::MAX, |limit| limit.0);
     if in_force.abs_diff(declared.0) < 1 << 16 {
@@ -136,21 +138,13 @@ fn limits_hold(id: &ResourceId, run: &Run, live: &LiveRun) -> Result<(), Failure
 pub(super) async fn with_log<M: Machine>(execution: Execution<'_, M>, failure: Failure) -> Failure {
     let Some(id) = &failure.on else { return failure };
     let log = execution.systems.log(&execution.desired.stack, id).await;
-    with_lines(execution, failure, log)
+    with_lines(execution, Failure { log, ..failure })
 }
 
-/// Adds what a unit of the systemd manager's wrote.
-pub(super) async fn with_log_of(execution: Execution<'_>, failure: Failure, unit: &str) -> Failure {
-    let log = match execution.systems.systemd().await {
-        Ok(systemd) => systemd.last_lines(unit, SEARCHED).await,
-        Err(_) => Vec::new(),
-    };
-    with_lines(execution, failure, log)
-}
-
-fn with_lines<M: Machine>(execution: Execution<'_, M>, failure: Failure, log: Vec<String>) -> Failure {
+/// Keeps of a failure's log what tells why, with its secrets masked.
+pub(super) fn with_lines<M: Machine>(execution: Execution<'_, M>, failure: Failure) -> Failure {
     let secrets = execution.desired.secrets().filter_map(|reference| execution.systems.secret(reference).ok());
     let secrets: Vec<_> = secrets.collect();
     let masked = |text: String| secrets.iter().fold(text, |text, secret| text.replace(secret.reveal(), "(secret)"));
-    Failure { log: excerpt(log).into_iter().map(masked).collect(), why: masked(failure.why), ..failure }
+    Failure { log: excerpt(failure.log).into_iter().map(masked).collect(), why: masked(failure.why), ..failure }
 }

@@ -2,16 +2,17 @@
 //!
 //! [`Systems`] is the real one. A simulation brings another, so the same execution, gate and rollback run on both.
 
-use super::{Execution, Failure, container, excerpt, handoff, step};
+use super::{Execution, Failure, excerpt, step};
 use crate::live::{LiveRun, Observation, Presence};
 use crate::observe::{self, Depth, health_of, inspect};
-use crate::plan::Action;
+use crate::plan::Step;
 use crate::resolve::Desired;
-use crate::resource::{Digest, Health, Kind, Resource, ResourceId, Run, SecretReference};
+use crate::resource::{Digest, Health, Resource, ResourceId, Run, SecretReference};
+use crate::systems::Systems;
 use crate::systems::clock::Clock;
 use crate::systems::listener::{Foreign, Sockets};
 use crate::systems::secrets::{self, Secret};
-use crate::systems::{Systems, files};
+use crate::targets::{self, Scope};
 use std::collections::BTreeMap;
 
 /// One machine.
@@ -20,8 +21,8 @@ pub trait Machine: Clock + Sized {
     /// Looks at everything that is desired or was ever made, and whatever else carries the stack's marker.
     async fn observe(&self, desired: &Desired, inventory: &[Resource], depth: Depth) -> Observation;
 
-    /// Makes the one call that `action` names. Waiting for health is not among them.
-    async fn perform(&self, execution: Execution<'_, Self>, action: &Action) -> Result<(), Failure>;
+    /// Makes the one call that a step names. Waiting for health is not among them.
+    async fn perform(&self, execution: Execution<'_, Self>, step: &Step) -> Result<(), Failure>;
 
     /// Looks at one server.
     async fn inspect(&self, stack: &str, id: &ResourceId) -> Presence;
@@ -50,8 +51,8 @@ impl Machine for Systems {
         observe::observe(self, desired, inventory, depth).await
     }
 
-    async fn perform(&self, execution: Execution<'_>, action: &Action) -> Result<(), Failure> {
-        step::perform(execution, action).await
+    async fn perform(&self, execution: Execution<'_>, step: &Step) -> Result<(), Failure> {
+        step::perform(execution, step).await
     }
 
     async fn inspect(&self, stack: &str, id: &ResourceId) -> Presence {
@@ -67,18 +68,13 @@ impl Machine for Systems {
     }
 
     fn log_size(&self, id: &ResourceId) -> u64 {
-        files::stamp(&self.processes.log(&id.name)).ok().flatten().map_or(0, |(size, _)| size.0)
+        targets::driver(id.kind).map_or(0, |driver| driver.log_size(self, id))
     }
 
     async fn log(&self, stack: &str, id: &ResourceId) -> Vec<String> {
-        match id.kind {
-            Kind::Unit => match self.systemd().await {
-                Ok(systemd) => systemd.last_lines(&handoff::running_unit(self, id), excerpt::SEARCHED).await,
-                Err(_) => Vec::new(),
-            },
-            Kind::Process => self.processes.last_lines(&id.name, excerpt::SEARCHED),
-            Kind::Container => container::last_lines(self, stack, id, excerpt::SEARCHED).await,
-            _ => Vec::new(),
+        match targets::driver(id.kind) {
+            Some(driver) => driver.last_lines(Scope { systems: self, stack }, id, excerpt::SEARCHED).await,
+            None => Vec::new(),
         }
     }
 

@@ -3,12 +3,10 @@
 //! It never decides what should be: a step names a call, and the call is made. What can be decided here is only whether
 //! a call has succeeded and whether a server has proved itself.
 
-mod container;
 mod event;
 mod excerpt;
 mod execute;
 mod gate;
-mod handoff;
 mod health;
 mod machine;
 mod model;

@@ -8,7 +8,9 @@ use crate::apply::Failure;
 use crate::history::{Ending, StepResult};
 use crate::plan::text;
 use crate::reconcile::{Applied, Cleared, Finished, Pending, Stack, Verdict};
+use crate::resource::ResourceId;
 use crate::systems::removal;
+use crate::targets;
 use anstyle::AnsiColor;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -203,7 +205,8 @@ fn print_commands(stack: &Stack, finished: &Finished) {
     say("What to do:");
     let failures = finished.failures.iter().chain(&finished.later_failures);
     let failed: BTreeSet<_> = failures.filter_map(|failure| failure.on.as_ref()).collect();
-    for command in failed.into_iter().filter_map(|id| stack.systems.inspection(id)) {
+    let command = |id: &ResourceId| Some(targets::driver(id.kind)?.log_command(&stack.systems, id));
+    for command in failed.into_iter().filter(|id| id.kind.runs()).filter_map(command) {
         say(&format!("  {command}"));
     }
     say(&format!("  llamero status --stack {}", stack.name));

@@ -2,7 +2,6 @@
 //!
 //! Changes nothing, anywhere. What a finding means is not decided here.
 
-mod container;
 mod facts;
 mod model;
 mod pins;
@@ -19,12 +18,13 @@ use crate::live::{Live, LiveFile, LiveRun, Managed, Observation, Ownership, Port
 use crate::render::marker;
 use crate::resolve::Desired;
 use crate::resource::{
-    Artifact, ArtifactSource, Bytes, Digest, FileSpec, Health, Kind, Resource, ResourceId, Run, ServedModel, Spec,
+    Artifact, ArtifactSource, Bytes, Digest, FileSpec, Health, Resource, ResourceId, Run, ServedModel, Spec,
 };
 use crate::systems::listener::{self, Foreign, Sockets, Unproven};
 use crate::systems::python::{self, EnvironmentState};
 use crate::systems::secrets::{self, Secret};
 use crate::systems::{Systems, artifacts, files, health, ollama, ports, proc, sleep};
+use crate::targets::{self, Scope};
 use futures_util::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -64,12 +64,23 @@ pub async fn observe(systems: &Systems, desired: &Desired, inventory: &[Resource
         }
     }
     observed.resources.extend(model::inspect_models(systems, &desired.stack, known.values().copied()).await);
-    observed.resources.extend(container::inspect_images(systems, known.values().copied()).await);
-    let mut servers = servers(systems, desired, known.keys().copied());
-    if known.keys().any(|id| id.kind == Kind::Container) {
-        servers.extend(container::marked(systems, &desired.stack).await);
-    }
+    let scope = Scope { systems, stack: &desired.stack };
+    let others = targets::drivers().map(|driver| driver.inspect_others(scope, known.values().copied().collect()));
+    observed.resources.extend(join_all(others).await.into_iter().flatten());
+    let running = known.keys().filter(|id| id.kind.runs()).map(|id| (*id).clone()).collect();
+    let servers = servers::list(systems, &desired.stack, running).await;
     observed.resources.extend(servers::inspect_all(systems, &desired.stack, &servers).await);
+    for driver in targets::drivers() {
+        let kind = driver.kind();
+        let Some(target) = targets::of_kind(kind).filter(|_| servers.iter().any(|id| id.kind == kind)) else {
+            continue;
+        };
+        let own = desired.runs().filter(|(resource, _)| resource.id.kind == kind);
+        let needed = own.flat_map(|(_, run)| target.prerequisites(run)).collect();
+        let (there, networks) = driver.prerequisites(scope, needed).await;
+        observed.prerequisites.extend(there);
+        observed.networks.extend(networks.into_iter().map(|name| (name, kind)));
+    }
     note_sleepers(systems, &known, &mut observed).await;
     observed.ports = port_holders(desired, &known, &observed).await;
     for (id, offer) in offers(systems, desired, &observed).await {
@@ -82,39 +93,6 @@ pub async fn observe(systems: &Systems, desired: &Desired, inventory: &[Resource
         ask_all(systems, desired, &mut observed).await;
     }
     observed
-}
-
-/// Returns every server to look at: declared, on record, or found by its mark.
-fn servers<'a>(
-    systems: &Systems,
-    desired: &Desired,
-    known: impl Iterator<Item = &'a ResourceId>,
-) -> BTreeSet<ResourceId> {
-    let mut servers: BTreeSet<ResourceId> = known.filter(|id| id.kind.runs()).cloned().collect();
-    let processes = systems.processes.list().unwrap_or_default();
-    servers.extend(processes.into_iter().map(|name| ResourceId::new(Kind::Process, name)));
-    for name in files::names(&systems.units).unwrap_or_default() {
-        let Some(unit) = name.strip_suffix(".service") else { continue };
-        let id = ResourceId::new(Kind::Unit, unit);
-        // An instance is part of the server whose name it bears.
-        if is_known_instance(&servers, unit) {
-            continue;
-        }
-        let text = || files::read_text(&systems.unit_file(&id), LIMIT).ok().flatten();
-        let managed =
-            || text().and_then(|text| marker::read(&text)).is_some_and(|marker| marker.stack == desired.stack);
-        if !servers.contains(&id) && managed() {
-            servers.insert(id);
-        }
-    }
-    servers
-}
-
-/// Returns whether a unit is an instance of a server that hands its port on.
-fn is_known_instance(servers: &BTreeSet<ResourceId>, unit: &str) -> bool {
-    unit.rsplit_once('-').is_some_and(|(name, number)| {
-        number.parse::<u64>().is_ok() && servers.contains(&ResourceId::new(Kind::Unit, name))
-    })
 }
 
 /// Takes note of servers that run and sleep.
@@ -200,18 +178,19 @@ async fn port_holders(
     let owner = |pid: u32| -> Option<ResourceId> {
         let marked = proc::variable(pid, proc::RESOURCE).filter(|_| proc::is_of_this_user(pid));
         let marked = marked.and_then(|text| text.strip_prefix(&desired.stack)?.strip_prefix('/')?.parse().ok());
-        // A process that wrote over its environment is known by its unit, or by its number.
-        let unit = || proc::unit_of(pid).map(|name| ResourceId::new(Kind::Unit, name)).filter(|id| managed(id));
+        // A process that wrote over its environment is known by what runs it, or by its number.
+        let owned = || targets::drivers().find_map(|driver| driver.owner_of(pid)).filter(|id| managed(id));
         let numbered = |live: &LiveRun| live.identity.as_ref().is_some_and(|id| id.starts_with(&format!("{pid}:")));
         let process = || observed.resources.keys().find(|id| observed.run(id).is_some_and(numbered)).cloned();
-        marked.or_else(unit).or_else(process)
+        marked.or_else(owned).or_else(process)
     };
     // On the port of a container it is the engine that listens, or the engine's own child, and on one that is handed on
     // the manager.
     let on_behalf = |port: u16| {
         let listens = |id: &ResourceId| {
             let live = observed.run(id).filter(|_| managed(id));
-            live.is_some_and(|live| live.socket_handoff || id.kind == Kind::Container && live.is_up())
+            let on_behalf = targets::of_kind(id.kind).is_some_and(targets::Target::listens_for_servers);
+            live.is_some_and(|live| live.socket_handoff || on_behalf && live.is_up())
         };
         let mut listening = known.values().filter(|resource| listens(&resource.id));
         listening.find(|resource| resource.run().is_some_and(|run| run.ports.contains(&port))).map(|it| it.id.clone())

@@ -2,13 +2,10 @@
 
 use crate::live::{Live, LiveFile, Observation, Presence};
 use crate::plan::{Cause, Change};
-use crate::render::unit;
 use crate::resolve::Desired;
-use crate::resource::{Bytes, Content, Digest, Field, FileSpec, Kind, Piece, Resource, ResourceId, Spec};
-use crate::systems::{Systems, files};
-
-/// The largest file that is compared, in bytes.
-const LIMIT: Bytes = Bytes(4 << 20);
+use crate::resource::{Content, Digest, Field, FileSpec, Kind, Piece, Resource, ResourceId, Spec};
+use crate::systems::Systems;
+use crate::targets;
 
 /// What becomes of one rendered text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,13 +37,17 @@ pub fn rendered_change(
             let live = live_text(observed, id).unwrap_or_else(|| masks.content(file_of(before, id)));
             (live, masks.content(file_of(Some(desired), id)))
         }
-        Kind::Unit => {
-            let live = files::read_text(&systems.unit_file(id), LIMIT).ok().flatten().unwrap_or_default();
-            (live, declared.and_then(|resource| unit::unit(&desired.stack, resource).ok()).unwrap_or_default())
-        }
-        Kind::Process => {
-            let live = before.and_then(|before| before.resources.get(id));
-            (live.map(fields).unwrap_or_default(), declared.map(fields).unwrap_or_default())
+        kind if kind.runs() => {
+            let lowered = |resource| targets::of_kind(kind)?.definition(&desired.stack, resource).ok()?;
+            let live = targets::driver(kind).and_then(|driver| driver.definition(systems, id));
+            match (live, declared.and_then(lowered)) {
+                // Its definition is no text, so its fields are compared.
+                (None, None) => {
+                    let live = before.and_then(|before| before.resources.get(id));
+                    (live.map(fields).unwrap_or_default(), declared.map(fields).unwrap_or_default())
+                }
+                (live, declared) => (live.unwrap_or_default(), declared.unwrap_or_default()),
+            }
         }
         _ => (String::new(), String::new()),
     };
@@ -69,7 +70,7 @@ fn file_of<'a>(desired: Option<&'a Desired>, id: &ResourceId) -> Option<&'a File
     }
 }
 
-/// Returns what a process is started with, a line for each field.
+/// Returns what a server is started with, a line for each field.
 fn fields(resource: &Resource) -> String {
     let line = |(name, field): (&String, &Field)| format!("{name} {}", field.value).trim_end().to_owned() + "\n";
     resource.fields().iter().map(line).collect()

@@ -1,4 +1,8 @@
-//! The kinds of failures: what decides the exit code, and what a program that calls the library decides by.
+//! Failures: their kinds, which decide the exit code and what a program that calls the library does, and a failed step in
+//! words, as a report, a record and a log keep it.
+
+use super::{Hint, Retry};
+use crate::resource::ResourceId;
 
 /// The kind of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,4 +45,49 @@ pub enum FailureKind {
     OverBudget,
     /// It was interrupted; running it again continues.
     Interrupted,
+}
+
+/// The failure of one step.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// The resource, if it is one resource's.
+    pub on: Option<ResourceId>,
+    /// The error, with its causes.
+    pub why: String,
+    /// Advice.
+    pub hint: Option<String>,
+    /// The last lines that the server wrote.
+    pub log: Vec<String>,
+    /// Whether another attempt makes sense.
+    pub retry: Retry,
+    /// Whether nothing went wrong but that the user stopped it.
+    pub interrupted: bool,
+}
+
+impl Failure {
+    /// Returns a failure of a resource.
+    #[must_use]
+    pub fn new(on: &ResourceId, why: impl Into<String>) -> Self {
+        let (hint, log) = (None, Vec::new());
+        Self { on: Some(on.clone()), why: why.into(), hint, log, retry: Retry::Never, interrupted: false }
+    }
+
+    /// Returns a failure that is no single resource's.
+    #[must_use]
+    pub fn of_all(why: impl Into<String>, retry: Retry) -> Self {
+        Self { on: None, why: why.into(), hint: None, log: Vec::new(), retry, interrupted: false }
+    }
+
+    /// Returns what an error means for a resource, or for none.
+    #[must_use]
+    pub fn of(on: Option<&ResourceId>, error: &dyn Hint) -> Self {
+        let mut why = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            why = format!("{why}: {cause}");
+            source = cause.source();
+        }
+        let (retry, interrupted) = (error.retry(), error.interrupted());
+        Self { on: on.cloned(), why, hint: error.hint(), log: Vec::new(), retry, interrupted }
+    }
 }

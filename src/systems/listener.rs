@@ -36,8 +36,8 @@
 //! server's own processes; all processes are scanned only to identify a foreign listener, once for all ports.
 
 use super::{Systems, files, health, ports, proc};
-use crate::render::unit::unit_name;
 use crate::resource::{Health, Kind, Probe, ResourceId};
+use llamero_core::targets::systemd::lower::unit_name;
 use ports::{Closeness, Listener, Scan};
 use std::collections::BTreeSet;
 use std::fmt;

@@ -19,6 +19,7 @@ pub mod listener;
 pub mod ollama;
 pub mod openai;
 pub mod output;
+pub mod owned;
 pub mod ports;
 pub mod proc;
 pub mod process;
@@ -32,11 +33,11 @@ pub mod sleep;
 pub mod store;
 pub mod systemd;
 
-pub use failure::FailureKind;
+pub use failure::{Failure, FailureKind};
 pub use inspection::removal;
 
-use crate::render::unit::unit_name;
 use crate::resource::ResourceId;
+use llamero_core::targets::systemd::lower::unit_name;
 use std::path::PathBuf;
 
 /// The point in time at which retrying a failed operation makes sense.

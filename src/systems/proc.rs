@@ -4,7 +4,7 @@
 //! Other users' processes show less; an unreadable value is `None`.
 
 use super::files;
-use crate::render::unit;
+use crate::render::marker;
 use crate::resource::{Bytes, Fingerprint};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
@@ -14,9 +14,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// The variable in a server's environment that holds its fingerprint.
-pub const FINGERPRINT: &str = unit::FINGERPRINT_VARIABLE;
+pub const FINGERPRINT: &str = marker::FINGERPRINT_VARIABLE;
 /// The variable in a server's environment that holds its resource's id.
-pub const RESOURCE: &str = unit::RESOURCE_VARIABLE;
+pub const RESOURCE: &str = marker::RESOURCE_VARIABLE;
 
 const LIMIT: Bytes = Bytes(4 << 20);
 

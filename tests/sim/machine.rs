@@ -126,7 +126,8 @@ pub(crate) fn health(server: Option<&Server>, now: Duration) -> Health {
 /// Returns in how many parts an action has its effect: between them it may be cut off.
 pub(crate) const fn parts(action: &Action) -> u8 {
     match action {
-        Action::CreateEnvironment(_) | Action::RemoveUnit(_) | Action::Rehearse(_) => 2,
+        Action::CreateEnvironment(_) | Action::Rehearse(_) => 2,
+        Action::RemoveServer(managed) if matches!(managed.id().kind, Kind::Unit) => 2,
         _ => 1,
     }
 }
@@ -174,7 +175,7 @@ pub(crate) fn perform(
             let file_is = MarkedFile { owner: Some((desired.stack.clone(), id.clone())), fingerprint, intact: true };
             truth.files.insert(file.path.clone(), file_is);
         }
-        Action::WriteUnit(id) => {
+        Action::Define(id) => {
             let definition = definition(id)?;
             let server = truth.servers.entry(id.clone()).or_default();
             if server.definition.as_ref().is_some_and(|definition| definition.stack.as_ref() != Some(&desired.stack)) {
@@ -182,12 +183,12 @@ pub(crate) fn perform(
             }
             server.definition = Some(definition);
         }
-        Action::ReloadManager => {
-            for (_, server) in truth.servers.iter_mut().filter(|(id, _)| id.kind == Kind::Unit) {
+        Action::ReloadManager(kind) => {
+            for (_, server) in truth.servers.iter_mut().filter(|(id, _)| id.kind == *kind) {
                 server.loaded.clone_from(&server.definition);
             }
         }
-        Action::EnableUnit(id) => truth.servers.entry(id.clone()).or_default().enabled = true,
+        Action::Enable(id) => truth.servers.entry(id.clone()).or_default().enabled = true,
         Action::Start(id) => start(truth, now, id, definition(id)?, false)?,
         Action::Restart(managed) => start(truth, now, managed.id(), definition(managed.id())?, true)?,
         Action::Rehearse(id) => rehearse(truth, now, id, definition(id)?, part)?,
@@ -211,7 +212,7 @@ pub(crate) fn perform(
             still_managed(truth, &file.path, managed.id())?;
             truth.files.remove(&file.path);
         }
-        Action::RemoveUnit(managed) => {
+        Action::RemoveServer(managed) if managed.id().kind == Kind::Unit => {
             truth.stop(managed.id());
             if let Some(server) = truth.servers.get_mut(managed.id()).filter(|_| part == 1) {
                 (server.definition, server.enabled) = (None, false);
@@ -220,7 +221,7 @@ pub(crate) fn perform(
                 }
             }
         }
-        Action::RemoveProcess(managed) | Action::RemoveContainer(managed) => {
+        Action::RemoveServer(managed) | Action::Discard(managed) => {
             if truth.servers.get(managed.id()).is_some_and(|server| server.process.is_some()) {
                 return Err("it runs".to_owned());
             }
@@ -231,6 +232,33 @@ pub(crate) fn perform(
                 (server.previous, server.successor, server.orphans) = (None, None, false);
             }
         }
+        Action::SetAside(managed) => {
+            let server = truth.servers.get_mut(managed.id()).ok_or("it is gone")?;
+            if server.process.is_some() {
+                return Err("it runs".to_owned());
+            }
+            server.previous = server.definition.take();
+        }
+        Action::Create(id) => {
+            let definition = definition(id)?;
+            let server = truth.servers.entry(id.clone()).or_default();
+            if server.definition.is_some() {
+                return Err("a container of this name is there".to_owned());
+            }
+            server.definition = Some(definition);
+        }
+        Action::Restore { server, .. } => {
+            let server = truth.servers.get_mut(server).ok_or("it is gone")?;
+            if server.definition.is_some() {
+                return Err("a container of this name is there".to_owned());
+            }
+            server.definition = Some(server.previous.take().ok_or("nothing stands aside")?);
+        }
+        Action::RemoveAside { server, .. } => {
+            truth.servers.get_mut(server).ok_or("it is gone")?.previous = None;
+        }
+        // Networks, volumes and folders change nothing that the simulated servers depend on.
+        Action::Prepare { .. } | Action::RemoveNetwork { .. } => {}
         Action::RemoveImage(managed) => {
             truth.images.remove(managed.id());
         }
@@ -260,7 +288,7 @@ fn still_managed(truth: &Truth, path: &PathBuf, id: &ResourceId) -> Result<(), S
     if managed { Ok(()) } else { Err("it was replaced by another program".to_owned()) }
 }
 
-fn start(truth: &mut Truth, now: Duration, id: &ResourceId, definition: Definition, again: bool) -> Result<(), String> {
+fn start(truth: &mut Truth, now: Duration, id: &ResourceId, mut definition: Definition, again: bool) -> Result<(), String> {
     let server = truth.servers.entry(id.clone()).or_default();
     match id.kind {
         Kind::Unit if definition.run.socket_handoff => {
@@ -290,13 +318,8 @@ fn start(truth: &mut Truth, now: Duration, id: &ResourceId, definition: Definiti
             if current.as_ref().is_some_and(|current| current.stack.as_deref() != Some(STACK)) {
                 return Err("the container is another program's".to_owned());
             }
-            if server.previous.as_ref().is_some_and(|previous| previous.fingerprint == definition.fingerprint) {
-                // The one that stood here before is put back; what took its place goes.
-                server.previous = None;
-            } else if current.as_ref().is_some_and(|current| current.fingerprint != definition.fingerprint) {
-                server.previous = current;
-            }
-            server.definition = Some(definition.clone());
+            let current = current.ok_or("there is no such container")?;
+            definition = current;
             truth.stop(id);
             truth.start(id, definition, now);
         }

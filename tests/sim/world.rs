@@ -10,7 +10,7 @@ use llamero::apply::{Execution, Failure, Machine};
 use llamero::history::Watcher;
 use llamero::live::{LiveRun, Observation, Presence};
 use llamero::observe::Depth;
-use llamero::plan::Action;
+use llamero::plan::Step;
 use llamero::reconcile::{Switch, World as Outside};
 use llamero::resolve::Desired;
 use llamero::resource::{Digest, Health, Resource, ResourceId, Run, SecretReference};
@@ -180,7 +180,8 @@ impl Machine for World {
         machine::observe(&sim.truth, now, desired, inventory, depth)
     }
 
-    async fn perform(&self, execution: Execution<'_, Self>, action: &Action) -> Result<(), Failure> {
+    async fn perform(&self, execution: Execution<'_, Self>, step: &Step) -> Result<(), Failure> {
+        let action = &step.action;
         let name = action.to_string();
         self.pass(&name).await;
         let (fault, took) = {

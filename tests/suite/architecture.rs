@@ -49,6 +49,33 @@ const IMPURE: &[&str] = &[
     "futures_util",
 ];
 
+/// What names one target among several.
+const TARGETS: &[&str] = &[
+    "Systemd",
+    "systemd",
+    "Docker",
+    "docker",
+    "Runtime",
+    "Kind::Unit",
+    "Kind::Process",
+    "Kind::Container",
+    "unit_name",
+    "unit_file",
+    "Launch",
+    "NewContainer",
+];
+
+/// Modules that treat all targets alike, by the package that they are in.
+const WITHOUT_TARGETS: &[(&str, &[&str])] =
+    &[("crates/core", &["plan"]), (".", &["observe", "history", "apply", "reconcile", "cli"])];
+
+/// Sources in them that name an outside thing that also is a target, and what for.
+const OTHER_THINGS: &[(&str, &str)] = &[
+    ("cli/mod.rs", "the runtime that waits for input and output is called one too"),
+    ("observe/pins.rs", "what an image's name leads to is asked of the engine, whoever runs its containers"),
+    ("reconcile/world.rs", "the dead-man's switch is a timer of the service manager's"),
+];
+
 /// Crates that are given up or unsafe to parse strangers' files with.
 const BANNED: &[&str] = &["serde_yaml", "serde_yml", "yaml-rust"];
 
@@ -169,15 +196,20 @@ fn check(problems: &[String]) {
 #[test]
 fn a_module_uses_only_modules_above_it() {
     let modules = modules();
-    let place = |name: &str| modules.iter().position(|module| module == name);
+    // Where both packages have a module of a name, each means its own.
+    let place = |package: &str, name: &str| {
+        let is_named = |module: &String| module == name;
+        if package == PACKAGES[0] { modules.iter().position(is_named) } else { modules.iter().rposition(is_named) }
+    };
     let mut problems = Vec::new();
     let mut presence = BTreeSet::new();
     for source in sources().iter().filter(|source| !matches!(source.path.as_str(), "lib.rs" | "main.rs")) {
-        let own = place(source.module()).unwrap_or_else(|| panic!("{} is in no module of lib.rs", source.path));
+        let own = place(source.package, source.module())
+            .unwrap_or_else(|| panic!("{} is in no module of lib.rs", source.path));
         presence.insert(own);
         for (number, line) in source.code() {
             for name in used(line) {
-                if place(&name).is_some_and(|place| place > own) {
+                if place(source.package, &name).is_some_and(|place| place > own) {
                     problems.push(format!("{}:{number} uses `{name}`, which is below it", source.shown()));
                 }
             }
@@ -218,6 +250,45 @@ fn core_modules_are_pure() {
         }
     }
     check(&problems);
+}
+
+#[test]
+fn a_target_is_named_where_it_is_at_home() {
+    let mut problems = Vec::new();
+    let mut excused = BTreeSet::new();
+    for source in sources() {
+        let alike = WITHOUT_TARGETS.iter().find(|(package, _)| *package == source.package);
+        if !alike.is_some_and(|(_, modules)| modules.contains(&source.module())) {
+            continue;
+        }
+        for (number, line) in source.code() {
+            for word in TARGETS.iter().filter(|word| says(line, word)) {
+                match OTHER_THINGS.iter().find(|(path, _)| *path == source.path) {
+                    Some((path, _)) => drop(excused.insert(*path)),
+                    None => problems.push(format!("{}:{number} says `{word}`", source.shown())),
+                }
+            }
+        }
+    }
+    for (path, _) in OTHER_THINGS.iter().filter(|(path, _)| !excused.contains(path)) {
+        problems.push(format!("`{path}` names no target: take it out"));
+    }
+    check(&problems);
+}
+
+#[test]
+fn a_target_has_both_of_its_halves() {
+    let folders = |package: &str| -> BTreeSet<String> {
+        let entries = fs::read_dir(root(package).join("targets")).expect("the targets can be listed");
+        let folders = entries.map(|entry| entry.expect("an entry can be read")).filter(|entry| entry.path().is_dir());
+        folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    };
+    let [pure, world] = PACKAGES.map(folders);
+    assert_eq!(pure, world);
+    assert_eq!(world.len(), llamero::targets::TARGETS.len());
+    for target in llamero::targets::TARGETS {
+        assert!(llamero::targets::driver(target.kind()).is_some(), "{target:?} has no driver");
+    }
 }
 
 #[test]

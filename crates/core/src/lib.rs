@@ -10,11 +10,13 @@ pub mod manifest;
 
 pub mod render;
 
+pub mod live;
+
+pub mod targets;
+
 pub mod lockfile;
 
 pub mod resolve;
-
-pub mod live;
 
 pub mod plan;
 

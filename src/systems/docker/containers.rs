@@ -52,8 +52,8 @@ impl Stack<'_> {
         live.labels.get(STACK_LABEL).is_some_and(|stack| stack == self.name)
     }
 
-    /// Makes a container of an image that is there, with the stack's mark, and the volumes that it lacks; it does not
-    /// run yet. Its folders and its network must be there.
+    /// Makes a container of an image that is there, with the stack's mark; it does not run yet. Its folders, volumes and
+    /// network must be there.
     pub async fn create(self, new: &NewContainer<'_>) -> Result<Created, Error> {
         create(self, new).await
     }

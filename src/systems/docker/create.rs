@@ -41,16 +41,11 @@ pub struct Created {
     pub warnings: Vec<String>,
 }
 
-/// Makes a container, and the volumes that it lacks; it does not run yet.
+/// Makes a container; it does not run yet.
 pub(super) async fn create(stack: Stack<'_>, new: &NewContainer<'_>) -> Result<Created, Error> {
     let docker = stack.docker;
     let what = format!("make the container `{}`", new.name);
     checked("container", new.name)?;
-    for mount in &new.container.mounts {
-        if let MountSource::Volume(name) = &mount.source {
-            stack.ensure_volume(name).await?;
-        }
-    }
     let command = match &new.run.environment_file {
         None => (new.container.entrypoint.clone(), new.run.command.argv()),
         Some(file) => {

@@ -2,7 +2,7 @@
 
 use super::{Error, STACK_LABEL, Stack, checked};
 use bollard::models::{NetworkCreateRequest, NetworkInspect, VolumeCreateRequest};
-use bollard::query_parameters::{InspectNetworkOptions, ListVolumesOptions, RemoveVolumeOptions};
+use bollard::query_parameters::{InspectNetworkOptions, ListNetworksOptions, ListVolumesOptions, RemoveVolumeOptions};
 use std::collections::HashMap;
 
 impl Stack<'_> {
@@ -18,6 +18,26 @@ impl Stack<'_> {
             NetworkCreateRequest { name: name.to_owned(), labels: Some(labels), ..NetworkCreateRequest::default() };
         let call = self.docker.api.create_network(request);
         self.docker.within(&what, self.docker.deadlines.change, call).await.map(|_| true)
+    }
+
+    /// Returns the names of the networks with the stack's mark.
+    pub async fn networks(self) -> Result<Vec<String>, Error> {
+        let options = ListNetworksOptions { filters: Some(self.filter()) };
+        let call = self.docker.api.list_networks(Some(options));
+        let listed = self.docker.within("list the networks", self.docker.deadlines.call, call).await?;
+        let mut names: Vec<String> = listed.into_iter().filter_map(|network| network.name).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Returns whether there is a volume of a name, whosever it is.
+    pub async fn has_volume(self, name: &str) -> Result<bool, Error> {
+        let what = format!("read the volume `{name}`");
+        let call = self.docker.api.inspect_volume(checked("volume", name)?);
+        match self.docker.within(&what, self.docker.deadlines.call, call).await {
+            Err(Error::NotFound { .. }) => Ok(false),
+            live => live.map(|_| true),
+        }
     }
 
     /// Removes a network with the stack's mark; returns whether there was one.
@@ -52,10 +72,8 @@ impl Stack<'_> {
     /// Both engines would make it on the way to a container, but Podman then leaves out the mark.
     pub async fn ensure_volume(self, name: &str) -> Result<bool, Error> {
         let what = format!("make the volume `{name}`");
-        let call = self.docker.api.inspect_volume(checked("volume", name)?);
-        match self.docker.within(&what, self.docker.deadlines.call, call).await {
-            Err(Error::NotFound { .. }) => {}
-            live => return live.map(|_| false),
+        if self.has_volume(name).await? {
+            return Ok(false);
         }
         let labels = HashMap::from([(STACK_LABEL.to_owned(), self.name.to_owned())]);
         let request =

@@ -73,6 +73,7 @@ async fn a_container_lives_and_goes() {
     run.environment = [("A".to_owned(), "b c".to_owned())].into();
     run.environment_file = Some(RunFile(secret));
     run.limits = Limits { memory: Some(Bytes(64 << 20)), cpu_percent: Some(50) };
+    assert!(stack.ensure_volume("lane-data").await.expect("made"));
     let volume = Mount { source: MountSource::Volume("lane-data".into()), target: "/data".into(), read_only: false };
     let container = Container {
         mounts: vec![volume],
@@ -344,6 +345,7 @@ async fn podman_is_used_as_docker_is() {
 
     let mut run = run(&["/bin/sh", "-c", "echo hello; exec /bin/sleep 1000"]);
     run.limits = Limits { memory: Some(Bytes(64 << 20)), cpu_percent: Some(50) };
+    assert!(stack.ensure_volume("lane-data").await.expect("made"));
     let volume = Mount { source: MountSource::Volume("lane-data".into()), target: "/data".into(), read_only: false };
     let container = Container { mounts: vec![volume], network: Some("host".into()), ..of(&app.to_string()) };
     create(stack, "lane-app", &run, &container).await.expect("made");

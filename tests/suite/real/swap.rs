@@ -4,10 +4,10 @@
 use super::instances::{Instances, LONG, server};
 use super::load::{Clients, Load, Tally, Target, ask_on, request};
 use crate::fakes::upstream::FakeUpstream;
-use llamero::render::unit;
 use llamero::resource::{Resource, RunFile, Spec};
 use llamero::systems::files;
 use llamero::systems::systemd::JobResult;
+use llamero::targets::unit;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 

@@ -2,11 +2,12 @@
 //! (statement A23).
 
 use crate::sample;
-use llamero::render::{quote, unit};
+use llamero::render::quote;
 use llamero::resource::{
     Bytes, Command, Kind, Limits, Origins, Resource, ResourceId, Run, RunFile, Runtime, Seconds, Spec,
 };
 use llamero::systems::systemd::{ActiveState, Error, JobResult, LoadState, Systemd, Unit};
+use llamero::targets::unit;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use std::collections::BTreeMap;
@@ -127,9 +128,9 @@ async fn a_live_process_reads_back_quoted_text() {
         for assignment in declared {
             assert!(environment.contains(&assignment), "{assignment:?} is not in {environment:#?}");
         }
-        let fingerprint = format!("{}={}", unit::FINGERPRINT_VARIABLE, resource.fingerprint());
+        let fingerprint = format!("{}={}", llamero::render::marker::FINGERPRINT_VARIABLE, resource.fingerprint());
         assert!(environment.contains(&fingerprint));
-        assert!(environment.contains(&format!("{}=quote/unit/{name}", unit::RESOURCE_VARIABLE)));
+        assert!(environment.contains(&format!("{}=quote/unit/{name}", llamero::render::marker::RESOURCE_VARIABLE)));
     }
 }
 

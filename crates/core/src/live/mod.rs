@@ -9,9 +9,9 @@ mod run;
 pub use managed::Managed;
 pub use run::{LiveRun, RunState};
 
-use crate::resource::{Digest, Fingerprint, ResourceId};
+use crate::resource::{Digest, Fingerprint, Kind, Prerequisite, ResourceId};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The result of inspecting one resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,6 +123,12 @@ pub struct Observation {
     /// The registry's current content for models to be pulled, where it differs from the desired content.
     #[serde(default)]
     pub moved: BTreeMap<ResourceId, Digest>,
+    /// The prerequisites of declared servers that are there.
+    #[serde(default)]
+    pub prerequisites: BTreeSet<Prerequisite>,
+    /// The networks that carry this stack's ownership marker, and the kind of the servers that are in them.
+    #[serde(default)]
+    pub networks: BTreeMap<String, Kind>,
 }
 
 impl Observation {

@@ -3,7 +3,7 @@
 //! Both are planned before anything is touched: the first against the machine as it is, the rest against the machine as it
 //! will be then.
 
-use super::{Action, Past, Phase, Plan, Step, StepId, at_once, foresee_all};
+use super::{Action, Arguments, Past, Phase, Plan, Step, StepId, at_once, foresee_all};
 use crate::live::{Observation, RunState};
 use crate::manifest::Mode;
 use crate::resolve::{Desired, First};
@@ -146,10 +146,13 @@ fn join(
     };
     let again = rest.steps.iter().find_map(|step| again(&step.action));
     let id = StepId(steps.len());
-    steps.push(Step { id, phase: Phase::Canary, action: Action::Try(trial.clone()), after: before });
+    let action = Action::Try(trial.clone());
+    steps.push(Step { id, phase: Phase::Canary, action, arguments: Arguments::default(), after: before });
     // What was replaced before the trial is cleared away with the rest.
     let formers = later.into_iter().filter(|step| {
-        matches!(step.action, Action::RemovePrevious(_)) && !rest.steps.iter().any(|other| other.action == step.action)
+        let removes = |action: &Action| matches!(action, Action::RemovePrevious(_) | Action::RemoveAside { .. });
+        let again = |other: &Step| removes(&other.action) && other.action.on() == step.action.on();
+        removes(&step.action) && !rest.steps.iter().any(again)
     });
     let formers: Vec<Step> = formers.collect();
     let begins = steps.len();
@@ -171,6 +174,7 @@ fn join(
 /// Plans what is left once a trial was passed: from `first`, which is then as good as committed.
 fn rest(first: &Desired, desired: &Desired, observed: &Observation, past: &Past) -> Plan {
     let mut past = past.clone();
+    past.trial = true;
     past.committed = first.resources.iter().map(|(id, resource)| (id.clone(), resource.fields())).collect();
     past.learn(first.resources.values());
     at_once(desired, observed, &past)

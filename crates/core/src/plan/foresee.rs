@@ -4,7 +4,8 @@
 use super::{Action, Phase, Plan, Step};
 use crate::live::{Live, LiveFile, LiveRun, Managed, Observation, Ownership, PortHolder, Presence, RunState};
 use crate::resolve::Desired;
-use crate::resource::{Resource, ResourceId, Runtime, Spec};
+use crate::resource::{Kind, Prerequisite, Resource, ResourceId, Spec};
+use crate::targets;
 
 /// Returns what will be seen after every step of `plan` has succeeded.
 #[must_use]
@@ -54,24 +55,55 @@ pub fn foresee(desired: &Desired, mut observed: Observation, step: &Step) -> Obs
             let marker = resource.map(|resource| claim(desired, resource));
             present(&mut observed, id, Live::File(LiveFile { marker, text: None }));
         }
-        Action::WriteUnit(id) => {
+        Action::Define(id) => {
             if let Some(resource) = resource {
                 define(desired, &mut observed, id, resource);
             }
         }
-        Action::ReloadManager => each_run(&mut observed, |run| run.loaded = true),
-        Action::EnableUnit(id) => on_run(&mut observed, id, |run| run.enabled = true),
+        Action::Create(id) => {
+            if let Some(resource) = resource {
+                define(desired, &mut observed, id, resource);
+                on_run(&mut observed, id, |run| run.loaded = true);
+            }
+        }
+        Action::Prepare { kind, what } => {
+            observed.prerequisites.insert(what.clone());
+            if let Prerequisite::Network(name) = what {
+                observed.networks.insert(name.clone(), *kind);
+            }
+        }
+        Action::RemoveNetwork { name, .. } => {
+            observed.prerequisites.remove(&Prerequisite::Network(name.clone()));
+            observed.networks.remove(name);
+        }
+        Action::SetAside(managed) => {
+            if let Some(aside) = targets::previous(managed.id()) {
+                rename(&mut observed, managed.id(), aside);
+            }
+        }
+        Action::Discard(managed) => {
+            observed.resources.insert(managed.id().clone(), Presence::Absent);
+        }
+        Action::Restore { server, previous } => rename(&mut observed, previous.id(), server.clone()),
+        Action::ReloadManager(kind) => each_run(&mut observed, *kind, |run| run.loaded = true),
+        Action::Enable(id) => on_run(&mut observed, id, |run| run.enabled = true),
         Action::Start(id) => start(desired, &mut observed, id, resource),
         Action::Restart(managed) | Action::HandOff(managed) => start(desired, &mut observed, managed.id(), resource),
         Action::Sleep(managed) => on_run(&mut observed, managed.id(), |run| run.asleep = true),
         Action::Wake(managed) => on_run(&mut observed, managed.id(), |run| run.asleep = false),
         Action::Stop(managed) => stop(&mut observed, managed),
-        Action::RemovePrevious(managed) => on_run(&mut observed, managed.id(), |run| run.orphaned_instances = false),
+        Action::RemovePrevious(managed) => {
+            on_run(&mut observed, managed.id(), |run| run.orphaned_instances = false);
+            if let Some(aside) = targets::previous(managed.id()) {
+                observed.resources.remove(&aside);
+            }
+        }
+        Action::RemoveAside { previous, .. } => {
+            observed.resources.remove(previous.id());
+        }
         Action::AwaitHealthy(_) | Action::Rehearse(_) | Action::Try(_) => {}
         Action::RemoveFile(managed)
-        | Action::RemoveUnit(managed)
-        | Action::RemoveProcess(managed)
-        | Action::RemoveContainer(managed)
+        | Action::RemoveServer(managed)
         | Action::RemoveImage(managed)
         | Action::RemoveEnvironment(managed)
         | Action::RemoveArtifact(managed)
@@ -111,9 +143,9 @@ fn on_run(observed: &mut Observation, id: &ResourceId, change: impl FnOnce(&mut 
     }
 }
 
-fn each_run(observed: &mut Observation, change: impl Fn(&mut LiveRun)) {
-    for presence in observed.resources.values_mut() {
-        if let Presence::Present(Live::Run(run)) = presence {
+fn each_run(observed: &mut Observation, kind: Kind, change: impl Fn(&mut LiveRun)) {
+    for (id, presence) in &mut observed.resources {
+        if let (true, Presence::Present(Live::Run(run))) = (id.kind == kind, presence) {
             change(run);
         }
     }
@@ -128,14 +160,14 @@ fn define(desired: &Desired, observed: &mut Observation, id: &ResourceId, resour
         });
         return;
     }
-    let enabled = resource.run().is_some_and(|run| run.runtime != Runtime::Systemd);
+    let enabled = targets::of_kind(id.kind).is_some_and(|target| !target.enables());
     let run = LiveRun { definition, loaded: false, enabled, ..LiveRun::stopped() };
     present(observed, id, Live::Run(Box::new(run)));
 }
 
 fn start(desired: &Desired, observed: &mut Observation, id: &ResourceId, resource: Option<&Resource>) {
     let Some((resource, spec)) = resource.and_then(|resource| Some((resource, resource.run()?))) else { return };
-    let defines = spec.runtime != Runtime::Systemd || spec.socket_handoff;
+    let defines = spec.socket_handoff || targets::of_kind(id.kind).is_some_and(targets::Target::defines_on_start);
     if defines {
         define(desired, observed, id, resource);
     }
@@ -160,6 +192,12 @@ fn start(desired: &Desired, observed: &mut Observation, id: &ResourceId, resourc
     for port in &spec.ports {
         let holder = PortHolder { pid: None, command: spec.description.clone(), resource: Some(id.clone()) };
         observed.ports.insert(*port, holder);
+    }
+}
+
+fn rename(observed: &mut Observation, from: &ResourceId, to: ResourceId) {
+    if let Some(presence) = observed.resources.insert(from.clone(), Presence::Absent) {
+        observed.resources.insert(to, presence);
     }
 }
 

@@ -11,6 +11,7 @@ mod compare;
 mod contention;
 mod foresee;
 mod order;
+mod replace;
 mod step;
 pub mod text;
 
@@ -18,7 +19,7 @@ pub use canary::{CanarySkipped, Rollout, Trial};
 pub use cause::{Cause, FieldChange};
 pub use change::{Change, Consequence, Disruption, Refusal, RefusalKind, Verb};
 pub use foresee::{foresee, foresee_all};
-pub use step::{Action, Phase, Step, StepId};
+pub use step::{Action, Arguments, Phase, Step, StepId};
 
 use crate::live::Observation;
 use crate::resolve::{Desired, PreviousRoutes};
@@ -59,6 +60,12 @@ pub struct Past {
     /// The routes of the committed generation.
     #[serde(default)]
     pub previous: PreviousRoutes,
+    /// Whether what counts as committed is only a canary on trial.
+    #[serde(default)]
+    pub trial: bool,
+    /// What calls on resources of earlier generations take.
+    #[serde(default)]
+    pub arguments: BTreeMap<ResourceId, Arguments>,
 }
 
 impl Past {
@@ -66,6 +73,7 @@ impl Past {
     pub fn learn<'a>(&mut self, resources: impl IntoIterator<Item = &'a Resource>) {
         for resource in resources {
             self.needs.insert(resource.id.clone(), resource.needs.clone());
+            self.arguments.insert(resource.id.clone(), Arguments::of(resource));
             if let Some(run) = resource.run() {
                 self.ports.insert(resource.id.clone(), run.ports.clone());
                 self.memory.insert(resource.id.clone(), run.memory.map_or(0, |memory| memory.0));
@@ -132,7 +140,8 @@ impl Plan {
         let disturbs = |step: &Step| {
             let action = &step.action;
             let starts = matches!(action, Action::Start(_) | Action::Restart(_) | Action::Wake(_) | Action::HandOff(_));
-            starts || matches!(action, Action::Stop(_) | Action::Sleep(_))
+            let replaces = matches!(action, Action::SetAside(_) | Action::Discard(_) | Action::Restore { .. });
+            starts || replaces || matches!(action, Action::Stop(_) | Action::Sleep(_))
         };
         if self.steps.iter().any(|step| needed.contains(&step.id) && disturbs(step)) {
             needed.clear();

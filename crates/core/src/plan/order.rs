@@ -6,38 +6,77 @@
 use super::Past;
 use super::compare::{Difference, Remedy, RunAction, RunRemedy};
 use super::contention::{StopOrder, handoff};
-use super::step::{Action, Phase, Step, StepId};
+use super::replace::{Replacement, missing, replacement, unused_networks};
+use super::step::{Action, Arguments, Phase, Step, StepId};
 use crate::live::{Live, Managed, Observation, Presence};
 use crate::resolve::Desired;
-use crate::resource::{Gpus, Kind, OllamaName, Resource, ResourceId, ServedModel, Spec};
+use crate::resource::{Gpus, Kind, OllamaName, Resource, ResourceId, Seconds, ServedModel, Spec};
+use crate::targets;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// How long a server may take to stop of which nothing else is known.
+const LONGEST_STOP: Seconds = Seconds::new(300);
 
 pub(super) fn order(desired: &Desired, observed: &Observation, past: &Past, changes: &[Difference]) -> Vec<Step> {
     let handoff = handoff(desired, observed, past, changes);
-    let mut steps = Steps::default();
+    let mut steps = Steps { past, list: Vec::new(), ready: BTreeMap::new() };
     let remedy: Vec<(&ResourceId, &Remedy)> =
         changes.iter().filter_map(|difference| Some((&difference.change.on, difference.remedy.as_ref()?))).collect();
+    let replacements: BTreeMap<&ResourceId, Replacement> = remedy
+        .iter()
+        .filter_map(|(id, remedy)| {
+            let (Remedy::Run(remedy), Some(resource)) = (remedy, desired.resources.get(*id)) else { return None };
+            Some((*id, replacement(desired, observed, past, resource, remedy)?))
+        })
+        .collect();
     stage(desired, observed, past, &remedy, &mut steps);
-    switch(desired, observed, past, &remedy, &handoff, &mut steps);
-    prune(past, &remedy, &handoff, &mut steps);
+    switch(desired, observed, past, &remedy, &handoff, &replacements, &mut steps);
+    prune(past, &remedy, &handoff, &replacements, &mut steps);
+    let unused = if desired.policy.prune { unused_networks(desired, observed) } else { Vec::new() };
+    if !steps.list.is_empty() {
+        let is_left = |step: &&Step| step.phase == Phase::Prune;
+        let after: Vec<StepId> = steps.list.iter().filter(is_left).map(|step| step.id).collect();
+        for (kind, name) in unused {
+            steps.add(Phase::Prune, Action::RemoveNetwork { kind, name: name.clone() }, after.clone());
+        }
+    }
     steps.list
 }
 
 /// The steps so far, and the step to wait for to have a resource ready.
-#[derive(Default)]
-struct Steps {
+struct Steps<'a> {
+    past: &'a Past,
     list: Vec<Step>,
     /// The last step that brings a resource to its wish.
     ready: BTreeMap<ResourceId, StepId>,
 }
 
-impl Steps {
+impl Steps<'_> {
     fn add(&mut self, phase: Phase, action: Action, mut after: Vec<StepId>) -> StepId {
         after.sort_unstable();
         after.dedup();
         let id = StepId(self.list.len());
-        self.list.push(Step { id, phase, action, after });
+        let arguments = self.arguments(&action);
+        self.list.push(Step { id, phase, action, arguments, after });
         id
+    }
+
+    /// Returns what a call takes beyond the desired state.
+    fn arguments(&self, action: &Action) -> Arguments {
+        let known = |id: &ResourceId| self.past.arguments.get(id).cloned().unwrap_or_default();
+        let named = |id: Option<ResourceId>| Arguments { name: id.map(|id| id.name), ..Arguments::default() };
+        match action {
+            Action::Stop(managed) | Action::Sleep(managed) | Action::Wake(managed) | Action::RemoveServer(managed) => {
+                let known = known(managed.id());
+                Arguments { stop_timeout: Some(known.stop_timeout.unwrap_or(LONGEST_STOP)), ..known }
+            }
+            Action::RemoveFile(managed)
+            | Action::RemoveEnvironment(managed)
+            | Action::RemoveArtifact(managed)
+            | Action::RemoveImage(managed) => known(managed.id()),
+            Action::SetAside(managed) | Action::RemovePrevious(managed) => named(targets::previous(managed.id())),
+            _ => Arguments::default(),
+        }
     }
 
     /// Returns the steps of `phase` that make what `resource` needs.
@@ -47,7 +86,13 @@ impl Steps {
     }
 }
 
-fn stage(desired: &Desired, observed: &Observation, past: &Past, remedy: &[(&ResourceId, &Remedy)], steps: &mut Steps) {
+fn stage(
+    desired: &Desired,
+    observed: &Observation,
+    past: &Past,
+    remedy: &[(&ResourceId, &Remedy)],
+    steps: &mut Steps<'_>,
+) {
     // Kinds are ordered so that what others are made with comes first: secrets, environments, artifacts.
     for (id, remedy) in remedy {
         let action = match (id.kind, remedy) {
@@ -61,6 +106,10 @@ fn stage(desired: &Desired, observed: &Observation, past: &Past, remedy: &[(&Res
         let after = desired.resources.get(*id).map(|resource| steps.needed(resource, Phase::Stage));
         let step = steps.add(Phase::Stage, action, after.unwrap_or_default());
         steps.ready.insert((*id).clone(), step);
+    }
+    let starts = remedy.iter().filter(|(_, remedy)| matches!(remedy, Remedy::Run(run) if run.go != RunAction::Leave));
+    for (kind, what) in missing(desired, observed, starts.map(|(id, _)| *id)) {
+        steps.add(Phase::Stage, Action::Prepare { kind, what }, Vec::new());
     }
     models(desired, observed, past, remedy, Phase::Stage, steps);
 }
@@ -87,7 +136,7 @@ fn models(
     past: &Past,
     remedy: &[(&ResourceId, &Remedy)],
     phase: Phase,
-    steps: &mut Steps,
+    steps: &mut Steps<'_>,
 ) {
     let remedy: BTreeMap<&ResourceId, &Remedy> = remedy.iter().copied().collect();
     let mut pulls: BTreeMap<(&str, &OllamaName), StepId> = BTreeMap::new();
@@ -124,7 +173,8 @@ fn switch(
     past: &Past,
     remedy: &[(&ResourceId, &Remedy)],
     handoff: &StopOrder,
-    steps: &mut Steps,
+    replacements: &BTreeMap<&ResourceId, Replacement>,
+    steps: &mut Steps<'_>,
 ) {
     let runs: BTreeMap<&ResourceId, &RunRemedy> = remedy
         .iter()
@@ -132,8 +182,8 @@ fn switch(
         .collect();
     let socket_handoff =
         |id: &ResourceId| desired.resources.get(id).and_then(Resource::run).is_some_and(|run| run.socket_handoff);
-    // What hands its port on has a unit for each of its instances, made when it starts.
-    let is_plain = |id: &ResourceId| id.kind == Kind::Unit && !socket_handoff(id);
+    // What hands its socket off has a unit for each of its instances, written when it starts.
+    let is_plain = |id: &ResourceId| loads_definitions(id) && !socket_handoff(id);
     // Clients reach new routes only when what these lead to has proved itself, and the former gateway serves until then.
     let last = behind_the_rest(desired, handoff, &runs);
     let serves_on = |managed: &&Managed| {
@@ -171,49 +221,60 @@ fn switch(
     }
     let units: Vec<(&ResourceId, &RunRemedy)> =
         runs.iter().filter(|(id, _)| is_plain(id)).map(|(id, remedy)| (*id, *remedy)).collect();
-    let written: Vec<StepId> = units
-        .iter()
-        .filter(|(_, remedy)| remedy.write)
-        .map(|(id, _)| {
+    let mut written: BTreeMap<Kind, Vec<StepId>> = BTreeMap::new();
+    for (id, remedy) in &units {
+        if remedy.write {
             // What it was made of before may stand where its file belongs, and goes with the stop.
             let own_stop = stopped.get(*id).copied().into_iter().collect();
-            steps.add(Phase::Switch, Action::WriteUnit((*id).clone()), own_stop)
-        })
+            let step = steps.add(Phase::Switch, Action::Define((*id).clone()), own_stop);
+            written.entry(id.kind).or_default().push(step);
+        } else if remedy.reload {
+            written.entry(id.kind).or_default();
+        }
+    }
+    let reloaded: BTreeMap<Kind, StepId> = written
+        .into_iter()
+        .map(|(kind, written)| (kind, steps.add(Phase::Switch, Action::ReloadManager(kind), written)))
         .collect();
-    let reloaded =
-        units.iter().any(|(_, remedy)| remedy.reload).then(|| steps.add(Phase::Switch, Action::ReloadManager, written));
 
     let first_on_gpu = first_on_gpu(desired, past, &runs);
     let order = by_need(desired, &first_on_gpu, runs.keys().copied());
     let (last, first): (Vec<&ResourceId>, Vec<&ResourceId>) = order.into_iter().partition(|id| last.contains(id));
-    let bring = |id: &ResourceId, stopped: &BTreeMap<ResourceId, StepId>, verified: &[StepId], steps: &mut Steps| {
-        let (Some(remedy), Some(resource)) = (runs.get(id), desired.resources.get(id)) else { return };
-        let reload: Vec<StepId> = reloaded.filter(|_| is_plain(id)).into_iter().collect();
-        if remedy.enable && (is_plain(id) || (socket_handoff(id) && remedy.go == RunAction::Leave)) {
-            steps.add(Phase::Switch, Action::EnableUnit(id.clone()), reload.clone());
-        }
-        let mut after = steps.needed(resource, Phase::Switch);
-        after.extend(reload);
-        after.extend(handoff.waits.get(id).into_iter().flatten().filter_map(|id| stopped.get(id).copied()));
-        after.extend(first_on_gpu.get(id).into_iter().flatten().filter_map(|id| steps.ready.get(*id).copied()));
-        let own_stop = stopped.get(id).copied();
-        after.extend(own_stop);
-        let action = match (&remedy.go, own_stop) {
-            (RunAction::Leave, _) => return,
-            (RunAction::HandOff(managed), _) => {
-                let rehearsed = steps.add(Phase::Switch, Action::Rehearse(id.clone()), after);
-                after = vec![rehearsed];
-                Action::HandOff(managed.clone())
+    let bring =
+        |id: &ResourceId, stopped: &BTreeMap<ResourceId, StepId>, verified: &[StepId], steps: &mut Steps<'_>| {
+            let (Some(remedy), Some(resource)) = (runs.get(id), desired.resources.get(id)) else { return };
+            let reload: Vec<StepId> = reloaded.get(&id.kind).copied().filter(|_| is_plain(id)).into_iter().collect();
+            if remedy.enable && (is_plain(id) || (socket_handoff(id) && remedy.go == RunAction::Leave)) {
+                steps.add(Phase::Switch, Action::Enable(id.clone()), reload.clone());
             }
-            (RunAction::Restart(managed), None) => Action::Restart(managed.clone()),
-            (RunAction::Wake(managed), None) => Action::Wake(managed.clone()),
-            _ => Action::Start(id.clone()),
+            let mut after = steps.needed(resource, Phase::Switch);
+            after.extend(reload);
+            after.extend(handoff.waits.get(id).into_iter().flatten().filter_map(|id| stopped.get(id).copied()));
+            after.extend(first_on_gpu.get(id).into_iter().flatten().filter_map(|id| steps.ready.get(*id).copied()));
+            let own_stop = stopped.get(id).copied();
+            after.extend(own_stop);
+            let action = match (&remedy.go, own_stop) {
+                (RunAction::Leave, _) => return,
+                (RunAction::Start | RunAction::Restart(_), _) if replacements.contains_key(id) => {
+                    for action in &replacements[id].before {
+                        after = vec![steps.add(Phase::Switch, action.clone(), after)];
+                    }
+                    Action::Start(id.clone())
+                }
+                (RunAction::HandOff(managed), _) => {
+                    let rehearsed = steps.add(Phase::Switch, Action::Rehearse(id.clone()), after);
+                    after = vec![rehearsed];
+                    Action::HandOff(managed.clone())
+                }
+                (RunAction::Restart(managed), None) => Action::Restart(managed.clone()),
+                (RunAction::Wake(managed), None) => Action::Wake(managed.clone()),
+                _ => Action::Start(id.clone()),
+            };
+            after.extend(verified);
+            let started = steps.add(Phase::Switch, action, after);
+            let healthy = steps.add(Phase::Switch, Action::AwaitHealthy(id.clone()), vec![started]);
+            steps.ready.insert(id.clone(), healthy);
         };
-        after.extend(verified);
-        let started = steps.add(Phase::Switch, action, after);
-        let healthy = steps.add(Phase::Switch, Action::AwaitHealthy(id.clone()), vec![started]);
-        steps.ready.insert(id.clone(), healthy);
-    };
     for id in first {
         bring(id, &stopped, &[], steps);
     }
@@ -254,12 +315,12 @@ fn behind_the_rest<'a>(
     }
 }
 
-/// Returns whether a server can be restarted in one call: a plain unit that stays one. A process and a container have no
-/// such call, and a unit that comes to hand its port on, or no longer does, is made of other parts.
+/// Returns whether a server is restarted in one call. One that comes to hand its socket off, or no longer does, is made of
+/// other parts.
 fn restarts_in_one(desired: &Desired, observed: &Observation, resource: &Resource) -> bool {
     let live = observed.run(&resource.id).is_some_and(|live| live.socket_handoff);
     let declared = desired.resources.get(&resource.id).and_then(Resource::run).is_some_and(|run| run.socket_handoff);
-    resource.id.kind == Kind::Unit && !live && !declared
+    targets::of_kind(resource.id.kind).is_some_and(targets::Target::restarts_in_one_call) && !live && !declared
 }
 
 /// Adds a stop for each, or has it sleep, so that what needs another stops before it, and all of them after the steps in `first`.
@@ -269,7 +330,7 @@ fn stop(
     sleep: &BTreeSet<ResourceId>,
     managed: &[&Managed],
     first: &[StepId],
-    steps: &mut Steps,
+    steps: &mut Steps<'_>,
 ) -> BTreeMap<ResourceId, StepId> {
     let ids: BTreeMap<&ResourceId, &Managed> = managed.iter().map(|managed| (managed.id(), *managed)).collect();
     let mut dependents: BTreeMap<&ResourceId, Vec<&ResourceId>> = BTreeMap::new();
@@ -292,7 +353,18 @@ fn stop(
     stopped
 }
 
-fn prune(past: &Past, remedy: &[(&ResourceId, &Remedy)], handoff: &StopOrder, steps: &mut Steps) {
+/// Returns whether the definitions of a server's kind are loaded by a manager.
+fn loads_definitions(id: &ResourceId) -> bool {
+    targets::of_kind(id.kind).is_some_and(targets::Target::loads_definitions)
+}
+
+fn prune(
+    past: &Past,
+    remedy: &[(&ResourceId, &Remedy)],
+    handoff: &StopOrder,
+    replacements: &BTreeMap<&ResourceId, Replacement>,
+    steps: &mut Steps<'_>,
+) {
     let mut gone: Vec<(&Managed, bool)> = remedy
         .iter()
         .filter_map(|(_, remedy)| if let Remedy::Remove { managed, up } = remedy { Some((managed, *up)) } else { None })
@@ -310,38 +382,34 @@ fn prune(past: &Past, remedy: &[(&ResourceId, &Remedy)], handoff: &StopOrder, st
     let stopped = stop(past, Phase::Prune, &BTreeSet::new(), &up, &emptied, steps);
     // A file, an environment or a model may be in use by any of the servers that stop.
     let quiet: Vec<StepId> = stopped.values().copied().collect();
-    let mut removed_units = Vec::new();
-    let mut containers: Vec<StepId> = remedy
-        .iter()
-        .filter_map(
-            |(_, remedy)| if let Remedy::Run(RunRemedy { previous, .. }) = remedy { previous.as_ref() } else { None },
-        )
-        .map(|managed| steps.add(Phase::Prune, Action::RemovePrevious(managed.clone()), Vec::new()))
-        .collect();
-    // An image can go when no container is made of it any more.
+    let mut unloaded: BTreeMap<Kind, Vec<StepId>> = BTreeMap::new();
+    let orphans = remedy.iter().filter_map(|(_, remedy)| match remedy {
+        Remedy::Run(RunRemedy { orphans: Some(managed), .. }) => Some(Action::RemovePrevious(managed.clone())),
+        _ => None,
+    });
+    let aside = replacements.values().filter_map(|replacement| replacement.after.clone());
+    let mut servers: Vec<StepId> =
+        orphans.chain(aside).map(|action| steps.add(Phase::Prune, action, Vec::new())).collect();
+    // An image can go when nothing is made of it any more.
     gone.sort_by_key(|(managed, _)| managed.id().kind == Kind::Image);
     for (managed, _) in gone {
         let own: Vec<StepId> = stopped.get(managed.id()).copied().into_iter().collect();
         let (action, after) = match managed.id().kind {
-            Kind::Unit => (Action::RemoveUnit(managed.clone()), own),
-            Kind::Process => (Action::RemoveProcess(managed.clone()), own),
-            // One of them may be the very one that a removal before has cleared away.
-            Kind::Container => {
-                (Action::RemoveContainer(managed.clone()), own.into_iter().chain(containers.iter().copied()).collect())
-            }
-            Kind::Image => (Action::RemoveImage(managed.clone()), containers.clone()),
+            kind if kind.runs() => (Action::RemoveServer(managed.clone()), own),
+            Kind::Image => (Action::RemoveImage(managed.clone()), servers.clone()),
             Kind::File => (Action::RemoveFile(managed.clone()), quiet.clone()),
             Kind::Environment => (Action::RemoveEnvironment(managed.clone()), quiet.clone()),
             Kind::Artifact => (Action::RemoveArtifact(managed.clone()), quiet.clone()),
-            Kind::Secret | Kind::Model => continue,
+            _ => continue,
         };
-        let unit = managed.id().kind == Kind::Unit;
         let step = steps.add(Phase::Prune, action, after);
-        removed_units.extend(unit.then_some(step));
-        containers.extend((managed.id().kind == Kind::Container).then_some(step));
+        if loads_definitions(managed.id()) {
+            unloaded.entry(managed.id().kind).or_default().push(step);
+        }
+        servers.extend(managed.id().kind.runs().then_some(step));
     }
-    if !removed_units.is_empty() {
-        steps.add(Phase::Prune, Action::ReloadManager, removed_units);
+    for (kind, unloaded) in unloaded {
+        steps.add(Phase::Prune, Action::ReloadManager(kind), unloaded);
     }
 }
 

@@ -2,9 +2,10 @@
 
 use super::canary::Trial;
 use crate::live::Managed;
-use crate::resource::ResourceId;
-use serde::Serialize;
+use crate::resource::{Kind, Prerequisite, Resource, ResourceId, Seconds, Spec};
+use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::path::PathBuf;
 
 /// A step's number within its plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -31,7 +32,7 @@ pub enum Phase {
     Prune,
 }
 
-/// One call on one system. What it takes beyond the resource's wish is in the variant.
+/// One call on one system. What it takes beyond the desired state is in the step's [`Arguments`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "action", content = "of")]
 pub enum Action {
@@ -45,6 +46,13 @@ pub enum Action {
     VerifyArtifact(ResourceId),
     /// Pulls a container image.
     PullImage(ResourceId),
+    /// Creates something of the host that a server needs.
+    Prepare {
+        /// The kind of the servers that need it.
+        kind: Kind,
+        /// What is created.
+        what: Prerequisite,
+    },
     /// Has a server give the content that a model has a second name, to go back to it without its registry.
     KeepContent(ResourceId),
     /// Has a server fetch a model, and makes the model of llamero's own from it.
@@ -53,12 +61,25 @@ pub enum Action {
     LoadModel(ResourceId),
     /// Writes a rendered file.
     WriteFile(ResourceId),
-    /// Writes a unit file.
-    WriteUnit(ResourceId),
-    /// Has the systemd manager read its unit files.
-    ReloadManager,
-    /// Has a unit start with the machine.
-    EnableUnit(ResourceId),
+    /// Writes a server's definition, which a manager loads.
+    Define(ResourceId),
+    /// Has the manager load the definitions of its servers.
+    ReloadManager(Kind),
+    /// Has a server start with the machine.
+    Enable(ResourceId),
+    /// Gives a server that does not run another name, under which it stands aside while another takes its place.
+    SetAside(Managed),
+    /// Removes a server that was never verified, so that another can take its place.
+    Discard(Managed),
+    /// Creates a server that cannot be changed once it is there.
+    Create(ResourceId),
+    /// Gives a server that stands aside its own name back.
+    Restore {
+        /// The server.
+        server: ResourceId,
+        /// What stands aside.
+        previous: Managed,
+    },
     /// Starts a server.
     Start(ResourceId),
     /// Stops and starts a server in one call.
@@ -79,14 +100,24 @@ pub enum Action {
     AwaitHealthy(ResourceId),
     /// Removes a rendered file.
     RemoveFile(Managed),
-    /// Has a unit no longer start with the machine, and removes its file.
-    RemoveUnit(Managed),
-    /// Removes the record of a process.
-    RemoveProcess(Managed),
-    /// Removes a container.
-    RemoveContainer(Managed),
-    /// Removes the container whose place a new one has taken.
+    /// Removes a server that does not run, with its definition.
+    RemoveServer(Managed),
+    /// Removes what stands aside since another took its place, or successors that never took theirs.
     RemovePrevious(Managed),
+    /// Removes what stood aside before, and was left behind.
+    RemoveAside {
+        /// The server whose place it had.
+        server: ResourceId,
+        /// What stands aside.
+        previous: Managed,
+    },
+    /// Removes a network of the stack.
+    RemoveNetwork {
+        /// The kind of the servers that were in it.
+        kind: Kind,
+        /// Its name.
+        name: String,
+    },
     /// Removes a container image that llamero pulled.
     RemoveImage(Managed),
     /// Removes a Python environment.
@@ -102,7 +133,7 @@ impl Action {
     #[must_use]
     pub const fn on(&self) -> Option<&ResourceId> {
         match self {
-            Self::ReloadManager => None,
+            Self::ReloadManager(_) | Self::Prepare { .. } | Self::RemoveNetwork { .. } => None,
             Self::GenerateSecret(id)
             | Self::CreateEnvironment(id)
             | Self::FetchArtifact(id)
@@ -112,26 +143,39 @@ impl Action {
             | Self::PullModel(id)
             | Self::LoadModel(id)
             | Self::WriteFile(id)
-            | Self::WriteUnit(id)
-            | Self::EnableUnit(id)
+            | Self::Define(id)
+            | Self::Enable(id)
+            | Self::Create(id)
+            | Self::Restore { server: id, .. }
+            | Self::RemoveAside { server: id, .. }
             | Self::Start(id)
             | Self::Rehearse(id)
             | Self::AwaitHealthy(id) => Some(id),
             Self::Restart(managed)
             | Self::HandOff(managed)
             | Self::Stop(managed)
+            | Self::SetAside(managed)
+            | Self::Discard(managed)
             | Self::Sleep(managed)
             | Self::Wake(managed)
             | Self::RemoveFile(managed)
-            | Self::RemoveUnit(managed)
-            | Self::RemoveProcess(managed)
-            | Self::RemoveContainer(managed)
+            | Self::RemoveServer(managed)
             | Self::RemovePrevious(managed)
             | Self::RemoveImage(managed)
             | Self::RemoveEnvironment(managed)
             | Self::RemoveArtifact(managed)
             | Self::RemoveModel(managed) => Some(managed.id()),
             Self::Try(trial) => Some(&trial.gateway),
+        }
+    }
+
+    /// Returns the kind of the servers whose target makes the call, where a target does.
+    #[must_use]
+    pub fn target(&self) -> Option<Kind> {
+        match self {
+            Self::ReloadManager(kind) | Self::Prepare { kind, .. } | Self::RemoveNetwork { kind, .. } => Some(*kind),
+            Self::Sleep(_) | Self::Wake(_) | Self::Try(_) | Self::AwaitHealthy(_) => None,
+            _ => self.on().map(|id| id.kind).filter(|kind| crate::targets::of_observed(*kind).is_some()),
         }
     }
 
@@ -146,9 +190,13 @@ impl Action {
             Self::KeepContent(_) => "keep the content of",
             Self::PullModel(_) | Self::PullImage(_) => "pull",
             Self::LoadModel(_) => "load",
-            Self::WriteFile(_) | Self::WriteUnit(_) => "write",
-            Self::ReloadManager => "reload the systemd manager",
-            Self::EnableUnit(_) => "enable",
+            Self::WriteFile(_) | Self::Define(_) => "write",
+            Self::ReloadManager(_) => "reload unit files",
+            Self::Enable(_) => "enable",
+            Self::SetAside(_) => "set aside",
+            Self::Discard(_) => "discard",
+            Self::Prepare { .. } | Self::Create(_) => "create",
+            Self::Restore { .. } => "restore",
             Self::Start(_) => "start",
             Self::Restart(_) => "restart",
             Self::Rehearse(_) => "rehearse",
@@ -159,14 +207,13 @@ impl Action {
             Self::Try(_) => "try",
             Self::AwaitHealthy(_) => "await health of",
             Self::RemoveFile(_)
-            | Self::RemoveUnit(_)
-            | Self::RemoveProcess(_)
-            | Self::RemoveContainer(_)
+            | Self::RemoveServer(_)
+            | Self::RemoveNetwork { .. }
             | Self::RemoveImage(_)
             | Self::RemoveEnvironment(_)
             | Self::RemoveArtifact(_)
             | Self::RemoveModel(_) => "remove",
-            Self::RemovePrevious(_) => "remove the former",
+            Self::RemovePrevious(_) | Self::RemoveAside { .. } => "remove the previous",
         }
     }
 }
@@ -175,9 +222,45 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self, self.on()) {
             (Self::Try(trial), _) => write!(f, "try `{}` through {}", trial.model, trial.gateway),
+            (Self::Prepare { what, .. }, _) => write!(f, "create {what}"),
+            (Self::RemoveNetwork { name, .. }, _) => write!(f, "remove network {name}"),
             (_, Some(id)) => write!(f, "{} {id}", self.words()),
             (_, None) => f.write_str(self.words()),
         }
+    }
+}
+
+/// Values that a call takes beyond the desired state: those of what is there now, or was made by an earlier generation.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Arguments {
+    /// How long a server may take to stop before it is killed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_timeout: Option<Seconds>,
+    /// The path of what is removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// The name that something gets, or under which it is removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+impl Arguments {
+    /// Returns what calls on a resource take once it is no longer declared.
+    pub(super) fn of(resource: &Resource) -> Self {
+        let none = Self::default();
+        match &resource.spec {
+            Spec::Run(run) => Self { stop_timeout: Some(run.stop_timeout), ..none },
+            Spec::File(file) => Self { path: Some(file.path.clone()), ..none },
+            Spec::Environment(environment) => Self { path: Some(environment.path.clone()), ..none },
+            Spec::Artifact(artifact) => Self { path: Some(artifact.path.clone()), ..none },
+            Spec::Image(image) => Self { name: Some(image.name.to_string()), ..none },
+            Spec::Secret(_) | Spec::Model(_) => none,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 }
 
@@ -191,6 +274,9 @@ pub struct Step {
     /// What is done.
     #[serde(flatten)]
     pub action: Action,
+    /// What the call takes beyond the desired state.
+    #[serde(rename = "with", skip_serializing_if = "Arguments::is_empty")]
+    pub arguments: Arguments,
     /// The steps of the same phase that must have succeeded before.
     pub after: Vec<StepId>,
 }

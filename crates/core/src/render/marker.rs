@@ -5,6 +5,12 @@
 
 use crate::resource::{Digest, Fingerprint, ResourceId};
 
+/// The variable in which a live process carries the fingerprint that it was started with.
+pub const FINGERPRINT_VARIABLE: &str = "LLAMERO_FINGERPRINT";
+
+/// The variable in which a live process carries whose it is, as `stack/kind/name`.
+pub const RESOURCE_VARIABLE: &str = "LLAMERO_RESOURCE";
+
 const OPENING: &str = "# Written by llamero:";
 
 /// The content of a marker.

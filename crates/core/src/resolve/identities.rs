@@ -1,7 +1,8 @@
-//! No two resources may be one live thing: what is found of that is a mistake in the manifest.
+//! Mistakes that only show in the resources: two that are one live thing, and one that its target cannot express.
 
 use super::build::Builder;
 use crate::resource::{Kind, LiveIdentity, Note, Resource, shared};
+use crate::targets;
 
 impl Builder<'_> {
     /// Notes every two resources that share a live identity, at the one that the manifest declares later.
@@ -27,6 +28,18 @@ impl Builder<'_> {
             let note = Note::error("shared-identity", message).hint(live.identity.remedy());
             notes.push((note, other.role.clone(), span(other)));
         }
+        self.notes.extend(notes);
+    }
+
+    /// Notes every server that its target cannot express, so that no switch fails over it.
+    pub(super) fn check_definitions(&mut self) {
+        let stack = &self.manifest.stack.value;
+        let problem = |resource: &Resource| targets::of_kind(resource.id.kind)?.definition(stack, resource).err();
+        let notes = self.resources.values().filter_map(|resource| {
+            let note = Note::error("unrepresentable", problem(resource)?.to_string());
+            Some((note, resource.role.clone(), self.spans.get(&resource.id).cloned().unwrap_or_default()))
+        });
+        let notes: Vec<_> = notes.collect();
         self.notes.extend(notes);
     }
 }

@@ -48,6 +48,7 @@ pub fn resolve(manifest: &Manifest, lock: &LockFile, facts: &Facts) -> (Desired,
     let (gateway, routing) = gateway.unzip();
     services(&mut builder, cache, gateway);
     builder.check_identities();
+    builder.check_definitions();
     let mut desired = Desired {
         stack: manifest.stack.value.clone(),
         resources: builder.resources,

@@ -107,6 +107,13 @@ pub struct Container {
 }
 
 impl Container {
+    /// Returns the name under which a container stands aside while another takes its place.
+    #[must_use]
+    pub fn previous(name: &str) -> String {
+        // Live identities keep another server from having this name.
+        format!("{name}.previous")
+    }
+
     /// Returns the fields whose change means that the container must be made anew.
     #[must_use]
     pub fn fields(&self) -> Fields {

@@ -4,6 +4,7 @@
 //! changes for its own. So no two resources of a stack may share one; what several parts of a manifest share is one
 //! resource.
 
+use super::container::Container;
 use super::endpoint::Endpoint;
 use super::id::Kind;
 use super::image_name::ImageName;
@@ -118,7 +119,7 @@ impl Resource {
                 let mut identities = match self.id.kind {
                     Kind::Container => {
                         // The name that it has while another takes its place.
-                        let previous = format!("{name}.previous");
+                        let previous = Container::previous(&name);
                         vec![LiveIdentity::Container(name), LiveIdentity::Container(previous)]
                     }
                     Kind::Process => vec![LiveIdentity::Process(name)],

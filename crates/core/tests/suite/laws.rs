@@ -70,6 +70,9 @@ fn only_managed(desired: &Desired, observed: Observation) -> Observation {
     let mut observed = inspect(desired, observed).steady();
     observed.resources.retain(|id, _| desired.resources.contains_key(id));
     observed.ports.values_mut().for_each(|holder| holder.command.clear());
+    // An unused network stays until something else is to be done.
+    observed.networks.clear();
+    observed.prerequisites.clear();
     observed
 }
 
@@ -106,7 +109,7 @@ fn is_foreign(id: &ResourceId, presence: &Presence) -> bool {
 
 /// Returns whether `action` changes the thing that it is about.
 fn touches(action: &Action) -> bool {
-    !matches!(action, Action::VerifyArtifact(_) | Action::AwaitHealthy(_) | Action::ReloadManager)
+    !matches!(action, Action::VerifyArtifact(_) | Action::AwaitHealthy(_) | Action::ReloadManager(_))
 }
 
 proptest! {
@@ -193,7 +196,7 @@ proptest! {
         if !now.policy.prune {
             for step in &plan.steps {
                 // A container whose place another has taken is part of that one's making.
-                let previous = matches!(step.action, Action::RemovePrevious(_));
+                let previous = matches!(step.action, Action::RemovePrevious(_) | Action::RemoveAside { .. });
                 prop_assert!(previous || step.phase != Phase::Prune, "{} removes though nothing is pruned", step);
             }
         }
@@ -309,7 +312,7 @@ proptest! {
             let Some(id) = step.action.on().filter(|id| starts(step, id)) else { continue };
             for need in &now.resources[id].needs {
                 let late = order[at..].iter().any(|step| {
-                    step.action.on() == Some(need) && !matches!(step.action, Action::EnableUnit(_) | Action::RemovePrevious(_))
+                    step.action.on() == Some(need) && !matches!(step.action, Action::Enable(_) | Action::RemovePrevious(_) | Action::RemoveAside { .. })
                 });
                 prop_assert!(!late, "{} comes before what makes {}", step, need);
             }
@@ -347,7 +350,7 @@ fn the_generators_reach_every_case() {
             let plan = plan(&scenario.now, &scenario.observed, &scenario.past);
             for step in &plan.steps {
                 let name = format!("{:?}", step.action);
-                let name = name.split('(').next().unwrap_or_default().to_owned();
+                let name = name.split(['(', ' ']).next().unwrap_or_default().to_owned();
                 *met.entry(name).or_default() += 1;
             }
             for refusal in &plan.refusals {
@@ -364,16 +367,19 @@ fn the_generators_reach_every_case() {
         "FetchArtifact",
         "VerifyArtifact",
         "WriteFile",
-        "WriteUnit",
+        "Define",
         "ReloadManager",
-        "EnableUnit",
+        "Enable",
+        "Prepare",
+        "SetAside",
+        "Create",
+        "RemovePrevious",
         "Start",
         "Restart",
         "Stop",
         "AwaitHealthy",
         "RemoveFile",
-        "RemoveUnit",
-        "RemoveProcess",
+        "RemoveServer",
         "RemoveEnvironment",
         "RemoveArtifact",
         "NotOurs",

@@ -7,6 +7,7 @@ mod laws;
 mod manifest_cases;
 mod origins;
 mod planning;
+mod replacement;
 mod rollout;
 mod sample;
 mod schema;

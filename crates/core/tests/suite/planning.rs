@@ -91,7 +91,7 @@ fn one_changed_server_restarts_alone() {
     let plan = plan(&now, &observed, &past(&before));
     let expected = [
         "#1 write unit/beta",
-        "#2 reload the systemd manager after #1",
+        "#2 reload unit files after #1",
         "#3 restart unit/beta after #2",
         "#4 await health of unit/beta after #3",
     ];

@@ -12,6 +12,8 @@ use super::change::{Change, Consequence, Disruption, Refusal, RefusalKind, Verb}
 use crate::live::{Live, LiveFile, Managed, Observation, Ownership, Presence};
 use crate::resolve::{Desired, Drift};
 use crate::resource::{Artifact, ArtifactSource, Bytes, Digest, FileSpec, Kind, Resource, ResourceId, Spec};
+use crate::targets;
+use std::collections::BTreeSet;
 
 /// What must be done about one resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,8 +46,8 @@ pub(super) struct RunRemedy {
     pub(super) reload: bool,
     /// Have it start with the machine.
     pub(super) enable: bool,
-    /// What gives up its place and goes when the new one has proved itself.
-    pub(super) previous: Option<Managed>,
+    /// What has successors that never took its place.
+    pub(super) orphans: Option<Managed>,
     /// What to do to its process.
     pub(super) go: RunAction,
 }
@@ -92,14 +94,16 @@ pub(super) fn compare(desired: &Desired, observed: &Observation, past: &Past) ->
             Verdict::Refused(refusal) => comparison.refusals.push(refusal),
         }
     }
+    // What stands aside for a declared server is part of that one's change.
+    let aside: BTreeSet<ResourceId> = desired.resources.keys().filter_map(targets::previous).collect();
     let kept = |id: &ResourceId| past.keep.contains(id) && !past.oldest.contains(id);
     // With nothing else to do there will be no further generation.
     let stays = comparison.changes.iter().all(|difference| difference.remedy.is_none())
-        && observed.resources.iter().all(|(id, presence)| {
+        && observed.resources.iter().filter(|(id, _)| !aside.contains(*id)).all(|(id, presence)| {
             let needed = desired.resources.contains_key(id) || past.keep.contains(id);
             needed || Managed::prove(&desired.stack, id, presence).is_none()
         });
-    for (id, presence) in &observed.resources {
+    for (id, presence) in observed.resources.iter().filter(|(id, _)| !aside.contains(*id)) {
         let declared = desired.resources.contains_key(id) || kept(id) || (stays && past.keep.contains(id));
         // A model can be removed only by its server: it stays, and on record, until that answers again.
         let unserved = matches!(presence, Presence::Unknown(_) | Presence::Present(Live::Model { unserved: true, .. }));
@@ -157,7 +161,7 @@ fn one(
         (Spec::Artifact(spec), live) => artifact(desired, observed, past, resource, spec, live),
         (Spec::File(spec), live) => file(desired, past, resource, spec, live),
         (Spec::Model(spec), live) => model::model(desired, observed, past, resource, spec, live),
-        (Spec::Run(spec), live) => run::run(desired, past, resource, spec, live),
+        (Spec::Run(spec), live) => run::run(desired, observed, past, resource, spec, live),
         (Spec::Secret(_) | Spec::Environment(_) | Spec::Image(_), Some(_)) => Verdict::Same,
     }
 }
@@ -167,19 +171,13 @@ fn unseen(resource: &Resource, why: &str) -> Verdict {
 }
 
 fn blind(id: &ResourceId, why: &str) -> Refusal {
-    let hint = match id.kind {
-        Kind::Unit if why.contains("user manager") => Some(
-            "log in as the user whose manager it is (`loginctl enable-linger USER` keeps it), or say `runtime: process` \
-             in the manifest",
-        ),
-        Kind::Container | Kind::Image => Some(
-            "start the container engine (`sudo systemctl start docker`) and be in the group `docker`, or let \
-             `DOCKER_HOST` say where its socket is",
-        ),
-        _ if why.starts_with("the state file ") && why.contains(" is damaged: ") => {
+    let mut of_target = targets::TARGETS.into_iter().filter(|target| target.observes(id.kind));
+    let hint = match of_target.find_map(|target| target.unseen_hint(why)) {
+        Some(hint) => Some(hint),
+        None if why.starts_with("the state file ") && why.contains(" is damaged: ") => {
             Some("`llamero doctor --repair` renames it and rediscovers the running servers by their ownership markers")
         }
-        _ => None,
+        None => None,
     };
     let hint = hint.map(str::to_owned);
     Refusal { on: id.clone(), kind: RefusalKind::Unseen, message: format!("cannot see {id}: {why}"), hint }

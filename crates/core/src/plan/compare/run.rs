@@ -3,25 +3,39 @@
 use super::super::Past;
 use super::super::cause::Cause;
 use super::super::change::{Consequence, Disruption, Verb};
+use super::super::replace::left_aside;
 use super::{Difference, Remedy, RunAction, RunRemedy, Verdict, absent, asked_otherwise, change, not_managed, sync};
-use crate::live::{Live, LiveRun, Managed, Presence, RunState};
+use crate::live::{Live, LiveRun, Managed, Observation, Presence, RunState};
 use crate::resolve::Desired;
-use crate::resource::{Bytes, Resource, Run, Runtime};
+use crate::resource::{Bytes, Resource, Run};
+use crate::targets;
 
-pub(super) fn run(desired: &Desired, past: &Past, resource: &Resource, spec: &Run, live: Option<&Live>) -> Verdict {
+pub(super) fn run(
+    desired: &Desired,
+    observed: &Observation,
+    past: &Past,
+    resource: &Resource,
+    spec: &Run,
+    live: Option<&Live>,
+) -> Verdict {
     let Some(Live::Run(live)) = live else {
-        let remedy = RunRemedy { write: true, reload: true, enable: true, previous: None, go: RunAction::Start };
-        let verb = Verb::Create;
-        return differs(desired, past, resource, spec, verb, vec![absent(past, resource)], remedy);
+        let remedy = RunRemedy { write: true, reload: true, enable: true, orphans: None, go: RunAction::Start };
+        // What stands aside says that an apply was interrupted: that is no drift.
+        let cause = match left_aside(desired, observed, resource) {
+            Some(_) => Cause::Unfinished("its replacement was not finished".to_owned()),
+            None => absent(past, resource),
+        };
+        return differs(desired, past, resource, spec, Verb::Create, vec![cause], remedy);
     };
     let Some(claim) = live.definition.as_ref().filter(|claim| claim.stack == desired.stack) else {
         let owner = live.definition.as_ref().map(|claim| claim.stack.as_str());
-        return Verdict::Refused(not_managed(resource, &place(resource, spec), owner));
+        return Verdict::Refused(not_managed(resource, &place(resource), owner));
     };
     // The claim was just seen to be this stack's, so the proof is there.
     let presence = Presence::Present(Live::Run(live.clone()));
     let Some(managed) = Managed::prove(&desired.stack, &resource.id, &presence) else { return Verdict::Same };
 
+    let target = targets::of_kind(resource.id.kind);
     let declared = resource.fingerprint();
     let mut causes = Vec::new();
     let mut verb = Verb::Correct;
@@ -31,8 +45,6 @@ pub(super) fn run(desired: &Desired, past: &Past, resource: &Resource, spec: &Ru
         causes.push(Cause::Drift("its definition was edited by hand".to_owned()));
     }
     let write = !causes.is_empty();
-    // A container cannot be changed: another takes its place, and it stays until that one has proved itself.
-    let previous = (write && spec.runtime == Runtime::Docker).then(|| managed.clone());
     let go = if live.is_up() {
         let older = match &live.running {
             Some(running) => *running != declared,
@@ -43,15 +55,13 @@ pub(super) fn run(desired: &Desired, past: &Past, resource: &Resource, spec: &Ru
             let older = "it still runs as it was before its definition changed".to_owned();
             causes.push(Cause::Unfinished(older));
         }
-        let alone = spec.runtime == Runtime::Process && !live.enabled;
-        if alone {
-            causes.push(Cause::Drift("its supervisor is gone, so nothing would restart it".to_owned()));
-        }
+        let unattended = target.and_then(|target| target.unattended(live));
+        causes.extend(unattended.map(|why| Cause::Drift(why.to_owned())));
         // Of the good generation: what a failed one asked for says nothing of where the socket listens.
         let fields = resource.fields();
         let committed = past.committed.get(&resource.id).and_then(|fields| fields.get("port"));
         let same_port = committed.is_some() && committed == fields.get("port");
-        match older || write || alone {
+        match older || write || unattended.is_some() {
             // The socket stays, and with it the port.
             true if spec.socket_handoff && live.socket_handoff && same_port => RunAction::HandOff(managed),
             true => RunAction::Restart(managed),
@@ -65,16 +75,19 @@ pub(super) fn run(desired: &Desired, past: &Past, resource: &Resource, spec: &Ru
         causes.push(down(past, resource, live));
         RunAction::Start
     };
-    let orphaned_instances =
+    let orphans =
         (go == RunAction::Leave && live.orphaned_instances).then(|| managed_of(desired, resource, &presence)).flatten();
-    if orphaned_instances.is_some() {
+    if orphans.is_some() {
         causes.push(Cause::Unfinished("a successor that never took its place was left behind".to_owned()));
+    }
+    if causes.is_empty() && left_aside(desired, observed, resource).is_some() {
+        causes.push(Cause::Unfinished("the one whose place it took was left behind".to_owned()));
     }
     let reload = write || !live.loaded;
     if !live.loaded && !write {
-        causes.push(Cause::Drift("the systemd manager has not read its unit file".to_owned()));
+        causes.push(Cause::Drift("its manager has not loaded its definition".to_owned()));
     }
-    let mut enable = spec.runtime == Runtime::Systemd && !live.enabled;
+    let mut enable = target.is_some_and(targets::Target::enables) && !live.enabled;
     if enable {
         causes.push(Cause::Drift("it does not start with the machine".to_owned()));
     }
@@ -83,27 +96,15 @@ pub(super) fn run(desired: &Desired, past: &Past, resource: &Resource, spec: &Ru
     if causes.is_empty() {
         return Verdict::Same;
     }
-    differs(
-        desired,
-        past,
-        resource,
-        spec,
-        verb,
-        causes,
-        RunRemedy { write, reload, enable, previous: previous.or(orphaned_instances), go },
-    )
+    differs(desired, past, resource, spec, verb, causes, RunRemedy { write, reload, enable, orphans, go })
 }
 
 fn managed_of(desired: &Desired, resource: &Resource, presence: &Presence) -> Option<Managed> {
     Managed::prove(&desired.stack, &resource.id, presence)
 }
 
-fn place(resource: &Resource, spec: &Run) -> String {
-    match spec.runtime {
-        Runtime::Systemd => format!("the unit {}.service", resource.id.name),
-        Runtime::Process => format!("the process {}", resource.id.name),
-        Runtime::Docker => format!("the container {}", resource.id.name),
-    }
+fn place(resource: &Resource) -> String {
+    targets::of_kind(resource.id.kind).map_or_else(|| resource.id.to_string(), |target| target.describe(&resource.id))
 }
 
 /// Why a server is down: something happened to it, or the apply that made it so stopped before it started.

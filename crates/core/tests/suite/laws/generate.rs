@@ -9,8 +9,9 @@ use llamero_core::live::{Live, LiveFile, LiveRun, Observation, Ownership, PortHo
 use llamero_core::plan::Past;
 use llamero_core::resolve::{Desired, Drift, Policy};
 use llamero_core::resource::{
-    Artifact, ArtifactSource, Bytes, Command, Content, Digest, Environment, Fields, FileSpec, Fingerprint,
-    GeneratedSecret, Input, Kind, Limits, Piece, Resource, ResourceId, Run, Runtime, SecretReference, Spec,
+    Artifact, ArtifactSource, Bytes, Command, Container, Content, Digest, Environment, Fields, FileSpec, Fingerprint,
+    GeneratedSecret, Input, Kind, Limits, Mount, MountSource, Piece, Resource, ResourceId, Run, Runtime,
+    SecretReference, Spec,
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -215,9 +216,18 @@ impl Declaration {
             limits: Limits { memory, cpu_percent: None },
             ports,
             memory,
+            container: (self.runtime(index) == Runtime::Docker).then(|| Box::new(container(index))),
             ..sample::run(self.runtime(index), &[])
         }
     }
+}
+
+/// Returns a container with a volume of its own, in the network of the stack.
+fn container(server: usize) -> Container {
+    let source = MountSource::Volume(format!("data-{server}"));
+    let mounts = vec![Mount { source, target: "/data".into(), read_only: false }];
+    let network = Some("llamero-home".to_owned());
+    Container { image: "image:1".to_owned(), network, mounts, ..Container::default() }
 }
 
 /// What happened to a thing since it was as the declaration before wanted it.

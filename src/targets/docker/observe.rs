@@ -1,17 +1,17 @@
-//! Looks at containers and images, where a stack has any.
+//! Containers, images, networks and volumes, as the engine tells of them.
 
 use crate::live::{Live, LiveRun, Ownership, Presence, RunState};
-use crate::resource::{Fingerprint, Health, Kind, Resource, ResourceId, Spec};
+use crate::resource::{Fingerprint, Health, Kind, Prerequisite, Resource, ResourceId, Spec};
 use crate::systems::docker::{self, FINGERPRINT_LABEL, STACK_LABEL, Status};
 use crate::systems::{Systems, pulled};
 use futures_util::future::join_all;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The exit codes of a program that was asked to end: its own, and those by the signals that ask it.
 const ENDED_IN_PEACE: [i64; 3] = [0, 130, 143];
 
 /// Returns every container that carries a stack's mark; none where the engine does not answer.
-pub(super) async fn marked(systems: &Systems, stack: &str) -> Vec<ResourceId> {
+pub(super) async fn list(systems: &Systems, stack: &str) -> Vec<ResourceId> {
     let Ok(docker) = systems.docker().await else { return Vec::new() };
     let live = docker.stack(stack).containers().await.unwrap_or_default();
     live.into_iter().map(|live| ResourceId::new(Kind::Container, live.name)).collect()
@@ -37,6 +37,36 @@ pub(super) async fn inspect_containers(
         (id.clone(), presence)
     });
     join_all(looks).await.into_iter().collect()
+}
+
+/// Inspects the prerequisites of servers, and the networks of the stack. What cannot be inspected is missing: to create it
+/// says why.
+pub(super) async fn prerequisites(
+    systems: &Systems,
+    stack: &str,
+    needed: BTreeSet<Prerequisite>,
+) -> (BTreeSet<Prerequisite>, BTreeSet<String>) {
+    let docker = systems.docker().await.ok();
+    let stack = docker.map(|docker| docker.stack(stack));
+    let networks = match stack {
+        Some(stack) => stack.networks().await.unwrap_or_default(),
+        None => Vec::new(),
+    };
+    let networks: BTreeSet<String> = networks.into_iter().collect();
+    let looks = needed.into_iter().map(|prerequisite| {
+        let networks = &networks;
+        async move {
+            let there = match (&prerequisite, stack) {
+                (Prerequisite::Network(name), _) => networks.contains(name),
+                (Prerequisite::Volume(name), Some(stack)) => stack.has_volume(name).await.unwrap_or_default(),
+                (Prerequisite::Volume(_), None) => false,
+                (Prerequisite::Folder(path), _) => path.exists(),
+            };
+            there.then_some(prerequisite)
+        }
+    });
+    let there = join_all(looks).await.into_iter().flatten().collect();
+    (there, networks)
 }
 
 /// Looks at every image of `resources`.

@@ -5,15 +5,14 @@
 //! what it should. Only then do clients reach it; the server takes no more connections, finishes what it has begun, and
 //! ends. The link with the server's own name leads to the instance that is current, also at the next boot.
 
-use super::Execution;
-use super::health::with_log_of;
-use super::step::{Failure, JOB, LONGEST_STOP};
-use crate::live::Managed;
-use crate::render::{marker, unit};
+use super::super::Call;
+use super::super::unit;
+use super::execute::JOB;
+use crate::render::marker;
 use crate::resource::{Bytes, Health, Resource, ResourceId, Run};
 use crate::systems::http::Client;
 use crate::systems::systemd::{ActiveState, JobResult, LoadState, Systemd};
-use crate::systems::{Hint, Systems, files, health, listener, secrets};
+use crate::systems::{Failure, Hint, Systems, files, health, listener, secrets};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -26,11 +25,17 @@ const EVERY: Duration = Duration::from_millis(200);
 /// What an instance may take to end beyond what its streams get.
 const MARGIN: Duration = Duration::from_secs(90);
 
+/// The longest that a server may take to stop of which nothing else is known.
+const LONGEST_STOP: Duration = Duration::from_secs(300);
+
+/// How many lines of a successor's log are searched for the cause of a failure.
+const SEARCHED: usize = 200;
+
 /// The largest unit file that is read, in bytes.
 const LIMIT: Bytes = Bytes(1 << 20);
 
-/// Returns whether a server hands its port on as it is now.
-pub(super) fn socket_handoff(systems: &Systems, id: &ResourceId) -> bool {
+/// Returns whether a server hands its socket off as it is now.
+pub(super) fn is_current(systems: &Systems, id: &ResourceId) -> bool {
     current(systems, id).is_some()
 }
 
@@ -52,18 +57,18 @@ fn number(id: &ResourceId, name: &str) -> Option<u64> {
 
 /// The parts of a server that hands its port on.
 struct Parts<'a> {
-    execution: Execution<'a>,
+    call: Call<'a>,
     id: &'a ResourceId,
     systemd: &'a Systemd,
     runtime: PathBuf,
 }
 
 impl<'a> Parts<'a> {
-    async fn of(execution: Execution<'a>, id: &'a ResourceId) -> Result<Self, Failure> {
+    async fn of(call: Call<'a>, id: &'a ResourceId) -> Result<Self, Failure> {
         let failed = |error: &dyn Hint| Failure::of(Some(id), error);
-        let systemd = execution.systems.systemd().await.map_err(|error| failed(&error))?;
+        let systemd = call.scope.systems.systemd().await.map_err(|error| failed(&error))?;
         let runtime = systemd.runtime_folder().await.map_err(|error| failed(&error))?;
-        Ok(Self { execution, id, systemd, runtime })
+        Ok(Self { call, id, systemd, runtime })
     }
 
     fn failed(&self, error: &dyn Hint) -> Failure {
@@ -71,7 +76,7 @@ impl<'a> Parts<'a> {
     }
 
     fn file(&self, name: &str) -> PathBuf {
-        self.execution.systems.units.join(name)
+        self.call.scope.systems.units.join(name)
     }
 
     fn hold(&self, number: u64) -> PathBuf {
@@ -79,21 +84,27 @@ impl<'a> Parts<'a> {
     }
 
     fn current(&self) -> Option<u64> {
-        current(self.execution.systems, self.id)
+        current(self.call.scope.systems, self.id)
     }
 
     /// Returns the instances that have a unit file with our mark, and the fingerprint of each.
     fn instances(&self) -> Result<Vec<(u64, String)>, Failure> {
         let mut live = Vec::new();
-        for name in files::names(&self.execution.systems.units).map_err(|error| self.failed(&error))? {
+        for name in files::names(&self.call.scope.systems.units).map_err(|error| self.failed(&error))? {
             let Some(number) = number(self.id, &name) else { continue };
             let text = files::read_text(&self.file(&name), LIMIT).map_err(|error| self.failed(&error))?;
             let managed = text.and_then(|text| marker::read(&text));
-            let managed = managed.filter(|it| it.resource == *self.id && it.stack == self.execution.desired.stack);
+            let managed = managed.filter(|it| it.resource == *self.id && it.stack == self.call.scope.stack);
             live.extend(managed.map(|marker| (number, marker.fingerprint.to_string())));
         }
         live.sort_unstable();
         Ok(live)
+    }
+
+    /// Adds what an instance wrote.
+    async fn with_log(&self, failure: Failure, number: u64) -> Failure {
+        let log = self.systemd.last_lines(&unit::instance_name(self.id, number), SEARCHED).await;
+        Failure { log, ..failure }
     }
 
     async fn reload(&self) -> Result<(), Failure> {
@@ -105,7 +116,7 @@ impl<'a> Parts<'a> {
     }
 
     fn write_instance(&self, resource: &Resource, number: u64) -> Result<(), Failure> {
-        let text = unit::instance(&self.execution.desired.stack, resource, number);
+        let text = unit::instance(self.call.scope.stack, resource, number);
         let text = text.map_err(|error| Failure::new(self.id, error.to_string()))?;
         self.write(&self.file(&unit::instance_name(self.id, number)), &text)
     }
@@ -130,8 +141,8 @@ impl<'a> Parts<'a> {
     /// Makes an instance the one that has the server's name, now and at the next boot.
     fn make_current(&self, number: u64) -> Result<(), Failure> {
         let target = PathBuf::from(unit::instance_name(self.id, number));
-        files::link(&self.execution.systems.unit_file(self.id), &target).map_err(|error| self.failed(&error))?;
-        enable(self.execution, self.id)
+        files::link(&self.call.scope.systems.unit_file(self.id), &target).map_err(|error| self.failed(&error))?;
+        enable(self.call.scope.systems, self.id)
     }
 
     /// Starts an instance; returns when it says that it is up.
@@ -166,7 +177,7 @@ impl<'a> Parts<'a> {
     /// Makes the socket listen on the server's port.
     async fn listen(&self, port: u16) -> Result<(), Failure> {
         let name = unit::socket_name(self.id);
-        let text = unit::socket(&self.execution.desired.stack, self.id, port);
+        let text = unit::socket(self.call.scope.stack, self.id, port);
         let known = files::read_text(&self.file(&name), LIMIT).map_err(|error| self.failed(&error))?;
         if known.as_ref().is_some_and(|known| *known != text) {
             self.systemd.stop(&name, JOB).await.map_err(|error| self.failed(&error))?;
@@ -175,7 +186,7 @@ impl<'a> Parts<'a> {
         self.reload().await?;
         self.systemd.enable(std::slice::from_ref(&name)).await.map_err(|error| self.failed(&error))?;
         // systemd makes the link and does not sync it.
-        let wants = self.execution.systems.units.join("sockets.target.wants");
+        let wants = self.call.scope.systems.units.join("sockets.target.wants");
         files::sync(&wants).map_err(|error| self.failed(&error))?;
         let job = self.systemd.start(&name, JOB).await.map_err(|error| self.failed(&error))?;
         if job.result == JobResult::Done {
@@ -186,8 +197,9 @@ impl<'a> Parts<'a> {
 }
 
 /// Starts a server that hands its port on where none runs: its socket, and its first instance.
-pub(super) async fn start(execution: Execution<'_>, resource: &Resource, run: &Run) -> Result<(), Failure> {
-    let parts = Parts::of(execution, &resource.id).await?;
+pub(super) async fn start(call: Call<'_>, run: &Run) -> Result<(), Failure> {
+    let resource = call.resource()?;
+    let parts = Parts::of(call, &resource.id).await?;
     let declared = resource.fingerprint().to_string();
     let instances = parts.instances()?;
     let current = parts.current();
@@ -208,8 +220,9 @@ pub(super) async fn start(execution: Execution<'_>, resource: &Resource, run: &R
 }
 
 /// Starts the successor of a server out of clients' reach, and proves that it offers what it should.
-pub(super) async fn rehearse(execution: Execution<'_>, resource: &Resource, run: &Run) -> Result<(), Failure> {
-    let parts = Parts::of(execution, &resource.id).await?;
+pub(super) async fn rehearse(call: Call<'_>, run: &Run) -> Result<(), Failure> {
+    let resource = call.resource()?;
+    let parts = Parts::of(call, &resource.id).await?;
     parts.clear_others().await?;
     let number = parts.free_number().await?;
     files::create_folder(&parts.runtime).map_err(|error| parts.failed(&error))?;
@@ -218,7 +231,7 @@ pub(super) async fn rehearse(execution: Execution<'_>, resource: &Resource, run:
     parts.reload().await?;
     let verified = prove(&parts, run, number).await;
     if let Err(failure) = verified {
-        let failure = with_log_of(execution, failure, &unit::instance_name(&resource.id, number)).await;
+        let failure = parts.with_log(failure, number).await;
         // Nobody was served by it. What cannot be cleared away now is found by the next plan.
         let _ = parts.clear(number, MARGIN).await;
         let _ = parts.reload().await;
@@ -257,7 +270,7 @@ async fn prove(parts: &Parts<'_>, run: &Run, number: u64) -> Result<(), Failure>
         }
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
-            () = parts.execution.cancel.cancelled() => {
+            () = parts.call.cancel.cancelled() => {
                 return Err(Failure { interrupted: true, ..Failure::new(parts.id, "stopped while it was starting") });
             }
         }
@@ -265,8 +278,9 @@ async fn prove(parts: &Parts<'_>, run: &Run, number: u64) -> Result<(), Failure>
 }
 
 /// Has clients reach the successor, and the server end when its last requests have.
-pub(super) async fn hand_off(execution: Execution<'_>, resource: &Resource) -> Result<(), Failure> {
-    let parts = Parts::of(execution, &resource.id).await?;
+pub(super) async fn hand_off(call: Call<'_>) -> Result<(), Failure> {
+    let resource = call.resource()?;
+    let parts = Parts::of(call, &resource.id).await?;
     let declared = resource.fingerprint().to_string();
     let before = parts.current();
     let successor = parts.instances()?.into_iter().rfind(|(number, made)| Some(*number) > before && *made == declared);
@@ -276,7 +290,7 @@ pub(super) async fn hand_off(execution: Execution<'_>, resource: &Resource) -> R
     let said = parts.systemd.until_it_says(&name, "accepting", WORD).await.map_err(|error| parts.failed(&error))?;
     if !said.status_text.starts_with("accepting") {
         let failure = Failure::new(&resource.id, "its successor ended before clients reached it");
-        return Err(with_log_of(execution, failure, &name).await);
+        return Err(parts.with_log(failure, number).await);
     }
     parts.make_current(number)?;
     parts.reload().await?;
@@ -292,31 +306,30 @@ pub(super) async fn hand_off(execution: Execution<'_>, resource: &Resource) -> R
 }
 
 /// Has the current instance start with the machine.
-pub(super) fn enable(execution: Execution<'_>, id: &ResourceId) -> Result<(), Failure> {
+pub(super) fn enable(systems: &Systems, id: &ResourceId) -> Result<(), Failure> {
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
-    let (wants, name) = (execution.systems.units.join("default.target.wants"), unit::unit_name(id));
+    let (wants, name) = (systems.units.join("default.target.wants"), unit::unit_name(id));
     files::create_folder(&wants).map_err(|error| failed(&error))?;
     files::link(&wants.join(&name), &Path::new("..").join(&name)).map_err(|error| failed(&error))
 }
 
 /// Clears away successors that never took their place.
-pub(super) async fn clear_orphaned_instances(execution: Execution<'_>, managed: &Managed) -> Result<(), Failure> {
-    Parts::of(execution, managed.id()).await?.clear_others().await
+pub(super) async fn clear_orphaned_instances(call: Call<'_>, id: &ResourceId) -> Result<(), Failure> {
+    Parts::of(call, id).await?.clear_others().await
 }
 
 /// Stops a server that hands its port on, and removes all its parts.
-pub(super) async fn dismantle(execution: Execution<'_>, managed: &Managed) -> Result<(), Failure> {
-    let parts = Parts::of(execution, managed.id()).await?;
-    let known = execution.inventory.iter().find(|resource| resource.id == *managed.id()).and_then(Resource::run);
-    let patience = MARGIN + known.map_or(MARGIN, |run| run.stop_timeout.duration());
+pub(super) async fn dismantle(call: Call<'_>, id: &ResourceId) -> Result<(), Failure> {
+    let parts = Parts::of(call, id).await?;
+    let patience = MARGIN + call.stop_timeout();
     // The socket first, or what it gets next would start the server again.
-    let socket = unit::socket_name(managed.id());
+    let socket = unit::socket_name(id);
     parts.systemd.stop(&socket, JOB).await.map_err(|error| parts.failed(&error))?;
     parts.systemd.disable(std::slice::from_ref(&socket)).await.map_err(|error| parts.failed(&error))?;
     for (number, _) in parts.instances()? {
         parts.clear(number, patience).await?;
     }
-    let name = unit::unit_name(managed.id());
+    let name = unit::unit_name(id);
     for path in [parts.file(&name), parts.file("default.target.wants").join(&name), parts.file(&socket)] {
         files::remove(&path).map_err(|error| parts.failed(&error))?;
     }

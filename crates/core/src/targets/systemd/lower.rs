@@ -6,17 +6,11 @@
 //! A server that hands its port on has numbered instances beside one socket unit. Which of them clients reach, and which
 //! starts with the machine, is said by links, which are not made here.
 
-use super::launcher::DRAIN_VARIABLE;
-use super::marker;
-use super::quote::{self, Unrepresentable};
+use crate::render::launcher::DRAIN_VARIABLE;
+use crate::render::marker::{self, FINGERPRINT_VARIABLE, RESOURCE_VARIABLE};
+use crate::render::quote::{self, Unrepresentable};
 use crate::resource::{Fields, Fingerprint, Kind, Resource, ResourceId, Restart, Run, Runtime, Seconds};
 use std::fmt::Write;
-
-/// The variable in which a live process carries the fingerprint that it was started with.
-pub const FINGERPRINT_VARIABLE: &str = "LLAMERO_FINGERPRINT";
-
-/// The variable in which a live process carries whose it is, as `stack/kind/name`.
-pub const RESOURCE_VARIABLE: &str = "LLAMERO_RESOURCE";
 
 /// What an instance gets to end after its last connection, before it is killed.
 const AFTER_DRAIN: Seconds = Seconds::new(60);

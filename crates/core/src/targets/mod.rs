@@ -1,0 +1,138 @@
+//! The target axis: one folder for each thing that keeps servers running.
+//!
+//! This is its pure half. A target states what it can do, so that a plan needs no name of one; how it does it is in the
+//! world's half, under the same name.
+
+mod docker;
+mod process;
+pub mod systemd;
+
+use crate::live::LiveRun;
+use crate::render::quote::Unrepresentable;
+use crate::resource::{Kind, Prerequisite, Resource, ResourceId, Run, Runtime};
+use std::fmt;
+
+/// Every target. A new one is a folder and a line here.
+pub const TARGETS: [&dyn Target; 3] = [&systemd::Systemd, &process::Process, &docker::Docker];
+
+/// The properties of a target that decide which steps a difference needs.
+pub trait Target: fmt::Debug + Sync {
+    /// Returns the runtime that selects it.
+    fn runtime(&self) -> Runtime;
+
+    /// Returns the kind of its servers.
+    fn kind(&self) -> Kind;
+
+    /// Returns the words for one of its servers, such as `the unit home-cache.service`.
+    fn describe(&self, id: &ResourceId) -> String;
+
+    /// Returns whether resources of a kind are observed through it.
+    fn observes(&self, kind: Kind) -> bool {
+        kind == self.kind()
+    }
+
+    /// Returns the definition of a server, where it is a text; an error says what the target cannot express.
+    fn definition(&self, _stack: &str, _resource: &Resource) -> Result<Option<String>, Unrepresentable> {
+        Ok(None)
+    }
+
+    /// Returns advice for when its servers cannot be observed because of `why`.
+    fn unseen_hint(&self, _why: &str) -> Option<&'static str> {
+        None
+    }
+
+    /// Returns whether a server's definition is written before the server starts, and loaded by a manager.
+    fn loads_definitions(&self) -> bool {
+        false
+    }
+
+    /// Returns whether a start also defines the server.
+    fn defines_on_start(&self) -> bool {
+        false
+    }
+
+    /// Returns whether a server is stopped and started in one call.
+    fn restarts_in_one_call(&self) -> bool {
+        false
+    }
+
+    /// Returns whether servers start with the machine only where that is enabled.
+    fn enables(&self) -> bool {
+        false
+    }
+
+    /// Returns whether limits of memory are in force as declared.
+    fn enforces_limits(&self) -> bool {
+        true
+    }
+
+    /// Returns whether it is the target itself that listens on the ports of its servers.
+    fn listens_for_servers(&self) -> bool {
+        false
+    }
+
+    /// Returns why a server that runs must start again though it is as declared.
+    fn unattended(&self, _live: &LiveRun) -> Option<&'static str> {
+        None
+    }
+
+    /// Returns the name under which a server stands aside while another takes its place, where one cannot be changed.
+    fn previous(&self, _id: &ResourceId) -> Option<ResourceId> {
+        None
+    }
+
+    /// Returns what must be there before a server can be created.
+    fn prerequisites(&self, _run: &Run) -> Vec<Prerequisite> {
+        Vec::new()
+    }
+}
+
+/// Returns the target of servers of a kind; other kinds have none.
+#[must_use]
+pub fn of_kind(kind: Kind) -> Option<&'static dyn Target> {
+    TARGETS.into_iter().find(|target| target.kind() == kind)
+}
+
+/// Returns the target through which resources of a kind are observed and changed: its servers, and what it keeps for them.
+#[must_use]
+pub fn of_observed(kind: Kind) -> Option<&'static dyn Target> {
+    TARGETS.into_iter().find(|target| target.observes(kind))
+}
+
+/// Returns the target of a runtime.
+#[must_use]
+pub fn of_runtime(runtime: Runtime) -> Option<&'static dyn Target> {
+    TARGETS.into_iter().find(|target| target.runtime() == runtime)
+}
+
+/// Returns the name under which a server stands aside while another takes its place, where its target has such a name.
+#[must_use]
+pub fn previous(id: &ResourceId) -> Option<ResourceId> {
+    of_kind(id.kind)?.previous(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Kind, ResourceId, TARGETS, of_kind, of_runtime, previous};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn each_kind_that_runs_has_one_target() {
+        let kinds: BTreeSet<Kind> = TARGETS.iter().map(|target| target.kind()).collect();
+        let running: BTreeSet<Kind> = Kind::ALL.into_iter().filter(|kind| kind.runs()).collect();
+        assert_eq!((kinds.len(), &kinds), (TARGETS.len(), &running));
+        for target in TARGETS {
+            let by_runtime = of_runtime(target.runtime()).expect("a target");
+            assert_eq!(by_runtime.kind(), target.kind());
+            assert_eq!(of_kind(target.kind()).expect("a target").runtime(), target.runtime());
+        }
+        assert!(of_kind(Kind::File).is_none());
+    }
+
+    #[test]
+    fn a_container_stands_aside_under_a_name_of_its_own() {
+        let id = ResourceId::new(Kind::Container, "home-cache");
+        assert_eq!(previous(&id), Some(ResourceId::new(Kind::Container, "home-cache.previous")));
+        assert_eq!(previous(&ResourceId::new(Kind::Unit, "home-cache")), None);
+    }
+}

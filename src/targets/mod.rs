@@ -1,0 +1,154 @@
+//! The target axis, its world half: one folder for each thing that keeps servers running, with the same verbs. What a target
+//! can do is stated by its pure half, under the same name.
+//!
+//! A driver makes the calls that a plan names, and decides nothing.
+
+mod docker;
+mod process;
+mod systemd;
+
+pub use llamero_core::targets::systemd::lower as unit;
+pub use llamero_core::targets::{TARGETS, Target, of_kind, of_observed, of_runtime, previous};
+
+use crate::live::Presence;
+use crate::plan::Step;
+use crate::resource::{Kind, Prerequisite, Resource, ResourceId};
+use crate::systems::{Failure, Systems};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use std::collections::{BTreeMap, BTreeSet};
+use tokio_util::sync::CancellationToken;
+
+/// Every driver. A new target is a folder and a line here.
+static DRIVERS: [&dyn Driver; 3] = [&systemd::Systemd, &process::Process, &docker::Docker];
+
+/// Whose servers are observed, and by which way.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope<'a> {
+    /// The outside world.
+    pub systems: &'a Systems,
+    /// The stack's name.
+    pub stack: &'a str,
+}
+
+/// Progress of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes so far.
+    pub done: Option<u64>,
+    /// All bytes, where that is known.
+    pub total: Option<u64>,
+    /// What the target says of it.
+    pub note: Option<String>,
+}
+
+/// One call, as a step of a plan names it.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    /// Whose call it is.
+    pub scope: Scope<'a>,
+    /// The step.
+    pub step: &'a Step,
+    /// The resource that it is about, as declared.
+    pub declared: Option<&'a Resource>,
+    /// Takes progress.
+    pub report: &'a (dyn Fn(Progress) + Send + Sync),
+    /// Ends the call early.
+    pub cancel: &'a CancellationToken,
+}
+
+impl<'a> Call<'a> {
+    /// Returns the declared resource.
+    fn resource(&self) -> Result<&'a Resource, Failure> {
+        self.declared.ok_or_else(|| self.unexpected())
+    }
+
+    /// Returns a failure for a step that is no call on the target.
+    fn unexpected(&self) -> Failure {
+        let why = format!("internal error: the target of `{}` has no such call", self.step.action);
+        Failure { on: self.step.action.on().cloned(), ..Failure::of_all(why, crate::systems::Retry::Never) }
+    }
+
+    /// Returns a value that the step carries.
+    fn required<T>(&self, value: Option<&'a T>) -> Result<&'a T, Failure> {
+        value.ok_or_else(|| {
+            let why = format!("internal error: the step `{}` lacks a value", self.step.action);
+            Failure { on: self.step.action.on().cloned(), ..Failure::of_all(why, crate::systems::Retry::Never) }
+        })
+    }
+
+    /// Returns how long a server may take to stop.
+    fn stop_timeout(&self) -> std::time::Duration {
+        self.step.arguments.stop_timeout.map_or(std::time::Duration::ZERO, crate::resource::Seconds::duration)
+    }
+}
+
+/// A target, as it is driven.
+pub trait Driver: Sync {
+    /// Returns the kind of its servers.
+    fn kind(&self) -> Kind;
+
+    /// Returns its servers that carry the stack's ownership marker. `known` are all that are known otherwise.
+    fn list<'a>(&'a self, scope: Scope<'a>, known: &'a BTreeSet<ResourceId>) -> BoxFuture<'a, Vec<ResourceId>>;
+
+    /// Inspects servers by their names, managed or not.
+    fn inspect<'a>(
+        &'a self,
+        scope: Scope<'a>,
+        servers: Vec<&'a ResourceId>,
+    ) -> BoxFuture<'a, BTreeMap<ResourceId, Presence>>;
+
+    /// Inspects those of `resources` that are no servers and are observed through the target, such as images.
+    fn inspect_others<'a>(
+        &'a self,
+        _scope: Scope<'a>,
+        _resources: Vec<&'a Resource>,
+    ) -> BoxFuture<'a, BTreeMap<ResourceId, Presence>> {
+        async { BTreeMap::new() }.boxed()
+    }
+
+    /// Returns those of `needed` that are there, and the networks that carry the stack's ownership marker.
+    fn prerequisites<'a>(
+        &'a self,
+        _scope: Scope<'a>,
+        _needed: BTreeSet<Prerequisite>,
+    ) -> BoxFuture<'a, (BTreeSet<Prerequisite>, BTreeSet<String>)> {
+        async { (BTreeSet::new(), BTreeSet::new()) }.boxed()
+    }
+
+    /// Makes one call.
+    fn execute<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<(), Failure>>;
+
+    /// Returns the last lines that a server wrote.
+    fn last_lines<'a>(&'a self, scope: Scope<'a>, id: &'a ResourceId, count: usize) -> BoxFuture<'a, Vec<String>>;
+
+    /// Returns the size of what a server wrote, in bytes, where that is cheap to tell.
+    fn log_size(&self, _systems: &Systems, _id: &ResourceId) -> u64 {
+        0
+    }
+
+    /// Returns a command with which a user sees what a server wrote.
+    fn log_command(&self, systems: &Systems, id: &ResourceId) -> String;
+
+    /// Returns the text of a server's definition as it is now, where it is one.
+    fn definition(&self, _systems: &Systems, _id: &ResourceId) -> Option<String> {
+        None
+    }
+
+    /// Returns the server that a process belongs to, where the machine tells.
+    fn owner_of(&self, _pid: u32) -> Option<ResourceId> {
+        None
+    }
+}
+
+/// Returns every driver.
+pub fn drivers() -> impl Iterator<Item = &'static dyn Driver> {
+    DRIVERS.into_iter()
+}
+
+/// Returns the driver through which resources of a kind are observed and changed.
+#[must_use]
+pub fn driver(kind: Kind) -> Option<&'static dyn Driver> {
+    let target = of_observed(kind)?;
+    drivers().find(|driver| driver.kind() == target.kind())
+}

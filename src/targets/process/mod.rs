@@ -1,0 +1,84 @@
+//! llamero's own supervisor, driven.
+
+mod observe;
+
+use super::{Call, Driver, Scope};
+use crate::live::Presence;
+use crate::plan::Action;
+use crate::resource::{Kind, ResourceId};
+use crate::systems::process::Launch;
+use crate::systems::{Failure, Hint, Systems, files};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// The longest wait for a server to stop: its supervisor knows how long it may take.
+const STOP: Duration = Duration::from_secs(330);
+
+/// llamero's supervisor.
+#[derive(Debug)]
+pub(super) struct Process;
+
+impl Driver for Process {
+    fn kind(&self) -> Kind {
+        Kind::Process
+    }
+
+    fn list<'a>(&'a self, scope: Scope<'a>, _known: &'a BTreeSet<ResourceId>) -> BoxFuture<'a, Vec<ResourceId>> {
+        let names = scope.systems.processes.list().unwrap_or_default();
+        async { names.into_iter().map(|name| ResourceId::new(Kind::Process, name)).collect() }.boxed()
+    }
+
+    fn inspect<'a>(
+        &'a self,
+        scope: Scope<'a>,
+        servers: Vec<&'a ResourceId>,
+    ) -> BoxFuture<'a, BTreeMap<ResourceId, Presence>> {
+        async move { observe::inspect(scope.systems, servers) }.boxed()
+    }
+
+    fn execute<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<(), Failure>> {
+        execute(call).boxed()
+    }
+
+    fn last_lines<'a>(&'a self, scope: Scope<'a>, id: &'a ResourceId, count: usize) -> BoxFuture<'a, Vec<String>> {
+        async move { scope.systems.processes.last_lines(&id.name, count) }.boxed()
+    }
+
+    fn log_size(&self, systems: &Systems, id: &ResourceId) -> u64 {
+        files::stamp(&systems.processes.log(&id.name)).ok().flatten().map_or(0, |(size, _)| size.0)
+    }
+
+    fn log_command(&self, systems: &Systems, id: &ResourceId) -> String {
+        format!("less {}", systems.processes.log(&id.name).display())
+    }
+}
+
+async fn execute(call: Call<'_>) -> Result<(), Failure> {
+    let processes = &call.scope.systems.processes;
+    let (id, result) = match &call.step.action {
+        Action::Start(id) => (id, processes.start(&id.name, &launch(call)?).await),
+        Action::Stop(managed) => (managed.id(), processes.stop(&managed.id().name, STOP).await),
+        Action::RemoveServer(managed) => (managed.id(), processes.forget(&managed.id().name)),
+        _ => return Err(call.unexpected()),
+    };
+    result.map_err(|error| Failure::of(Some(id), &error as &dyn Hint))
+}
+
+/// Returns the record from which the supervisor starts a server.
+fn launch(call: Call<'_>) -> Result<Launch, Failure> {
+    let resource = call.resource()?;
+    let run = resource.run().ok_or_else(|| call.unexpected())?;
+    Ok(Launch {
+        stack: call.scope.stack.to_owned(),
+        resource: resource.id.clone(),
+        fingerprint: resource.fingerprint(),
+        argv: run.command.argv(),
+        environment: run.environment.clone(),
+        environment_file: run.environment_file.as_ref().map(|file| file.0.clone()),
+        working_directory: run.working_directory.clone(),
+        stop_timeout: run.stop_timeout,
+        restart: run.restart,
+    })
+}

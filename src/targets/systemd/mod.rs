@@ -1,0 +1,62 @@
+//! The systemd user manager, driven.
+
+mod execute;
+mod handoff;
+mod observe;
+
+use super::{Call, Driver, Scope};
+use crate::live::Presence;
+use crate::resource::{Kind, ResourceId};
+use crate::systems::{Failure, Systems, files, proc};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The systemd user manager.
+#[derive(Debug)]
+pub(super) struct Systemd;
+
+impl Driver for Systemd {
+    fn kind(&self) -> Kind {
+        Kind::Unit
+    }
+
+    fn list<'a>(&'a self, scope: Scope<'a>, known: &'a BTreeSet<ResourceId>) -> BoxFuture<'a, Vec<ResourceId>> {
+        async move { observe::list(scope, known) }.boxed()
+    }
+
+    fn inspect<'a>(
+        &'a self,
+        scope: Scope<'a>,
+        servers: Vec<&'a ResourceId>,
+    ) -> BoxFuture<'a, BTreeMap<ResourceId, Presence>> {
+        observe::inspect(scope, servers).boxed()
+    }
+
+    fn execute<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<(), Failure>> {
+        execute::execute(call).boxed()
+    }
+
+    fn last_lines<'a>(&'a self, scope: Scope<'a>, id: &'a ResourceId, count: usize) -> BoxFuture<'a, Vec<String>> {
+        async move {
+            let name = handoff::running_unit(scope.systems, id);
+            match scope.systems.systemd().await {
+                Ok(systemd) => systemd.last_lines(&name, count).await,
+                Err(_) => Vec::new(),
+            }
+        }
+        .boxed()
+    }
+
+    fn log_command(&self, _systems: &Systems, id: &ResourceId) -> String {
+        format!("systemctl --user status {}.service", id.name)
+    }
+
+    fn definition(&self, systems: &Systems, id: &ResourceId) -> Option<String> {
+        files::read_text(&systems.unit_file(id), observe::LIMIT).ok().flatten()
+    }
+
+    fn owner_of(&self, pid: u32) -> Option<ResourceId> {
+        proc::unit_of(pid).map(|name| ResourceId::new(Kind::Unit, name))
+    }
+}

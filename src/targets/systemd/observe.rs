@@ -1,0 +1,192 @@
+//! Units of the user manager, as it and their files tell of them.
+
+use super::super::Scope;
+use crate::live::{Live, LiveRun, Ownership, Presence, RunState};
+use crate::render::marker;
+use crate::resource::{Bytes, Kind, ResourceId};
+use crate::systems::systemd::{self, ActiveState, LoadState, Unit};
+use crate::systems::{Systems, files, proc};
+use llamero_core::targets::systemd::lower::{socket_name, unit_name};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// The largest unit file that is read, in bytes.
+pub(super) const LIMIT: Bytes = Bytes(1 << 20);
+
+/// Returns the units that carry the stack's ownership marker. An instance is part of the server whose name it bears.
+pub(super) fn list(scope: Scope<'_>, known: &BTreeSet<ResourceId>) -> Vec<ResourceId> {
+    let Scope { systems, stack } = scope;
+    let mut live = known.clone();
+    for name in files::names(&systems.units).unwrap_or_default() {
+        let Some(unit) = name.strip_suffix(".service") else { continue };
+        let id = ResourceId::new(Kind::Unit, unit);
+        if is_known_instance(&live, unit) {
+            continue;
+        }
+        let text = || files::read_text(&systems.unit_file(&id), LIMIT).ok().flatten();
+        let managed = || text().and_then(|text| marker::read(&text)).is_some_and(|marker| marker.stack == stack);
+        if !live.contains(&id) && managed() {
+            live.insert(id);
+        }
+    }
+    live.retain(|id| id.kind == Kind::Unit);
+    live.into_iter().collect()
+}
+
+/// Returns whether a unit is an instance of a server that hands its socket off.
+fn is_known_instance(servers: &BTreeSet<ResourceId>, unit: &str) -> bool {
+    unit.rsplit_once('-').is_some_and(|(name, number)| {
+        number.parse::<u64>().is_ok() && servers.contains(&ResourceId::new(Kind::Unit, name))
+    })
+}
+
+/// Inspects units by their names.
+pub(super) async fn inspect(scope: Scope<'_>, units: Vec<&ResourceId>) -> BTreeMap<ResourceId, Presence> {
+    let Scope { systems, stack } = scope;
+    if units.is_empty() {
+        return BTreeMap::new();
+    }
+    let names: Vec<String> = units.iter().map(|id| unit_name(id)).collect();
+    let systemd = match systems.systemd().await {
+        Ok(systemd) => systemd,
+        Err(error) => {
+            let unknown = |id: &ResourceId| (id.clone(), Presence::Unknown(error.to_string()));
+            return units.into_iter().map(unknown).collect();
+        }
+    };
+    let mut states = systemd.units(&names).await;
+    let inspected = units.into_iter().zip(&names).map(|(id, name)| {
+        let state = states.remove(name);
+        (id.clone(), unit(systems, stack, id, state))
+    });
+    inspected.collect()
+}
+
+fn unit(systems: &Systems, stack: &str, id: &ResourceId, state: Option<Result<Unit, systemd::Error>>) -> Presence {
+    let unit = match state {
+        Some(Ok(unit)) => unit,
+        Some(Err(error)) => return Presence::Unknown(error.to_string()),
+        None => return Presence::Unknown("systemd says nothing of it".to_owned()),
+    };
+    let text = match files::read_text(&systems.unit_file(id), LIMIT) {
+        Ok(text) => text,
+        Err(error) => return Presence::Unknown(error.to_string()),
+    };
+    if let Some(socket) = unmanaged_socket(systems, stack, id) {
+        return Presence::Unknown(format!("{} is there already and was not made by llamero", socket.display()));
+    }
+    let mut live = live_unit(&unit);
+    (live.socket_handoff, live.orphaned_instances) = instances(systems, id);
+    if live.socket_handoff {
+        let wants = systems.units.join("default.target.wants").join(unit_name(id));
+        live.enabled = matches!(files::link_target(&wants), Ok(Some(_)));
+    }
+    match text {
+        Some(text) => {
+            live.definition = marker::read(&text).filter(|marker| marker.resource == *id).map(|marker| Ownership {
+                stack: marker.stack,
+                fingerprint: marker.fingerprint,
+                intact: marker.intact,
+            });
+            if live.running.is_none() && started_since(&unit, &systems.unit_file(id)) {
+                live.running = live.definition.as_ref().map(|claim| claim.fingerprint.clone());
+            }
+        }
+        // Where the manager has not read again since, it still knows the file that was there.
+        None if !live.is_up() && (unit.load_state == LoadState::NotFound || is_at(&unit, &systems.unit_file(id))) => {
+            return Presence::Absent;
+        }
+        // Its file was removed while it ran, and it runs on. Its process still says whose it is.
+        None => live.definition = orphan(stack, id, unit.main_pid, &live),
+    }
+    Presence::Present(Live::Run(Box::new(live)))
+}
+
+/// Returns the socket unit of a server's name, where somebody else made it: it would start the server, and its place is
+/// where a server that hands its port on has its own.
+fn unmanaged_socket(systems: &Systems, stack: &str, id: &ResourceId) -> Option<PathBuf> {
+    let path = systems.units.join(socket_name(id));
+    let text = files::read_text(&path, LIMIT).ok()??;
+    let managed = marker::read(&text).is_some_and(|marker| marker.stack == stack && marker.resource == *id);
+    (!managed).then_some(path)
+}
+
+/// Returns whether a server hands its port on, and whether there are instances of it besides the current one.
+fn instances(systems: &Systems, id: &ResourceId) -> (bool, bool) {
+    let Ok(Some(current)) = files::link_target(&systems.unit_file(id)) else { return (false, false) };
+    let current = current.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let is_instance = |name: &str| {
+        let number = name.strip_prefix(&format!("{}-", id.name)).and_then(|rest| rest.strip_suffix(".service"));
+        number.is_some_and(|number| number.parse::<u64>().is_ok())
+    };
+    let is_ours = |name: &str| {
+        let text = files::read_text(&systems.units.join(name), LIMIT).ok().flatten();
+        text.and_then(|text| marker::read(&text)).is_some_and(|marker| marker.resource == *id)
+    };
+    let names = files::names(&systems.units).unwrap_or_default();
+    let stray = |name: &String| *name != current && is_instance(name) && is_ours(name);
+    (is_instance(&current), names.iter().any(stray))
+}
+
+fn is_at(unit: &Unit, file: &Path) -> bool {
+    unit.fragment_path.as_deref().is_some_and(|fragment| Path::new(fragment) == file)
+}
+
+/// Returns whether a process was started after its unit's file was written. It tells which definition runs where the
+/// process itself does not: Redis writes its title over its environment.
+fn started_since(unit: &Unit, file: &Path) -> bool {
+    let written = files::stamp(file).ok().flatten().map(|(_, changed)| changed / 1000);
+    written.is_some_and(|written| i128::from(unit.exec_main_start) > written)
+}
+
+fn orphan(stack: &str, id: &ResourceId, pid: Option<u32>, live: &LiveRun) -> Option<Ownership> {
+    let managed = proc::variable(pid?, proc::RESOURCE)? == format!("{stack}/{id}");
+    let fingerprint = live.running.clone().filter(|_| managed)?;
+    Some(Ownership { stack: stack.to_owned(), fingerprint, intact: false })
+}
+
+fn live_unit(unit: &Unit) -> LiveRun {
+    let phase = match (&unit.active_state, unit.sub_state.as_str()) {
+        (ActiveState::Active | ActiveState::Reloading, _) => RunState::Running,
+        (ActiveState::Activating, "auto-restart" | "auto-restart-queued") => RunState::BackingOff,
+        (ActiveState::Activating, _) => RunState::Starting,
+        (ActiveState::Failed, _) => RunState::Failed,
+        _ => RunState::Stopped,
+    };
+    LiveRun {
+        definition: None,
+        loaded: !unit.need_daemon_reload && unit.load_state == LoadState::Loaded,
+        enabled: matches!(unit.file_state.as_str(), "enabled" | "enabled-runtime" | "linked" | "alias" | "static"),
+        phase,
+        running: unit.main_pid.and_then(proc::fingerprint_of),
+        identity: unit.invocation_id.clone().filter(|_| phase == RunState::Running),
+        restarts: unit.restarts,
+        why: if phase == RunState::Running { None } else { why(unit) },
+        memory: unit.memory_current.map(Bytes),
+        memory_limit: unit.memory_max.map(Bytes),
+        socket_handoff: false,
+        orphaned_instances: false,
+        asleep: false,
+        reported: None,
+        health: None,
+    }
+}
+
+/// Returns how a unit's process last ended, in words; `None` when it did not.
+fn why(unit: &Unit) -> Option<String> {
+    if let Some(error) = &unit.load_error {
+        return Some(error.clone());
+    }
+    Some(match (unit.result.as_str(), unit.exec_main_code, unit.exec_main_status) {
+        ("oom-kill", ..) => "it ran out of memory and was killed".to_owned(),
+        ("start-limit-hit", ..) => "it ended too often".to_owned(),
+        ("timeout", ..) => "it took too long to start or to stop".to_owned(),
+        ("success", 0, _) => return None,
+        (result, 0, _) => result.to_owned(),
+        // systemd.exec(5), process exit codes.
+        (_, 1, 203) => "its program cannot be run (status 203)".to_owned(),
+        (_, 1, 200) => "its working directory is missing (status 200)".to_owned(),
+        (_, 1, status) => format!("exit code {status}"),
+        (_, _, signal) => format!("killed by signal {signal}"),
+    })
+}
