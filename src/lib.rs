@@ -3,7 +3,7 @@
 //! Values live in `llamero-core`, which this crate passes on; here is the world: systems, records, execution and the
 //! command line. The modules stand in the order of the flow, and a module uses only modules listed above it.
 
-pub use llamero_core::{live, lockfile, manifest, pace, plan, render, resolve, resource, status};
+pub use llamero_core::{engines, live, lockfile, manifest, pace, plan, render, resolve, resource, status};
 
 pub mod systems;
 

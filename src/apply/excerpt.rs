@@ -1,7 +1,8 @@
 //! What of a server's log is shown when it failed: its last lines, and the line that names the cause where that stands
 //! further up.
 //!
-//! A server of several processes ends with the word that one of them failed; why stands above, where that one said it.
+//! A server of several processes ends with the message that one of them failed; the cause stands above, in what that one
+//! wrote. Each engine knows which lines name a cause.
 
 /// How many lines are searched for the cause.
 pub(super) const SEARCHED: usize = 200;
@@ -10,40 +11,29 @@ pub(super) const SEARCHED: usize = 200;
 const SHOWN: usize = 12;
 
 /// Returns the line that names the cause, unless it is among the last lines anyway, and the last lines.
-pub(super) fn excerpt(mut lines: Vec<String>) -> Vec<String> {
+pub(super) fn excerpt(mut lines: Vec<String>, names_cause: impl Fn(&str) -> bool) -> Vec<String> {
     let last = lines.split_off(lines.len().saturating_sub(SHOWN));
-    if last.iter().any(|line| names_a_cause(line)) {
+    if last.iter().any(|line| names_cause(line)) {
         return last;
     }
-    lines.into_iter().rfind(|line| names_a_cause(line)).into_iter().chain(last).collect()
-}
-
-/// Returns whether a line is where a Python program says what went wrong, and not merely that something did.
-fn names_a_cause(line: &str) -> bool {
-    // What vLLM's own process says of the one that runs the engine.
-    if line.contains("See root cause above") {
-        return false;
-    }
-    // Of pydantic, about a value that it was given.
-    line.contains("Value error, ") || line.split(' ').any(is_exception) && !line.trim_end().ends_with("Error:")
-}
-
-/// Returns whether a word is an exception's name with its colon, such as `ValueError:`.
-fn is_exception(word: &str) -> bool {
-    let is_name = |name: &str| name.split('.').all(|part| part.starts_with(|c: char| c.is_alphabetic() || c == '_'));
-    word.strip_suffix(':').is_some_and(|name| name.len() > "Error".len() && name.ends_with("Error") && is_name(name))
+    lines.into_iter().rfind(|line| names_cause(line)).into_iter().chain(last).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::{SHOWN, excerpt};
+    use crate::engines;
+
+    fn names_cause(line: &str) -> bool {
+        engines::find("vllm").is_some_and(|engine| engine.names_cause(line))
+    }
 
     /// Returns what is shown of a cause that stands far above other lines.
     fn first_shown(cause: &str, ending: &str) -> String {
         let frames = (0..40).map(|number| format!("  File \"core.py\", line {number}, in raise_error"));
         let mut lines = vec!["INFO starting".to_owned(), cause.to_owned()];
         lines.extend(frames.chain([ending.to_owned()]));
-        excerpt(lines).swap_remove(0)
+        excerpt(lines, names_cause).swap_remove(0)
     }
 
     #[test]
@@ -77,9 +67,9 @@ mod tests {
             .chain(["OSError: this"])
             .map(str::to_owned)
             .collect();
-        let shown = excerpt(lines.clone());
+        let shown = excerpt(lines.clone(), names_cause);
         assert_eq!(shown, lines[lines.len() - SHOWN..]);
-        assert_eq!(excerpt(lines[..3].to_vec()), lines[..3]);
-        assert!(excerpt(Vec::new()).is_empty());
+        assert_eq!(excerpt(lines[..3].to_vec(), names_cause), lines[..3]);
+        assert!(excerpt(Vec::new(), names_cause).is_empty());
     }
 }

@@ -6,9 +6,10 @@
 use super::excerpt::excerpt;
 use super::step::{Failure, server};
 use super::{Event, Execution, Machine};
+use crate::engines;
 use crate::live::{Live, LiveRun, Presence, RunState};
 use crate::plan::Action;
-use crate::resource::{Bytes, Health, ResourceId, Run};
+use crate::resource::{Bytes, Health, Resource, ResourceId, Run};
 use crate::systems::listener::Foreign;
 use crate::targets;
 use std::time::Duration;
@@ -145,6 +146,10 @@ pub(super) async fn with_log<M: Machine>(execution: Execution<'_, M>, failure: F
 pub(super) fn with_lines<M: Machine>(execution: Execution<'_, M>, failure: Failure) -> Failure {
     let secrets = execution.desired.secrets().filter_map(|reference| execution.systems.secret(reference).ok());
     let secrets: Vec<_> = secrets.collect();
+    let run = failure.on.as_ref().and_then(|id| execution.desired.resources.get(id)).and_then(Resource::run);
+    let engine = run.and_then(|run| run.engine.as_ref()).and_then(|name| engines::find(name.as_str()));
     let masked = |text: String| secrets.iter().fold(text, |text, secret| text.replace(secret.reveal(), "(secret)"));
-    Failure { log: excerpt(failure.log).into_iter().map(masked).collect(), why: masked(failure.why), ..failure }
+    let names_cause = |line: &str| engine.map_or_else(|| engines::names_exception(line), |it| it.names_cause(line));
+    let log = excerpt(failure.log, names_cause).into_iter().map(masked).collect();
+    Failure { log, why: masked(failure.why), ..failure }
 }

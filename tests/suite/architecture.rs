@@ -25,7 +25,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("reqwest", &["systems/http.rs", "systems/downloads.rs"]),
     ("rustix", &["systems/"]),
     ("rustls", &["systems/http.rs", "systems/downloads.rs"]),
-    ("schemars", &["manifest/"]),
+    ("schemars", &["manifest/", "resource/mode.rs"]),
     ("serde_saphyr", &["manifest/yaml.rs", "render/yaml.rs", "lockfile/mod.rs"]),
     ("similar", &["cli/"]),
     ("tempfile", &["systems/"]),
@@ -236,6 +236,43 @@ fn an_outside_crate_is_used_only_in_its_modules() {
     for (name, _) in HOMES.iter().filter(|(name, _)| !presence.contains(name)) {
         problems.push(format!("`{name}` is used nowhere: take it out"));
     }
+    check(&problems);
+}
+
+/// Where no engine is named: what plans, records, reconciles and prints is the same for all of them.
+const ANY_ENGINE: &[&str] = &["plan/", "live/", "status/", "pace/", "apply/", "reconcile/", "history/", "cli/"];
+
+/// Where one is named all the same, and why.
+const ENGINE_NAMED: &[(&str, &str, &str)] = &[
+    ("apply/model.rs", "ollama", "it carries out steps on models by the API that servers which pull models have"),
+    ("apply/trial.rs", "openai", "a protocol, and no engine"),
+];
+
+/// Names of engines that are words of their own in the sources.
+const ENGINE_WORDS: &[&str] = &["llama_cpp", "LlamaCpp"];
+
+#[test]
+fn what_plans_and_reconciles_names_no_engine() {
+    let names: Vec<String> = llamero::engines::all().map(|engine| engine.name().replace('-', "_")).collect();
+    // The gateway's own memory is an ordinary word.
+    let names =
+        names.into_iter().filter(|name| name != "memory").chain(ENGINE_WORDS.iter().map(|name| (*name).to_owned()));
+    let names: Vec<String> = names.map(|name| name.to_lowercase()).collect();
+    let mut problems = Vec::new();
+    let mut used = BTreeSet::new();
+    for source in sources().iter().filter(|source| ANY_ENGINE.iter().any(|home| source.path.starts_with(home))) {
+        for (number, line) in source.code() {
+            let line = line.to_lowercase().replace('-', "_");
+            for name in names.iter().filter(|name| says(&line, name)) {
+                match ENGINE_NAMED.iter().position(|(path, allowed, _)| source.path == *path && name == allowed) {
+                    Some(index) => drop(used.insert(index)),
+                    None => problems.push(format!("{}:{number} names the engine `{name}`", source.shown())),
+                }
+            }
+        }
+    }
+    let unused = ENGINE_NAMED.iter().enumerate().filter(|(index, _)| !used.contains(index));
+    problems.extend(unused.map(|(_, (path, name, _))| format!("{path} names `{name}` no more: take it out")));
     check(&problems);
 }
 

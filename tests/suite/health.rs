@@ -2,7 +2,10 @@
 
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
-use llamero::resolve::probes;
+use llamero::engines::litellm::Litellm;
+use llamero::engines::llama_cpp::LlamaCpp;
+use llamero::engines::vllm::Vllm;
+use llamero::engines::{Gateway as _, Provider as _};
 use llamero::resource::{
     Accepts, Authorization, Bytes, Health, HttpCheck, HttpProbe, Probe, RespProbe, SecretReference,
 };
@@ -52,7 +55,7 @@ fn plain(endpoint: String, path: &str) -> Probe {
 
 fn resp(port: u16, memory: Option<Bytes>) -> Probe {
     match memory {
-        Some(memory) => probes::redis(port, memory),
+        Some(memory) => Probe::Resp(RespProbe { port, sizes: [("maxmemory".to_owned(), memory)].into() }),
         None => Probe::Resp(RespProbe { port, sizes: [].into() }),
     }
 }
@@ -60,15 +63,15 @@ fn resp(port: u16, memory: Option<Bytes>) -> Probe {
 async fn litellm(answers: Answers) -> String {
     let authorization = Authorization(SecretReference::Env("KEY".to_owned()));
     let models = ["chat", "embed"].map(str::to_owned).to_vec();
-    asked(&probes::litellm(&server(answers).await, models, authorization), Some("sk-1")).await
+    asked(&Litellm.probe(&server(answers).await, models, authorization), Some("sk-1")).await
 }
 
 async fn vllm(answers: Answers) -> String {
-    asked(&probes::vllm(server(answers).await, "qwen3"), None).await
+    asked(&Vllm.probe(&server(answers).await, Some("qwen3")), None).await
 }
 
 async fn llama_cpp(answers: Answers) -> String {
-    asked(&probes::llama_cpp(server(answers).await, "qwen3"), None).await
+    asked(&LlamaCpp.probe(&server(answers).await, Some("qwen3")), None).await
 }
 
 #[tokio::test]
@@ -121,7 +124,7 @@ async fn llama_cpp_loads_then_offers_its_model() {
 
 #[tokio::test]
 async fn vllm_listens_once_loaded_and_reports_a_dead_engine() {
-    let nobody = probes::vllm("http://127.0.0.1:9".to_owned(), "qwen3");
+    let nobody = Vllm.probe("http://127.0.0.1:9", Some("qwen3"));
     assert_eq!(asked(&nobody, None).await, "loading: it does not listen before the model is there");
     // Its health has no body.
     let healthy = vllm(|path, _| match path {
@@ -168,8 +171,8 @@ async fn a_peer_that_accepts_and_never_answers_is_unreachable_in_time() {
     let authorization = Authorization(SecretReference::Env("KEY".to_owned()));
     let probes = [
         plain(endpoint.clone(), "/"),
-        probes::llama_cpp(endpoint.clone(), "x"),
-        probes::litellm(&endpoint, vec![], authorization),
+        LlamaCpp.probe(&endpoint, Some("x")),
+        Litellm.probe(&endpoint, vec![], authorization),
         resp(port, None),
     ];
     let begun = Instant::now();

@@ -2,7 +2,8 @@
 
 use crate::fakes::ollama::{End, FakeOllama, ReceivedRequest, Reply};
 use crate::fakes::registry::Registry;
-use llamero::resolve::probes;
+use llamero::engines::Provider as _;
+use llamero::engines::ollama::Ollama as OllamaEngine;
 use llamero::resource::{Bytes, Digest, Health, OllamaName};
 use llamero::systems::downloads::{Patience, Progress};
 use llamero::systems::http::Client;
@@ -369,7 +370,7 @@ async fn a_model_is_created_only_from_a_present_one() {
 
 /// Asks a server that this process is.
 async fn asked(endpoint: &str) -> Health {
-    let (probe, here) = (probes::ollama(endpoint), Members::Processes([std::process::id()].into()));
+    let (probe, here) = (OllamaEngine.probe(endpoint, None), Members::Processes([std::process::id()].into()));
     match prove_by(&Sockets::look(), &probe, &here) {
         Ok(proven) => health::ask(&client(), proven, None).await,
         Err(unproven) => unproven.health(&probe),

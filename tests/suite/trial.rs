@@ -1,8 +1,9 @@
 //! One real request for a model through a gateway, and what its answer means.
 
 use axum::http::StatusCode;
+use llamero::engines::Gateway as _;
+use llamero::engines::litellm::Litellm;
 use llamero::manifest::Mode;
-use llamero::resolve::probes;
 use llamero::resource::{Authorization, Probe, SecretReference};
 use llamero::systems::http::Client;
 use llamero::systems::listener::{Members, Proven, Sockets, prove_by};
@@ -12,7 +13,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 fn gateway(endpoint: &str) -> Probe {
-    probes::litellm(endpoint, Vec::new(), Authorization(SecretReference::Env("KEY".to_owned())))
+    Litellm.probe(endpoint, Vec::new(), Authorization(SecretReference::Env("KEY".to_owned())))
 }
 
 /// Proves what this process itself answers.
@@ -40,8 +41,7 @@ async fn asked(status: u16, group: &'static str, body: Value, mode: Mode) -> Res
     let client = Client::new().expect("a client");
     let probe = gateway(&endpoint);
     let result =
-        openai::request(&client, proven(&probe), &probes::gateway(), "m", mode, Some("sk"), Duration::from_secs(5))
-            .await;
+        openai::request(&client, proven(&probe), &Litellm.api(), "m", mode, Some("sk"), Duration::from_secs(5)).await;
     result.map_err(|error| (error.to_string(), error.retry()))
 }
 
@@ -66,7 +66,7 @@ async fn a_request_without_an_answer_times_out() {
     let client = Client::new().expect("a client");
     let probe = gateway(&endpoint);
     let asked =
-        openai::request(&client, proven(&probe), &probes::gateway(), "m", Mode::Chat, None, Duration::from_millis(200))
+        openai::request(&client, proven(&probe), &Litellm.api(), "m", Mode::Chat, None, Duration::from_millis(200))
             .await;
     assert_eq!(asked.expect_err("late").retry(), Retry::Soon);
 }

@@ -6,6 +6,8 @@
 
 pub mod resource;
 
+pub mod engines;
+
 pub mod manifest;
 
 pub mod render;

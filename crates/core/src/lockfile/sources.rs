@@ -1,6 +1,7 @@
 //! The sources of a manifest that can be pinned.
 
-use crate::manifest::{self, Common, Engine, Entry, Manifest, Model, Provider, RuntimeName};
+use crate::engines::Models;
+use crate::manifest::{self, Common, Entry, Manifest, Model, Provider, RuntimeName};
 use crate::resource::{Digest, ImageName, OllamaName};
 
 /// The origin of a source's content.
@@ -88,13 +89,13 @@ fn source(provider: &Entry<Provider>, model: &Entry<Model>) -> Option<Source> {
         Some(manifest::Source::Command(_)) => return None,
         None => None,
     };
-    let (key, origin) = match provider.value.engine.value {
-        Engine::Ollama if !external || provider.value.manage.is_some() => {
+    let (key, origin) = match provider.value.engine.value.models() {
+        Models::Pulled if !external || provider.value.manage.is_some() => {
             let name = OllamaName::parse(text.unwrap_or(&model.name.value)).ok()?;
             (format!("ollama:{}", name.shortest()), Origin::Ollama { name, insecure: model.value.insecure.value })
         }
-        Engine::LlamaCpp if !external => (text?.to_owned(), file(text?)?),
-        Engine::Vllm if !external => (text?.to_owned(), repository(text?)?),
+        Models::File if !external => (text?.to_owned(), file(text?)?),
+        Models::Repository if !external => (text?.to_owned(), repository(text?)?),
         _ => return None,
     };
     let declared = model.value.sha256.as_ref().and_then(|text| Digest::parse(text));

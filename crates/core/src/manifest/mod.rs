@@ -7,25 +7,27 @@ mod addresses;
 mod check;
 mod common;
 mod decode;
+mod engine;
 mod report;
 mod schema;
 mod suggest;
 mod types;
 mod values;
-mod vllm;
 mod yaml;
 
 pub use addresses::{HttpAddress, RedisAddress, ServicePort};
 pub use common::{Common, HealthSettings, Install, LimitSettings, Network, RuntimeName};
+pub use engine::{CacheEngine, GatewayEngine, ProviderEngine};
 pub use report::report;
 pub use schema::schema;
 pub use suggest::hint as suggest;
 pub use types::{
-    Cache, CacheEngine, DriftPolicy, Engine, Gateway, GatewayEngine, Gpu, GpuChoice, Load, Machine, Managed, Manifest,
-    Mode, Model, ModelFiles, Policy, Provider, Rollback, Rollout, Service,
+    Cache, DriftPolicy, Gateway, Gpu, GpuChoice, Load, Machine, Managed, Manifest, Model, ModelFiles, Policy, Provider,
+    Rollback, Rollout, Service,
 };
 pub use values::{Argv, Entries, Entry, RawSettings, SecretSource, Size, Source, Spanned, Time};
-pub use vllm::{VllmFlag, vllm_flags};
+
+pub use crate::resource::Mode;
 
 use crate::resource::{Location, Note};
 

@@ -2,10 +2,11 @@
 
 use super::addresses::{HttpAddress, RedisAddress, ServicePort};
 use super::common::{Common, HealthSettings, Install, LimitSettings, Network, RuntimeName, runnable};
+use super::engine::{CacheEngine, GatewayEngine, ProviderEngine};
 use super::values::{Argv, Entries, RawSettings, SecretSource, Size, Source, Spanned, Time, positive};
-use crate::resource::Port;
+use crate::resource::{Mode, Port};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 /// A local AI stack.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -73,44 +74,11 @@ pub struct ModelFiles {
     pub keep_free: Option<Spanned<Size>>,
 }
 
-/// What runs on a provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Engine {
-    /// Ollama: one server for all its models.
-    Ollama,
-    /// llama.cpp's server: one for each model.
-    LlamaCpp,
-    /// vLLM: one server for each model.
-    Vllm,
-    /// Any endpoint that speaks `OpenAI`'s protocol.
-    Openai,
-}
-
-impl Engine {
-    /// Returns whether it has a server for each model.
-    #[must_use]
-    pub const fn serves_one(self) -> bool {
-        matches!(self, Self::LlamaCpp | Self::Vllm)
-    }
-
-    /// Returns the engine as it is written.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ollama => "ollama",
-            Self::LlamaCpp => "llama-cpp",
-            Self::Vllm => "vllm",
-            Self::Openai => "openai",
-        }
-    }
-}
-
 runnable! {
     /// A server that offers models: an engine on a runtime.
     pub struct Provider {
         /// What runs.
-        pub engine: Spanned<Engine>,
+        pub engine: Spanned<ProviderEngine>,
         /// Its port; of llama.cpp and vLLM the first of the ports that their servers take in the order of the models.
         pub port: Option<Spanned<Port>>,
         /// The GPUs that it may use.
@@ -151,29 +119,6 @@ pub enum Load {
     /// It is loaded when it is asked for.
     #[default]
     OnDemand,
-}
-
-/// What a model is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mode {
-    /// Conversations.
-    #[default]
-    Chat,
-    /// Going on with a text.
-    Completion,
-    /// Turning texts into vectors.
-    Embedding,
-}
-
-impl std::fmt::Display for Mode {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Chat => "chat",
-            Self::Completion => "completion",
-            Self::Embedding => "embedding",
-        })
-    }
 }
 
 /// A model that clients ask the gateway for by name.
@@ -224,16 +169,6 @@ pub struct Model {
     pub system: Option<Spanned<String>>,
 }
 
-/// What keeps answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum CacheEngine {
-    /// Redis.
-    Redis,
-    /// The gateway's own memory.
-    Memory,
-}
-
 runnable! {
     /// The gateway's cache.
     pub struct Cache {
@@ -250,14 +185,6 @@ runnable! {
         /// The password that it asks for.
         pub password: Option<SecretSource>,
     }
-}
-
-/// What the gateway is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum GatewayEngine {
-    /// The `LiteLLM` proxy.
-    Litellm,
 }
 
 runnable! {

@@ -3,6 +3,7 @@
 use super::Past;
 use super::change::{Refusal, RefusalKind};
 use super::compare::{Difference, Remedy, RunAction};
+use crate::engines;
 use crate::live::{LiveRun, Observation, PortHolder, RunState};
 use crate::resolve::Desired;
 use crate::resource::{Bytes, Health, ResourceId};
@@ -46,17 +47,10 @@ pub(super) fn refuse(desired: &Desired, observed: &Observation, past: &Past, cha
     refusals
 }
 
-/// Returns how to use an Ollama that somebody else runs where one of ours is to be, such as that of a package.
+/// Returns the engine's own advice for a port that another program holds.
 fn leave_it(desired: &Desired, id: &ResourceId, holder: &PortHolder, port: u16) -> Option<String> {
     let run = desired.resources.get(id)?.run()?;
-    let is_ollama =
-        run.engine.as_ref().is_some_and(|engine| engine.as_str() == "ollama") && holder.command.contains("ollama");
-    is_ollama.then(|| {
-        format!(
-            "an Ollama runs already: route to it with `runtime: external, endpoint: http://127.0.0.1:{port}, manage: \
-             models`, or stop it (`sudo systemctl disable --now ollama` if a package brought it)"
-        )
-    })
+    engines::find(run.engine.as_ref()?.as_str())?.on_port_taken(&holder.command, port)
 }
 
 /// Returns whether a server of this stack that is up listens on `port`, or will when it comes back by itself.

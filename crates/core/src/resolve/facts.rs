@@ -2,7 +2,7 @@
 //!
 //! Facts are asked for by [`questions`] and brought by whoever may look; here they are only values.
 
-use crate::manifest::{Engine, Install, Manifest, RuntimeName, SecretSource, Source, Spanned};
+use crate::manifest::{Install, Manifest, RuntimeName, SecretSource, Source, Spanned};
 use crate::resource::{Bytes, Digest, Gpu, SecretReference};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -142,17 +142,12 @@ pub fn questions(manifest: &Manifest, directories: &Directories) -> Questions {
         }
     };
     for provider in &manifest.providers {
-        let default = match provider.value.engine.value {
-            Engine::LlamaCpp => Some("llama-server"),
-            Engine::Ollama => Some("ollama"),
-            Engine::Vllm => Some("vllm"),
-            Engine::Openai => None,
-        };
-        questions.gpus |= provider.value.engine.value == Engine::Vllm && provider.value.memory.is_some();
+        let engine = provider.value.engine.value;
+        questions.gpus |= engine.share_of_gpu().is_some() && provider.value.memory.is_some();
         let external = provider.value.runtime.as_ref().is_none_or(|runtime| runtime.value == RuntimeName::External);
         if !external && !in_container(provider.value.runtime.as_ref()) {
             let command = provider.value.command.as_ref().map(|words| words.0.as_slice());
-            ask(&provider.value.install, command, default);
+            ask(&provider.value.install, command, engine.program());
         }
         for model in manifest.models.iter().filter(|model| model.value.provider.value == provider.name.value) {
             if let Some(Source::Command(words)) = model.value.source.as_ref().map(|source| &source.value) {
@@ -161,11 +156,11 @@ pub fn questions(manifest: &Manifest, directories: &Directories) -> Questions {
         }
     }
     if let Some(gateway) = manifest.gateway.as_ref().filter(|gateway| !in_container(gateway.runtime.as_ref())) {
-        ask(&gateway.install, gateway.command.as_ref().map(|words| words.0.as_slice()), Some("litellm"));
+        ask(&gateway.install, gateway.command.as_ref().map(|words| words.0.as_slice()), gateway.engine.value.program());
     }
     let runs = |runtime: Option<&Spanned<RuntimeName>>| runtime.is_some() && !in_container(runtime);
     if let Some(cache) = manifest.cache.as_ref().filter(|cache| runs(cache.runtime.as_ref())) {
-        ask(&cache.install, cache.command.as_ref().map(|words| words.0.as_slice()), Some("redis-server"));
+        ask(&cache.install, cache.command.as_ref().map(|words| words.0.as_slice()), cache.engine.value.program());
     }
     for service in manifest.services.iter().filter(|service| !in_container(service.value.runtime.as_ref())) {
         ask(&service.value.install, service.value.command.as_ref().map(|words| words.0.as_slice()), None);

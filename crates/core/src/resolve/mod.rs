@@ -4,29 +4,23 @@
 //! keeps, and what a rollback goes back to.
 
 mod build;
+mod cache;
 mod canary;
 mod container;
-mod engines;
 mod facts;
+mod gateway;
 mod gpus;
 mod identities;
+mod providers;
 mod references;
 mod routes;
+mod service;
 mod stack;
 
 pub use canary::{Canary, First, PreviousRoutes, canary};
 pub use facts::{Directories, Facts, Questions, SecretFact, questions};
 pub use routes::{Route, Routing};
 pub use stack::resolve;
-
-/// The questions by which each engine shows that it is healthy.
-pub mod probes {
-    pub use super::engines::litellm::{api as gateway, probe as litellm};
-    pub use super::engines::llama_cpp::probe as llama_cpp;
-    pub use super::engines::ollama::probe as ollama;
-    pub use super::engines::redis::probe as redis;
-    pub use super::engines::vllm::probe as vllm;
-}
 
 use crate::resource::{
     Bytes, Content, Digest, Input, Kind, Origin, Piece, Resource, ResourceId, Run, SecretReference, Spec,

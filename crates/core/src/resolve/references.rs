@@ -2,14 +2,8 @@
 
 use super::build::Builder;
 use super::container::is_isolated;
-use crate::manifest::{CacheEngine, Common, Network, RuntimeName};
-use crate::resource::{Note, Port};
-
-/// The gateway's port when the manifest says none.
-pub(super) const GATEWAY: u16 = 4000;
-
-/// The port of a Redis when the manifest says none.
-pub(super) const REDIS: u16 = Port::REDIS.get();
+use crate::manifest::{Common, Network, RuntimeName};
+use crate::resource::Note;
 
 /// Where a part of the stack is reached.
 struct Location {
@@ -82,7 +76,7 @@ impl Builder<'_> {
         Some(match kind {
             "gateway" if name.is_empty() => {
                 let gateway = manifest.gateway.as_ref()?;
-                let port = gateway.port.as_ref().map_or(GATEWAY, |port| port.get());
+                let port = gateway.port.as_ref().map_or(gateway.engine.value.port(), |port| port.get());
                 Location {
                     scheme: "http",
                     at: Ok(port),
@@ -90,12 +84,13 @@ impl Builder<'_> {
                 }
             }
             "cache" if name.is_empty() => {
-                let cache = manifest.cache.as_ref().filter(|cache| cache.engine.value == CacheEngine::Redis)?;
+                let cache = manifest.cache.as_ref()?;
+                let default = cache.engine.value.port()?;
                 let external = cache.runtime.as_ref().is_some_and(|it| it.value == RuntimeName::External);
                 if let Some(endpoint) = cache.endpoint.as_ref().filter(|_| external) {
                     return Some(Location { scheme: "redis", at: Err(endpoint.0.to_string()), isolated: None });
                 }
-                let port = cache.port.as_ref().map_or(REDIS, |port| port.get());
+                let port = cache.port.as_ref().map_or(default, |port| port.get());
                 Location {
                     scheme: "redis",
                     at: Ok(port),
@@ -109,7 +104,12 @@ impl Builder<'_> {
                     return Some(Location { scheme: "http", at, isolated: None });
                 }
                 // Of servers for one model each, each is a place of its own.
-                let port = provider.value.port.as_ref().filter(|_| !provider.value.engine.value.serves_one())?.get();
+                let port = provider
+                    .value
+                    .port
+                    .as_ref()
+                    .filter(|_| !provider.value.engine.value.models().has_a_server_each())?
+                    .get();
                 let isolated = isolated(name, provider.value.common(), Network::Host, port);
                 Location { scheme: "http", at: Ok(port), isolated }
             }
@@ -117,11 +117,11 @@ impl Builder<'_> {
                 let model = manifest.models.iter().find(|entry| entry.name.value == name)?;
                 let provider = &model.value.provider.value;
                 let provider = manifest.providers.iter().find(|entry| entry.name.value == *provider)?;
-                if provider.value.endpoint.is_some() || !provider.value.engine.value.serves_one() {
+                if provider.value.endpoint.is_some() || !provider.value.engine.value.models().has_a_server_each() {
                     return self.place(&format!("providers.{}", provider.name.value));
                 }
                 let (_, port) =
-                    super::engines::ports(manifest, provider).into_iter().find(|(it, _)| it.name.value == name)?;
+                    super::providers::ports(manifest, provider).into_iter().find(|(it, _)| it.name.value == name)?;
                 let part = if name == provider.name.value {
                     name.to_owned()
                 } else {

@@ -1,6 +1,6 @@
 //! What a gateway serves: its routes and its settings as typed values. The gateway's engine renders them last.
 
-use super::engines::litellm;
+use super::gateway;
 use crate::manifest::Mode;
 use crate::resource::{Content, Origin, ResourceId};
 use serde::{Deserialize, Serialize};
@@ -58,7 +58,7 @@ impl Routing {
     /// Returns the file's content for a gateway of a stack.
     #[must_use]
     pub(super) fn content(&self, stack: &str) -> Content {
-        Content::text(litellm::render(stack, self))
+        Content::text(gateway::render(stack, self))
     }
 
     /// Returns the settings of the manifest that the file's content comes from.

@@ -99,6 +99,12 @@ impl OllamaName {
         Self::parse(&format!("{}/{}/{}:{tag}", self.host, self.namespace, self.model))
     }
 
+    /// Returns the command by which a user removes the model from its server.
+    #[must_use]
+    pub fn removal(name: impl std::fmt::Display) -> String {
+        format!("ollama rm {name}")
+    }
+
     /// Returns the name as Ollama shows it: without default parts, and always with the tag.
     #[must_use]
     pub fn shortest(&self) -> String {

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod cases;
+mod engines;
 mod golden;
 mod laws;
 mod manifest_cases;

@@ -5,12 +5,12 @@
 
 mod budgets;
 mod cycles;
+mod engines;
 mod parts;
 mod ports;
 mod references;
 mod secrets;
 mod servers;
-mod vllm;
 
 use super::suggest;
 use super::types::Manifest;
@@ -29,7 +29,7 @@ pub(super) fn check(text: &str, tree: &Node, manifest: &Manifest) -> Vec<Note> {
     cycles::check(&mut checker);
     ports::check(&mut checker);
     budgets::check(&mut checker);
-    vllm::check(&mut checker);
+    engines::check(&mut checker);
     checker.notes
 }
 

@@ -1,10 +1,11 @@
 //! Each part by itself: names, addresses, digests, secrets in clear, and which engines fit which runtimes.
 
 use super::Checker;
+use crate::engines::Models;
 use crate::manifest::common::{Common, RuntimeName};
 use crate::manifest::is_stack_name;
 use crate::manifest::suggest::looks_secret;
-use crate::manifest::types::{CacheEngine, Engine, Rollout};
+use crate::manifest::types::Rollout;
 use crate::manifest::values::Source;
 use crate::resource::{Digest, Endpoint, NotAnAddress, Note};
 use std::ops::Range;
@@ -80,19 +81,22 @@ fn providers(checker: &mut Checker<'_>) {
         name(checker, &entry.name.value, &path, span);
         let engine = provider.engine.value;
         let runtime = provider.runtime.as_ref().map(|runtime| runtime.value);
-        let external = engine == Engine::Openai || runtime == Some(RuntimeName::External);
-        runnable(checker, &path, provider.common(), span, engine != Engine::Openai);
-        if let (Engine::Openai, Some(runtime)) = (engine, &provider.runtime)
+        let external = engine.models() == Models::Upstream || runtime == Some(RuntimeName::External);
+        runnable(checker, &path, provider.common(), span, engine.models() != Models::Upstream);
+        if let (Models::Upstream, Some(runtime)) = (engine.models(), &provider.runtime)
             && runtime.value != RuntimeName::External
         {
-            let note = Note::error("runtime", "llamero does not run an engine `openai`: it is an endpoint to route to");
+            let note = Note::error(
+                "runtime",
+                format!("llamero does not run an engine `{}`: it is an endpoint to route to", engine.name()),
+            );
             checker.at(
                 note.hint("write `runtime: external`, or leave it out"),
                 format!("{path}.runtime"),
                 &runtime.span,
             );
         }
-        if provider.sleep.value && (external || engine != Engine::Vllm) {
+        if provider.sleep.value && (external || engine.sleep("").is_none()) {
             let note = Note::error("sleep", "a vLLM that llamero runs can sleep, and nothing else");
             checker.at(note.hint("leave it out"), format!("{path}.sleep"), &provider.sleep.span);
         }
@@ -128,8 +132,8 @@ fn models(checker: &mut Checker<'_>) {
             let note = Note::error("sha256", "a SHA-256 digest has 64 hexadecimal digits");
             checker.at(note.hint("`sha256sum FILE` prints it"), format!("{path}.sha256"), &sha256.span);
         }
-        let engine = checker.manifest.providers.find(&model.provider).map(|provider| provider.engine.value);
-        if engine == Some(Engine::LlamaCpp) {
+        let engine = checker.manifest.providers.find(&model.provider).map(|provider| provider.engine.value.models());
+        if engine == Some(Models::File) {
             source(checker, &path, model.source.as_ref(), &entry.name.span);
         }
     }
@@ -181,14 +185,14 @@ fn source(
 
 fn cache(checker: &mut Checker<'_>) {
     let Some(cache) = &checker.manifest.cache else { return };
-    match cache.engine.value {
-        CacheEngine::Redis => {
+    match cache.engine.value.port() {
+        Some(port) => {
             runnable(checker, "cache", cache.common(), &cache.span, true);
             let external = cache.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::External);
             if external && !checker.says("cache", "endpoint") {
                 let note = Note::error("missing-field", "`endpoint` is missing");
                 checker.at(
-                    note.hint("write the address of that Redis, such as `endpoint: 127.0.0.1:6379`"),
+                    note.hint(format!("write the address of that server, such as `endpoint: 127.0.0.1:{port}`")),
                     "cache",
                     &cache.span,
                 );
@@ -203,11 +207,15 @@ fn cache(checker: &mut Checker<'_>) {
                 );
             }
         }
-        CacheEngine::Memory => {
+        None => {
             let common = cache.common();
             if let Some(runtime) = common.runtime {
                 let note = Note::error("runtime", "the gateway's own memory is not run by itself");
-                checker.at(note.hint("leave `runtime` out, or write `engine: redis`"), "cache.runtime", &runtime.span);
+                checker.at(
+                    note.hint("leave `runtime` out, or write an `engine` that is a server"),
+                    "cache.runtime",
+                    &runtime.span,
+                );
             }
         }
     }

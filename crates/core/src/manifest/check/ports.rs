@@ -2,16 +2,9 @@
 
 use super::Checker;
 use crate::manifest::common::RuntimeName;
-use crate::manifest::types::CacheEngine;
-use crate::resource::{Note, Port};
+use crate::resource::Note;
 use std::collections::BTreeMap;
 use std::ops::Range;
-
-/// The port that `LiteLLM`, and so the gateway, takes when it is not told another.
-const GATEWAY: u16 = 4000;
-
-/// The port that Redis takes when it is not told another.
-const REDIS: u16 = Port::REDIS.get();
 
 pub(super) fn check(checker: &mut Checker<'_>) {
     let mut taken: BTreeMap<u16, String> = BTreeMap::new();
@@ -32,7 +25,7 @@ fn claims(checker: &mut Checker<'_>) -> Vec<(u16, String, Range<usize>)> {
     for provider in &manifest.providers {
         let runtime = provider.value.runtime.as_ref().map(|runtime| runtime.value);
         let Some(first) = provider.value.port.as_ref().filter(|_| runs(runtime)) else { continue };
-        if !provider.value.engine.value.serves_one() {
+        if !provider.value.engine.value.models().has_a_server_each() {
             claims.push((first.get(), format!("providers.{}", provider.name.value), first.span.clone()));
             continue;
         }
@@ -50,14 +43,16 @@ fn claims(checker: &mut Checker<'_>) -> Vec<(u16, String, Range<usize>)> {
             }
         }
     }
-    if let Some(cache) = manifest.cache.as_ref().filter(|cache| cache.engine.value == CacheEngine::Redis)
+    if let Some(cache) = manifest.cache.as_ref()
+        && let Some(default) = cache.engine.value.port()
         && runs(cache.runtime.as_ref().map(|runtime| runtime.value))
     {
-        let (port, span) = cache.port.as_ref().map_or((REDIS, &cache.span), |port| (port.get(), &port.span));
+        let (port, span) = cache.port.as_ref().map_or((default, &cache.span), |port| (port.get(), &port.span));
         claims.push((port, "cache".to_owned(), span.clone()));
     }
     if let Some(gateway) = &manifest.gateway {
-        let (port, span) = gateway.port.as_ref().map_or((GATEWAY, &gateway.span), |port| (port.get(), &port.span));
+        let (port, span) =
+            gateway.port.as_ref().map_or((gateway.engine.value.port(), &gateway.span), |port| (port.get(), &port.span));
         claims.push((port, "gateway".to_owned(), span.clone()));
     }
     for service in &manifest.services {

@@ -2,8 +2,8 @@
 //! empty references, limits of zero.
 
 use super::Checker;
+use crate::engines::Models;
 use crate::manifest::common::{Common, RuntimeName};
-use crate::manifest::types::{CacheEngine, Engine};
 use crate::manifest::values::{SecretSource, Source, Spanned};
 use crate::resource::{Endpoint, Note, SecretReference};
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
         }
         let models = manifest.models.iter().filter(|model| model.value.provider.value == entry.name.value).count();
         if let Some(unit) = entry.value.unit.as_ref().or(entry.value.container.as_ref())
-            && entry.value.engine.value.serves_one()
+            && entry.value.engine.value.models().has_a_server_each()
             && models > 1
         {
             let message = format!("`{}` would be the name of {models} servers, one for each model", unit.value);
@@ -37,15 +37,15 @@ pub(super) fn check(checker: &mut Checker<'_>) {
             secret(checker, password, "cache.password", &cache.span);
         }
         if let Some(memory) = cache.memory.as_ref().filter(|memory| memory.0.0 < 1 << 20) {
-            let message = format!("{} is too little memory, and none would be no limit to Redis", memory.0);
+            let message = format!("{} is too little memory, and none would be no limit", memory.0);
             checker.at(Note::error("bad-value", message), "cache.memory", &memory.span);
         }
         let external = cache.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::External);
         if let Some(endpoint) = cache.endpoint.as_ref().filter(|_| !external) {
             let note = Note::error("endpoint", "`endpoint` is for a server that llamero does not run");
-            let hint = match cache.engine.value {
-                CacheEngine::Redis => "leave it out, or write `runtime: external`",
-                CacheEngine::Memory => "leave it out, or write `engine: redis` and `runtime: external`",
+            let hint = match cache.engine.value.port() {
+                Some(_) => "leave it out, or write `runtime: external`",
+                None => "leave it out, or write an `engine` that is a server and `runtime: external`",
             };
             checker.at(note.hint(hint), "cache.endpoint", &endpoint.span);
         }
@@ -60,9 +60,9 @@ pub(super) fn check(checker: &mut Checker<'_>) {
         server(checker, &format!("services.{}", entry.name.value), entry.value.common(), &mut units);
     }
     for entry in &manifest.models {
-        let engine = manifest.providers.find(&entry.value.provider).map(|provider| provider.engine.value);
+        let engine = manifest.providers.find(&entry.value.provider).map(|provider| provider.engine.value.models());
         // What others call a source is their own name for a model.
-        if let Some(source) = entry.value.source.as_ref().filter(|_| engine == Some(Engine::LlamaCpp)) {
+        if let Some(source) = entry.value.source.as_ref().filter(|_| engine == Some(Models::File)) {
             place(checker, source, format!("models.{}.source", entry.name.value));
         }
     }

@@ -6,7 +6,7 @@ use super::super::change::{Consequence, Disruption, Refusal, RefusalKind, Verb};
 use super::{Difference, Remedy, Verdict, absent, asked_otherwise, change, made, short, sync};
 use crate::live::{Live, Observation, Ownership};
 use crate::resolve::Desired;
-use crate::resource::{Bytes, Digest, Resource, ServedModel};
+use crate::resource::{Bytes, Digest, OllamaName, Resource, ServedModel};
 
 pub(super) fn model(
     desired: &Desired,
@@ -85,7 +85,7 @@ fn other_content(resource: &Resource, spec: &ServedModel, is: &Digest, declared:
         short(is),
         short(declared)
     );
-    let hint = Some(format!("`ollama rm {}` lets llamero pull the one that is locked", spec.source));
+    let hint = Some(format!("`{}` lets llamero pull the one that is locked", OllamaName::removal(&spec.source)));
     Refusal { on: resource.id.clone(), kind: RefusalKind::NotOurs, message, hint }
 }
 

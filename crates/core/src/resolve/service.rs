@@ -1,7 +1,7 @@
 //! Anything else that belongs to the stack: a command or an image of the user's own.
 
-use super::super::build::{Builder, Server};
-use super::super::container::{Contained, is_isolated};
+use super::build::{Builder, Server};
+use super::container::{Contained, is_isolated};
 use crate::manifest::{Entry, Network, RuntimeName, Service};
 use crate::resource::{
     Accepts, Command, Gpus, HttpCheck, HttpProbe, ManifestPath, Note, Origin, Origins, Probe, Publish, ResourceId,
@@ -9,7 +9,7 @@ use crate::resource::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Adds a service; `parts` says which servers each part of the stack is.
-pub(in super::super) fn add(
+pub(super) fn add(
     builder: &mut Builder<'_>,
     service: &Entry<Service>,
     parts: &BTreeMap<String, BTreeSet<ResourceId>>,

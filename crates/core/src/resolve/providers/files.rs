@@ -1,111 +1,16 @@
-//! llama.cpp's server: one for each model, with every setting that matters said, so that nothing is guessed at start.
+//! The files that models are: where each comes from, and its place on this machine.
 
-use super::super::build::{Builder, Server};
-use super::super::container::{Contained, listen};
-use super::super::routes::Route;
-use super::{gpus, port_origin, route};
-use crate::manifest::{Entry, Mode, Model, Provider, Source};
+use super::super::build::Builder;
+use crate::manifest::{Entry, Model, Provider, Source};
 use crate::render::source::{content_name, hub_url};
 use crate::resource::{
-    AnswerKind, Artifact, ArtifactSource, Command, Digest, HttpProbe, Input, Kind, ManifestPath, Meaning, Origin,
-    Origins, Probe, Resource, ResourceId, SecretReference, Spec,
+    Artifact, ArtifactSource, Digest, Kind, Origin, Origins, Resource, ResourceId, SecretReference, Spec,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Adds the servers of a provider's models.
-pub(in super::super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider>) -> Vec<Route> {
-    let path = format!("providers.{}", provider.name.value);
-    if let Some(memory) = &provider.value.memory {
-        builder.unsupported("a budget of GPU memory", format!("{path}.memory"), &memory.span);
-    }
-    let manifest = builder.manifest;
-    let mut routes = Vec::new();
-    for (model, port) in super::ports(manifest, provider) {
-        server(builder, provider, model, port);
-        routes.push(route(provider, model, prefix(model.value.mode), port));
-    }
-    routes
-}
-
-/// Returns the word by which `LiteLLM` knows how to talk to a server of `OpenAI`'s protocol.
-pub(in super::super) const fn prefix(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Chat | Mode::Embedding => "openai",
-        Mode::Completion => "text-completion-openai",
-    }
-}
-
-fn server(builder: &mut Builder<'_>, provider: &Entry<Provider>, model: &Entry<Model>, port: u16) {
-    let name = &model.name.value;
-    let settings = &model.value;
-    let Some((artifact, file, digest)) = artifact(builder, provider, model) else { return };
-    let path = ManifestPath::from(format!("models.{name}"));
-    let origin = |key: &str, value: &dyn ToString| Some(Origin::new(path.key(key), value.to_string()));
-    let mut arguments = Command::default();
-    let source = settings.source.as_ref().and_then(|source| origin("source", &source.value));
-    arguments.option("--model", file.display(), source);
-    arguments.option("--alias", name, Some(Origin::declared(path.clone())));
-    arguments.option("--host", listen(provider.value.common()), None);
-    arguments.option("--port", port, port_origin(provider, model));
-    let numbers = [
-        ("--ctx-size", "context", &settings.context),
-        ("--parallel", "parallel", &settings.parallel),
-        ("--n-gpu-layers", "gpu_layers", &settings.gpu_layers),
-    ];
-    for (flag, key, number) in numbers {
-        if let Some(number) = number {
-            arguments.option(flag, number.value, origin(key, &number.value));
-        }
-    }
-    if let Some(kind) = &settings.kv_cache_type {
-        for flag in ["--cache-type-k", "--cache-type-v"] {
-            arguments.option(flag, &kind.value, origin("kv_cache_type", &kind.value));
-        }
-    }
-    if let Some(on) = &settings.flash_attention {
-        let word = if on.value { "on" } else { "off" };
-        arguments.option("--flash-attn", word, origin("flash_attention", &on.value));
-    }
-    if settings.mode == Mode::Embedding {
-        arguments.switch("--embedding", origin("mode", &settings.mode));
-    }
-    let endpoint = format!("http://127.0.0.1:{port}");
-    let part = if *name == provider.name.value { name.clone() } else { format!("{}-{name}", provider.name.value) };
-    builder.server(&Server {
-        part,
-        role: format!("models.{name}"),
-        span: model.name.span.clone(),
-        description: format!("{name} on llama.cpp (llamero, stack {})", builder.manifest.stack.value),
-        common: provider.value.common(),
-        program: Some("llama-server"),
-        path: format!("providers.{}", provider.name.value).into(),
-        arguments,
-        environment: BTreeMap::new(),
-        secrets: Vec::new(),
-        ports: vec![port],
-        probe: probe(endpoint, name),
-        inputs: vec![Input { resource: artifact.clone(), digest }],
-        needs: BTreeSet::from([artifact]),
-        engine: Some("llama-cpp"),
-        last: Some((&settings.args.value.0, path.key("args"))),
-        origins: Origins::default(),
-        working_directory: None,
-        gpus: gpus(provider),
-        contained: Contained::default(),
-    });
-}
-
-/// Returns the question whether a server has loaded and offers a model.
-#[must_use]
-pub fn probe(endpoint: String, model: &str) -> Probe {
-    // The socket is open before the model is there; until then every path answers 503.
-    let loading = Meaning::loading(AnswerKind::Status(503), "the model is loading");
-    Probe::Http(HttpProbe::of_model(endpoint, "/health", vec![loading.where_body_contains("Loading model")], model))
-}
-
 /// Adds a model's file; returns its name, its place and the digest by which a server notices another.
-fn artifact(
+pub(super) fn artifact(
     builder: &mut Builder<'_>,
     provider: &Entry<Provider>,
     model: &Entry<Model>,

@@ -4,18 +4,16 @@
 //! proxy start an Ollama), every deployment has a stable id, it listens on loopback, reads no `.env` file and fetches no
 //! price list.
 
-use super::super::build::{Builder, Server};
-use super::super::container::{Contained, listen};
-use super::super::references::GATEWAY;
-use super::super::routes::{Route, Routing};
-use super::super::stack::key_variable;
-use crate::manifest::{Cache, CacheEngine, Gateway, Manifest, RuntimeName, Spanned};
+use super::build::{Builder, Server};
+use super::container::{Contained, listen};
+use super::providers::key_variable;
+use super::routes::{Route, Routing};
+use crate::manifest::{Cache, Gateway, RuntimeName, Spanned};
 use crate::render::launcher::GATEWAY_LAUNCHER;
 use crate::render::yaml::yaml;
 use crate::resource::{
-    AnswerKind, Authorization, Command, Content, Digest, FileSpec, GatewayApi, Gpus, Host, HttpCheck, HttpProbe, Input,
-    Kind, ManifestPath, Meaning, OfferedModels, Origin, Origins, Part, Port, Probe, RedisEndpoint, Resource,
-    ResourceId, Seconds, Spec,
+    Authorization, Command, Content, Digest, FileSpec, Gpus, Host, Input, Kind, ManifestPath, Origin, Origins, Part,
+    Port, RedisEndpoint, Resource, ResourceId, Seconds, Spec,
 };
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,14 +30,15 @@ const CACHE_PASSWORD: &str = "LLAMERO_CACHE_PASSWORD";
 const DRAIN: Seconds = Seconds::new(300);
 
 /// Adds the gateway; returns its name, and what it serves.
-pub(in super::super) fn add(
+pub(super) fn add(
     builder: &mut Builder<'_>,
     gateway: &Spanned<Gateway>,
     routes: Vec<Route>,
     cache: Option<&ResourceId>,
 ) -> Option<(ResourceId, Routing)> {
+    let engine = gateway.engine.value.0;
     let master_key = gateway.master_key.as_ref()?;
-    let port = gateway.port.as_ref().map_or(GATEWAY, |port| port.get());
+    let port = gateway.port.as_ref().map_or(gateway.engine.value.port(), |port| port.get());
     let directories = &builder.facts.directories;
     let stack = builder.manifest.stack.value.clone();
     let own = directories.config.join("llamero").join(&stack).join("litellm.yaml");
@@ -85,7 +84,7 @@ pub(in super::super) fn add(
     secrets.dedup_by(|one, other| one.0 == other.0);
     let mut needs = BTreeSet::from([config_id.clone()]);
     needs.extend(cache.cloned());
-    let authorization = Authorization(super::super::facts::reference(master_key, &builder.facts.directories));
+    let authorization = Authorization(super::facts::reference(master_key, &builder.facts.directories));
     let endpoint = format!("http://127.0.0.1:{port}");
     let fixed = ["LITELLM_MODE=PRODUCTION", "LITELLM_LOCAL_MODEL_COST_MAP=True", "PYTHONUNBUFFERED=1"];
     let mut arguments = Command::default();
@@ -101,9 +100,9 @@ pub(in super::super) fn add(
         part: "gateway".to_owned(),
         role: "gateway".to_owned(),
         span: gateway.span.clone(),
-        description: format!("LiteLLM gateway (llamero, stack {stack})"),
+        description: format!("{} gateway (llamero, stack {stack})", engine.title()),
         common: gateway.common(),
-        program: Some("litellm"),
+        program: engine.program(),
         path: "gateway".into(),
         arguments,
         environment: fixed
@@ -113,10 +112,10 @@ pub(in super::super) fn add(
             .collect::<BTreeMap<_, _>>(),
         secrets,
         ports: vec![port],
-        probe: probe(&endpoint, routing.models().map(str::to_owned).collect(), authorization),
+        probe: engine.probe(&endpoint, routing.models().map(str::to_owned).collect(), authorization),
         inputs: vec![Input { resource: config_id, digest }],
         needs,
-        engine: Some("litellm"),
+        engine: Some(engine.name()),
         last: None,
         origins: Origins::default(),
         working_directory: None,
@@ -124,37 +123,11 @@ pub(in super::super) fn add(
         contained: Contained::default(),
     })?;
     if let Some(Spec::Run(run)) = builder.resources.get_mut(&id).map(|resource| &mut resource.spec) {
-        run.gateway = Some(api());
+        run.gateway = Some(engine.api());
     }
     hand_off(builder, gateway, &id, &path, port_origin);
     routing.files = files;
     Some((id, routing))
-}
-
-/// Returns the question whether the proxy is ready and offers exactly `models`. A deployment that it could not make is
-/// missing from its list and from nothing else, so the list is the proof. `/health` is never asked: it runs a completion
-/// on every deployment, and so loads every model.
-#[must_use]
-pub fn probe(endpoint: &str, models: Vec<String>, authorization: Authorization) -> Probe {
-    // Without a database it answers a key that it does not know with 400.
-    let refused = Meaning::unhealthy(AnswerKind::Status(400), "the key is not accepted (400 from /v1/models)");
-    let meanings = vec![refused.where_body_contains("No connected db")];
-    Probe::Http(HttpProbe {
-        endpoint: endpoint.to_owned(),
-        checks: vec![HttpCheck::of("/health/readiness")],
-        models: Some(OfferedModels { names: models, exactly: true, meanings }),
-        authorization: Some(authorization),
-    })
-}
-
-/// Returns how the proxy is tried: not from its cache, not by a fallback, and the model group that won is the one asked
-/// for.
-#[must_use]
-pub fn api() -> GatewayApi {
-    let mut fields = Map::new();
-    fields.insert("cache".to_owned(), json!({ "no-cache": true, "no-store": true }));
-    fields.insert("disable_fallbacks".to_owned(), true.into());
-    GatewayApi { fields, answered_by: "x-litellm-model-group".to_owned() }
 }
 
 /// Lets the gateway hand its port on to its successor, where llamero knows the Python that runs it and the manifest gives
@@ -210,16 +183,16 @@ fn routing(builder: &Builder<'_>, gateway: &Gateway, routes: Vec<Route>) -> Rout
     });
     let mut origins = Vec::new();
     if let Some(cache) = &builder.manifest.cache {
-        let mut parameters = match cache.engine.value {
-            CacheEngine::Memory => json!({ "type": "local" }),
-            CacheEngine::Redis => {
-                let redis = redis(builder.manifest);
-                let mut parameters =
-                    json!({ "type": "redis", "host": redis.host.bare(), "port": redis.port.get(), "namespace": stack });
-                if redis.tls {
+        let protocol = cache.engine.value.protocol();
+        let mut parameters = match cache_server(cache) {
+            None => json!({ "type": protocol }),
+            Some(server) => {
+                let (host, port) = (server.host.bare(), server.port.get());
+                let mut parameters = json!({ "type": protocol, "host": host, "port": port, "namespace": stack });
+                if server.tls {
                     parameters["ssl"] = true.into();
                 }
-                if let Some(database) = redis.database {
+                if let Some(database) = server.database {
                     parameters["db"] = database.into();
                 }
                 if cache.password.is_some() {
@@ -230,7 +203,7 @@ fn routing(builder: &Builder<'_>, gateway: &Gateway, routes: Vec<Route>) -> Rout
             }
         };
         origins.push(Origin::declared("cache"));
-        let engine = if cache.engine.value == CacheEngine::Memory { "memory" } else { "redis" };
+        let engine = cache.engine.value.name();
         origins.push(Origin::new("cache.engine", engine));
         origins.extend(cache.port.as_ref().map(|port| Origin::new("cache.port", port.value)));
         origins.extend(cache.endpoint.as_ref().map(|endpoint| Origin::new("cache.endpoint", &endpoint.value.0)));
@@ -317,16 +290,15 @@ fn deployment(stack: &str, route: &Route) -> Value {
     })
 }
 
-/// Returns where the Redis of the cache is.
-fn redis(manifest: &Manifest) -> RedisEndpoint {
-    let cache = manifest.cache.as_ref();
-    let external =
-        |cache: &&Spanned<Cache>| cache.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::External);
-    if let Some(endpoint) = cache.filter(external).and_then(|cache| cache.endpoint.as_ref()) {
-        return endpoint.value.0.clone();
+/// Returns the address of the cache, where it is a server.
+fn cache_server(cache: &Spanned<Cache>) -> Option<RedisEndpoint> {
+    let default = cache.engine.value.port().and_then(|port| Port::new(port.into()))?;
+    let external = cache.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::External);
+    if let Some(endpoint) = cache.endpoint.as_ref().filter(|_| external) {
+        return Some(endpoint.value.0.clone());
     }
-    let port = cache.and_then(|cache| cache.port.as_ref()).map_or(Port::REDIS, |port| port.value);
-    RedisEndpoint { tls: false, host: Host::Ip(Ipv4Addr::LOCALHOST.into()), port, database: None }
+    let port = cache.port.as_ref().map_or(default, |port| port.value);
+    Some(RedisEndpoint { tls: false, host: Host::Ip(Ipv4Addr::LOCALHOST.into()), port, database: None })
 }
 
 /// Adds settings of the user's own; where both say something, ours stays.

@@ -1,4 +1,4 @@
-//! Ollama: one server for all its models, and each model as a resource that the server is asked for.
+//! Providers with one server for all their models: each model is a resource that the server is asked to pull.
 //!
 //! Where a model is to see another context or have other settings than it was published with, a model of llamero's own
 //! is made from it: a request that asks for other options than those loaded would load the model anew.
@@ -6,99 +6,66 @@
 use super::super::build::{Builder, Server};
 use super::super::container::{Contained, listen};
 use super::super::routes::Route;
-use super::super::stack::loopback_port;
-use super::{fallbacks, gpus, provider_path, route_origins};
-use crate::manifest::{Entry, Load, Mode, Model, Provider, RuntimeName, Source};
+use super::{gpus, in_container, loopback_port, provider_path, route};
+use crate::engines::{Launch, PulledServer};
+use crate::manifest::{Entry, Load, Mode, Model, Provider, Source};
 use crate::resource::{
-    AnswerKind, Command, Digest, HttpCheck, HttpProbe, Kind, ManifestPath, Meaning, Mount, MountSource, Note,
-    OllamaName, Origin, Origins, Probe, Resource, ResourceId, ServedModel, Spec,
+    Digest, Kind, ManifestPath, Note, OllamaName, Origin, Origins, Resource, ResourceId, ServedModel, Spec,
 };
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-/// Where the image of Ollama keeps what it has.
-const INSIDE: &str = "/root/.ollama";
-
-/// What may stand under `settings`, and the variable that Ollama reads it from.
-const SETTINGS: [(&str, &str); 9] = [
-    ("context_length", "OLLAMA_CONTEXT_LENGTH"),
-    ("flash_attention", "OLLAMA_FLASH_ATTENTION"),
-    ("gpu_overhead", "OLLAMA_GPU_OVERHEAD"),
-    ("keep_alive", "OLLAMA_KEEP_ALIVE"),
-    ("kv_cache_type", "OLLAMA_KV_CACHE_TYPE"),
-    ("load_timeout", "OLLAMA_LOAD_TIMEOUT"),
-    ("max_loaded_models", "OLLAMA_MAX_LOADED_MODELS"),
-    ("max_queue", "OLLAMA_MAX_QUEUE"),
-    ("num_parallel", "OLLAMA_NUM_PARALLEL"),
-];
-
 /// Adds a provider that the stack runs, and its models; returns the routes to them.
-pub(in super::super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider>) -> Vec<Route> {
+pub(super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider>) -> Vec<Route> {
     let Some(port) = provider.value.port.as_ref().map(|port| port.get()) else { return Vec::new() };
     let path = format!("providers.{}", provider.name.value);
-    if let Some(memory) = &provider.value.memory {
-        builder.unsupported("a budget of GPU memory", format!("{path}.memory"), &memory.span);
-    }
-    // A container keeps its models in a volume: what it writes as root is nothing for the user's home.
-    let in_container = provider.value.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::Docker);
+    let engine = provider.value.engine.value.0;
+    super::share_of_gpu(builder, provider, 1);
+    let stack = &builder.manifest.stack.value;
     let own = provider.value.env.find("OLLAMA_MODELS").map(|path| PathBuf::from(&path.value));
-    let store = own.filter(|path| path.is_absolute()).unwrap_or_else(|| {
-        let home = &builder.facts.directories.home;
-        if in_container { PathBuf::from(INSIDE).join("models") } else { home.join(".ollama").join("models") }
+    let launch = engine.pulled_server(&PulledServer {
+        provider_path: path.as_str().into(),
+        listen: listen(provider.value.common()),
+        port,
+        store: own.filter(|path| path.is_absolute()),
+        home: builder.facts.directories.home.clone(),
+        volume: in_container(provider).then(|| format!("{stack}-{}", provider.name.value)),
+        settings: engine.settings().read(&provider.value.settings.0).0,
+        own_command: provider.value.command.is_some(),
     });
+    let Some(Launch { arguments, environment, origins, mounts, ipc_host, restart: _, timeout: _, store }) = launch
+    else {
+        return Vec::new();
+    };
     let endpoint = format!("http://127.0.0.1:{port}");
-    let (mut environment, mut origins) = settings(builder, provider);
-    environment.insert("OLLAMA_HOST".to_owned(), format!("{}:{port}", listen(provider.value.common())));
-    origins.add("environment OLLAMA_HOST", [Origin::new(format!("{path}.port"), port)]);
-    environment.insert("OLLAMA_MODELS".to_owned(), store.to_string_lossy().into_owned());
-    let volume = format!("{}-{}", builder.manifest.stack.value, provider.name.value);
-    let volume = Mount { source: MountSource::Volume(volume), target: INSIDE.into(), read_only: false };
     let server = builder.server(&Server {
         part: provider.name.value.clone(),
         role: path,
         span: provider.name.span.clone(),
-        description: format!("Ollama (llamero, stack {})", builder.manifest.stack.value),
+        description: format!("{} (llamero, stack {stack})", engine.title()),
         common: provider.value.common(),
-        program: Some("ollama"),
+        program: engine.program(),
         path: format!("providers.{}", provider.name.value).into(),
-        arguments: Command::words(provider.value.command.is_none().then_some("serve")),
+        arguments,
         environment,
         secrets: Vec::new(),
         ports: vec![port],
-        probe: probe(&endpoint),
+        probe: engine.probe(&endpoint, None),
         inputs: Vec::new(),
         needs: BTreeSet::new(),
-        engine: Some("ollama"),
+        engine: Some(engine.name()),
         last: None,
         origins,
         working_directory: None,
         gpus: gpus(provider),
-        contained: Contained { mounts: vec![volume], ..Contained::default() },
+        contained: Contained { mounts, ipc_host, ..Contained::default() },
     });
-    models(builder, provider, &endpoint, server.as_ref(), Some(&store).filter(|_| !in_container))
-}
-
-/// Returns the question whether a server serves its list of models. No model is loaded for that.
-#[must_use]
-pub fn probe(endpoint: &str) -> Probe {
-    let check = |path: &str, key: &str| {
-        let host = format!("{path} answers 403: it does not accept the host name of {endpoint}");
-        // Its queue of requests is full: it is at work.
-        let busy = Meaning::loading(AnswerKind::Status(503), "it is busy").with_message();
-        let meanings = vec![Meaning::unhealthy(AnswerKind::Status(403), host), busy];
-        HttpCheck { key: Some(key.to_owned()), meanings, ..HttpCheck::of(path) }
-    };
-    Probe::Http(HttpProbe {
-        endpoint: endpoint.to_owned(),
-        checks: vec![check("/api/version", "version"), check("/api/tags", "models")],
-        models: None,
-        authorization: None,
-    })
+    models(builder, provider, &endpoint, server.as_ref(), store.as_ref())
 }
 
 /// Adds the models of a provider, on a server of the stack's or of somebody else's; returns the routes to them.
-pub(in super::super) fn models(
+pub(super) fn models(
     builder: &mut Builder<'_>,
     provider: &Entry<Provider>,
     endpoint: &str,
@@ -117,29 +84,16 @@ pub(in super::super) fn models(
             continue;
         };
         let model = served(builder, entry, (source, declared), endpoint, store);
-        let prefix = if entry.value.mode == Mode::Embedding { "ollama" } else { "ollama_chat" };
-        let mut origins = route_origins(entry);
-        origins.extend(entry.value.source.as_ref().map(|source| Origin::new(source_path(entry), &source.value)));
+        let mut origins: Vec<Origin> =
+            entry.value.source.iter().map(|source| Origin::new(source_path(entry), &source.value)).collect();
         let path = ManifestPath::from(format!("providers.{}", provider.name.value));
-        origins.extend(
-            provider
-                .value
-                .endpoint
-                .as_ref()
-                .map(|at| Origin::new(path.key("endpoint"), &at.value.0).through(provider_path(entry))),
-        );
+        let at = provider.value.endpoint.as_ref();
+        origins.extend(at.map(|at| Origin::new(path.key("endpoint"), &at.value.0).through(provider_path(entry))));
         let port = provider.value.port.as_ref().map(|port| port.get());
         origins.extend(port.map(|port| Origin::new(path.key("port"), port).through(provider_path(entry))));
-        routes.push(Route {
-            model: entry.name.value.clone(),
-            upstream: format!("{prefix}/{}", model.name),
-            address: endpoint.to_owned(),
-            port: port.or_else(|| loopback_port(&provider.value)),
-            key: None,
-            mode: entry.value.mode,
-            fallbacks: fallbacks(entry),
-            origins,
-        });
+        let port = port.or_else(|| loopback_port(&provider.value));
+        let upstream = model.name.to_string();
+        routes.push(Route { port, ..route(provider, entry, &upstream, (endpoint, endpoint), origins) });
         let name = if model.is_derived() {
             Builder::name(&format!("{}-{}", provider.name.value, entry.name.value))
         } else {
@@ -321,37 +275,6 @@ fn readable(text: &str) -> String {
     let plain: String = Builder::plain(text).chars().take(60).collect();
     let plain = plain.trim_matches('-');
     format!("{}-{}", if plain.is_empty() { "model" } else { plain }, &Digest::of(text).as_str()[..8])
-}
-
-/// Returns the variables that settings become, and the settings that they come from.
-fn settings(builder: &mut Builder<'_>, provider: &Entry<Provider>) -> (BTreeMap<String, String>, Origins) {
-    let (mut environment, mut origins) = (BTreeMap::new(), Origins::default());
-    let path = format!("providers.{}.settings", provider.name.value);
-    let settings = provider.value.settings.0.as_object().cloned().unwrap_or_default();
-    for (name, value) in settings {
-        let known = SETTINGS.iter().find(|(known, _)| *known == name);
-        let text = match &value {
-            Value::String(text) => Some(text.clone()),
-            Value::Bool(on) => Some(u8::from(*on).to_string()),
-            Value::Number(number) => Some(number.to_string()),
-            _ => None,
-        };
-        if let (Some((_, variable)), Some(text)) = (known, text) {
-            origins.add(format!("environment {variable}"), [Origin::new(format!("{path}.{name}"), written(&value))]);
-            environment.insert((*variable).to_owned(), text);
-        } else {
-            let names: Vec<&str> = SETTINGS.iter().map(|(name, _)| *name).collect();
-            let note = Note::error("unknown-key", format!("`{name}` is not a setting of Ollama that llamero knows"));
-            let hint = format!("the settings are {}; others go under `env`", names.join(", "));
-            builder.note(note.hint(hint), path.clone(), &provider.name.span);
-        }
-    }
-    (environment, origins)
-}
-
-/// Returns a value as the manifest writes it.
-fn written(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 #[cfg(test)]

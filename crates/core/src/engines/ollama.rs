@@ -1,0 +1,133 @@
+//! Ollama: one server for all its models, which it is asked to pull.
+
+use super::settings::{Setting, Shape};
+use super::{Engine, Launch, ModelServer, Models, Provider, PulledServer, Settings, ShareOfGpu, Upstream};
+use crate::resource::{
+    AnswerKind, Command, HttpCheck, HttpProbe, Meaning, Mode, Mount, MountSource, Origin, Origins, Probe, SleepCalls,
+};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The folder in which the image of Ollama keeps what it has.
+const INSIDE: &str = "/root/.ollama";
+
+/// Each is a variable of Ollama's in lower case and without its beginning.
+const SETTINGS: Settings = Settings {
+    known: &[
+        Setting { name: "context_length", shape: Shape::Scalar },
+        Setting { name: "flash_attention", shape: Shape::Scalar },
+        Setting { name: "gpu_overhead", shape: Shape::Scalar },
+        Setting { name: "keep_alive", shape: Shape::Scalar },
+        Setting { name: "kv_cache_type", shape: Shape::Scalar },
+        Setting { name: "load_timeout", shape: Shape::Scalar },
+        Setting { name: "max_loaded_models", shape: Shape::Scalar },
+        Setting { name: "max_queue", shape: Shape::Scalar },
+        Setting { name: "num_parallel", shape: Shape::Scalar },
+    ],
+    elsewhere: &[("host", "`port` of the provider"), ("models", "`OLLAMA_MODELS` under `env`")],
+    others: "other variables of Ollama go under `env`",
+};
+
+/// Ollama.
+#[derive(Debug)]
+pub struct Ollama;
+
+impl Engine for Ollama {
+    fn name(&self) -> &'static str {
+        "ollama"
+    }
+    fn title(&self) -> &'static str {
+        "Ollama"
+    }
+    fn about(&self) -> &'static str {
+        "Ollama: one server for all its models."
+    }
+    fn program(&self) -> Option<&'static str> {
+        Some("ollama")
+    }
+    fn names_cause(&self, line: &str) -> bool {
+        super::names_exception(line)
+    }
+    fn on_port_taken(&self, holder: &str, port: u16) -> Option<String> {
+        // Such as that of a package.
+        holder.contains("ollama").then(|| {
+            format!(
+                "an Ollama runs already: route to it with `runtime: external, endpoint: http://127.0.0.1:{port}, \
+                 manage: models`, or stop it (`sudo systemctl disable --now ollama` if a package brought it)"
+            )
+        })
+    }
+}
+
+impl Provider for Ollama {
+    fn models(&self) -> Models {
+        Models::Pulled
+    }
+    fn settings(&self) -> &'static Settings {
+        &SETTINGS
+    }
+    fn unused(&self) -> &'static [&'static str] {
+        &[]
+    }
+    fn upstream(&self, mode: Mode) -> Upstream {
+        let prefix = match mode {
+            Mode::Chat => "ollama_chat",
+            Mode::Completion | Mode::Embedding => "ollama",
+        };
+        Upstream { prefix, versioned: false }
+    }
+    fn share_of_gpu(&self) -> Option<&'static ShareOfGpu> {
+        None
+    }
+    fn sleep(&self, _: &str) -> Option<SleepCalls> {
+        None
+    }
+    fn probe(&self, endpoint: &str, _: Option<&str>) -> Probe {
+        // Both answer without loading a model.
+        let check = |path: &str, key: &str| {
+            let host = format!("{path} answers 403: it does not accept the host name of {endpoint}");
+            // Its queue of requests is full: it is at work.
+            let busy = Meaning::loading(AnswerKind::Status(503), "it is busy").with_message();
+            let meanings = vec![Meaning::unhealthy(AnswerKind::Status(403), host), busy];
+            HttpCheck { key: Some(key.to_owned()), meanings, ..HttpCheck::of(path) }
+        };
+        Probe::Http(HttpProbe {
+            endpoint: endpoint.to_owned(),
+            checks: vec![check("/api/version", "version"), check("/api/tags", "models")],
+            models: None,
+            authorization: None,
+        })
+    }
+    fn model_server(&self, _: &ModelServer<'_>) -> Option<Launch> {
+        None
+    }
+    fn pulled_server(&self, server: &PulledServer<'_>) -> Option<Launch> {
+        // A container keeps its models in a volume: what it writes as root does not belong in the user's home.
+        let store = server.store.clone().unwrap_or_else(|| {
+            let folder = if server.volume.is_some() { PathBuf::from(INSIDE) } else { server.home.join(".ollama") };
+            folder.join("models")
+        });
+        let (mut environment, mut origins) = (BTreeMap::new(), Origins::default());
+        for value in &server.settings {
+            let variable = format!("OLLAMA_{}", value.name.to_uppercase());
+            origins.add(format!("environment {variable}"), value.origin(&server.provider_path));
+            environment.insert(variable, value.text());
+        }
+        environment.insert("OLLAMA_HOST".to_owned(), format!("{}:{}", server.listen, server.port));
+        origins.add("environment OLLAMA_HOST", [Origin::new(server.provider_path.key("port"), server.port)]);
+        environment.insert("OLLAMA_MODELS".to_owned(), store.to_string_lossy().into_owned());
+        let volume = |name: &String| Mount {
+            source: MountSource::Volume(name.clone()),
+            target: INSIDE.into(),
+            read_only: false,
+        };
+        Some(Launch {
+            arguments: Command::words((!server.own_command).then_some("serve")),
+            environment,
+            origins,
+            mounts: server.volume.iter().map(volume).collect(),
+            store: server.volume.is_none().then_some(store),
+            ..Launch::default()
+        })
+    }
+}

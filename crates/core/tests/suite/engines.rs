@@ -1,0 +1,3 @@
+//! What is particular to an engine, engine by engine.
+
+mod vllm;
