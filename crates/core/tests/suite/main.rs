@@ -12,3 +12,4 @@ mod replacement;
 mod rollout;
 mod sample;
 mod schema;
+mod written;
