@@ -1,6 +1,7 @@
 # quickstart   builds llamero, brings up a real model behind a gateway and lets it write; can be run again at any time
 # test         installs what the tests need (Debian packages as root, the rest in a cache) and runs them all
 # vllm         installs a vLLM in the cache too (6 GB) and runs its tests, some minutes
+# llama-cpp-python  builds one from source in the cache too (some minutes) and runs its tests
 # faults       lets every system call of a small apply fail once, each in its turn, and the power at every instant, some 25 minutes
 # kills        kills an apply 1,200 times at random instants and writes docs/kills.md, some 20 minutes
 # box          cuts the power of a disposable machine in the middle of an apply; as root
@@ -10,7 +11,7 @@
 export CARGO_TERM_COLOR ?= auto
 heading = @printf '\n== %s\n' '$(1)'
 
-.PHONY: quickstart test check deny pure real lane vllm faults kills box simulate bench
+.PHONY: quickstart test check deny pure real lane vllm llama-cpp-python faults kills box simulate bench
 
 quickstart:
 	@tools/need cargo cc python3 python3-venv
@@ -50,6 +51,10 @@ lane:
 vllm:
 	$(call heading,tests with vLLM)
 	LLAMERO_VLLM=1 tests/real/lane real::vllm
+
+llama-cpp-python:
+	$(call heading,tests with llama-cpp-python)
+	LLAMERO_LLAMA_CPP_PYTHON=1 tests/real/lane real::llama_cpp_python
 
 faults:
 	@tools/need cargo cc strace

@@ -11,6 +11,7 @@ mod instances;
 mod intruder;
 mod kills;
 mod launcher;
+mod llama_cpp_python;
 mod load;
 mod ollama;
 mod parts;

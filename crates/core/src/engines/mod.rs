@@ -5,6 +5,7 @@
 
 pub mod litellm;
 pub mod llama_cpp;
+pub mod llama_cpp_python;
 pub mod memory;
 pub mod ollama;
 pub mod openai;
@@ -19,7 +20,8 @@ pub use settings::{Problem, Setting, Settings, Shape, Value};
 use crate::resource::{Authorization, GatewayApi, Mode, Probe, SleepCalls};
 
 /// The engines that offer models.
-pub static PROVIDERS: &[&dyn Provider] = &[&ollama::Ollama, &llama_cpp::LlamaCpp, &vllm::Vllm, &openai::Openai];
+pub static PROVIDERS: &[&dyn Provider] =
+    &[&ollama::Ollama, &llama_cpp::LlamaCpp, &llama_cpp_python::LlamaCppPython, &vllm::Vllm, &openai::Openai];
 
 /// The engines that keep answers.
 pub static CACHES: &[&dyn Cache] = &[&redis::Redis, &memory::Memory];
