@@ -288,7 +288,13 @@ fn still_managed(truth: &Truth, path: &PathBuf, id: &ResourceId) -> Result<(), S
     if managed { Ok(()) } else { Err("it was replaced by another program".to_owned()) }
 }
 
-fn start(truth: &mut Truth, now: Duration, id: &ResourceId, mut definition: Definition, again: bool) -> Result<(), String> {
+fn start(
+    truth: &mut Truth,
+    now: Duration,
+    id: &ResourceId,
+    mut definition: Definition,
+    again: bool,
+) -> Result<(), String> {
     let server = truth.servers.entry(id.clone()).or_default();
     match id.kind {
         Kind::Unit if definition.run.socket_handoff => {

@@ -7,9 +7,9 @@ use crate::golden;
 use llamero_core::engines::{CACHES, GATEWAYS, Models, PROVIDERS, Provider, Shape};
 use llamero_core::lockfile::LockFile;
 use llamero_core::manifest;
-use llamero_core::render::unit;
 use llamero_core::resolve::resolve;
 use llamero_core::resource::{Kind, Piece, Spec};
+use llamero_core::targets::systemd::lower;
 
 const RUNTIMES: [&str; 3] = ["systemd", "process", "docker"];
 
@@ -76,7 +76,7 @@ fn written(text: &str) -> String {
             Spec::Run(run) => {
                 shown.push_str(&format!("\n# {}\n", resource.id));
                 if resource.id.kind == Kind::Unit {
-                    shown.push_str(&unit::unit(&desired.stack, resource).expect("it can be rendered"));
+                    shown.push_str(&lower::unit(&desired.stack, resource).expect("it can be rendered"));
                 } else {
                     for word in run.command.argv() {
                         shown.push_str(&format!("word {word:?}\n"));
