@@ -13,6 +13,7 @@ use llamero::resolve::Desired;
 use llamero::resource::{Resource, ResourceId, Spec};
 use llamero::systems::Retry;
 use llamero::systems::clock::Clock;
+use llamero::targets::previous;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the records say.
@@ -89,13 +90,15 @@ fn committed_survives(run: &Run, records: &Records) {
 /// A11: everything on the machine that is the stack's is in the inventory.
 fn inventory_is_a_superset(run: &Run, records: &Records) {
     let known: BTreeSet<&ResourceId> = records.inventory.iter().map(|resource| &resource.id).collect();
+    // What stands aside is known by the server whose name it had.
+    let aside: BTreeSet<ResourceId> = known.iter().filter_map(|id| previous(id)).collect();
     let paths: BTreeSet<_> = records.inventory.iter().filter_map(path).collect();
     let mut sim = run.sim();
     let truth = sim.truth.clone();
     let mut unknown: Vec<String> = Vec::new();
     for (id, server) in &truth.servers {
         let managed = server.definition.as_ref().is_some_and(|definition| definition.stack.as_deref() == Some(STACK));
-        if managed && !known.contains(id) {
+        if managed && !known.contains(id) && !aside.contains(id) {
             unknown.push(id.to_string());
         }
     }

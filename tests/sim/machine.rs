@@ -6,7 +6,8 @@ use llamero::live::{Live, LiveFile, LiveRun, Observation, Ownership, PortHolder,
 use llamero::observe::Depth;
 use llamero::plan::Action;
 use llamero::resolve::Desired;
-use llamero::resource::{Bytes, Health, Kind, Resource, ResourceId, Spec};
+use llamero::resource::{Bytes, Health, Kind, Prerequisite, Resource, ResourceId, Spec};
+use llamero::targets::previous;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -53,6 +54,8 @@ pub(crate) fn observe(
         }
         observed.resources.insert(id, presence);
     }
+    observed.prerequisites.clone_from(&truth.prerequisites);
+    observed.networks = truth.prerequisites.iter().filter_map(network).collect();
     let asked: BTreeSet<u16> =
         known.values().filter_map(|resource| resource.run()).flat_map(|run| run.ports.clone()).collect();
     for (port, id) in truth.listeners(now).into_iter().filter(|(port, _)| asked.contains(port)) {
@@ -62,6 +65,10 @@ pub(crate) fn observe(
         observed.ports.insert(port, holder);
     }
     observed
+}
+
+fn network(prerequisite: &Prerequisite) -> Option<(String, Kind)> {
+    if let Prerequisite::Network(name) = prerequisite { Some((name.clone(), Kind::Container)) } else { None }
 }
 
 fn live_file(file: &MarkedFile, id: &ResourceId) -> LiveFile {
@@ -221,44 +228,34 @@ pub(crate) fn perform(
                 }
             }
         }
-        Action::RemoveServer(managed) | Action::Discard(managed) => {
-            if truth.servers.get(managed.id()).is_some_and(|server| server.process.is_some()) {
-                return Err("it runs".to_owned());
+        Action::RemoveServer(managed) | Action::Discard(managed) => remove(truth, managed.id())?,
+        Action::RemoveAside { previous, .. } => remove(truth, previous.id())?,
+        Action::SetAside(managed) => {
+            let aside = previous(managed.id()).ok_or("it has no second name")?;
+            rename(truth, managed.id(), &aside)?;
+        }
+        Action::Restore { server, previous } => rename(truth, previous.id(), server)?,
+        Action::Create(id) => {
+            let definition = Some(definition(id)?);
+            if truth.servers.get(id).is_some_and(|server| !server.is_gone()) {
+                return Err("the name is taken".to_owned());
             }
-            truth.servers.remove(managed.id());
+            truth.servers.insert(id.clone(), Server { definition, ..Server::default() });
+        }
+        Action::Prepare { what, .. } => {
+            truth.prerequisites.insert(what.clone());
+        }
+        Action::RemoveNetwork { name, .. } => {
+            truth.prerequisites.remove(&Prerequisite::Network(name.clone()));
         }
         Action::RemovePrevious(managed) => {
             if let Some(server) = truth.servers.get_mut(managed.id()) {
-                (server.previous, server.successor, server.orphans) = (None, None, false);
+                (server.successor, server.orphans) = (None, false);
+            }
+            if let Some(aside) = previous(managed.id()) {
+                remove(truth, &aside)?;
             }
         }
-        Action::SetAside(managed) => {
-            let server = truth.servers.get_mut(managed.id()).ok_or("it is gone")?;
-            if server.process.is_some() {
-                return Err("it runs".to_owned());
-            }
-            server.previous = server.definition.take();
-        }
-        Action::Create(id) => {
-            let definition = definition(id)?;
-            let server = truth.servers.entry(id.clone()).or_default();
-            if server.definition.is_some() {
-                return Err("a container of this name is there".to_owned());
-            }
-            server.definition = Some(definition);
-        }
-        Action::Restore { server, .. } => {
-            let server = truth.servers.get_mut(server).ok_or("it is gone")?;
-            if server.definition.is_some() {
-                return Err("a container of this name is there".to_owned());
-            }
-            server.definition = Some(server.previous.take().ok_or("nothing stands aside")?);
-        }
-        Action::RemoveAside { server, .. } => {
-            truth.servers.get_mut(server).ok_or("it is gone")?.previous = None;
-        }
-        // Networks, volumes and folders change nothing that the simulated servers depend on.
-        Action::Prepare { .. } | Action::RemoveNetwork { .. } => {}
         Action::RemoveImage(managed) => {
             truth.images.remove(managed.id());
         }
@@ -288,13 +285,7 @@ fn still_managed(truth: &Truth, path: &PathBuf, id: &ResourceId) -> Result<(), S
     if managed { Ok(()) } else { Err("it was replaced by another program".to_owned()) }
 }
 
-fn start(
-    truth: &mut Truth,
-    now: Duration,
-    id: &ResourceId,
-    mut definition: Definition,
-    again: bool,
-) -> Result<(), String> {
+fn start(truth: &mut Truth, now: Duration, id: &ResourceId, definition: Definition, again: bool) -> Result<(), String> {
     let server = truth.servers.entry(id.clone()).or_default();
     match id.kind {
         Kind::Unit if definition.run.socket_handoff => {
@@ -320,16 +311,35 @@ fn start(
             truth.start(id, definition, now);
         }
         _ => {
-            let current = server.definition.clone();
-            if current.as_ref().is_some_and(|current| current.stack.as_deref() != Some(STACK)) {
+            // What was created is what starts, whatever is declared.
+            let current = server.definition.clone().ok_or("there is no such container")?;
+            if current.stack.as_deref() != Some(STACK) {
                 return Err("the container is another program's".to_owned());
             }
-            let current = current.ok_or("there is no such container")?;
-            definition = current;
+            if server.process.is_some() && server.state == RunState::Running {
+                return Ok(());
+            }
             truth.stop(id);
-            truth.start(id, definition, now);
+            truth.start(id, current, now);
         }
     }
+    Ok(())
+}
+
+fn remove(truth: &mut Truth, id: &ResourceId) -> Result<(), String> {
+    if truth.servers.get(id).is_some_and(|server| server.process.is_some()) {
+        return Err("it runs".to_owned());
+    }
+    truth.servers.remove(id);
+    Ok(())
+}
+
+fn rename(truth: &mut Truth, from: &ResourceId, to: &ResourceId) -> Result<(), String> {
+    if truth.servers.get(to).is_some_and(|server| !server.is_gone()) {
+        return Err("the name is taken".to_owned());
+    }
+    let server = truth.servers.remove(from).ok_or("there is no such container")?;
+    truth.servers.insert(to.clone(), server);
     Ok(())
 }
 

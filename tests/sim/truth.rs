@@ -1,7 +1,7 @@
 //! The simulated machine itself: what really is there and what really runs. It shares no code with the planner's model.
 
 use llamero::live::RunState;
-use llamero::resource::{Digest, Fingerprint, Kind, ResourceId, Run};
+use llamero::resource::{Digest, Fingerprint, Kind, Prerequisite, ResourceId, Run};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -60,8 +60,6 @@ pub(crate) struct Server {
     pub(crate) until: Duration,
     pub(crate) restarts: u32,
     pub(crate) why: Option<String>,
-    /// The container whose place another took.
-    pub(crate) previous: Option<Definition>,
     /// A successor that was started beside it.
     pub(crate) successor: Option<Process>,
     pub(crate) orphans: bool,
@@ -79,7 +77,6 @@ impl Default for Server {
             until: Duration::ZERO,
             restarts: 0,
             why: None,
-            previous: None,
             successor: None,
             orphans: false,
             handoff: false,
@@ -115,6 +112,8 @@ pub(crate) struct MarkedFile {
 pub(crate) struct Truth {
     pub(crate) files: BTreeMap<PathBuf, MarkedFile>,
     pub(crate) secrets: BTreeMap<PathBuf, String>,
+    /// Networks, volumes and folders that servers need.
+    pub(crate) prerequisites: BTreeSet<Prerequisite>,
     /// Whether each environment is whole.
     pub(crate) environments: BTreeMap<PathBuf, bool>,
     pub(crate) artifacts: BTreeMap<PathBuf, Option<Digest>>,
