@@ -39,7 +39,7 @@ deny:
 
 pure:
 	$(call heading,tests that touch nothing outside)
-	RUST_TEST_THREADS=8 cargo test --workspace
+	RUST_TEST_THREADS=24 cargo test --workspace
 
 real:
 	@if [ "$$(id -u)" != 0 ]; then printf '\n== tests on real parts are skipped: they need root\n'; else $(MAKE) --no-print-directory lane; fi

@@ -374,3 +374,35 @@ fn the_source_parser_finds_modules_and_crates() {
     assert!(!names_crate("use clap_complete::Shell;", "clap") && !names_crate("let similar = 1;", "similar"));
     assert!(says("pub async fn run()", "async") && !says("asynchronous", "async"));
 }
+
+/// Returns the tests that the table of invariants in `ARCHITECTURE.md` names, such as `laws::converges`.
+fn tests_of_invariants() -> Vec<String> {
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/ARCHITECTURE.md")).expect("it can be read");
+    let (_, table) = text.split_once("## Invariants").expect("a section of invariants");
+    let table = table.split("\n## ").next().unwrap_or_default();
+    let rows = table.lines().filter(|line| line.starts_with("| **"));
+    let kept_by = rows.filter_map(|row| row.trim_end_matches(" |").rsplit_once(" | "));
+    kept_by.flat_map(|(_, tests)| tests.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+#[test]
+fn every_invariant_is_kept_by_tests_that_exist() {
+    let mut texts = String::new();
+    let mut folders: Vec<PathBuf> =
+        ["tests", "crates/core/tests"].map(|folder| Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).to_vec();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("the tests can be listed") {
+            let path = entry.expect("an entry can be read").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                texts.push_str(&fs::read_to_string(&path).expect("a test can be read"));
+            }
+        }
+    }
+    let tests = tests_of_invariants();
+    assert!(tests.len() > 15, "only {} tests are named", tests.len());
+    let name = |test: &str| test.rsplit("::").next().unwrap_or_default().to_owned();
+    let missing = tests.iter().filter(|test| !texts.contains(&format!("fn {}(", name(test))));
+    check(&missing.map(|test| format!("ARCHITECTURE.md names `{test}`, which is no test")).collect::<Vec<_>>());
+}
