@@ -2,7 +2,7 @@
 
 use llamero::resource::{Fields, Fingerprint, Kind, ResourceId, Restart, Seconds};
 use llamero::systems::process::{Error, Exit, Launch, Phase, ProcessState, Processes};
-use llamero::systems::{files, proc};
+use llamero::systems::{files, proc, sealed};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::collections::BTreeMap;
 use std::fs;
@@ -199,7 +199,7 @@ async fn a_reused_pid_is_not_mistaken_for_the_server() {
         record["boot"] = boot.into();
         record["supervisor"] = process.clone();
         record["child"] = process;
-        fs::write(home.file("state.json"), record.to_string()).expect("written");
+        sealed::write(&home.file("state.json"), &record).expect("written");
     };
     let boot = proc::boot().expect("a boot id");
     let cases = [(identity.start + 1, boot.as_str(), Phase::Failed), (identity.start, "another", Phase::Stopped)];

@@ -52,7 +52,7 @@ fn a_plan_replaces_nothing_but_a_saved_plan() {
         let (content, number) = (fs::read(home.path(name)), fs::metadata(home.path(name)).expect("there").ino());
         let said = save(&home, name);
         assert_eq!(said.code, 7, "{name}: {said}");
-        said.has(&[name, "is not replaced: it is not a saved plan of llamero's; nothing was changed", "hint:"]);
+        said.has(&[name, "is not replaced: it is not a saved plan written by llamero; nothing was changed", "hint:"]);
         assert_eq!(fs::read(home.path(name)).ok(), content.ok(), "{name}");
         assert_eq!(fs::metadata(home.path(name)).expect("there").ino(), number, "{name}");
     }
@@ -118,7 +118,7 @@ fn a_pipe_without_a_reader_times_out() {
     mkfifoat(CWD, home.path("pipe"), Mode::RUSR | Mode::WUSR).expect("a pipe");
     let said = save(&home, "pipe");
     assert_eq!(said.code, 1, "{said}");
-    said.has(&["cannot write to pipe: nobody read from the pipe", "hint:"]);
+    said.has(&["cannot write to pipe: no reader opened the pipe", "hint:"]);
     assert!(fs::symlink_metadata(home.path("pipe")).expect("there").file_type().is_fifo());
 }
 

@@ -201,7 +201,7 @@ fn a_file_replaced_since_planning_is_not_touched() {
     std::thread::sleep(Duration::from_secs(1));
     fs::write(&rendered, "somebody else's\n").expect("written");
     let said = super::home::said(child);
-    said.has(&["was put there by somebody else"]);
+    said.has(&["was replaced by another program since planning"]);
     assert_eq!(said.code, 4, "{said}");
     assert_eq!(fs::read_to_string(&rendered).expect("it is there"), "somebody else's\n");
     fs::remove_file(&rendered).expect("removed");
