@@ -34,7 +34,7 @@ fn a_unit_of_a_damaged_revision_is_found_and_removed() {
 
     fs::write(records.join("generations/2/desired"), "damaged").expect("damaged");
     let said = home.expect(0, &["doctor", "--repair"]);
-    assert!(said.contains("found: file/second-secrets\n"), "{said}");
+    assert!(said.contains("recovered: file/second-secrets\n"), "{said}");
     revision("");
     let said = home.expect(0, &["apply", "--yes"]);
     assert!(said.contains("remove unit/mended-second"), "{said}");
