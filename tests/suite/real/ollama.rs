@@ -386,7 +386,7 @@ async fn llamero_keeps_models_as_declared() {
     // Another context makes another model of llamero's own; the server runs on.
     let before = super::home::property("pulls-ollama.service", "InvocationID");
     revision(2048, &plain);
-    assert!(home.expect(0, &["plan"]).contains("num_ctx 1024 → 2048"));
+    assert!(home.expect(0, &["plan"]).contains("context: 1024 → 2048"));
     home.expect(0, &["apply", "--yes"]);
     assert_eq!(super::home::property("pulls-ollama.service", "InvocationID"), before);
 
@@ -461,7 +461,7 @@ async fn models_of_one_source_are_independent() {
     // One changes, the others stay to the byte.
     revision(&[("a", "team", 512, "first"), ("b", "team", 2048, "second"), ("c", "other", 512, "third")]);
     let planned = home.expect(0, &["plan"]);
-    assert!(planned.contains("num_ctx 1024 → 2048") && planned.contains("1 to change"), "{planned}");
+    assert!(planned.contains("context: 1024 → 2048") && planned.contains("1 to change"), "{planned}");
     home.expect(0, &["apply", "--yes"]);
     assert_eq!((has("b").await, digests().await), (is(2048, "second"), untouched.clone()));
 
