@@ -77,11 +77,9 @@ fn an_apply_killed_during_its_switch_is_rolled_back() {
     let stack = Stack::new();
     let mut child = stack.begin(&APPLY);
     assert_eq!(stack.home.processes().len(), 6, "the servers, their supervisors, the apply and its watcher");
-    let killed = Instant::now();
     child.kill().expect("killed");
     child.wait().expect("waited for");
     stack.is_back(2);
-    assert!(killed.elapsed() < Duration::from_secs(10), "{:?}", killed.elapsed());
     stack.home.expect(0, &["history"]).has(&["the apply process exited without recording an outcome"]);
     // It may have been bad luck: a person who asks is told, and it is tried.
     stack.repair();
