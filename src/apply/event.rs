@@ -1,4 +1,4 @@
-//! What is told while a plan is walked: plain data, for a terminal, a log or a machine that reads.
+//! Events of an execution: plain data, for a terminal, a log or another program.
 
 use crate::plan::Phase;
 use crate::resource::ResourceId;
@@ -12,56 +12,56 @@ pub enum Event {
     Phase {
         /// Which.
         phase: Phase,
-        /// How many steps it has.
+        /// The number of its steps.
         steps: usize,
     },
     /// A step begins.
     Started {
-        /// What it does, such as `restart unit/gateway`.
+        /// Its action, such as `restart unit/gateway`.
         step: String,
         /// The resource that it is about.
         on: Option<ResourceId>,
     },
     /// A step goes on.
     Progress {
-        /// What it does.
+        /// Its action.
         step: String,
         /// Bytes, steps or whatever it counts, so far.
         done: Option<u64>,
         /// All of them, where that is known.
         total: Option<u64>,
-        /// What it says of itself.
+        /// Its progress message.
         note: Option<String>,
     },
     /// A step was done.
     Done {
-        /// What it did.
+        /// Its action.
         step: String,
-        /// How long it took, in milliseconds.
+        /// Its duration, in milliseconds.
         took_ms: u64,
     },
     /// A step failed.
     Failed {
-        /// What it was to do.
+        /// Its action.
         step: String,
-        /// Why it failed.
+        /// The error.
         why: String,
     },
-    /// Everything runs; now it must go on running.
+    /// Every server is healthy; now they must stay healthy.
     Settling {
         /// For how long, in milliseconds.
         for_ms: u64,
     },
-    /// All is well, and somebody must say so before the generation is the good one.
+    /// Every server is healthy; the generation is committed once it is confirmed.
     AwaitingConfirmation {
         /// The generation.
         generation: u64,
-        /// How long they have, in milliseconds.
+        /// The time to confirm, in milliseconds.
         within_ms: u64,
-        /// What they type.
+        /// The command that confirms.
         command: String,
     },
-    /// The machine goes back to the last good generation.
+    /// The machine is rolled back to the last committed generation.
     GoingBack {
         /// Its number; `None` is a machine without this stack.
         to: Option<u64>,
@@ -73,5 +73,5 @@ pub enum Event {
     },
 }
 
-/// Who is told.
+/// A receiver of events.
 pub type Report<'a> = dyn Fn(Event) + Send + Sync + 'a;

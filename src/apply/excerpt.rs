@@ -1,13 +1,12 @@
-//! What of a server's log is shown when it failed: its last lines, and the line that names the cause where that stands
-//! further up.
+//! The excerpt of a failed server's log: its last lines, and an earlier line that names the cause.
 //!
-//! A server of several processes ends with the message that one of them failed; the cause stands above, in what that one
-//! wrote. Each engine knows which lines name a cause.
+//! A server of several processes ends with the message that one of them failed; that process's own error is further
+//! up. Each engine knows which lines name a cause.
 
-/// How many lines are searched for the cause.
+/// The number of lines searched for the cause.
 pub(super) const SEARCHED: usize = 200;
 
-/// How many of the last lines are shown.
+/// The number of last lines shown.
 const SHOWN: usize = 12;
 
 /// Returns the line that names the cause, unless it is among the last lines anyway, and the last lines.

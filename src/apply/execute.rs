@@ -1,4 +1,4 @@
-//! The walk itself: steps in any order that respects what each waits for, several at once.
+//! Execution: steps in any order that respects their dependencies, several at a time.
 
 use super::step::Failure;
 use super::{Event, Execution, Machine, health};
@@ -10,25 +10,25 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// How many steps are under way at once.
+/// The number of steps that run concurrently.
 const AT_ONCE: usize = 8;
 
-/// How a walk ended.
+/// The result of an execution.
 #[derive(Debug, Default)]
 pub struct Executed {
-    /// Every step of the phases that were walked.
+    /// The outcome of every executed step.
     pub steps: Vec<StepOutcome>,
-    /// What failed.
+    /// The failures.
     pub failures: Vec<Failure>,
-    /// Whether it was stopped from outside before it was done.
+    /// True if it was stopped from outside before its end.
     pub interrupted: bool,
-    /// Servers that were unhealthy before and still are, and so did not fail the walk.
+    /// Servers that were unhealthy before and still are; they do not fail the execution.
     pub unhealthy_before: BTreeSet<ResourceId>,
-    /// How long servers took from start to healthy.
+    /// The time from start to healthy of each started server.
     pub start_times: BTreeMap<ResourceId, Seconds>,
-    /// How servers that were started were found when they became healthy.
+    /// The state of each started server when it became healthy.
     pub verified: BTreeMap<ResourceId, LiveRun>,
-    /// The content that each model had when all was well.
+    /// The content of each model once every server was healthy.
     pub contents: BTreeMap<ResourceId, Digest>,
 }
 
@@ -39,7 +39,7 @@ impl Executed {
         self.failures.is_empty() && !self.interrupted
     }
 
-    /// Adds what a later walk brought.
+    /// Adds the result of a later execution.
     pub fn extend(&mut self, later: Self) {
         self.steps.extend(later.steps);
         self.failures.extend(later.failures);
@@ -51,9 +51,9 @@ impl Executed {
     }
 }
 
-/// Walks the steps of one phase. After a failure, steps that do not depend on it still happen, unless `fail_fast`.
+/// Executes the steps of one phase. After a failure, independent steps still run, unless `fail_fast`.
 ///
-/// A server in `tolerated` that does not become healthy does not fail the walk: it was not healthy before either.
+/// A pre-existing failure does not fail the execution.
 pub async fn execute<M: Machine>(
     execution: Execution<'_, M>,
     plan: &Plan,
@@ -90,7 +90,7 @@ pub async fn execute<M: Machine>(
         let (result, failure) = settle_step(step, result, preexisting, &mut execute);
         if failure.is_none() {
             done.insert(step.id);
-            // To wake is not to start.
+            // Waking does not count as a start.
             let woken = |id: &ResourceId| {
                 steps.iter().any(|step| matches!(&step.action, Action::Wake(managed) if managed.id() == id))
             };
@@ -103,7 +103,7 @@ pub async fn execute<M: Machine>(
             }
         }
         results.insert(step.id, outcome(step, result, failure.as_ref()));
-        // What somebody stopped has not failed; the step was not done, so the walk is interrupted.
+        // A step stopped by the user has not failed; the execution is interrupted.
         execute.failures.extend(failure.filter(|failure| !failure.interrupted));
     }
     execute.interrupted = execution.cancel.is_cancelled() && done.len() < steps.len();

@@ -1,5 +1,5 @@
-//! The gate: every server of the stack is healthy, and those that were touched stay the same start of themselves for as
-//! long as they were asked to.
+//! The health gate: every server of the stack is healthy, and the started ones neither restart nor fail for the
+//! configured time.
 
 use super::health::{examine, with_log};
 use super::step::Failure;
@@ -9,16 +9,16 @@ use crate::resource::{Health, Resource, ResourceId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// How often servers are looked at while they settle.
+/// The polling interval.
 const EVERY: Duration = Duration::from_millis(500);
 
-/// How long a server may take to answer once more, in case it is busy.
+/// The longest wait for another answer of a server, in case it is busy.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Watches until all servers have settled; servers in `tolerated` may be unhealthy, for they were before. Those in
-/// `proved` must still be as they were found when they became healthy.
+/// Waits until every server is healthy and stable. Pre-existing failures are accepted; a verified server must still be
+/// the same start as when it became healthy.
 ///
-/// Returns what failed; nothing when the gate is passed.
+/// Returns the failures; empty when the gate is passed.
 pub async fn gate<M: Machine>(
     execution: Execution<'_, M>,
     touched: &BTreeSet<ResourceId>,

@@ -14,23 +14,23 @@ use crate::systems::listener::Foreign;
 use crate::targets;
 use std::time::Duration;
 
-/// How often a server is looked at.
+/// The polling interval.
 const EVERY: Duration = Duration::from_millis(200);
 
 /// The hard cap of a wait, as a multiple of its timeout.
 const CAP: u32 = 10;
 
-/// How long another process must have had a server's port to be what keeps it.
+/// The time after which another process counts as the holder of a server's port.
 const FOREIGN: Duration = Duration::from_secs(2);
 
-/// How much a server's memory or log must have grown to count as getting on, in bytes.
+/// The growth of a server's memory or log that counts as progress, in bytes.
 const GROWTH: u64 = 1 << 20;
 
 /// Looks at a server that must be there.
 pub(super) async fn examine<M: Machine>(execution: Execution<'_, M>, id: &ResourceId) -> Result<LiveRun, Failure> {
     match execution.systems.inspect(&execution.desired.stack, id).await {
         Presence::Present(Live::Run(run)) => Ok(*run),
-        Presence::Present(_) | Presence::Absent => Err(Failure::new(id, "it is gone")),
+        Presence::Present(_) | Presence::Absent => Err(Failure::new(id, "it is missing")),
         Presence::Unknown(why) => Err(Failure::new(id, format!("it cannot be seen: {why}"))),
     }
 }
@@ -62,7 +62,7 @@ pub(super) async fn await_healthy<M: Machine>(
                     health
                 }
                 Err(now) => {
-                    // Who came before may be ending; who stays is not waited for.
+                    // An earlier holder may be exiting; a lasting one fails the wait at once.
                     let same = foreign.filter(|(before, _)| *before == now);
                     let since = same.map_or_else(|| execution.systems.elapsed(), |it| it.1);
                     if passed(since) >= FOREIGN {
@@ -92,7 +92,7 @@ pub(super) async fn await_healthy<M: Machine>(
             return Err(failure);
         }
         let note = match &health {
-            // While it starts, that is to be expected.
+            // Expected while it starts.
             Health::Unreachable { why } => format!("no answer yet: {why}"),
             other => other.to_string(),
         };
@@ -135,7 +135,7 @@ fn limits_hold(id: &ResourceId, run: &Run, live: &LiveRun) -> Result<(), Failure
     Err(Failure::new(id, format!("its memory limit is {is} instead of {declared}")))
 }
 
-/// Adds what the server wrote that tells why, its secrets masked: what failed is kept and shown to others.
+/// Adds an excerpt of the server's log, its secrets masked, because failures are stored and shown.
 pub(super) async fn with_log<M: Machine>(execution: Execution<'_, M>, failure: Failure) -> Failure {
     let Some(id) = &failure.on else { return failure };
     let log = execution.systems.log(&execution.desired.stack, id).await;

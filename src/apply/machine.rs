@@ -1,6 +1,6 @@
-//! The machine as a transaction sees it: what is there, one step at a time, and how a server is.
+//! The machine as a transaction uses it: observation, single steps, and health.
 //!
-//! [`Systems`] is the real one. A simulation brings another, so the same execution, gate and rollback run on both.
+//! [`Systems`] is the real one. A simulation provides another, so the same execution, gate and rollback run on both.
 
 use super::{Execution, Failure, excerpt, step};
 use crate::live::{LiveRun, Observation, Presence};
@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 /// One machine.
 #[expect(async_fn_in_trait, reason = "every user is generic over it, and nothing that holds one is spawned")]
 pub trait Machine: Clock + Sized {
-    /// Looks at everything that is desired or was ever made, and whatever else carries the stack's marker.
+    /// Observes every resource that is desired or in the inventory, and all others with the stack's ownership marker.
     async fn observe(&self, desired: &Desired, inventory: &[Resource], depth: Depth) -> Observation;
 
     /// Makes the one call that a step names. Waiting for health is not among them.
@@ -27,7 +27,7 @@ pub trait Machine: Clock + Sized {
     /// Looks at one server.
     async fn inspect(&self, stack: &str, id: &ResourceId) -> Presence;
 
-    /// Asks a server that runs how it is, unless another program listens in its place.
+    /// Probes a running server, unless another program listens in its place.
     async fn health(&self, stack: &str, server: (&ResourceId, &Run), live: &LiveRun) -> Result<Health, Foreign>;
 
     /// Returns the content that each model has now.

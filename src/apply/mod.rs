@@ -1,7 +1,7 @@
-//! Walks a plan: one call for each step, then the health gate.
+//! Executes a plan: one call per step, then the health gate.
 //!
-//! It never decides what should be: a step names a call, and the call is made. What can be decided here is only whether
-//! a call has succeeded and whether a server has proved itself.
+//! It makes no decisions about the desired state: it only determines whether a call has succeeded and whether a
+//! server is verified.
 
 mod event;
 mod excerpt;
@@ -24,11 +24,11 @@ use crate::resource::Resource;
 use crate::systems::Systems;
 use tokio_util::sync::CancellationToken;
 
-/// What every part of an execution needs.
+/// The inputs of every part of an execution.
 pub struct Execution<'a, M = Systems> {
     /// The desired state.
     pub desired: &'a Desired,
-    /// Everything that any generation may have made, with its path.
+    /// Every resource that any generation may have created, with its path.
     pub inventory: &'a [Resource],
     /// The machine.
     pub systems: &'a M,
@@ -38,7 +38,7 @@ pub struct Execution<'a, M = Systems> {
     pub cancel: &'a CancellationToken,
 }
 
-// Derived, these would ask for a machine that can be copied.
+// A derive would require a machine that can be cloned.
 impl<M> Clone for Execution<'_, M> {
     fn clone(&self) -> Self {
         *self

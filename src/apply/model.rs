@@ -1,4 +1,4 @@
-//! Models on a server that is asked for them: pulled, derived, loaded, removed.
+//! Models on a server: pulled, derived, loaded, removed.
 
 use super::step::Failure;
 use super::{Event, Execution};
@@ -16,14 +16,14 @@ const LOAD: Duration = Duration::from_secs(1800);
 /// The longest wait for the requests that a model still answers before it is removed.
 const UNLOAD: Duration = Duration::from_secs(60);
 
-/// The longest wait for a registry to tell what a name leads to.
+/// The longest wait for a registry to resolve a name.
 const REGISTRY: Duration = Duration::from_secs(15);
 
 fn name(id: &ResourceId, text: &str) -> Result<OllamaName, Failure> {
     OllamaName::parse(text).map_err(|why| Failure::new(id, format!("`{text}` is no name: {why}")))
 }
 
-/// Brings what a model is made of, unless it is there, and makes the model of llamero's own if it is to be one.
+/// Pulls a model's source unless it is present, and creates llamero's own model from it if the model is derived.
 pub(super) async fn pull(
     execution: Execution<'_>,
     action: &Action,
@@ -35,7 +35,7 @@ pub(super) async fn pull(
     let ollama = Ollama::new(&execution.systems.client, &model.endpoint);
     let source = model.source.clone();
     let known = pulled::find(&execution.systems.pulled, id).map_err(|error| failed(&error))?;
-    // Whoever of this stack's models had it pulled: it is ours for all of them.
+    // If any model of this stack pulled it, it is managed for all of them.
     let records = pulled::all(&execution.systems.pulled, id.kind).map_err(|error| failed(&error))?;
     let text = source.shortest();
     let brought = records.iter().any(|(_, record)| record.has_pulled(id.kind, &text, &model.endpoint));
@@ -54,12 +54,12 @@ pub(super) async fn pull(
         if let Some(content) = &content
             && record.pulled.is_none()
         {
-            let why = format!("`{source}` is there with the content {content} and was not pulled by llamero");
+            let why = format!("`{source}` exists with the content {content} and is not managed by llamero");
             return Err(Failure::new(id, why));
         }
-        // On record before it is there: an interrupted pull leaves nothing that nobody knows of.
+        // Recorded before it exists: an interrupted pull leaves nothing unrecorded.
         record.pulled = Some(text);
-        // What it is made of stays as it was until it is made anew: a break in between must be seen.
+        // The recorded source stays until the model is recreated, so that an interruption is detected.
         let begun = match &known {
             Some(known) => pulled::Pulled { pulled: record.pulled.clone(), ..known.clone() },
             None => record.clone(),
@@ -96,7 +96,7 @@ async fn content(ollama: Ollama<'_>, id: &ResourceId, name: &OllamaName) -> Resu
     Ok(tags.into_iter().find(|tag| tag.name == *name).map(|tag| tag.digest))
 }
 
-/// Gives the content that a source has now a name of its own, so that one can go back to it without its registry.
+/// Gives the current content of a source a second name, for a rollback without its registry.
 pub(super) async fn keep_content(
     execution: Execution<'_>,
     id: &ResourceId,
@@ -118,7 +118,7 @@ pub(super) async fn keep_content(
     ollama.copy(&model.source, &name(id, &text)?).await.map_err(|error| failed(&error))
 }
 
-/// Gives a source the content that it must have from what was kept of it; returns whether that was kept.
+/// Restores the required content of a source from its retained copy; returns whether there was one.
 async fn bring_back(
     execution: Execution<'_>,
     id: &ResourceId,
@@ -135,7 +135,7 @@ async fn bring_back(
     Ok(true)
 }
 
-/// Has the server pull a source, after its registry has told that it is the right one and that there is room for it.
+/// Pulls a source through its server, after its registry has confirmed the digest and the size fits.
 async fn fetch(
     execution: Execution<'_>,
     action: &Action,
@@ -145,7 +145,7 @@ async fn fetch(
 ) -> Result<(), Failure> {
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
     let client = &execution.systems.client;
-    // Where its registry does not tell, the server may reach it all the same, and it says better what is wrong if not.
+    // If the registry does not answer, the server may still reach it, and otherwise reports a better error.
     if let Ok(remote) = ollama::manifest(client, source, model.insecure, REGISTRY).await {
         if let Some(declared) = model.sha256.as_ref().filter(|declared| **declared != remote.digest) {
             let mut failure = Failure::new(id, format!("`{source}` now leads to {}, not to {declared}", remote.digest));

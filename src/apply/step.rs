@@ -15,7 +15,7 @@ pub use crate::systems::Failure;
 /// The longest that a server may take to bring what it has on a GPU to host memory.
 const SLEEP: Duration = Duration::from_secs(120);
 
-/// The longest that a command may take to make a model file.
+/// The longest time for a command to write a model file.
 const COMMAND: Duration = Duration::from_secs(4 * 3600);
 
 /// Makes the one call that a step names.
@@ -81,7 +81,7 @@ fn declared<'a, M>(execution: Execution<'a, M>, id: &ResourceId) -> Result<&'a R
     execution.desired.resources.get(id).ok_or_else(|| mismatch(id))
 }
 
-/// A plan and its wish belong together; this is what a mix-up would look like.
+/// The error for a plan that does not match its desired state.
 fn mismatch(id: &ResourceId) -> Failure {
     Failure::new(id, format!("internal error: plan and desired state disagree on {id}"))
 }
@@ -219,7 +219,7 @@ fn sleep_calls<'a>(execution: Execution<'a>, managed: &Managed) -> Result<(&'a S
     }
 }
 
-/// Waits for something unless somebody wants all of it to stop.
+/// Waits for something unless the execution is cancelled.
 async fn or_stopped<T>(
     execution: Execution<'_>,
     id: &ResourceId,
@@ -228,7 +228,7 @@ async fn or_stopped<T>(
     tokio::select! {
         result = remedy => Ok(result),
         () = execution.cancel.cancelled() => {
-            Err(Failure { interrupted: true, ..Failure::new(id, "stopped while it was asked") })
+            Err(Failure { interrupted: true, ..Failure::new(id, "interrupted") })
         }
     }
 }

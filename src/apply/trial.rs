@@ -9,7 +9,7 @@ use crate::systems::listener::{self, Sockets};
 use crate::systems::{openai, secrets};
 use std::time::{Duration, Instant};
 
-/// How long after an answer the next request is sent.
+/// The pause between an answer and the next request.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// The longest wait for the first answer: the model may have to be loaded for it.
@@ -34,7 +34,7 @@ pub(super) async fn try_out(
     };
     let token = secrets::resolve(&authorization.0).map_err(|error| Failure::of(Some(id), &error))?;
     let (client, token) = (&execution.systems.client, Some(token.reveal()));
-    // The time begins with the first answer, for which the model may have had to be loaded.
+    // The time starts with the first answer, for which the model may have had to be loaded.
     let mut begun: Option<Instant> = None;
     let (mut answered, mut slowest) = (0, Duration::ZERO);
     while answered < FEWEST || begun.is_none_or(|begun| begun.elapsed() < trial.permanent.duration()) {
@@ -49,7 +49,7 @@ pub(super) async fn try_out(
             result = request => {
                 if let Err(error) = result {
                     let failure = Failure::of(Some(id), &error);
-                    // What was answered says why; its log says the same at length.
+                    // The answer contains the cause; the server's log has the same at length.
                     let is_lost = matches!(error, openai::Error::Lost { .. });
                     return Err(if is_lost { with_log(execution, failure).await } else { failure });
                 }

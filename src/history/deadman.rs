@@ -1,11 +1,11 @@
-//! What is on record of a generation that is not committed yet: who watches over it, whether it has passed its gate and
-//! waits to be confirmed, and whether somebody has confirmed it.
+//! Records about an uncommitted generation: its dead-man's switch, whether it has passed its gate and waits for
+//! confirmation, and whether it was confirmed.
 //!
 //! ```text
-//! generations/<n>/deadman      who goes back if the llamero that applies it dies
-//! generations/<n>/deadman.env  the secret part of the watcher's environment
-//! generations/<n>/passed      what its outcome is once it is confirmed, and until when that can be
-//! generations/<n>/confirmed   who has confirmed it
+//! generations/<n>/deadman      the switch that rolls it back if its apply dies
+//! generations/<n>/deadman.env  the secret part of the switch's environment
+//! generations/<n>/passed      the outcome once it is confirmed, and the deadline for that
+//! generations/<n>/confirmed   the confirmation
 //! ```
 
 use super::{Error, History, Outcome};
@@ -17,7 +17,7 @@ use crate::systems::store::Store;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// Who goes back if the llamero that applies a generation dies.
+/// The switch that rolls a generation back if its apply dies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Watcher {
@@ -27,27 +27,27 @@ pub enum Watcher {
     Process(Identity),
 }
 
-/// How a generation is watched over.
+/// The dead-man's switch of a generation.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DeadMan {
-    /// Who watches; `None` while that is being arranged.
+    /// The switch; `None` while it is being armed.
     pub watcher: Option<Watcher>,
-    /// Servers that were not healthy before, and need not be after the way back.
+    /// Servers that were unhealthy before and need not be healthy after a rollback.
     pub preexisting: Vec<ResourceId>,
 }
 
 /// A generation that has passed its gate and waits to be confirmed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Passed {
-    /// How it ends once it is confirmed.
+    /// The outcome once it is confirmed.
     pub outcome: Outcome,
-    /// How long it waits.
+    /// The time to confirm.
     pub within: Seconds,
     /// Until when it waits.
     pub until: Moment,
 }
 
-/// Who has confirmed a generation, and when.
+/// The confirmation of a generation, with its author and time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confirmed {
     /// The user's name.
@@ -57,34 +57,34 @@ pub struct Confirmed {
 }
 
 impl<S: Store> History<S> {
-    /// Returns the file that says who watches over a generation. It is touched as long as its apply is at work.
+    /// Returns the file of the dead-man's switch of a generation. It is touched while its apply runs.
     #[must_use]
     pub fn deadman_file(&self, number: u64) -> PathBuf {
         self.generation(number).join("deadman")
     }
 
-    /// Returns when the file that says who watches over a generation was last written or touched, if it is there.
+    /// Returns the time at which the file of a dead-man's switch was last written or touched, if it exists.
     pub fn deadman_stamp(&self, number: u64) -> Result<Option<i128>, Error> {
         Ok(self.store.stamp(&self.deadman_file(number))?.map(|(_, changed)| changed))
     }
 
-    /// Returns the file with the secret part of the environment of who watches over a generation.
+    /// Returns the file with the secret part of the switch's environment.
     #[must_use]
     pub fn deadman_environment(&self, number: u64) -> PathBuf {
         self.generation(number).join("deadman.env")
     }
 
-    /// Returns how a generation is watched over, if it is.
+    /// Returns the dead-man's switch of a generation, if one is armed.
     pub fn watch(&self, number: u64) -> Result<Option<DeadMan>, Error> {
         Ok(sealed::read_from(&self.store, &self.deadman_file(number))?)
     }
 
-    /// Keeps how a generation is watched over.
+    /// Records the dead-man's switch of a generation.
     pub fn set_deadman(&self, number: u64, watch: &DeadMan) -> Result<(), Error> {
         Ok(sealed::write_to(&self.store, &self.deadman_file(number), watch)?)
     }
 
-    /// Returns the generations that somebody watches over.
+    /// Returns the generations with a dead-man's switch.
     pub fn watched(&self) -> Result<Vec<u64>, Error> {
         let mut numbers = self.numbers()?;
         numbers.retain(|number| self.deadman_stamp(*number).is_ok_and(|stamp| stamp.is_some()));
@@ -104,17 +104,17 @@ impl<S: Store> History<S> {
         Ok(sealed::read_from(&self.store, &self.generation(number).join("passed"))?)
     }
 
-    /// Keeps that a generation has passed its gate and waits to be confirmed.
+    /// Records that a generation has passed its gate and waits for confirmation.
     pub fn set_passed(&self, number: u64, passed: &Passed) -> Result<(), Error> {
         Ok(sealed::write_to(&self.store, &self.generation(number).join("passed"), passed)?)
     }
 
-    /// Returns who has confirmed a generation, if anybody has.
+    /// Returns the confirmation of a generation, if there is one.
     pub fn confirmed(&self, number: u64) -> Result<Option<Confirmed>, Error> {
         Ok(sealed::read_from(&self.store, &self.generation(number).join("confirmed"))?)
     }
 
-    /// Keeps that somebody has confirmed a generation.
+    /// Records the confirmation of a generation.
     pub fn set_confirmed(&self, number: u64, confirmed: &Confirmed) -> Result<(), Error> {
         Ok(sealed::write_to(&self.store, &self.generation(number).join("confirmed"), confirmed)?)
     }

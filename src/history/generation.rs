@@ -1,4 +1,4 @@
-//! One applied wish and how it ended, as plain data.
+//! A generation: one applied revision and its outcome, as plain data.
 
 use crate::resolve::Desired;
 use crate::resource::{Digest, Resource, ResourceId, Seconds, Spec};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// What was asked for.
+/// A revision: the desired state of a generation and its origin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revision {
     /// When it was begun, with the offset from UTC.
@@ -20,18 +20,18 @@ pub struct Revision {
     /// The digest of its lock file, where there was one.
     #[serde(default)]
     pub lock_digest: Option<Digest>,
-    /// The manifest's text; empty for a wish that no manifest says, such as that of `down`.
+    /// The manifest's text; empty for a revision without a manifest, such as that of `down`.
     pub manifest_text: String,
-    /// What it comes from, when that is not its manifest: a rollback.
+    /// The origin if it is not a manifest: a rollback.
     pub origin: Option<String>,
     /// Everything rendered.
     pub desired: Desired,
-    /// What earlier generations made, is still there, and is not part of this wish.
+    /// Orphans: resources of earlier generations that still exist and are not part of this revision.
     #[serde(default)]
     pub orphans: Vec<Resource>,
 }
 
-/// How an apply ended.
+/// The ending of an apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ending {
@@ -41,15 +41,15 @@ pub enum Ending {
     Abandoned,
     /// It failed, and the machine went back.
     RolledBack,
-    /// It failed, and the machine could not go back by itself, or was told not to.
+    /// It failed, and the rollback failed or was disabled.
     Stuck,
-    /// Somebody stopped it; running it again goes on.
+    /// It was interrupted; the next apply resumes it.
     Interrupted,
-    /// It was only to be tried, was right, and was cleared away.
+    /// It was verified off-line and removed again.
     Rehearsed,
 }
 
-/// How one step ended.
+/// The result of one step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepResult {
@@ -64,14 +64,14 @@ pub enum StepResult {
 /// One step and how it ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepOutcome {
-    /// What it was to do, such as `restart unit/gateway`.
+    /// Its action, such as `restart unit/gateway`.
     pub step: String,
-    /// How it ended.
+    /// Its result.
     pub result: StepResult,
-    /// Why it failed.
+    /// The error.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub why: Option<String>,
-    /// What to do about it.
+    /// The remedy.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub hint: Option<String>,
     /// The last lines that the server wrote.
@@ -87,40 +87,40 @@ impl StepOutcome {
     }
 }
 
-/// How a generation ended.
+/// The outcome of a generation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// How the apply ended.
+    /// The ending of the apply.
     pub ending: Ending,
     /// When, with the offset from UTC.
     pub ended: String,
-    /// Why it was taken back or given up, if it was.
+    /// The reason for a rollback or an abort.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub why: Option<String>,
     /// Every step of it.
     pub steps: Vec<StepOutcome>,
-    /// The steps of the way back, if there was one.
+    /// The steps of the rollback, if there was one.
     #[serde(default)]
     pub way_back: Vec<StepOutcome>,
-    /// What was unhealthy before it began and still is.
+    /// Servers that were unhealthy before and still are.
     #[serde(default)]
     pub unhealthy_before: Vec<ResourceId>,
-    /// How long servers took from start to healthy.
+    /// The time from start to healthy of each started server.
     #[serde(default)]
     pub start_times: BTreeMap<ResourceId, Seconds>,
-    /// The content that each model on a server had when all was well.
+    /// The content of each model on a server once every server was healthy.
     #[serde(default)]
     pub contents: BTreeMap<ResourceId, Digest>,
 }
 
-/// One applied wish.
+/// One generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Generation {
     /// Its number, from 1.
     pub number: u64,
-    /// What was asked for.
+    /// The revision.
     pub revision: Revision,
-    /// How it ended; `None` while it is being applied, or after a crash.
+    /// The outcome; `None` while it is being applied, or after a crash.
     pub outcome: Option<Outcome>,
 }
 
@@ -131,7 +131,7 @@ impl Generation {
         self.outcome.as_ref().is_some_and(|outcome| outcome.ending == Ending::Committed)
     }
 
-    /// Returns the wish as it was fulfilled: with the content that models had, also where nothing held them to it.
+    /// Returns the revision as applied: with the actual content of its models, even where they are not pinned.
     #[must_use]
     pub fn fulfilled(self) -> Revision {
         let mut revision = self.revision;
@@ -161,7 +161,7 @@ mod tests {
             "policy": {{"drift": "correct", "prune": true, "rollback": true}}}}}}"#,
             "0".repeat(64)
         ))
-        .expect("a wish");
+        .expect("a revision");
         assert_eq!(revision.lock_digest, None);
     }
 }

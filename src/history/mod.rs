@@ -1,19 +1,19 @@
-//! What llamero keeps on disk about one stack: the lock, the generations, and which of them is the good one.
+//! The records of one stack on disk: the stack lock, the generations, and which of them is committed.
 //!
 //! ```text
 //! $XDG_STATE_HOME/llamero/<stack>/
-//!   lock                      who changes the stack right now
-//!   generations/<n>/desired   what was asked for; written once, before anything is touched
-//!   generations/<n>/outcome   how it ended; missing while it is being applied, or after a crash
-//!   generations/<n>/recovered what is left of a wish that was damaged
-//!   generations/<n>/deadman   who watches over it while it is applied, and more of that kind
-//!   quarantine                which manifests failed
-//!   suspended                 who suspended the stack as it is
+//!   lock                      the process that changes the stack right now
+//!   generations/<n>/desired   the revision; written once, before anything changes
+//!   generations/<n>/outcome   the outcome; missing while it is being applied, or after a crash
+//!   generations/<n>/recovered resources recovered from a damaged revision
+//!   generations/<n>/deadman   its dead-man's switch while it is applied, and related records
+//!   quarantine                the failure records of manifests
+//!   suspended                 the suspension of the stack
 //!   processes/<name>/         the process runtime's records
 //! ```
 //!
-//! Every file is sealed with its digest and written whole. A damaged one is an error that names it, and is never read
-//! as if there were nothing. Nothing here decides what to do about a generation.
+//! Every file is sealed with its digest and written atomically. A damaged one is an error that names it, and is never
+//! treated as absent. This module makes no decisions about a generation.
 
 mod deadman;
 mod generation;
@@ -33,25 +33,25 @@ use crate::systems::{FailureKind, Hint, files, sealed};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// How many committed generations stay ready to go back to without the network.
+/// The number of committed generations kept ready for a rollback without the network.
 const KEPT: usize = 3;
 
-/// Of how many generations the times that servers took to start are looked up.
+/// The number of generations whose start times are read.
 const RECENT: usize = 8;
 
-/// How many generations stay on record.
+/// The number of generations kept on record.
 const LISTED: usize = 100;
 
-/// What earlier generations left to know.
+/// Facts from earlier generations.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     /// For the planner.
     pub past: Past,
-    /// Everything that any generation may have made, with its place: a superset of what there is.
+    /// Every resource that any generation may have created, with its path: a superset of what exists.
     pub inventory: Vec<Resource>,
 }
 
-/// What went wrong with the records on disk.
+/// A failure of the records on disk.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file could not be read or written.
@@ -105,7 +105,7 @@ impl<S: Store> History<S> {
         Self { folder, store }
     }
 
-    /// Returns where the records are kept.
+    /// Returns the folder of the records.
     #[must_use]
     pub const fn store(&self) -> &S {
         &self.store
@@ -117,12 +117,12 @@ impl<S: Store> History<S> {
         &self.folder
     }
 
-    /// Takes the lock, or says who has it. The kernel takes it back when this process ends, however it ends.
+    /// Takes the stack lock, or returns its holder. The kernel releases it when this process ends, however it ends.
     pub fn lock(&self, command: &str) -> Result<StackLock<S>, Error> {
         stack_lock::take(&self.store, &self.folder.join("lock"), command)
     }
 
-    /// Returns who changes the stack right now.
+    /// Returns the process that changes the stack right now.
     #[must_use]
     pub fn occupant(&self) -> Option<LockHolder> {
         stack_lock::occupant(&self.store, &self.folder.join("lock"))
@@ -149,7 +149,8 @@ impl<S: Store> History<S> {
         let mut generations = Vec::new();
         for number in self.numbers()? {
             match self.load(number) {
-                // The folder is made before the wish is in it: a crash in between leaves a generation that never was.
+                // The folder is created before its revision is written: a crash in between leaves an empty
+                // generation.
                 Err(Error::NoGeneration(_)) => {}
                 other => generations.push(other?),
             }
@@ -172,7 +173,7 @@ impl<S: Store> History<S> {
         Ok(damage)
     }
 
-    /// Returns the last generation whose wish was damaged and moved aside, if any was.
+    /// Returns the last generation whose revision was damaged and renamed, if there is one.
     pub fn last_lost(&self) -> Result<Option<u64>, Error> {
         for number in self.numbers()?.into_iter().rev() {
             let names = self.store.names(&self.generation(number))?;
@@ -185,7 +186,7 @@ impl<S: Store> History<S> {
         Ok(None)
     }
 
-    /// Keeps what was found of a generation whose wish is lost, after what was found of it before.
+    /// Records resources recovered from a lost revision, in addition to those recovered before.
     pub fn keep_found(&self, number: u64, resources: Vec<Resource>) -> Result<PathBuf, Error> {
         let path = self.generation(number).join("recovered");
         let mut live = self.live(number)?;
@@ -198,7 +199,7 @@ impl<S: Store> History<S> {
         Ok(sealed::read_from(&self.store, &self.generation(number).join("recovered"))?.unwrap_or_default())
     }
 
-    /// Returns the number of the committed generation: the last whose outcome says so, and whose wish is there.
+    /// Returns the number of the committed generation: the last with a committed outcome and a revision.
     pub fn current(&self) -> Result<Option<u64>, Error> {
         for number in self.numbers()?.into_iter().rev() {
             let committed = self.outcome(number)?.is_some_and(|outcome| outcome.ending == Ending::Committed);
@@ -219,7 +220,7 @@ impl<S: Store> History<S> {
         self.current()?.map(|number| self.load(number)).transpose()
     }
 
-    /// Returns what was there, made by earlier generations, when the last one began that did not ask for it.
+    /// Returns the orphans of the last generation: resources of earlier generations that it did not declare.
     pub fn last_orphans(&self) -> Result<Vec<ResourceId>, Error> {
         let Some(last) = self.numbers()?.last().copied() else { return Ok(Vec::new()) };
         let revision = sealed::read_from::<Revision>(&self.store, &self.generation(last).join("desired"))?;
@@ -233,29 +234,29 @@ impl<S: Store> History<S> {
         Ok(number)
     }
 
-    /// Writes the wish of a generation that is not committed yet once more, with what became known on the way.
+    /// Rewrites the revision of an uncommitted generation, with facts that became known during the apply.
     pub fn rewrite(&self, number: u64, revision: &Revision) -> Result<(), Error> {
         Ok(sealed::write_to(&self.store, &self.generation(number).join("desired"), revision)?)
     }
 
-    /// Keeps how a generation ended; one that ended as committed is the good one from here on.
+    /// Records the outcome of a generation.
     pub fn end(&self, number: u64, outcome: &Outcome) -> Result<(), Error> {
         Ok(sealed::write_to(&self.store, &self.generation(number).join("outcome"), outcome)?)
     }
 
-    /// Takes back how a generation ended, after that could not be kept: it may be there all the same, as when only its
-    /// folder could not be synced.
+    /// Withdraws an outcome that could not be recorded completely: it may exist all the same, as when only its folder
+    /// could not be synced.
     pub fn withdraw(&self, number: u64) -> Result<(), Error> {
         let path = self.generation(number).join("outcome");
         let removed = self.store.remove(&path);
         match self.store.stamp(&path) {
-            // A removal that is lost with the power leaves a generation that was good.
+            // A removal lost in a power cut leaves a committed generation.
             Ok(None) => Ok(()),
             _ => Ok(removed.map(drop)?),
         }
     }
 
-    /// Removes every record of the stack but the lock, after nothing of it is left on the machine.
+    /// Removes every record of the stack but the lock, once none of its resources remain.
     pub fn forget(&self) -> Result<(), Error> {
         for name in ["quarantine", "suspended", "deadman.log"] {
             self.store.remove(&self.folder.join(name))?;
@@ -264,10 +265,10 @@ impl<S: Store> History<S> {
         Ok(())
     }
 
-    /// Gathers what a planner has to know of earlier generations.
+    /// Collects the facts of earlier generations for the planner.
     ///
-    /// However long the history is, only the last generation and the few that one can go back to are read: each wish
-    /// carries on what its forerunners left behind.
+    /// However long the history is, only the last generation and those that a rollback can reach are read: each
+    /// revision carries the orphans of its predecessors.
     pub fn memory(&self) -> Result<Memory, Error> {
         let current = self.current()?;
         let numbers = self.numbers()?;
@@ -287,7 +288,7 @@ impl<S: Store> History<S> {
             }
             let committed = outcome.as_ref().is_some_and(|outcome| outcome.ending == Ending::Committed);
             let is_good = committed && good < KEPT;
-            // The last one that has a wish carries on what its forerunners left.
+            // The last one with a revision carries the orphans of its predecessors.
             if read && !is_good && Some(*number) != current {
                 continue;
             }
@@ -321,7 +322,7 @@ impl<S: Store> History<S> {
                 past.contents = contents;
                 past.previous = revision.desired.routes();
             }
-            // The newest word on a resource is the one that counts.
+            // The newest definition of a resource wins.
             for resource in revision.desired.resources.into_values().chain(revision.orphans) {
                 inventory.entry(resource.id.clone()).or_insert(resource);
             }
@@ -356,7 +357,7 @@ impl<S: Store> History<S> {
     }
 }
 
-/// Returns what must stay there for a generation to be gone back to without the network.
+/// Returns the resources that a rollback to a generation needs without the network.
 fn needed(desired: &Desired, contents: &BTreeMap<ResourceId, Digest>) -> BTreeSet<ResourceId> {
     let permanent = |id: &&ResourceId| id.kind.lasts();
     let mut needed: BTreeSet<ResourceId> = desired.resources.keys().filter(permanent).cloned().collect();

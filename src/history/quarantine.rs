@@ -1,4 +1,4 @@
-//! What a stack remembers across generations: which manifests failed, and that somebody holds it as it is.
+//! Records across generations: failed manifests, and the suspension of the stack.
 
 use super::{Error, History};
 use crate::pace::{FailureRecord, Suspension};
@@ -11,7 +11,7 @@ impl<S: Store> History<S> {
         Ok(sealed::read_from(&self.store, &self.folder.join("quarantine"))?.unwrap_or_default())
     }
 
-    /// Keeps what failed.
+    /// Writes the failure records.
     pub fn set_quarantine(&self, bad: &[FailureRecord]) -> Result<(), Error> {
         let path = self.folder.join("quarantine");
         if bad.is_empty() {
@@ -21,12 +21,12 @@ impl<S: Store> History<S> {
         }
     }
 
-    /// Returns who holds the stack as it is, if anybody does.
+    /// Returns the suspension of the stack, if there is one.
     pub fn hold(&self) -> Result<Option<Suspension>, Error> {
         Ok(sealed::read_from(&self.store, &self.folder.join("suspended"))?)
     }
 
-    /// Keeps that somebody holds the stack as it is, or that nobody does.
+    /// Writes or removes the suspension of the stack.
     pub fn set_hold(&self, hold: Option<&Suspension>) -> Result<(), Error> {
         let path = self.folder.join("suspended");
         match hold {

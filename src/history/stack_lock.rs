@@ -1,4 +1,4 @@
-//! The stack lock: one writer at a time, held by the kernel for the process, with a note that says who holds it.
+//! The stack lock: one writer at a time, held by the kernel for the process, with a note that names the holder.
 
 use super::Error;
 use crate::systems::clock;
@@ -12,7 +12,7 @@ use std::path::Path;
 pub struct LockHolder {
     /// Its process.
     pub pid: u32,
-    /// What it was called with.
+    /// Its command line.
     pub command: String,
     /// When it took the lock.
     pub since: String,

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
-/// The hub that `hf:` sources name when `HF_ENDPOINT` says no other.
+/// The hub of `hf:` sources unless `HF_ENDPOINT` is set.
 const HUB: &str = "https://huggingface.co";
 
-/// Returns where things belong for the user who runs this, by the XDG base directory specification.
+/// Returns the user's directories, by the XDG base directory specification.
 #[must_use]
 pub fn directories(manifest: &Path) -> Directories {
     let folder = |name: &str, default: PathBuf| {
@@ -60,7 +60,7 @@ fn secret(reference: &SecretReference) -> SecretFact {
     }
 }
 
-/// Returns the machine's GPUs, or why nobody tells of them.
+/// Returns the machine's GPUs, or the reason why they are unknown.
 async fn gpus() -> Result<Vec<Gpu>, String> {
     gpu::all().await.map_err(|error| {
         let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();

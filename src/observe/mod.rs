@@ -33,29 +33,29 @@ use tokio::time::Instant;
 /// The largest rendered file that is read, in bytes.
 const LIMIT: Bytes = Bytes(4 << 20);
 
-/// The longest wait for a server to tell a download's size.
+/// The longest wait for a server to report a download's size.
 const SIZE: Duration = Duration::from_secs(3);
 
 /// The longest wait for a process that is about to end.
 const ENDING: Duration = Duration::from_secs(1);
 
-/// How much is asked.
+/// The depth of an observation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
-    /// What there is and what runs.
+    /// Resources and processes.
     State,
-    /// And how every server fares.
+    /// Health as well.
     Health,
 }
 
-/// Looks at everything that is wanted, everything that earlier generations may have made (`inventory`), and whatever
-/// else carries this stack's mark.
+/// Observes every declared resource, every resource that earlier generations may have created (`inventory`), and all
+/// others with this stack's ownership marker.
 pub async fn observe(systems: &Systems, desired: &Desired, inventory: &[Resource], depth: Depth) -> Observation {
     let mut observed = Observation::default();
     let known: BTreeMap<&ResourceId, &Resource> = inventory
         .iter()
         .map(|resource| (&resource.id, resource))
-        // The wish comes last: where both know a thing, it is looked for where it is wanted.
+        // The desired state comes last: it overrides the inventory's paths.
         .chain(desired.resources.iter())
         .collect();
     for resource in known.values() {
@@ -132,7 +132,7 @@ fn live_artifact(systems: &Systems, artifact: &Artifact) -> Presence {
     match artifacts::find(&systems.records, &artifact.path) {
         Ok(None) => Presence::Absent,
         Ok(Some((size, known))) => {
-            // Only llamero writes to the places of what it fetches.
+            // Only llamero writes to the paths of fetched artifacts.
             let managed = artifact.source != ArtifactSource::File;
             Presence::Present(Live::Artifact { size: size.0, sha256: known.map(|known| known.sha256), managed })
         }
@@ -144,7 +144,7 @@ fn live_file(id: &ResourceId, file: &FileSpec) -> Presence {
     match files::read_text(&file.path, LIMIT) {
         Ok(None) => Presence::Absent,
         Ok(Some(text)) => {
-            // What carries another resource's name is that one's, whatever its place.
+            // A file with another resource's marker belongs to that resource, whatever its path.
             let marker = marker::read(&text).filter(|marker| marker.resource == *id).map(claim);
             let body = text.split_once('\n').map(|(_, body)| body.to_owned()).filter(|_| marker.is_some());
             let text = if file.content.is_secret() { None } else { Some(body.unwrap_or(text)) };
@@ -158,7 +158,7 @@ fn claim(marker: marker::Marker) -> Ownership {
     Ownership { stack: marker.stack, fingerprint: marker.fingerprint, intact: marker.intact }
 }
 
-/// Finds out who listens on the ports that the stack wants, unless all its servers are up as they should be.
+/// Finds the processes that listen on the stack's ports, unless all its servers are up and healthy.
 async fn port_holders(
     desired: &Desired,
     known: &BTreeMap<&ResourceId, &Resource>,
@@ -184,8 +184,7 @@ async fn port_holders(
         let process = || observed.resources.keys().find(|id| observed.run(id).is_some_and(numbered)).cloned();
         marked.or_else(owned).or_else(process)
     };
-    // On the port of a container it is the engine that listens, or the engine's own child, and on one that is handed on
-    // the manager.
+    // On a container's port the engine or its child listens, and on a handed-off one the manager.
     let on_behalf = |port: u16| {
         let listens = |id: &ResourceId| {
             let live = observed.run(id).filter(|_| managed(id));
@@ -211,11 +210,11 @@ async fn port_holders(
         .collect()
 }
 
-/// What the far end has for something that would be downloaded.
+/// The remote version of a pending download.
 enum Offer {
-    /// What is asked for, and its size in bytes.
+    /// The declared content, with its size in bytes.
     Size(u64),
-    /// Something else than what is asked for.
+    /// Another content.
     Moved(Digest),
 }
 
@@ -247,7 +246,7 @@ async fn offers(systems: &Systems, desired: &Desired, observed: &Observation) ->
     join_all(questions).await.into_iter().flatten().collect()
 }
 
-/// Returns whether the content that a model must have is kept under another name of its server's.
+/// Returns whether a model's declared content is present under another name on its server.
 fn is_kept(stack: &str, model: &ServedModel, observed: &Observation) -> bool {
     let kept = model.sha256.as_ref().map(|declared| model.kept(stack, declared).0);
     kept.is_some_and(|id| matches!(observed.resources.get(&id), Some(Presence::Present(_))))
@@ -263,8 +262,8 @@ fn is_to_be_pulled(model: &ServedModel, presence: Option<&Presence>) -> bool {
     }
 }
 
-/// Returns the health of a server that runs: what its runtime has against it, or else what it answers. Another process that
-/// has its port is an error, and is asked nothing.
+/// Returns the health of a running server: a problem reported by its runtime, or the result of its probe. A foreign
+/// listener on its port is an error, and gets no request.
 pub async fn health_of(
     systems: &Systems,
     sockets: &Sockets,

@@ -1,4 +1,4 @@
-//! Looks at models on servers that are asked for them, each server once.
+//! Observation of models on servers, each server once.
 
 use crate::live::{Live, Presence};
 use crate::resolve::Desired;
@@ -50,7 +50,7 @@ pub(super) async fn inspect_models<'a>(
             things.insert((*id).clone(), presence(stack, model, records.get(*id), managed, answer));
         }
     }
-    // What is kept of earlier contents is known by its record alone. It is left alone while it cannot be seen.
+    // Retained contents are known only by their records. They stay while they cannot be observed.
     for (id, record) in others {
         let Some(Ok((tags, _))) = answers.get(record.endpoint.as_str()) else { continue };
         let there = tags.iter().any(|tag| tag.name.shortest() == record.name);
@@ -69,7 +69,7 @@ pub(super) async fn inspect_models<'a>(
     things
 }
 
-/// Returns the content that each model of a wish has now, where that can be told.
+/// Returns the current content of each declared model, where it is known.
 pub async fn contents(systems: &Systems, desired: &Desired) -> BTreeMap<ResourceId, Digest> {
     let things = inspect_models(systems, &desired.stack, desired.resources.values()).await;
     let content = |(id, presence)| match presence {
@@ -98,7 +98,7 @@ fn presence(stack: &str, model: &ServedModel, record: Option<&Pulled>, managed: 
             let loaded = loaded.iter().any(|loaded| loaded.name == *name && loaded.pinned);
             live(loaded, digest(tags, source), is_kept(stack, model, tags), Some(content))
         }
-        // The server does not run; its folder of models tells what it will have when it does.
+        // The server does not run; its model folder shows what it will have once it runs.
         Err(error) => match model.manifest.as_ref().map(|path| content(path)) {
             Some(Ok(Some(content))) if !model.is_derived() || record.is_some() => {
                 live(false, Some(content), false, None)
@@ -110,14 +110,14 @@ fn presence(stack: &str, model: &ServedModel, record: Option<&Pulled>, managed: 
     }
 }
 
-/// Returns whether the content that a model must have is kept on its server.
+/// Returns whether a model's declared content is present on its server.
 fn is_kept(stack: &str, model: &ServedModel, tags: &[Tag]) -> bool {
     let Some(declared) = &model.sha256 else { return false };
     let (_, kept) = model.kept(stack, declared);
     tags.iter().any(|tag| tag.digest == *declared && tag.name.shortest() == kept)
 }
 
-/// Returns the digest of a manifest in a server's folder; it is the one that Ollama tells.
+/// Returns the digest of a manifest in a server's folder, which is the one that Ollama reports.
 fn content(path: &Path) -> Result<Option<Digest>, files::Error> {
     Ok(files::read(path, LIMIT)?.map(Digest::of))
 }

@@ -10,19 +10,19 @@ use crate::systems::{Hint, Retry, files, ollama, secrets};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// The longest wait for a registry or a hub to tell what a source leads to.
+/// The longest wait for a registry or a hub to resolve a source.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Why it is not known what a source leads to.
+/// A failure to resolve a source.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The registry did not tell.
+    /// The registry gave no answer.
     #[error(transparent)]
     Registry(#[from] ollama::Error),
-    /// The container engine, or the registry that it asked, did not tell.
+    /// The container engine, or the registry that it queried, gave no answer.
     #[error(transparent)]
     Image(#[from] docker::Error),
-    /// The hub or the address did not tell.
+    /// The hub or the address gave no answer.
     #[error(transparent)]
     Download(#[from] downloads::Error),
 }
@@ -45,12 +45,12 @@ impl Hint for Error {
     }
 }
 
-/// What a source leads to now.
+/// The current content of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
-    /// What its server tells of it.
+    /// The server's report of it.
     pub offer: Offer,
-    /// How many bytes of it are not on this machine yet.
+    /// The bytes of it that are not on this machine yet.
     pub to_fetch: Option<u64>,
 }
 
@@ -73,7 +73,7 @@ pub async fn upstream(client: &Client, source: &Source, facts: &Facts) -> Result
             let place = (repository.as_str(), revision.as_deref());
             let offer = downloads::repository_offer(client, &facts.hub, place, token.as_ref(), DEADLINE).await?;
             let here = offer.revision.as_ref().is_some_and(|commit| is_in_hub_cache(facts, repository, commit));
-            // How much of it is there already is not known.
+            // The share that is already present is unknown.
             let to_fetch = offer.size.filter(|_| !here);
             return Ok(Upstream { offer, to_fetch });
         }
@@ -91,7 +91,7 @@ pub async fn upstream(client: &Client, source: &Source, facts: &Facts) -> Result
     Ok(Upstream { offer, to_fetch })
 }
 
-/// Returns the pin that holds a source to what it leads to now. Where only its bytes tell its digest, they are read.
+/// Returns the pin of a source's current content. Where only its bytes reveal the digest, they are downloaded.
 pub async fn pin(
     client: &Client,
     source: &Source,
@@ -113,7 +113,7 @@ pub async fn pin(
                 }
                 Origin::Url(url) => (url.clone(), None),
                 Origin::Ollama { name, insecure } => (name.registry_url(*insecure), None),
-                // These always tell their digest, or are an error.
+                // These always report their digest, or are an error.
                 Origin::Repository { repository, .. } => (repository.clone(), None),
                 Origin::Image(name) => (name.to_string(), None),
             };
@@ -125,8 +125,8 @@ pub async fn pin(
     Ok(Pin { sha256, revision, size, etag })
 }
 
-/// Returns whether the hub's own tools have a commit of a repository on this machine: `~/.cache/huggingface/hub` is where
-/// they keep it when nobody says otherwise.
+/// Returns whether the hub's own tools have a commit of a repository in their default cache,
+/// `~/.cache/huggingface/hub`.
 fn is_in_hub_cache(facts: &Facts, repository: &str, commit: &str) -> bool {
     let folder = format!("models--{}", repository.replace('/', "--"));
     let cache = facts.directories.home.join(".cache").join("huggingface").join("hub");

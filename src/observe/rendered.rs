@@ -7,7 +7,7 @@ use crate::resource::{Content, Digest, Field, FileSpec, Kind, Piece, Resource, R
 use crate::systems::Systems;
 use crate::targets;
 
-/// What becomes of one rendered text.
+/// The change of one rendered text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RenderedChange {
     /// The resource.
@@ -16,7 +16,7 @@ pub struct RenderedChange {
     pub live: String,
     /// The declared text; the same as the live one where nothing rendered changes.
     pub declared: String,
-    /// Why the resource changes.
+    /// The causes of the change.
     pub causes: Vec<String>,
 }
 
@@ -54,7 +54,7 @@ pub fn rendered_change(
     RenderedChange { on: id.clone(), live, declared, causes: change.causes.iter().map(Cause::detailed).collect() }
 }
 
-/// Returns the text that is there now; one with secrets is not read.
+/// Returns the current text; one with secrets is not read.
 fn live_text(observed: &Observation, id: &ResourceId) -> Option<String> {
     match observed.resources.get(id) {
         Some(Presence::Present(Live::File(LiveFile { text, .. }))) => text.clone(),

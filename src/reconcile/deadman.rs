@@ -13,10 +13,10 @@ use crate::systems::{Hint, detached, secrets};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// How long after the last heartbeat of an apply its generation is rolled back.
+/// The time after the last heartbeat of an apply at which its generation is rolled back.
 pub const FIRE_AFTER: Duration = Duration::from_secs(60);
 
-/// Why no switch is armed.
+/// A failure to arm the switch.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error("the dead-man's switch could not be armed")]
@@ -54,7 +54,7 @@ pub(super) async fn arm<W: World>(
         let deadman = DeadMan { watcher, preexisting: preexisting.clone() };
         stack.history.set_deadman(number, &deadman).map_err(Error::Records)
     };
-    // On record before it runs: a switch that is not on record cannot be disarmed.
+    // Recorded before it runs: an unrecorded switch cannot be disarmed.
     record(Some(Watcher::Timer(switch.name.clone())))?;
     let timer = stack.systems.arm_timer(&switch, &secret_environment(stack, desired)).await;
     if !timer {
@@ -73,7 +73,7 @@ impl<W: World> Armed<W> {
     }
 }
 
-/// Disarms the switch of every generation. The lock must be held.
+/// Disarms the switch of every generation. The stack lock must be held.
 pub async fn disarm<W: World>(stack: &Stack<W>) {
     disarm_except(stack, None).await;
 }
@@ -87,7 +87,7 @@ async fn disarm_except<W: World>(stack: &Stack<W>, except: Option<u64>) {
     }
 }
 
-/// Disarms a switch. A failure here does not matter: a switch that is left armed finds nothing to do.
+/// Disarms a switch. A failure does not matter: a switch that stays armed finds nothing to do.
 async fn end<W: World>(stack: &Stack<W>, number: u64) {
     if let Ok(Some(DeadMan { watcher: Some(watcher), .. })) = stack.history.watch(number) {
         stack.systems.disarm(&watcher).await;
@@ -99,7 +99,7 @@ fn switch<W: World>(stack: &Stack<W>, number: u64, after: Duration) -> Switch {
     let arguments = ["deadman", "--stack", &stack.name, "--generation", &number.to_string()].map(str::to_owned);
     Switch {
         name: format!("llamero-return-{}-{number}", stack.name),
-        description: format!("goes back if generation {number} of {} is left unfinished", stack.name),
+        description: format!("rolls back generation {number} of {} if it is left unfinished", stack.name),
         generation: number,
         program: stack.program.clone(),
         arguments: arguments.to_vec(),

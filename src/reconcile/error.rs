@@ -1,4 +1,4 @@
-//! Why a request cannot be carried out. Every one of these is found before a running server is changed.
+//! Errors that prevent a request. Each is found before a running server is changed.
 
 use super::Guard;
 use crate::history;
@@ -6,7 +6,7 @@ use crate::observe;
 use crate::systems::{FailureKind, Hint, Retry, files, http, output, sealed};
 use std::path::PathBuf;
 
-/// Why a request cannot be carried out.
+/// An error that prevents a request.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A guard stops it.
@@ -27,7 +27,7 @@ pub enum Error {
     /// There can be no HTTP client.
     #[error(transparent)]
     Http(#[from] http::Error),
-    /// No manifest is named, and there is none where one is looked for.
+    /// No manifest is given, and there is none at the default paths.
     #[error("there is no llamero.yaml here and no {}", .0.display())]
     NoManifest(PathBuf),
     /// A file that is named is not there.
@@ -38,7 +38,7 @@ pub enum Error {
     Invalid {
         /// The manifest.
         path: PathBuf,
-        /// How many errors it has.
+        /// The number of errors.
         errors: usize,
     },
     /// The manifest has the name that its lock file would have.
@@ -49,7 +49,7 @@ pub enum Error {
     DamagedLockFile {
         /// The lock file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         why: String,
     },
     /// The saved plan cannot be read.
@@ -57,7 +57,7 @@ pub enum Error {
     DamagedPlan {
         /// The saved plan.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         why: String,
     },
     /// The observation cannot be read.
@@ -65,7 +65,7 @@ pub enum Error {
     NotObservation {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         why: String,
     },
     /// A saved plan contains its canary already.
@@ -97,7 +97,7 @@ pub enum Error {
     Source {
         /// The source.
         key: String,
-        /// Why not.
+        /// The cause.
         error: observe::PinError,
     },
     /// There is no such stack.

@@ -1,5 +1,5 @@
-//! What happens to a generation whose apply is gone: whoever watches over it takes it back, or commits it if somebody
-//! has confirmed it in time.
+//! The firing of a dead-man's switch: it rolls back a generation whose apply is gone, or commits it if it was
+//! confirmed in time.
 
 use super::transaction::finish;
 use super::world::{Stack, World};
@@ -14,30 +14,30 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// How often is looked whether a stack is still at work, or a generation still waits.
+/// The polling interval while an apply runs or waits for confirmation.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How long whoever confirms waits for an answer.
+/// The longest wait of a confirmation for an answer.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// How often whoever confirms, or waits for it, looks.
+/// The polling interval of a confirmation.
 const CLOSELY: Duration = Duration::from_millis(100);
 
-/// What came of a watch.
+/// The result of a dead-man's switch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fired {
-    /// There was nothing to do: the generation ended in order, or a later one is there.
+    /// There was nothing to do: the generation ended properly, or a later one exists.
     NothingToDo,
-    /// Somebody had confirmed it in time, and it is the good one.
+    /// It was confirmed in time and is committed.
     Committed,
-    /// The machine is on the last good generation.
+    /// The machine is on the last committed generation.
     WentBack,
-    /// The machine could not go back by itself.
+    /// The rollback failed.
     Stuck,
 }
 
-/// Watches over a generation until it has ended one way or another. With a deadline, that passes first, and begins anew
-/// with each sign of life; without one, it has passed already.
+/// Runs the dead-man's switch of a generation until it has ended. A deadline starts again with each heartbeat;
+/// without one it has passed already.
 pub async fn fire<W: World>(
     stack: &Stack<W>,
     number: u64,
@@ -65,7 +65,7 @@ pub async fn fire<W: World>(
             return Ok(nothing_to_do(stack, number));
         }
         if let Some(open) = open(stack, number)? {
-            // Nobody needs the lock for this: whoever confirms may have to take it.
+            // This needs no lock: a confirmation may have to take it.
             clock.sleep(LOOK.min(open)).await;
             continue;
         }
@@ -74,7 +74,7 @@ pub async fn fire<W: World>(
             Ok(_lock) => return Ok(nothing_to_do(stack, number)),
             Err(history::Error::Occupied(occupant)) => {
                 if told.as_ref() != Some(&occupant) {
-                    say(&format!("generation {number} is unfinished; waiting for who is at work: {occupant}"));
+                    say(&format!("generation {number} is unfinished; waiting for the running process: {occupant}"));
                     told = Some(occupant);
                 }
                 clock.sleep(LOOK).await;
@@ -84,14 +84,14 @@ pub async fn fire<W: World>(
     }
 }
 
-/// Returns whether nobody needs to watch over a generation any more.
+/// Returns whether a generation needs no dead-man's switch any more.
 fn is_over<W: World>(stack: &Stack<W>, number: u64) -> Result<bool, history::Error> {
     let watched = stack.history.deadman_stamp(number)?.is_some();
     let later = stack.history.current()?.is_some_and(|current| current > number);
     Ok(!watched || later || stack.history.outcome(number)?.is_some())
 }
 
-/// Clears away the records of a watch that whoever ended the generation had no time for.
+/// Removes the remaining records of a switch whose generation has ended.
 fn nothing_to_do<W: World>(stack: &Stack<W>, number: u64) -> Fired {
     let _ = stack.history.remove_deadman(number);
     Fired::NothingToDo
@@ -106,7 +106,7 @@ fn open<W: World>(stack: &Stack<W>, number: u64) -> Result<Option<Duration>, his
     Ok(left.filter(|left| !left.is_zero()))
 }
 
-/// Ends a generation whose apply is gone. The lock must be held.
+/// Ends a generation whose apply is gone. The stack lock must be held.
 async fn resolve_generation<W: World>(
     stack: &Stack<W>,
     number: u64,
@@ -124,7 +124,7 @@ async fn resolve_generation<W: World>(
         Some(Passed { within, .. }) => (unconfirmed(within.duration()), Retry::Never),
         None => ("the apply process exited without recording an outcome".to_owned(), Retry::Soon),
     };
-    // Who watches over it matters less than that the machine is whole: a damaged record is as good as none.
+    // A damaged record counts as none: ending the generation matters more.
     let DeadMan { preexisting, .. } = stack.history.watch(number).ok().flatten().unwrap_or_default();
     let back = rollback::roll_back(stack, &preexisting.into_iter().collect(), report).await;
     let ending = if back.succeeded() { Ending::RolledBack } else { Ending::Stuck };
@@ -135,18 +135,18 @@ async fn resolve_generation<W: World>(
         quarantine::failed(stack, &generation.revision, class, why);
     }
     for failure in &finished.later_failures {
-        report(Event::Failed { step: format!("go back from generation {number}"), why: failure.why.clone() });
+        report(Event::Failed { step: format!("roll back generation {number}"), why: failure.why.clone() });
     }
     let _ = stack.history.remove_deadman(number);
     Ok(if ending == Ending::RolledBack { Fired::WentBack } else { Fired::Stuck })
 }
 
-/// Says that nobody confirmed a generation.
+/// Returns the message about an unconfirmed generation.
 pub(super) fn unconfirmed(within: Duration) -> String {
     format!("it was not confirmed within {} s", within.as_secs_f32())
 }
 
-/// Commits a generation that has passed its gate, and clears away what is no longer declared.
+/// Commits a generation that has passed its gate, and prunes undeclared resources.
 async fn commit<W: World>(
     stack: &Stack<W>,
     number: u64,
@@ -158,7 +158,7 @@ async fn commit<W: World>(
     let revision = stack.history.load(number)?.revision;
     quarantine::succeeded(stack, &revision);
     let prepared = super::prepare(stack, revision, Depth::State, super::Options::default()).await?;
-    // What has moved since it passed its gate is left to the next apply.
+    // Drift since its gate is left to the next apply.
     if prepared.plan.steps.iter().all(|step| step.phase == Phase::Prune) {
         let super::Prepared { revision, plan, inventory, .. } = prepared;
         let cancel = CancellationToken::new();
@@ -175,20 +175,20 @@ async fn commit<W: World>(
     Ok(())
 }
 
-/// What came of a confirmation.
+/// The result of a confirmation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Confirmation {
     /// Nothing waits to be confirmed.
     NothingWaits,
     /// The generation is the good one now.
     Committed(u64),
-    /// It was too late: the generation is taken back.
+    /// It came too late: the generation is rolled back.
     TooLate(u64),
-    /// It is on record, and whoever holds the stack has not answered yet.
+    /// It is recorded, and the process that holds the stack has not answered yet.
     Unanswered(u64),
 }
 
-/// Confirms the generation that waits for it: whoever applied it commits it, or this does if they are gone.
+/// Confirms the waiting generation: its apply commits it, or this process does if the apply is gone.
 pub async fn confirm<W: World>(
     stack: &Stack<W>,
     by: &str,
@@ -219,7 +219,7 @@ pub async fn confirm<W: World>(
     Ok(Confirmation::Unanswered(number))
 }
 
-/// Waits until somebody confirms a generation; says why not, if nobody does.
+/// Waits for the confirmation of a generation; returns the reason if there is none.
 pub(super) async fn await_confirmation<W: World>(
     stack: &Stack<W>,
     number: u64,
@@ -227,7 +227,7 @@ pub(super) async fn await_confirmation<W: World>(
     cancel: &CancellationToken,
 ) -> Result<(), String> {
     loop {
-        // Asked first: a word in the last moment counts.
+        // Checked first: a confirmation at the last moment counts.
         let left = stack.systems.until(&passed.until);
         match stack.history.confirmed(number) {
             Ok(Some(_)) => return Ok(()),

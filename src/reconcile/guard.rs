@@ -1,7 +1,7 @@
 //! Reasons not to carry out a request, as values: each has a kind, a message and a hint.
 //!
-//! A guard is found and never asked about here. Which of them stop a request is the same for every caller; what is
-//! known of earlier failures stops only callers that retry on their own.
+//! Guards are only found here; the caller reacts to them. The same guards stop every caller; earlier failures stop
+//! only automatic retries.
 
 use crate::pace::{FailureRecord, Suspension};
 use crate::systems::{FailureKind, Hint};
@@ -24,9 +24,9 @@ pub enum Guard {
     /// The plan removes more than half of what is managed.
     #[error("this would remove {removed} of {managed} managed resources; nothing was changed")]
     PrunesMost {
-        /// How many resources it removes.
+        /// The number of resources to remove.
         removed: usize,
-        /// How many there are.
+        /// The number of managed resources.
         managed: usize,
     },
     /// The saved plan no longer applies.
@@ -38,7 +38,7 @@ pub enum Guard {
     /// There is no committed generation to roll a rehearsal back to.
     #[error("nothing was applied yet, so there is no generation to roll back to")]
     FirstRehearsal,
-    /// Confirmation was asked for, and the policy forbids the rollback that it would save from.
+    /// Confirmation is requested, but the policy forbids the rollback it controls.
     #[error("the manifest says `rollback: off`, so an unconfirmed change would not be rolled back")]
     RollbackOff,
     /// The generation never passed its health gate.
@@ -47,7 +47,7 @@ pub enum Guard {
 }
 
 impl Guard {
-    /// Returns whether it stops a request that a user makes, too.
+    /// Returns whether it also stops an explicit request.
     #[must_use]
     pub const fn stops_users(&self) -> bool {
         !matches!(self, Self::Quarantined(_))
@@ -88,7 +88,7 @@ fn times(times: u32) -> String {
     if times == 1 { "once".to_owned() } else { format!("{times} times") }
 }
 
-/// What changed since a plan was saved.
+/// The changes since a plan was saved.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Staleness {
     /// Another version of llamero saved it.
@@ -117,12 +117,12 @@ fn number(number: Option<u64>) -> String {
     number.map_or_else(|| "none".to_owned(), |number| number.to_string())
 }
 
-/// How far a lock file covers a manifest.
+/// The coverage of a manifest by its lock file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Coverage {
     /// The lock file's path.
     pub path: PathBuf,
-    /// Whether there is one.
+    /// True if there is a lock file.
     pub exists: bool,
     /// Sources of the manifest that it does not pin.
     pub missing: Vec<String>,
@@ -131,7 +131,7 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// Returns whether the lock file says exactly what the manifest needs.
+    /// Returns whether the lock file covers exactly the manifest's sources.
     #[must_use]
     pub const fn is_exact(&self) -> bool {
         self.missing.is_empty() && self.unused.is_empty()

@@ -22,7 +22,7 @@ pub async fn stack_status(stack: &Stack) -> Result<(Status, Plan), Error> {
     let generation = committed.as_ref().map(|committed| committed.number);
     let nothing = || Desired::nothing(stack.name.clone(), Policy::default());
     let mut desired = committed.map_or_else(nothing, |committed| committed.revision.desired);
-    // All of it is shown, whatever the policy does about it.
+    // Everything is shown, whatever the policy.
     desired.policy = Policy { drift: Drift::Correct, prune: true, ..desired.policy };
     let memory = stack.history.memory()?;
     let observed = observe(&stack.systems, &desired, &memory.inventory, Depth::Health).await;
@@ -37,7 +37,7 @@ pub async fn stack_status(stack: &Stack) -> Result<(Status, Plan), Error> {
     Ok((status(&desired, &observed, plan.clone(), known), plan))
 }
 
-/// Observes everything that a revision declares, and everything of the stack that is there.
+/// Observes every resource of a revision, and every other resource of the stack.
 pub async fn observation(stack: &Stack, revision: &Revision) -> Result<Observation, Error> {
     let inventory = stack.history.memory()?.inventory;
     Ok(observe(&stack.systems, &revision.desired, &inventory, Depth::Health).await)

@@ -1,4 +1,4 @@
-//! Manifests from disk, with their lock files, up to the revision that they ask for.
+//! Manifests from disk, with their lock files, resolved to revisions.
 
 use super::{Coverage, Error, Notice, Notify};
 use crate::history::Revision;
@@ -22,7 +22,7 @@ pub struct LoadedManifest {
     pub manifest: Manifest,
     /// The user's directories, as seen from the manifest's.
     pub directories: Directories,
-    /// The lock file's path, whether or not it is there.
+    /// The path of the lock file, which may be missing.
     pub lock_path: PathBuf,
     /// The lock file, where there is one.
     pub lock: Option<LockFile>,

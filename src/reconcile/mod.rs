@@ -1,7 +1,7 @@
-//! One reconcile pass: observe, plan, execute, gate, commit or roll back, and record all of it.
+//! One reconcile pass: observe, plan, execute, gate, commit or roll back, with records.
 //!
-//! The only place where the flow's parts meet. Applying, rolling back and taking down are this one line with another
-//! desired state; none has a path of its own.
+//! The only module that combines the parts of the flow. Apply, rollback and down are the same pass with another
+//! desired state.
 
 mod deadman;
 mod error;
@@ -48,14 +48,14 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use transaction::{Transaction, orphans, started};
 
-/// A wish with the plan that leads to it.
+/// A revision with the plan that leads to it.
 #[derive(Debug, Clone)]
 pub struct Prepared {
-    /// What was asked for.
+    /// The revision.
     pub revision: Revision,
-    /// What was seen.
+    /// The observation.
     pub observed: Observation,
-    /// What earlier generations left to know.
+    /// The facts of earlier generations.
     pub past: Past,
     /// The way there.
     pub plan: Plan,
@@ -67,13 +67,13 @@ pub struct Prepared {
 pub struct Options {
     /// Stop at the first failure instead of going on with what does not depend on it.
     pub fail_fast: bool,
-    /// Only rehearse what would take another's place, and clear it away again.
+    /// Only verify successors off-line, and remove them again.
     pub rehearse: bool,
-    /// Keep nothing of earlier generations: models and environments go too.
+    /// Retain nothing of earlier generations: models and environments are removed too.
     pub purge: bool,
-    /// How long somebody has to confirm the new generation before it is taken back; without, nobody needs to.
+    /// The time to confirm the new generation before it is rolled back; `None` commits it without confirmation.
     pub confirm_within: Option<Seconds>,
-    /// How long after the last sign of life of this process the watcher goes back.
+    /// The time after the last heartbeat of this process at which the dead-man's switch fires.
     pub fire_after: Duration,
 }
 
@@ -103,8 +103,8 @@ pub async fn prepare<W: World>(
 }
 
 impl Prepared {
-    /// Returns the servers that have not proved themselves as they are wished for: those that the plan starts, and those
-    /// that an apply which was cut off left running.
+    /// Returns the servers that are not verified against the revision: those that the plan starts, and those that an
+    /// interrupted apply left running.
     #[must_use]
     pub fn unverified(&self) -> BTreeSet<ResourceId> {
         let good = |resource: &Resource| self.past.committed.get(&resource.id) == Some(&resource.fields());
@@ -112,7 +112,7 @@ impl Prepared {
         started(&self.plan).into_iter().chain(others.map(|(resource, _)| resource.id.clone())).collect()
     }
 
-    /// Returns the servers that are not healthy, with what is wrong; they are not told apart by whose fault it is.
+    /// Returns the unhealthy servers with their problems, whatever the cause.
     #[must_use]
     pub fn unhealthy(&self) -> BTreeMap<ResourceId, String> {
         let live = self.revision.desired.runs().filter_map(|(resource, _)| {
@@ -123,9 +123,9 @@ impl Prepared {
     }
 }
 
-/// Executes a plan to its end: committed, rolled back, or stuck. The lock must be held.
+/// Executes a plan to its end: committed, rolled back, or stuck. The stack lock must be held.
 ///
-/// An error means that nothing was touched.
+/// An error means that nothing was changed.
 pub async fn run_pass<W: World>(
     stack: &Stack<W>,
     mut prepared: Prepared,

@@ -1,4 +1,4 @@
-//! What a caller may want to know although it stops nothing.
+//! Notices to a caller that stop nothing.
 
 use super::{Coverage, Guard};
 use crate::resource::Note;
@@ -13,7 +13,7 @@ pub enum Notice<'a> {
         path: &'a Path,
         /// Its text.
         text: &'a str,
-        /// The notes, each with its place.
+        /// The notes, each with its location.
         notes: &'a [Note],
     },
     /// The lock file pins less than the manifest has.

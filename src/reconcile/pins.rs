@@ -14,7 +14,7 @@ use serde::Serialize;
 use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 
-/// How many sources are asked about at once.
+/// The number of sources queried concurrently.
 const AT_ONCE: usize = 8;
 
 /// The lock file. Everyone may read it: it goes into git.
@@ -32,18 +32,18 @@ pub enum PinChange {
     Removed(String),
 }
 
-/// What became of a lock file.
+/// The result of an update of a lock file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockFileUpdate {
     /// The lock file.
     pub path: PathBuf,
     /// The changes; without any it was not written.
     pub changes: Vec<PinChange>,
-    /// How many sources it pins now.
+    /// The number of sources pinned now.
     pub pins: usize,
 }
 
-/// How a source stands against the lock file.
+/// The state of a source compared with the lock file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SourceState {
@@ -64,15 +64,15 @@ pub struct SourceReport {
     pub source: String,
     /// The models, and the parts that run in containers, that use it.
     pub parts: Vec<String>,
-    /// How it stands.
+    /// Its state.
     pub state: SourceState,
     /// The content that the lock file pins.
     pub locked: Option<Digest>,
     /// The content that it leads to now.
     pub now: Option<Digest>,
-    /// How much of that is not on this machine.
+    /// The bytes of that not on this machine.
     pub to_fetch: Option<u64>,
-    /// Why it is unknown where it leads to.
+    /// The reason why its content is unknown.
     pub why: Option<String>,
 }
 
@@ -109,7 +109,7 @@ pub async fn update(loaded: &LoadedManifest, names: &[String], report: &Report<'
     let mut changes = Vec::new();
     for (source, pin) in pins(loaded, chosen, report).await? {
         match lock.pins.insert(source.key.clone(), pin.clone()) {
-            // The repository may have gone on without this file: the pin stays as it is.
+            // The repository may have moved on without changing this file: the pin stays.
             Some(known) if known.sha256 == pin.sha256 => drop(lock.pins.insert(source.key, known)),
             Some(known) => changes.push(PinChange::Moved(source.key, pin, known.sha256)),
             None => changes.push(PinChange::Added(source.key, pin)),

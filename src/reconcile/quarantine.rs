@@ -1,4 +1,4 @@
-//! What is remembered of wishes that failed. It serves who decides later; that it cannot be written stops nothing.
+//! Failure records of revisions. They serve later decisions; a failure to write them stops nothing.
 
 use super::transaction::{Finished, learn};
 use super::world::{Stack, World};
@@ -7,21 +7,21 @@ use crate::pace::{self, Attempt, Class, FailureRecord};
 use crate::resource::Digest;
 use crate::systems::Retry;
 
-/// Returns what is tried by a wish; `None` for one that no manifest says, such as a rollback.
+/// Returns the attempt of a revision; `None` for one without a manifest, such as a rollback.
 #[must_use]
 pub fn attempt(revision: &Revision) -> Option<Attempt> {
     let said = revision.origin.is_none() && !revision.manifest_text.is_empty();
     said.then(|| Attempt { manifest: revision.manifest_digest.clone(), lock: revision.lock_digest.clone() })
 }
 
-/// Returns the digest of all that the machine and this llamero make of a manifest: programs, secrets, memory.
+/// Returns the digest of everything on the machine that affects a manifest: programs, secrets, memory.
 #[must_use]
 pub fn environment_digest(revision: &Revision) -> Digest {
     let desired = serde_json::to_string(&revision.desired).unwrap_or_default();
     Digest::of(format!("{}\n{desired}", env!("CARGO_PKG_VERSION")))
 }
 
-/// Takes note of how a turn ended.
+/// Records the outcome of a pass.
 pub(super) fn remember<W: World>(stack: &Stack<W>, revision: &Revision, finished: &Finished) {
     match finished.outcome.ending {
         Ending::Committed => succeeded(stack, revision),
@@ -38,7 +38,7 @@ pub(super) fn remember<W: World>(stack: &Stack<W>, revision: &Revision, finished
     }
 }
 
-/// Forgets the failures of a wish that was fulfilled.
+/// Clears the failure records of an applied revision.
 pub(super) fn succeeded<W: World>(stack: &Stack<W>, revision: &Revision) {
     let (Some(attempt), Ok(mut bad)) = (attempt(revision), stack.history.quarantine()) else { return };
     let before = bad.len();
@@ -48,12 +48,12 @@ pub(super) fn succeeded<W: World>(stack: &Stack<W>, revision: &Revision) {
     }
 }
 
-/// Remembers that a wish failed.
+/// Records the failure of a revision.
 pub(super) fn failed<W: World>(stack: &Stack<W>, revision: &Revision, class: Class, why: String) {
     let Some(attempt) = attempt(revision) else { return };
-    // Where the memory is damaged, a new one begins.
+    // A damaged record file is replaced.
     let mut bad = stack.history.quarantine().unwrap_or_default();
-    // With the secrets that were made on the way: the next look at the machine finds them.
+    // With the secrets generated during the pass: the next observation finds them.
     let environment_digest =
         environment_digest(&Revision { desired: learn(stack, &revision.desired), ..revision.clone() });
     let (last, ended) = (stack.systems.seconds(), stack.systems.now());

@@ -1,4 +1,4 @@
-//! What is put on record about a stack apart from a pass, and what a pass comes to.
+//! Records about a stack apart from a pass, and the summary of a pass.
 
 use super::{Error, Finished, LoadedManifest, Stack};
 use crate::history::Ending;
@@ -15,13 +15,13 @@ impl Stack {
 
     /// Lets the stack be changed again, and returns whether it was suspended.
     pub fn resume(&self) -> Result<bool, Error> {
-        // A record that cannot be read is removed as well: it says no more than that the stack is suspended.
+        // An unreadable record is removed as well: it shows only that the stack is suspended.
         let suspended = !matches!(self.history.hold(), Ok(None));
         self.history.set_hold(None)?;
         Ok(suspended)
     }
 
-    /// Clears a manifest's failure record, and returns whether there was one.
+    /// Clears a manifest's failure record; returns whether there was one.
     pub fn clear_failures(&self, loaded: &LoadedManifest) -> Result<bool, Error> {
         let mut failed = self.history.quarantine()?;
         let before = failed.len();

@@ -1,7 +1,7 @@
-//! The way back: a new plan from what is live now to the last good generation, through the same gate.
+//! Rollback: a new plan from the live state to the last committed generation, through the same gate.
 //!
-//! It needs no network: models and environments of earlier generations are kept, and nothing is cleared away but what
-//! the failed generation started.
+//! It needs no network: models and environments of earlier generations are retained, and it removes only what the
+//! failed generation started.
 
 use super::transaction::started;
 use super::world::{Stack, World};
@@ -15,8 +15,8 @@ use crate::systems::Retry;
 use std::collections::BTreeSet;
 use tokio_util::sync::CancellationToken;
 
-/// Goes back to the last good generation, or to nothing where there was none. Servers in `tolerated` were not healthy
-/// before, and need not be after.
+/// Rolls back to the last committed generation, or to the empty state if there is none. Servers in `preexisting` were
+/// unhealthy before, and need not be healthy after.
 pub(super) async fn roll_back<W: World>(
     stack: &Stack<W>,
     preexisting: &BTreeSet<ResourceId>,
@@ -25,7 +25,7 @@ pub(super) async fn roll_back<W: World>(
     told(attempt(stack, preexisting, Some(Drift::Correct), report).await)
 }
 
-/// Clears away what a rehearsal made. Nothing else was touched, so the stack's own word on drift counts.
+/// Removes what a rehearsal created. Nothing else was changed, so the stack's own drift policy applies.
 pub(super) async fn undo_rehearsal<W: World>(
     stack: &Stack<W>,
     preexisting: &BTreeSet<ResourceId>,
@@ -50,13 +50,13 @@ async fn attempt<W: World>(
         || Desired::nothing(stack.name.clone(), Policy::default()),
         |generation| generation.fulfilled().desired,
     );
-    // Whatever the policy says of pruning, what the failed generation made goes.
+    // Whatever the prune policy, resources of the failed generation are removed.
     desired.policy = Policy { drift: drift.unwrap_or(desired.policy.drift), prune: true, ..desired.policy };
     let Memory { mut past, mut inventory } = stack.history.memory()?;
     let kept = |resource: &&Resource| resource.id.kind.lasts();
     past.keep.extend(inventory.iter().filter(kept).map(|resource| resource.id.clone()));
     past.oldest.clear();
-    // What was there before the failed generation and is no part of the good one was not made by it.
+    // Orphans from before the failed generation are not its own.
     past.keep.extend(stack.history.last_orphans()?);
     let observed = stack.systems.observe(&desired, &inventory, Depth::State).await;
     let plan = plan(&desired, &observed, &past);
@@ -70,7 +70,7 @@ async fn attempt<W: World>(
         retry: Retry::Never,
         interrupted: false,
     }));
-    // Somebody who stops the way back would leave the machine in between.
+    // An interrupted rollback would leave a mixed state.
     let cancel = CancellationToken::new();
     let execution =
         Execution { desired: &desired, inventory: &inventory, systems: &stack.systems, report, cancel: &cancel };
@@ -81,7 +81,7 @@ async fn attempt<W: World>(
     }
     if executed.succeeded() {
         let touched = started(&plan);
-        // What was not touched is as it was before, healthy or not.
+        // Untouched servers stay as they were, healthy or not.
         let untouched = desired.runs().map(|(resource, _)| &resource.id).filter(|id| !touched.contains(*id));
         let excused = untouched.chain(preexisting).cloned().collect();
         executed.failures.extend(gate(execution, &touched, &excused, &executed.verified).await);

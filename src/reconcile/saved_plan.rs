@@ -1,4 +1,4 @@
-//! Plans on disk. A saved plan is compared and never believed: what is applied is always planned anew.
+//! Plans on disk. A saved plan is only compared: every apply plans again.
 
 use super::{Error, Prepared, Staleness};
 use crate::resource::{Bytes, Digest};
@@ -16,7 +16,7 @@ const LIMIT: Bytes = Bytes(256 << 20);
 /// A plan on disk.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SavedPlan {
-    /// The version of its form; also tells a saved plan from a manifest.
+    /// The version of the format; it also distinguishes a saved plan from a manifest.
     llamero_plan: u32,
     /// The llamero that saved it.
     llamero: String,
@@ -30,7 +30,7 @@ pub struct SavedPlan {
     generation: Option<u64>,
     /// The digest of the desired state, as rendered.
     desired: Digest,
-    /// The model whose route changes first, if this plan alone says so.
+    /// The canary, if this plan alone sets it.
     #[serde(default)]
     pub(super) canary: Option<String>,
     /// The plan.
@@ -84,7 +84,7 @@ impl SavedPlan {
         serde_json::from_str::<Opening>(text).is_ok()
     }
 
-    /// Returns what makes it stale, as far as that shows before planning anew.
+    /// Returns the reasons why it is stale, as far as they show without planning.
     #[must_use]
     pub fn staleness(&self, manifest: &Digest, generation: Option<u64>) -> Option<Staleness> {
         if self.llamero_plan != SCHEMA || self.llamero != env!("CARGO_PKG_VERSION") {
@@ -97,7 +97,7 @@ impl SavedPlan {
         (self.generation != generation).then_some(moved)
     }
 
-    /// Returns what makes it stale, after planning anew.
+    /// Returns the reasons why it is stale, after planning again.
     #[must_use]
     pub fn difference(&self, prepared: &Prepared) -> Option<Staleness> {
         if self.plan != plan(prepared) {

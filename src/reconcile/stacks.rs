@@ -21,7 +21,7 @@ impl StackSelector<'_> {
     pub fn open(&self, program: PathBuf, notify: &Notify<'_>) -> Result<Stack, Error> {
         let directories = directories(&std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")));
         if let Some(name) = self.name {
-            // A name that no manifest can have would lead out of the folder of all stacks.
+            // An invalid stack name would lead out of the folder of all stacks.
             if !manifest::is_stack_name(name) || !was_applied(name, &directories) {
                 return Err(Error::NoStack(name.to_owned()));
             }

@@ -14,14 +14,14 @@ pub(super) struct Teardown {
     purge: bool,
 }
 
-/// What is left of a stack that was taken down.
+/// The remains of a stack that was taken down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cleared {
     /// Secret files, which other programs may use.
     pub secrets: Vec<PathBuf>,
     /// Models on a server that does not answer.
     pub models: Vec<String>,
-    /// Whether models, images, environments and the history are retained.
+    /// True if models, images, environments and the history are retained.
     pub retained: bool,
 }
 
@@ -46,7 +46,7 @@ impl Teardown {
         }
     }
 
-    /// Removes records that are of no use any more, after nothing of the stack is left. The stack lock must be held.
+    /// Removes records that are no longer needed, once nothing of the stack remains. The stack lock must be held.
     pub(super) fn clear_records(&self, stack: &Stack, _lock: &StackLock) -> Result<Cleared, Error> {
         files::clear_folder(&stack.history.folder().join("secrets"));
         let models = if self.purge { self.purge(stack)? } else { Vec::new() };
@@ -72,7 +72,7 @@ impl Teardown {
             }
         }
         let models = pulled::all(&stack.systems.pulled, Kind::Model).unwrap_or_default();
-        // What another program removed before still has a record.
+        // Resources that another program removed still have a record.
         for records in [&stack.systems.pulled, &stack.systems.images] {
             files::remove_folder(records)?;
         }

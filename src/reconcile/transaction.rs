@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 /// The state of a transaction: what it does next.
 #[derive(Debug, Clone, Copy)]
 enum State {
-    /// Downloads and makes what disturbs nothing.
+    /// Downloads and creates what disturbs no running server.
     Staging,
     /// Arms the dead-man's switch.
     Arming,
@@ -34,9 +34,9 @@ enum State {
     Canary,
     /// Changes what runs.
     Switching,
-    /// Watches that every server is healthy and stays so.
+    /// Checks that every server is healthy and stays so.
     Gating,
-    /// Waits to be confirmed, where that was asked for.
+    /// Waits for confirmation, if it was requested.
     Confirming,
     /// Puts on record that the generation is the good one.
     Committing,
@@ -51,15 +51,15 @@ enum State {
 /// The end of a reconcile pass.
 #[derive(Debug)]
 pub struct Finished {
-    /// The generation that it made.
+    /// Its generation.
     pub generation: u64,
-    /// Whether it was stopped before it was done.
+    /// True if it was interrupted.
     pub interrupted: bool,
-    /// What is on record of it.
+    /// Its recorded outcome.
     pub outcome: Outcome,
-    /// What failed on the way there.
+    /// The failures up to the outcome.
     pub failures: Vec<Failure>,
-    /// What failed while rolling back or pruning.
+    /// The failures while rolling back or pruning.
     pub later_failures: Vec<Failure>,
     /// The committed generation now.
     pub current: Option<u64>,
@@ -79,9 +79,9 @@ pub(super) struct Transaction<'a, W: World> {
     preexisting: BTreeSet<ResourceId>,
     /// Servers that have not been verified as they are declared now.
     unverified: BTreeSet<ResourceId>,
-    /// What was done on the way there.
+    /// The execution up to the outcome.
     executed: Executed,
-    /// What was done after the outcome was clear: rolling back or pruning.
+    /// The execution after the outcome: rolling back or pruning.
     later: Executed,
     armed: Option<deadman::Armed<W>>,
     /// The phases of the plan that have begun.
@@ -143,7 +143,7 @@ impl<'a, W: World> Transaction<'a, W> {
     async fn stage(&mut self) -> State {
         self.execute(Phase::Stage).await;
         if self.executed.succeeded() {
-            // What cannot be written later must not stop anything now.
+            // A file that cannot be written later must not stop anything now.
             self.executed.failures.extend(self.unreadable_secrets());
         }
         let desired = learn(self.stack, &self.revision.desired);
@@ -168,7 +168,7 @@ impl<'a, W: World> Transaction<'a, W> {
             let Self { stack, number, revision, preexisting, options, .. } = &*self;
             match deadman::arm(*stack, *number, &revision.desired, preexisting, options.fire_after).await {
                 Ok(armed) => self.armed = Some(armed),
-                // Where nothing could roll back, nothing is begun.
+                // Without a way to roll back, nothing is started.
                 Err(error) => {
                     let _ = self.stack.history.remove_deadman(self.number);
                     self.executed.failures.push(Failure::of(None, &error));
@@ -257,7 +257,7 @@ impl<'a, W: World> Transaction<'a, W> {
     }
 
     fn commit(&mut self) -> State {
-        // A generation that cannot be put on record is not a good one: the next run would not know of it.
+        // A generation that cannot be recorded is not committed: the next run would not know of it.
         let Err(error) = self.stack.history.end(self.number, &self.outcome(Ending::Committed)) else {
             (self.report)(Event::Committed { generation: self.number });
             return State::Pruning;
@@ -307,10 +307,10 @@ impl<'a, W: World> Transaction<'a, W> {
         }
         let finished = finish(self.stack, self.number, ending, self.executed, self.later);
         if ending == Ending::Committed {
-            // Old records that cannot be removed are in nobody's way.
+            // Old records that cannot be removed do no harm.
             let _ = self.stack.history.trim();
         }
-        // However it ended, its outcome is on record, and nothing has to roll it back any more.
+        // Its outcome is recorded, so its switch is no longer needed.
         if let Some(armed) = self.armed {
             armed.disarm(self.stack).await;
         }
@@ -355,7 +355,7 @@ impl<'a, W: World> Transaction<'a, W> {
             let Spec::File(file) = &resource.spec else { return None };
             let mut failure = Failure::of(Some(&resource.id), &self.unreadable(&file.content)?);
             if file.content.secrets().any(|reference| !declared.contains(reference)) {
-                let hint = "the former routes need it until the first one has been tried: set it once more, or let all \
+                let hint = "the previous routes need it until the canary has been tried: set it once more, or let all \
                             routes change at once";
                 failure.hint = Some(hint.to_owned());
             }
@@ -407,7 +407,7 @@ fn outcome<W: World>(stack: &Stack<W>, ending: Ending, executed: &Executed, late
     }
 }
 
-/// Returns what earlier generations made, is not known to be gone, and is not part of this desired state.
+/// Returns resources of earlier generations that may still exist and are not part of this desired state.
 pub(super) fn orphans(desired: &Desired, observed: &Observation, inventory: &[Resource]) -> Vec<Resource> {
     let there = |resource: &&Resource| !matches!(observed.resources.get(&resource.id), None | Some(Presence::Absent));
     let other = |resource: &&Resource| !desired.resources.contains_key(&resource.id);
@@ -423,8 +423,8 @@ pub(super) fn started(plan: &Plan) -> BTreeSet<ResourceId> {
     awaited.collect()
 }
 
-/// Returns the servers of the committed generation that were unhealthy before anything was done: they do not count
-/// against the change. One that an unfinished apply left behind does.
+/// Returns the servers of the committed generation that were unhealthy before the change: they do not count against
+/// it. A server left behind by an interrupted apply does.
 fn unhealthy_before(desired: &Desired, observed: &Observation, past: &Past) -> BTreeSet<ResourceId> {
     let good = |id: &ResourceId| past.committed.get(id).map(Fingerprint::of);
     desired
@@ -455,7 +455,7 @@ async fn still_unhealthy<W: World>(execution: Execution<'_, W>, preexisting: &BT
     still
 }
 
-/// Returns a desired state with note taken of secrets that were made while staging.
+/// Returns a desired state with the secrets that were generated while staging.
 pub(super) fn learn<W: World>(stack: &Stack<W>, desired: &Desired) -> Desired {
     let references: BTreeSet<&SecretReference> = desired.secrets().collect();
     let digests: BTreeMap<_, _> = references

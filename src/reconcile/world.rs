@@ -19,14 +19,14 @@ use tokio::task::JoinSet;
 /// A machine with its records and its dead-man's switches.
 #[expect(async_fn_in_trait, reason = "every user is generic over it, and nothing that holds one is spawned")]
 pub trait World: Machine {
-    /// Where records are kept.
+    /// The store of the records.
     type Store: Store;
 
     /// Postpones a dead-man's switch until it is dropped.
     type Heartbeat;
 
-    /// Arms a switch that fires outside this process and its session, with the secret part of its environment; returns
-    /// whether the machine has such a thing.
+    /// Arms a switch that fires outside this process and its session, with the secret part of its environment;
+    /// returns whether the machine supports that.
     async fn arm_timer(&self, switch: &Switch, secrets: &str) -> bool;
 
     /// Arms a switch that is a process of llamero itself.
@@ -44,7 +44,7 @@ pub trait World: Machine {
 pub struct Switch {
     /// The name of its timer.
     pub name: String,
-    /// What it is for, in words.
+    /// Its description.
     pub description: String,
     /// The generation that it rolls back.
     pub generation: u64,
@@ -58,11 +58,11 @@ pub struct Switch {
     pub file: PathBuf,
     /// The log of a switch that is a process.
     pub log: PathBuf,
-    /// How long after the last heartbeat it fires.
+    /// The time after the last heartbeat at which it fires.
     pub after: Duration,
 }
 
-/// How many heartbeats there are within the deadline.
+/// The number of heartbeats within the deadline.
 const HEARTBEATS: u32 = 3;
 
 impl World for Systems {
@@ -119,7 +119,7 @@ impl World for Systems {
     }
 }
 
-/// Postpones a switch, again and again. A heartbeat that is lost does no harm while the stack lock is held.
+/// Postpones a switch repeatedly. A lost heartbeat does no harm while the stack lock is held.
 async fn beat(timer: Option<Systemd>, switch: Switch) {
     loop {
         tokio::time::sleep(switch.after / HEARTBEATS).await;

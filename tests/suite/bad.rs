@@ -1,4 +1,4 @@
-//! The bad situations, with the real program: what it says, what it ends with, and what it left as it was.
+//! Failures, with the real program: its messages, its exit codes, and the state it leaves untouched.
 
 mod damaged;
 mod deadman;

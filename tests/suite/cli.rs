@@ -1,4 +1,4 @@
-//! The command line as a person meets it: each file under `cli/` is a talk with the program, replayed.
+//! The command line as users see it: each file under `cli/` is a recorded session, replayed.
 //!
 //! `TRYCMD=overwrite cargo test` rewrites them.
 
@@ -73,7 +73,7 @@ fn replay(home: &Home, pattern: &str) {
 fn every_session_replays_as_written() {
     let home = Home::new();
     replay(&home, "tests/suite/cli/reading/*.trycmd");
-    assert_eq!(home.content(), Vec::<PathBuf>::new(), "what only reads has written");
+    assert_eq!(home.content(), Vec::<PathBuf>::new(), "a read-only command has written");
 }
 
 #[test]

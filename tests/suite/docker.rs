@@ -1,4 +1,4 @@
-//! What llamero says to Docker and to Podman, on good and bad days.
+//! The client of Docker and Podman, including failures.
 
 use crate::fakes::docker::{End, FakeDocker, ReceivedRequest, Reply};
 use crate::sample;
@@ -28,7 +28,7 @@ async fn connect(server: &FakeDocker) -> Docker {
     Docker::connect_from(&surroundings, DEADLINES).await.expect("connected")
 }
 
-/// A container as the engine tells of it.
+/// A container as the engine reports it.
 fn container(name: &str, stack: &str) -> Value {
     json!({"Id": format!("id-of-{name}"), "Name": format!("/{name}"), "Image": "sha256:1", "RestartCount": 0,
         "State": {"Status": "running", "Running": true, "Pid": 7, "StartedAt": "2026-01-01T00:00:00Z"},

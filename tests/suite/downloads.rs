@@ -1,4 +1,4 @@
-//! Downloads on good and bad days.
+//! Downloads, including failures.
 
 use crate::fakes::files::{End, Files, Presence, Reply};
 use llamero::resource::{Bytes, Digest};

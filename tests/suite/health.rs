@@ -1,4 +1,4 @@
-//! One question per probe, against servers that answer well, badly, slowly and not at all.
+//! Probes against servers that answer correctly, wrongly, slowly and not at all.
 
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-/// What llama-server says on every path until its model is there.
+/// llama-server's answer on every path until its model is loaded.
 const LOADING: &str = r#"{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}"#;
 
 type Answers = fn(&str, Option<&str>) -> (u16, &'static str);

@@ -20,7 +20,7 @@ mod states;
 mod systemd;
 mod trial;
 
-/// Says that a test could not be done here, and why.
+/// Prints that a test was skipped, and the reason.
 #[expect(clippy::print_stderr, reason = "a test that is skipped must say so")]
 fn skipped(why: &str) {
     eprintln!("skipped: {why}");

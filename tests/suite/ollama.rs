@@ -1,4 +1,4 @@
-//! What llamero says to Ollama and to its registry, on good and bad days.
+//! The clients of Ollama and its registry, including failures.
 
 use crate::fakes::ollama::{End, FakeOllama, ReceivedRequest, Reply};
 use crate::fakes::registry::Registry;
@@ -311,7 +311,7 @@ async fn unloading_times_out() {
     let (ollama, cancel) = (Ollama::new(&client, &server.endpoint), CancellationToken::new());
     let error = ollama.unload(&name("m"), Duration::from_millis(250), &cancel).await.expect_err("it stays");
     assert!(matches!(error, Error::StillLoaded { .. }), "{error:?}");
-    ollama.unload(&name("gone"), SOON, &cancel).await.expect("what is not there is not in memory");
+    ollama.unload(&name("gone"), SOON, &cancel).await.expect("a missing model is not loaded");
 }
 
 #[tokio::test]

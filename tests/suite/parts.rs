@@ -1,5 +1,5 @@
-//! Where `tests/real/install` puts what the tests on real parts need: what fills a part decides its place, so that a cache
-//! never hides a step that is missing.
+//! The paths of the parts that `tests/real/install` creates: the content determines the path, so that a cache never hides
+//! a missing step.
 
 use crate::skipped;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! The process runtime with real servers, and with what kills supervisors, starters and servers in real life.
+//! The process runtime with real servers, and with the ways in which supervisors, starters and servers die.
 
 use llamero::resource::{Fields, Fingerprint, Kind, ResourceId, Restart, Seconds};
 use llamero::systems::process::{Error, Exit, Launch, Phase, ProcessState, Processes};
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 const FOLDER: &str = "LLAMERO_TEST_FOLDER";
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A folder of servers that are gone when the test is, however it ends.
+/// A folder of servers that end with the test, however it ends.
 struct Home {
     folder: TempDir,
     processes: Processes,

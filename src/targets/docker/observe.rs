@@ -7,7 +7,7 @@ use crate::systems::{Systems, pulled};
 use futures_util::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The exit codes of a program that was asked to end: its own, and those by the signals that ask it.
+/// The exit codes of a program that ended on request: its own, and those of the signals.
 const ENDED_IN_PEACE: [i64; 3] = [0, 130, 143];
 
 /// Returns every container that carries a stack's mark; none where the engine does not answer.
@@ -90,7 +90,7 @@ pub(super) async fn inspect_images<'a>(
             return images.into_iter().map(|(id, _)| (id.clone(), Presence::Unknown(error.to_string()))).collect();
         }
     };
-    // What was pulled by its tag is ours by its digest too.
+    // An image pulled by its tag is managed by its digest too.
     let looks = images.into_iter().map(|(id, image)| {
         let records = &records;
         async move {

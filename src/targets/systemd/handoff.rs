@@ -1,9 +1,8 @@
-//! A server that hands its port on: a socket unit that stays, and an instance of the service for each time that it is
-//! changed.
+//! Socket hand-off: a socket unit that stays, and one instance of the service per change.
 //!
-//! A successor starts beside the server, out of clients' reach, and is asked on a socket of its own whether it offers
-//! what it should. Only then do clients reach it; the server takes no more connections, finishes what it has begun, and
-//! ends. The link with the server's own name leads to the instance that is current, also at the next boot.
+//! A successor starts beside the server, out of clients' reach, and is verified through a private socket. Only then
+//! do clients reach it; the server accepts no more connections, drains its requests, and ends. The link with the
+//! server's own name points to the current instance, also at the next boot.
 
 use super::super::Call;
 use super::super::unit;
@@ -16,13 +15,13 @@ use crate::systems::{Failure, Hint, Systems, files, health, listener, secrets};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The longest wait for an instance to say what it does; it says so at once.
+/// The longest wait for an instance to report its state, which it does at once.
 const WORD: Duration = Duration::from_secs(30);
 
-/// How often a successor is asked until it offers what it should.
+/// The interval at which a successor is probed until it is ready.
 const EVERY: Duration = Duration::from_millis(200);
 
-/// What an instance may take to end beyond what its streams get.
+/// The time for an instance to end, beyond the time for its streams.
 const MARGIN: Duration = Duration::from_secs(90);
 
 /// The longest that a server may take to stop of which nothing else is known.
@@ -121,8 +120,8 @@ impl<'a> Parts<'a> {
         self.write(&self.file(&unit::instance_name(self.id, number)), &text)
     }
 
-    /// Returns a number that no instance has: not of those that are there, nor of one that the manager still lets end,
-    /// nor of a unit of somebody else's.
+    /// Returns an unused instance number: no existing instance has it, none that is still draining, and no unmanaged
+    /// unit.
     async fn free_number(&self) -> Result<u64, Failure> {
         let last = self.instances()?.last().map(|(number, _)| *number);
         let mut number = last.max(self.current()).map_or(1, |last| last + 1);
@@ -138,14 +137,14 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// Makes an instance the one that has the server's name, now and at the next boot.
+    /// Makes an instance the current one, now and at the next boot.
     fn make_current(&self, number: u64) -> Result<(), Failure> {
         let target = PathBuf::from(unit::instance_name(self.id, number));
         files::link(&self.call.scope.systems.unit_file(self.id), &target).map_err(|error| self.failed(&error))?;
         enable(self.call.scope.systems, self.id)
     }
 
-    /// Starts an instance; returns when it says that it is up.
+    /// Starts an instance; returns when it reports that it is up.
     async fn start(&self, run: &Run, number: u64) -> Result<JobResult, Failure> {
         let name = unit::instance_name(self.id, number);
         let job = self.systemd.start(&name, JOB + run.timeout.duration()).await;
@@ -162,13 +161,13 @@ impl<'a> Parts<'a> {
         Ok(())
     }
 
-    /// Clears away every instance but the current one.
+    /// Removes every instance but the current one.
     async fn clear_others(&self) -> Result<(), Failure> {
         let current = self.current();
         let others = self.instances()?.into_iter().filter(|(number, _)| Some(*number) != current);
         let others: Vec<u64> = others.map(|(number, _)| number).collect();
         for number in &others {
-            // It may have streams to finish.
+            // It may still be draining streams.
             self.clear(*number, MARGIN + LONGEST_STOP).await?;
         }
         if others.is_empty() { Ok(()) } else { self.reload().await }
@@ -192,7 +191,7 @@ impl<'a> Parts<'a> {
         if job.result == JobResult::Done {
             return Ok(());
         }
-        Err(Failure::new(self.id, format!("its socket cannot listen on port {port}: systemd says `{}`", job.result)))
+        Err(Failure::new(self.id, format!("its socket cannot listen on port {port}: systemd reports `{}`", job.result)))
     }
 }
 
@@ -213,9 +212,9 @@ pub(super) async fn start(call: Call<'_>, run: &Run) -> Result<(), Failure> {
     parts.make_current(number)?;
     parts.clear_others().await?;
     let Some(port) = run.ports.first() else { return Err(Failure::new(&resource.id, "it has no port")) };
-    // A socket does not listen while the service of its name is not there.
+    // A socket cannot listen while the service of its name is missing.
     parts.listen(*port).await?;
-    // Whether it runs is for the health wait to find out.
+    // The health check finds out whether it runs.
     parts.start(run, number).await.map(drop)
 }
 
@@ -244,12 +243,12 @@ async fn prove(parts: &Parts<'_>, run: &Run, number: u64) -> Result<(), Failure>
     let failed = |why: String| Failure::new(parts.id, why);
     let result = parts.start(run, number).await?;
     if result != JobResult::Done {
-        return Err(failed(format!("its successor does not start: systemd says `{result}`")));
+        return Err(failed(format!("its successor does not start: systemd reports `{result}`")));
     }
     let name = unit::instance_name(parts.id, number);
     let said = parts.systemd.until_it_says(&name, "held", WORD).await.map_err(|error| parts.failed(&error))?;
     if !said.status_text.starts_with("held") {
-        return Err(failed("its successor ended before it could be asked anything".to_owned()));
+        return Err(failed("its successor exited before it could be probed".to_owned()));
     }
     let socket = parts.runtime.join(unit::private_name(parts.id, number));
     let client = Client::over(&socket).map_err(|error| parts.failed(&error))?;
@@ -259,7 +258,7 @@ async fn prove(parts: &Parts<'_>, run: &Run, number: u64) -> Result<(), Failure>
     loop {
         let proven = listener::prove_private(&socket, &run.probe);
         let proven = proven
-            .map_err(|unproven| failed(format!("its successor is not asked: {}", unproven.health(&run.probe))))?;
+            .map_err(|unproven| failed(format!("its successor cannot be probed: {}", unproven.health(&run.probe))))?;
         match health::ask(&client, proven, token.as_ref().map(secrets::Secret::reveal)).await {
             Health::Healthy => return Ok(()),
             bad @ Health::Unhealthy { .. } => return Err(failed(format!("its successor is not right: {bad}"))),
@@ -298,7 +297,7 @@ pub(super) async fn hand_off(call: Call<'_>) -> Result<(), Failure> {
         let name = unit::instance_name(&resource.id, before);
         parts.systemd.begin_stop(&name).await.map_err(|error| parts.failed(&error))?;
         parts.systemd.until_it_says(&name, "draining", WORD).await.map_err(|error| parts.failed(&error))?;
-        // It ends by itself; the manager knows it without its file until then.
+        // It ends by itself; until then the manager knows it without its file.
         files::remove(&parts.file(&name)).map_err(|error| parts.failed(&error))?;
         parts.reload().await?;
     }

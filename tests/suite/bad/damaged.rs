@@ -1,4 +1,4 @@
-//! State files that are not as they were written.
+//! Damaged state files.
 
 use super::home::{Home, answer, port, web};
 use std::fs;
@@ -18,7 +18,7 @@ fn stack(home: &Home, ports: [u16; 2], answer: &str) {
 /// Returns the bytes cut off and bent at many places, with what was done to each.
 fn damages(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
     let step = (bytes.len() / 9).max(1);
-    // The seal itself is looked at more closely than what is sealed.
+    // The seal itself is tested more densely than the sealed content.
     let offsets = [0, 1, 13, 14, 15, 16, 40].into_iter().chain((0..bytes.len()).step_by(step)).chain([bytes.len() - 1]);
     let mut damages = Vec::new();
     for (index, offset) in offsets.filter(|offset| *offset < bytes.len()).enumerate() {
@@ -62,11 +62,11 @@ fn a_damaged_record_is_reported_and_never_treated_as_absent() {
         }
         fs::write(&path, whole).expect("repaired");
     }
-    assert_eq!(home.processes(), before, "what runs was not touched");
+    assert_eq!(home.processes(), before, "no running server was changed");
     home.expect(0, &["plan"]).has(&["Nothing to do"]);
 }
 
-/// Does as the hint says: moves the damaged file away and goes on.
+/// Follows the hint: moves the damaged file away and continues.
 #[track_caller]
 fn goes_on_without(record: &str) {
     let home = Home::new();
@@ -83,10 +83,10 @@ fn goes_on_without(record: &str) {
 
     home.expect(0, &["plan"]).has(&["Nothing to do"]);
     home.expect(0, &["apply", "--yes"]);
-    assert_eq!(home.processes(), before, "what runs was found again");
+    assert_eq!(home.processes(), before, "the running servers were rediscovered");
     home.expect(0, &["status"]);
     home.expect(0, &["history"]);
-    // A failure now goes back to what runs, not to nothing.
+    // A failure now rolls back to the running servers, not to the empty state.
     let broken = web("web", ports[0], "three", ", SICK: \"1\"");
     home.manifest_with(RULES, &format!("services:\n{broken}{}", web("other", ports[1], "stays", "")));
     home.expect(3, &["apply", "--yes"]);
@@ -115,7 +115,7 @@ fn a_damaged_stack_lock_is_ignored() {
         fs::write(home.record("lock"), text).expect("damaged");
         let said = home.expect(0, &["plan"]);
         said.has(&["Nothing to do"]);
-        assert!(!said.err.contains("being changed"), "nobody is at work: {said}");
+        assert!(!said.err.contains("being changed"), "no process holds the lock: {said}");
         home.expect(0, &["apply", "--yes"]).has(&["Nothing to do"]);
     }
 }
@@ -139,7 +139,7 @@ fn a_damaged_server_record_does_not_start_a_second_server() {
     assert_eq!(home.processes(), before);
     assert_eq!(answer(ports[0]).as_deref(), Some("one"));
     home.expect(0, &["plan"]).has(&["Nothing to do"]);
-    // Without its record it is found by its marks, and its supervisor does not start it again.
+    // Without its record it is found by its ownership marker, and its supervisor does not restart it.
     fs::remove_file(home.record("processes/web/state.json")).expect("removed");
     home.expect(0, &["plan"]).has(&["Nothing to do"]);
     home.expect(0, &["down", "--yes"]);

@@ -1,4 +1,4 @@
-//! The one who applies dies, sleeps or is not confirmed: the machine is whole all the same.
+//! The dead-man's switch: an apply that dies, is suspended or is not confirmed leaves one consistent revision.
 
 use super::home::{Home, answer, port, run, said, signal, until, web};
 use rustix::process::Signal;
@@ -6,7 +6,7 @@ use std::fs;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-/// A stack of two servers. The new wish's server `web` is sick for as long as there is a file `trouble`.
+/// A stack of two servers. In the new revision `web` is unhealthy while the file `trouble` exists.
 struct Stack {
     home: Home,
     web: u16,
@@ -14,7 +14,7 @@ struct Stack {
 }
 
 impl Stack {
-    /// Brings up the old wish.
+    /// Applies the old revision.
     fn new() -> Self {
         let stack = Self { home: Home::new(), web: port(), other: port() };
         stack.revision("one", "");
@@ -27,7 +27,7 @@ impl Stack {
         self.home.manifest_with("health: {timeout: 60s, stable_for: 0s}", &services);
     }
 
-    /// Begins to apply the new wish, which does not get past its switch while there is trouble.
+    /// Begins to apply the new revision, which does not pass its gate while `trouble` exists.
     fn begin(&self, words: &[&str]) -> Child {
         let trouble = self.home.write("trouble", "");
         self.revision("two", &format!(", SICK_WHEN: \"{}\"", trouble.display()));
@@ -44,7 +44,7 @@ impl Stack {
         [self.web, self.other].iter().all(|port| answer(*port).as_deref() == Some(word))
     }
 
-    /// Returns the processes that watch over a generation.
+    /// Returns the processes of dead-man's switches.
     fn watchers(&self) -> Vec<u32> {
         let watches = |pid: &u32| {
             let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -53,12 +53,12 @@ impl Stack {
         self.home.processes().into_iter().filter(watches).collect()
     }
 
-    /// Waits until the machine is on the old wish and nobody is at work any more.
+    /// Waits until the machine is on the old revision and no process of llamero runs.
     #[track_caller]
     fn is_back(&self, generation: u64) {
         let outcome = self.home.record(&format!("generations/{generation}/outcome"));
         until("it is on record", || outcome.exists());
-        until("nobody watches", || self.watchers().is_empty());
+        until("no switch is left", || self.watchers().is_empty());
         assert_eq!(self.home.processes().len(), 4);
         assert!(self.answers("one"));
         let left = fs::read_dir(self.home.record(&format!("generations/{generation}"))).expect("a folder").flatten();
@@ -104,7 +104,7 @@ fn an_apply_killed_at_any_point_ends_on_one_revision() {
         std::thread::sleep(took * (kill * 5 % 8) / 8);
         child.kill().expect("killed");
         child.wait().expect("waited for");
-        until("nobody watches", || stack.watchers().is_empty());
+        until("no switch is left", || stack.watchers().is_empty());
         assert!(stack.answers("one") || stack.answers("two"), "half of each after kill {kill}");
         assert_eq!(stack.home.processes().len(), 4, "after kill {kill}");
     }
@@ -377,7 +377,7 @@ fn a_failure_record_stays_until_it_is_cleared() {
     let status = stack.home.expect(0, &["status"]);
     assert!(!status.out.contains("quarantined"), "{status}");
     assert!(!stack.home.expect(3, &["apply", "--yes"]).err.contains("failed before"));
-    // A record that is damaged is said, and is not read as if there were none.
+    // A damaged record is reported, and not treated as absent.
     fs::write(stack.home.record("quarantine"), "x").expect("damaged");
     stack.home.expect(1, &["status"]).has(&["quarantine is damaged"]);
 }

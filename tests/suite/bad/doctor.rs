@@ -1,4 +1,4 @@
-//! Damaged records, and the one who mends them.
+//! Damaged records and their repair.
 
 use super::home::{Home, answer, port, run, web};
 use crate::fakes::docker::{FakeDocker, Reply};
@@ -38,13 +38,13 @@ impl Stack {
         findings.iter().map(|finding| finding["code"].as_str().expect("a code").to_owned()).collect()
     }
 
-    /// Asserts that all of it runs, that nothing of it would be made again, and that a failure still goes back to it.
+    /// Asserts that every server runs, that none would be recreated, and that a failure still rolls back to them.
     #[track_caller]
     fn is_whole(&self, before: &BTreeSet<u32>) {
         let Self { home, ports } = self;
         home.expect(0, &["plan"]).has(&["Nothing to do"]);
         home.expect(0, &["apply", "--yes"]);
-        assert_eq!(&home.processes(), before, "what runs was found again and left alone");
+        assert_eq!(&home.processes(), before, "the running servers were rediscovered and left alone");
         self.revision("three", ", SICK: \"1\"");
         home.expect(3, &["apply", "--yes"]);
         assert_eq!(answer(ports[0]).as_deref(), Some("two"));
@@ -64,7 +64,7 @@ fn doctor_reports_intact_records() {
     stack.home.expect(0, &["doctor", "--repair"]).has(&["every record is intact"]);
 }
 
-/// Damages records, does as the hint says, and goes on.
+/// Damages records, follows the hint, and continues.
 #[track_caller]
 fn is_repaired(records: &[&str], damage: impl Fn(&[u8]) -> Vec<u8>) {
     is_repaired_after(records, ("record-damaged", "is damaged"), damage);
@@ -128,7 +128,11 @@ fn is_repaired_after(records: &[&str], (code, message): (&str, &str), damage: im
     for (path, _) in &damaged {
         said.has(&[code, &path.display().to_string(), "llamero doctor --repair"]);
     }
-    assert_eq!(home.listing().keys().collect::<Vec<_>>(), listing.keys().collect::<Vec<_>>(), "nothing was mended yet");
+    assert_eq!(
+        home.listing().keys().collect::<Vec<_>>(),
+        listing.keys().collect::<Vec<_>>(),
+        "nothing was repaired yet"
+    );
     home.expect(0, &["doctor", "--repair"]).has(&["repaired", "every record is intact"]);
     for (path, bytes) in damaged {
         let aside = format!("{}.damaged", path.display());
@@ -215,7 +219,7 @@ fn repair_fails_at_once_when_the_stack_is_locked() {
     stack.home.expect(2, &["doctor"]).has(&["record-damaged"]);
 }
 
-/// A gateway and a server with a secret, which a wish adds to `web`; the configuration lies where `config` says.
+/// A gateway and a server with a secret, added to `web`; `config` sets the path of the configuration.
 fn more(ports: [u16; 2], config: &str) -> String {
     let program = std::env::current_exe().expect("this program");
     let [gateway, other] = ports;
@@ -257,9 +261,9 @@ fn resources_of_a_damaged_revision_are_found_at_llameros_paths() {
     home.manifest_with(RULES, &one);
     home.expect(0, &["apply", "--yes", "--prune-anyway"]);
     for path in &live {
-        assert!(!path.exists(), "{} is nobody's any more", path.display());
+        assert!(!path.exists(), "{} is no longer managed", path.display());
     }
-    assert!(chosen.exists(), "nobody could know of it");
+    assert!(chosen.exists(), "no marker leads to it");
     assert_eq!(home.processes().len(), 2);
     home.expect(0, &["plan"]).has(&["Nothing to do"]);
 }
@@ -283,7 +287,7 @@ async fn a_container_of_a_damaged_revision_is_found_by_its_label() {
     let llamero = |words: &[&str]| {
         run(stack.home.command(words).env("DOCKER_HOST", format!("unix://{}", engine.socket().display())))
     };
-    assert!(!llamero(&["plan"]).out.contains("lost"), "nobody asks an engine for a stack without containers");
+    assert!(!llamero(&["plan"]).out.contains("lost"), "no engine is queried for a stack without containers");
     fs::write(stack.home.record("generations/2/desired"), "damaged").expect("damaged");
     let said = llamero(&["doctor", "--repair"]);
     said.has(&["recovered: container/lost"]);

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// What can fail, and how: the names that one operation has on different machines, and errors that it may have.
+/// The operations that can fail: their names on different machines, and their possible errors.
 const FAULTS: &[(&str, &[&str])] = &[
     ("rename,renameat,renameat2", &["ENOSPC", "EROFS", "EIO"]),
     ("fsync,fdatasync", &["EIO", "ENOSPC"]),
@@ -51,7 +51,7 @@ struct Stack {
 }
 
 impl Stack {
-    /// Applies both wishes once, so that it is known how each looks.
+    /// Applies both revisions once, to learn their rendered files.
     fn new() -> Self {
         let trace = tempfile::tempdir().expect("a folder");
         let mut stack = Self { home: Home::new(), trace, port: port(), known: BTreeMap::new() };
@@ -112,7 +112,7 @@ impl Stack {
         }
     }
 
-    /// Fails one call in an apply of the other wish and returns its exit code; `None` when there was no such call.
+    /// Fails one call in an apply of the other revision and returns its exit code; `None` when there was no such call.
     fn survives(&self, calls: &str, error: &str, count: u32) -> Option<i32> {
         let home = &self.home;
         let (old, new) = if answer(self.port).as_deref() == Some("one") { ("one", "two") } else { ("two", "one") };
@@ -151,17 +151,17 @@ impl Stack {
         let again = home.expect(0, &["apply", "--yes"]);
         home.expect(0, &["plan"]).has(&["Nothing to do"]);
         assert_eq!(answer(self.port).as_deref(), Some(new), "{what}\nthen {again}");
-        // A watcher that could not be seen, and so was not told to end, ends by itself a second later.
+        // A dead-man's switch that could not be observed, and so was not disarmed, ends by itself a second later.
         until(&format!("one server and its supervisor: {what}\nthen {again}"), || home.processes().len() == 2);
         (!injected.is_empty()).then_some(said.code)
     }
 
-    /// Does what a person is told to do, one after the other.
+    /// Runs the printed remedies one after the other.
     #[track_caller]
     fn helps(&self, said: &CommandOutput, old: &str) {
-        let (_, told) =
-            said.err.split_once("What to do:\n").unwrap_or_else(|| panic!("nobody is told what to do: {said}"));
-        let lines: Vec<&str> = told.lines().map_while(|line| line.strip_prefix("  ")).collect();
+        let (_, remedies) =
+            said.err.split_once("What to do:\n").unwrap_or_else(|| panic!("no remedy is printed: {said}"));
+        let lines: Vec<&str> = remedies.lines().map_while(|line| line.strip_prefix("  ")).collect();
         let commands: Vec<Vec<&str>> = lines.iter().map(|line| line.split_whitespace().collect()).collect();
         let verbs: Vec<&str> = commands.iter().filter(|words| words[0] == "llamero").map(|words| words[1]).collect();
         assert_eq!(verbs, ["status", "rollback", "down"], "{said}");

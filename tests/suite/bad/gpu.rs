@@ -1,4 +1,4 @@
-//! A budget of GPU memory, with a driver that tells of two GPUs, one that fails, one that hangs, and none.
+//! A GPU memory budget, with a driver that reports two GPUs, one that fails, one that hangs, and none.
 
 use super::home::{Home, port, run};
 use std::fs;
@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// A `vllm` that says how it was called and answers what is asked of it. One folder is the memory of its GPU: whoever is
-/// awake has it, and who starts while somebody has it fails as vLLM does.
+/// A `vllm` that records its command line and answers requests. One folder stands for the memory of its GPU: an awake
+/// server holds it, and a server that starts meanwhile fails as vLLM does.
 const VLLM: &str = r#"#!/usr/bin/env python3
 import http.server, json, os, signal, sys
 home, words = os.path.dirname(os.path.abspath(__file__)), sys.argv[1:]
@@ -143,7 +143,7 @@ fn a_server_sleeps_until_its_successor_on_the_gpu_is_verified() {
     home.expect(0, &["apply", "--yes"]);
     let first = pid();
 
-    // Another does not come up: the first one is woken, and was never away.
+    // The successor fails: the first one is woken, and was never stopped.
     revision("broken", ports[1]);
     home.expect(0, &["plan"]).has(&["remove process/vllm-one"]);
     let said = home.expect(3, &["apply", "--yes"]);
@@ -152,7 +152,7 @@ fn a_server_sleeps_until_its_successor_on_the_gpu_is_verified() {
     revision("one", ports[0]);
     home.expect(0, &["plan", "--detailed-exitcode"]);
 
-    // One that does not wake is started anew.
+    // One that does not wake is restarted.
     home.write("refuses-wake_up", "");
     revision("broken", ports[1]);
     home.expect(3, &["apply", "--yes"]).has(&["done put to sleep process/vllm-one", "done wake process/vllm-one"]);
@@ -162,13 +162,13 @@ fn a_server_sleeps_until_its_successor_on_the_gpu_is_verified() {
     revision("one", ports[0]);
     home.expect(0, &["plan", "--detailed-exitcode"]);
 
-    // Somebody sent it to sleep by hand.
+    // It was put to sleep by hand.
     let asked = request(ports[0], "POST /sleep?level=1");
     assert!(asked.contains("200"), "{asked}");
     home.expect(2, &["status"]).has(&["unhealthy", "it sleeps"]);
     home.expect(0, &["apply", "--yes"]).has(&["done wake process/vllm-one"]);
 
-    // Another does come up, and the first one goes, also where it does not sleep when it is told to.
+    // Another does come up, and the first one goes, also if it fails to sleep.
     home.write("refuses-sleep", "");
     revision("two", ports[2]);
     let said = home.expect(0, &["apply", "--yes"]);

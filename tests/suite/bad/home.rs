@@ -19,7 +19,7 @@ pub(super) struct Home {
     folder: TempDir,
 }
 
-/// What the program said, and what it ended with.
+/// The output and exit code of a command.
 #[derive(Debug)]
 pub(super) struct CommandOutput {
     pub(super) code: i32,
@@ -28,13 +28,13 @@ pub(super) struct CommandOutput {
 }
 
 impl CommandOutput {
-    /// Asserts that every word was said, on whichever stream and however the lines were broken.
+    /// Asserts that every text was printed, on either stream and however the lines are wrapped.
     #[track_caller]
     pub(super) fn has(&self, words: &[&str]) -> &Self {
         let unbroken = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         let said = [unbroken(&self.out), unbroken(&self.err)];
         for word in words {
-            assert!(said.iter().any(|said| said.contains(&unbroken(word))), "`{word}` is not said in\n{self}");
+            assert!(said.iter().any(|said| said.contains(&unbroken(word))), "`{word}` is missing in\n{self}");
         }
         self
     }
@@ -112,7 +112,7 @@ impl Home {
         let mut live = BTreeMap::new();
         let mut folders = vec![self.folder.path().to_owned()];
         while let Some(folder) = folders.pop() {
-            // Who is at work in the home may take away what was just listed.
+            // A process in the home may remove an entry that was just listed.
             for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
                 let (path, Ok(metadata)) = (entry.path(), entry.metadata()) else { continue };
                 if metadata.is_dir() {
@@ -139,7 +139,7 @@ impl Home {
 impl Drop for Home {
     fn drop(&mut self) {
         let _ = self.command(&["down", "--purge", "--yes", "--stack", "bad"]).output();
-        // A test that damages the records leaves nothing that `down` could go by.
+        // A test that damages the records leaves `down` without them.
         for pid in self.processes() {
             let pid = Pid::from_raw(pid.cast_signed()).expect("a pid");
             let _ = kill_process(pid, Signal::KILL);
@@ -168,7 +168,7 @@ pub(super) fn said(child: Child) -> CommandOutput {
     }
 }
 
-/// Returns a port that nobody has, and that no other test gets.
+/// Returns a free port that no other test gets.
 pub(super) fn port() -> u16 {
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     loop {
@@ -190,7 +190,7 @@ pub(super) fn web(name: &str, port: u16, answer: &str, more: &str) -> String {
     )
 }
 
-/// Not a test of its own: a server, which answers what it is told to on the port that it is told.
+/// Not a test of its own: a server, configured by its environment.
 #[test]
 #[ignore = "run by the tests of the bad situations"]
 fn server() {
@@ -294,7 +294,7 @@ pub(super) fn until(what: &str, holds: impl FnMut() -> bool) {
 pub(super) fn until_within(deadline: Duration, what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
-        assert!(begun.elapsed() < deadline, "it never came to this: {what}");
+        assert!(begun.elapsed() < deadline, "timed out: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -1,4 +1,4 @@
-//! Peers that accept and never answer: every verb ends in its time, with an exit code of its own.
+//! Peers that accept and never answer: every command ends in time, with its own exit code.
 
 use super::home::{CommandOutput, Home, answer, answering, port, run, web};
 use llamero::history::{Ending, History, Outcome};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// The longest that a verb may take against a peer that never answers.
 const PATIENCE: Duration = Duration::from_secs(25);
 
-/// Runs llamero against the bus at `bus` and returns what it said; fails when it takes too long.
+/// Runs llamero against the bus at `bus` and returns its output; fails when it takes too long.
 #[track_caller]
 fn in_time(home: &Home, words: &[&str], bus: Option<&Path>) -> CommandOutput {
     let begun = Instant::now();
@@ -130,8 +130,8 @@ fn a_server_that_hangs_times_out() {
     let said = in_time(&home, &["status"], None);
     assert_eq!(said.code, 2, "{said}");
     let said = in_time(&home, &["apply", "--yes"], None);
-    assert_eq!(said.code, 2, "it is as declared and not well: {said}");
-    // What was silent before is not held against a change of something else.
+    assert_eq!(said.code, 2, "it matches the manifest but is unhealthy: {said}");
+    // A pre-existing failure does not fail another change.
     let other = self::port();
     home.manifest(&format!("services:\n{}{}", web("web", port, "one", &more), web("other", other, "new", "")));
     let said = in_time(&home, &["apply", "--yes"], None);

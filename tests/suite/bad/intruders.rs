@@ -1,4 +1,4 @@
-//! Another program on a server's port: it is asked nothing, told no secret, and never taken for the server.
+//! Another program on a server's port: it gets no request and no secret, and never counts as the server.
 
 use super::home::{Home, answer, port, said, until};
 use std::fs;
@@ -7,10 +7,10 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
-/// The user who is nobody, and not the one who runs the tests.
+/// The user `nobody`, who does not run the tests.
 pub(crate) const NOBODY: u32 = 65534;
 
-/// The line that says that it listens.
+/// The line that reports that it listens.
 const READY: &str = "intruder listens";
 
 /// Not a test of its own: a program that has the port of a gateway, answers as one, and prints whatever it is sent.
@@ -128,7 +128,7 @@ fn a_foreign_listener_gets_no_request_and_fails_the_health_check() {
         home.manifest_with("health: {timeout: 1h, stable_for: 1s}", &deaf(port));
         let apply = home.begin(&["apply", "--yes"]);
         until("the server runs", || home.path("deaf").exists());
-        // What it says of itself is not believed, if it is another user's.
+        // Another user's ownership marker is not believed.
         let folder = home.record("processes/gateway").display().to_string();
         let marks = [("LLAMERO_PROCESS", folder), ("LLAMERO_RESOURCE", "bad/process/gateway".to_owned())];
         let marks = if user.is_some() { &marks[..] } else { &[] };
@@ -170,7 +170,7 @@ fn a_foreign_listeners_answer_does_not_make_a_server_healthy() {
 fn two_stacks_on_one_port_are_distinguished() {
     let home = Home::new();
     let port = port();
-    // Nobody listens yet, so each of them is planned.
+    // No process listens yet, so each of them is planned.
     home.manifest(&honest(&home, port));
     let first = home.begin(&["apply", "--yes"]);
     until("the first runs", || home.path(&format!("started-{port}")).exists());

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 const KILLS: u32 = 48;
 
-/// A server that only one of the two wishes has.
+/// A server that only one of the two revisions has.
 const SECOND: &str = "  second: {runtime: process, command: [sleep, \"600\"]}\n";
 
 struct Stack {
@@ -93,7 +93,7 @@ fn an_apply_survives_a_kill_at_any_instant() {
             assert!(answer(stack.gateway).is_some(), "{said}");
             // Each server and its supervisor, and nothing besides.
             let expected = if word == "two" { 6 } else { 4 };
-            // A watcher whose apply was killed before it was on record ends by itself a second later.
+            // A dead-man's switch whose apply was killed before it was recorded ends by itself a second later.
             until(&format!("nothing besides after kill {kill}: {said}"), || home.processes().len() == expected);
         }
     }
@@ -135,11 +135,11 @@ fn a_rollback_survives_a_kill_at_any_instant() {
         revision("two", ", SICK: \"1\"");
         let mut child = home.begin(&["apply", "--yes"]);
         until("it fails", || answer(ports[0]).as_deref() == Some("two"));
-        // The way back begins a second later.
+        // The rollback begins a second later.
         std::thread::sleep(Duration::from_millis(950 + delay * 110));
         child.kill().expect("killed");
         child.wait().expect("waited for");
-        // The old manifest is wanted again, or the same bad one fails again and goes back all the way.
+        // The old manifest is applied again, or the bad one fails again and is rolled back completely.
         if delay % 2 == 0 {
             revision("one", "");
             home.expect(0, &["apply", "--yes"]);

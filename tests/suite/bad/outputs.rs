@@ -1,4 +1,4 @@
-//! Outputs that go where something else is: nothing that is not llamero's earlier output is replaced.
+//! Outputs over existing files: only an earlier output of llamero is replaced.
 
 use super::home::{CommandOutput, Home, port, run, said, until, web};
 use rustix::fs::{CWD, FileType, Mode, mkfifoat, mknodat};
@@ -67,7 +67,7 @@ fn a_plan_replaces_nothing_but_a_saved_plan() {
         assert_eq!(fs::metadata(home.path(name)).expect("there").mode() & 0o777, 0o600);
     }
     assert!(home.path("to-saved").is_symlink());
-    // One that was cut off is not known any more.
+    // A truncated one is not recognized.
     let text = fs::read_to_string(home.path("saved")).expect("saved");
     home.write("saved", &text[..text.len() / 2]);
     assert_eq!(save(&home, "saved").code, 7);

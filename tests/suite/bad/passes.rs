@@ -1,4 +1,4 @@
-//! What a turn leaves behind for the next one: half-proved servers, other stacks, plans that were saved.
+//! State across passes: unverified servers, other stacks, saved plans.
 
 use super::home::{Home, answer, port, until, web};
 use std::fs;
@@ -14,7 +14,7 @@ fn an_unverified_server_is_verified_by_the_next_apply() {
     };
     revision("one", "");
     home.expect(0, &["apply", "--yes"]);
-    // It answers, and dies before it has been watched long enough; the apply is killed in between.
+    // It answers, and exits before it is verified; the apply is killed in between.
     revision("two", ", DIES_AFTER: \"3\"");
     let mut child = home.begin(&["apply", "--yes"]);
     until("the new one answers", || answer(port).as_deref() == Some("two"));
@@ -35,7 +35,7 @@ fn an_interrupted_down_keeps_the_records() {
     let child = home.begin(&["down", "--purge", "--yes"]);
     std::thread::sleep(Duration::from_millis(700));
     super::home::signal(&child, rustix::process::Signal::INT);
-    // Deaf to SIGTERM, they take as long as they may; what was under way is finished.
+    // They ignore SIGTERM and take their full timeout; the current step is finished.
     let said = super::home::said(child);
     if said.code == 8 {
         said.has(&["pruning was interrupted"]);
@@ -130,8 +130,8 @@ fn a_conflict_makes_the_stack_unhealthy() {
     home.expect(0, &["apply", "--yes"]);
     home.expect(0, &["status"]);
     fs::write(home.record("secrets/quiet.env"), "somebody else's\n").expect("overwritten");
-    home.expect(2, &["status"]).has(&["was not made by llamero"]);
-    home.expect(7, &["diff"]).has(&["was not made by llamero"]);
+    home.expect(2, &["status"]).has(&["is not managed by llamero"]);
+    home.expect(7, &["diff"]).has(&["is not managed by llamero"]);
     fs::remove_file(home.record("secrets/quiet.env")).expect("removed");
 }
 
@@ -190,7 +190,7 @@ fn a_file_replaced_since_planning_is_not_touched() {
     home.expect(0, &["apply", "--yes"]);
     let rendered = home.record("secrets/quiet.env");
     assert!(rendered.exists(), "{}", rendered.display());
-    // While a model is made, somebody else takes the place of the file that is to be written next.
+    // While a model is generated, another program replaces the file to be written next.
     let provider = format!(
         "providers:\n  llama: {{engine: llama-cpp, runtime: process, port: {}, command: [/bin/sleep]}}\nmodels:\n  m: \
          {{provider: llama, source: {{command: [python3, ./model.py, \"{{path}}\"]}}}}\n",

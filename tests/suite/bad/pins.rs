@@ -1,4 +1,4 @@
-//! Sources that move, and lock files that do not fit.
+//! Sources that move, and lock files that are out of date.
 
 use super::home::{CommandOutput, Home, port, run};
 use crate::fakes::hub::Hub;

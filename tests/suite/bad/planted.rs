@@ -1,5 +1,5 @@
-//! One word in every kind of secret, through every verb: it is found where it comes from, in the private file of the
-//! server that needs it, and nowhere else.
+//! One planted word in every kind of secret, through every command: it is found at its source, in the private file of
+//! the server that needs it, and nowhere else.
 
 use super::home::{CommandOutput, Home, port, run, web};
 use crate::fakes::hub::Hub;
@@ -63,7 +63,7 @@ impl Cage {
         command
     }
 
-    /// Runs a verb and looks for the planted word in what it says and in every command line.
+    /// Runs a command and searches its output and every command line for the planted word.
     #[track_caller]
     fn leaks_nothing(&self, words: &[&str]) -> CommandOutput {
         let said = run(&mut self.command(words));
@@ -73,14 +73,14 @@ impl Cage {
         said
     }
 
-    /// Returns the command line of a process in this home that tells a secret.
+    /// Returns the command line of a process in this home that contains a secret.
     fn leaked_by_command_lines(&self) -> Option<String> {
         let line = |pid| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let lines = self.home.processes().into_iter().map(|pid| String::from_utf8_lossy(&line(pid)).into_owned());
         lines.into_iter().find(|line| line.contains(PLANTED))
     }
 
-    /// Runs a verb and looks at every command line, again and again while it is under way.
+    /// Runs a command and searches every command line repeatedly while it runs.
     #[track_caller]
     fn leaks_nothing_while_running(&self, words: &[&str]) -> i32 {
         let mut command = self.command(words);
@@ -144,7 +144,7 @@ fn no_command_shows_a_secret_of_any_kind() {
     assert!(!inspect().contains(&101));
     cage.is_kept(&["gateway", "web"]);
 
-    // It fails, and goes back; a secret is turned; a plan is saved and applied.
+    // It fails and rolls back; a secret is rotated; a plan is saved and applied.
     cage.revision("two", ", SICK: \"1\"");
     assert_eq!(cage.leaks_nothing(&["apply", "--yes"]).code, 3);
     cage.plant("-turned");

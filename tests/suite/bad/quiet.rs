@@ -1,4 +1,4 @@
-//! What reading verbs do not do, and how they say it.
+//! Read-only commands: no side effects, no escape codes, valid JSON.
 
 use super::home::{Home, port, run, said, web};
 use std::process::{Command, Stdio};

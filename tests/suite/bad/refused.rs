@@ -1,4 +1,4 @@
-//! What is refused before anything changes.
+//! Requests that are refused before anything changes.
 
 use super::home::{Home, answer, answering, port, web};
 use std::fs;
@@ -36,7 +36,7 @@ fn without_confirmation_nothing_changes() {
     home.expect(7, &["apply"]).has(&["confirmation required", "--yes"]);
     assert!(!home.record("generations").exists());
     assert!(home.processes().is_empty());
-    // Neither does it take down what nobody agreed to take down.
+    // Neither does `down` act without confirmation.
     home.expect(0, &["apply", "--yes"]);
     let before = home.processes();
     home.expect(7, &["down", "--stack", "bad"]);
@@ -92,7 +92,7 @@ fn a_missing_manifest_or_a_folder_is_an_error() {
         let said = home.expect(1, &[verb, "folder.yaml"]);
         said.has(&["folder.yaml", "it is not a regular file"]);
     }
-    // What runs does not need its manifest.
+    // A running stack does not need its manifest.
     home.manifest(&format!("services:\n{}", web("web", port(), "one", "")));
     home.expect(0, &["apply", "--yes"]);
     fs::remove_file(home.path("llamero.yaml")).expect("removed");

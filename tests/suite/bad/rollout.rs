@@ -1,12 +1,12 @@
-//! Routes that change one first, through a gateway that reads its configuration as `LiteLLM` does and answers at once.
+//! Canary rollouts, through a gateway that reads its configuration as `LiteLLM` does and answers at once.
 
 use super::home::{CommandOutput, Home, port, run, said, signal, until};
 use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-/// Answers for the models of its configuration, and notes whom it asked for each; `broken` and models whose key is not in
-/// its environment do not answer.
+/// Answers for the models of its configuration, and records the upstream of each request; `broken` and models whose key
+/// is not in its environment do not answer.
 const GATEWAY: &str = r#"#!/usr/bin/env python3
 import http.server, json, os, re, sys
 words = sys.argv[1:]
@@ -47,7 +47,7 @@ impl Stack {
         stack
     }
 
-    /// Declares two models by what is asked for them, and who is tried first for how long.
+    /// Declares two models by their upstreams, and the duration of the canary's trial.
     fn revision(&self, [chat, other]: [&str; 2], key: &str, permanent: &str) {
         self.home.manifest_with(
             &format!(
@@ -121,7 +121,7 @@ fn a_previous_route_keeps_its_key_during_the_canary() {
     let stack = Stack::new();
     stack.revision(["a1", "b1"], ", api_key: {env: UP_KEY}", "1s");
     assert_eq!(stack.apply(Some("former-key-1")).code, 0);
-    // The key goes with the change, and nobody has it any more: what is written already still does.
+    // The key is removed with the change; the file written earlier still has it.
     stack.revision(["a2", "b2"], "", "1s");
     let said = stack.apply(None);
     assert_eq!(said.code, 0, "{said}");
@@ -142,7 +142,7 @@ fn a_previous_route_keeps_its_key_during_the_canary() {
     let before = secrets();
     let refused = stack.apply(None);
     assert_eq!(refused.code, 1, "{refused}");
-    refused.has(&["UP_KEY", "the former routes need it until the first one has been tried"]);
+    refused.has(&["UP_KEY", "the previous routes need it until the canary has been tried"]);
     assert_eq!((secrets(), stack.asked()), (before, Vec::new()));
     let said = stack.apply(Some("former-key-2"));
     assert_eq!(said.code, 0, "{said}");

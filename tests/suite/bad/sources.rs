@@ -1,4 +1,4 @@
-//! Models that are not what they should be, or not there, or too large.
+//! Models with a wrong digest, missing models, and interrupted downloads.
 
 use super::home::{Home, answering, port, said, signal, stalling, until};
 use rustix::process::Signal;

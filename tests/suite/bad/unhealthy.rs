@@ -1,4 +1,4 @@
-//! Servers that never become healthy, or do not stay so.
+//! Servers that never become healthy, or do not stay healthy.
 
 use super::home::{Home, answer, port, until, web};
 use std::fs;
@@ -71,7 +71,7 @@ fn pre_existing_failures_are_listed_and_roll_nothing_back() {
     said.has(&["Applied generation 2", "process/falling is unhealthy, as before"]);
     assert_eq!(answer(well).as_deref(), Some("two"));
     home.expect(2, &["status"]).has(&["process/falling", "503"]);
-    // A change that fails by itself is still taken back, and nobody claims that all is well.
+    // A change that fails by itself is still rolled back, and the summary does not claim health.
     let falling = web("falling", sick, "sick", &format!(", SICK_WHEN: \"{}\"", trouble.display()));
     services(&home, IMPATIENT, &[falling, web("web", well, "three", ", SICK: \"1\"")]);
     let said = home.expect(3, &["apply", "--yes"]);
@@ -89,7 +89,7 @@ fn without_rollback_a_failed_change_stays_and_remedies_are_printed() {
     services(&home, &policy, &[web("web", port, "two", ", SICK: \"1\"")]);
     let said = home.expect(4, &["apply", "--yes"]);
     said.has(&["manual intervention required", "What to do:", "llamero rollback 1 --stack bad"]);
-    assert_eq!(answer(port).as_deref(), Some("two"), "the failed server is there to be looked at");
+    assert_eq!(answer(port).as_deref(), Some("two"), "the failed server stays for inspection");
     // The command that was printed works.
     home.expect(0, &["rollback", "1", "--stack", "bad", "--yes"]);
     assert_eq!(answer(port).as_deref(), Some("one"));

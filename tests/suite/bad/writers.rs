@@ -1,4 +1,4 @@
-//! Two at once, and one that is asked to stop.
+//! Concurrent writers, and interrupted ones.
 
 use super::home::{Home, answer, port, said, signal, until, web};
 use rustix::process::Signal;
@@ -23,7 +23,7 @@ fn a_second_writer_is_shown_the_lock_holder() {
     let port = port();
     let first = waiting(&home, port);
     let pid = format!("pid {}", first.id());
-    // Whoever is at work writes beside what is there, and then in its place.
+    // A running writer writes a temporary file and renames it.
     let permanent = || -> BTreeSet<PathBuf> {
         let is_new =
             |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".llamero-new-"));
@@ -84,7 +84,7 @@ fn a_second_interrupt_aborts_at_once() {
     let deaf = "  deaf:\n    runtime: process\n    command: [sh, -c, \"trap '' TERM; while :; do sleep 0.1; done\"]\n";
     home.manifest(&format!("services:\n{deaf}"));
     home.expect(0, &["apply", "--yes"]);
-    // Stopping the deaf one takes longer than anyone has patience for.
+    // Stopping the server that ignores SIGTERM takes long.
     home.manifest(&format!("services:\n{}", web("web", port, "one", "")));
     let child = home.begin(&["apply", "--yes"]);
     until("the new one answers", || answer(port).is_some());

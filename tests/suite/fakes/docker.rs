@@ -1,4 +1,4 @@
-//! An engine on a socket that says what a test wants, for days that real ones do not have on demand.
+//! A container engine on a socket with scripted answers, for failures that real ones do not show on demand.
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};

@@ -1,4 +1,4 @@
-//! An Ollama that says what a test wants: an answer for every request, by what was asked and how often before.
+//! An Ollama with scripted answers, by the request and the number of earlier ones.
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -16,7 +16,7 @@ pub(crate) enum End {
     Whole,
     /// The connection breaks.
     Cut,
-    /// The last line is said again and again, as Ollama does while nothing arrives.
+    /// The last line is repeated, as Ollama does while nothing arrives.
     Repeat,
     /// Nothing more comes.
     Stall,
@@ -55,7 +55,7 @@ pub(crate) struct FakeOllama {
 }
 
 impl FakeOllama {
-    /// Starts it on a free loopback port. `answers` is told the request and how often the same was asked before.
+    /// Starts it on a free loopback port. `answers` receives the request and the number of earlier equal ones.
     pub(crate) async fn start(answers: impl Fn(&ReceivedRequest, usize) -> Reply + Send + Sync + 'static) -> Self {
         let shared = Arc::new(Shared { answers: Box::new(answers), asked: Mutex::default(), open: Arc::default() });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -86,7 +86,7 @@ impl Drop for FakeOllama {
     }
 }
 
-/// Counts a stream for as long as somebody listens to it.
+/// Counts a stream for as long as it has a listener.
 struct Open(Arc<AtomicUsize>);
 
 impl Drop for Open {

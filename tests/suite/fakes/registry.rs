@@ -1,4 +1,4 @@
-//! A registry of models that a real Ollama pulls from, and that can do what real ones do on bad days.
+//! A model registry that a real Ollama pulls from, with failures on demand.
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};

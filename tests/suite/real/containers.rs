@@ -166,7 +166,7 @@ async fn a_containerized_stack_is_applied_changed_rolled_back_and_removed() {
     engine.client(&["stop", "-t", "1", "boxes-cache"]);
     engine.client(&["rm", "-f", "boxes-page"]);
     let said = home.expect(0, &["plan"]);
-    assert!(said.contains("boxes-cache") && said.contains("it is gone"), "{said}");
+    assert!(said.contains("boxes-cache") && said.contains("it is missing"), "{said}");
     home.expect(0, &["apply", "--yes"]);
     assert!(Lane::page().contains("three"));
     let tools = format!("{}/tools:1", engine.registry);

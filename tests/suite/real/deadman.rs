@@ -1,4 +1,4 @@
-//! An apply that dies on the real systemd user manager: a timer of the manager's own takes it back.
+//! An apply that dies on the real systemd user manager: a transient timer rolls it back.
 
 use super::home::{Home, property};
 use rustix::process::{Pid, Signal, kill_process};
@@ -56,7 +56,7 @@ fn apply(home: &Home, code: i32) {
     assert_eq!(ended.code(), Some(code));
 }
 
-/// Begins to apply the new wish.
+/// Begins to apply the new revision.
 fn begin(home: &Home, more: &[&str]) -> Child {
     manifest(home, "two");
     let words = ["apply", "--yes", "--fire-after", "3s"].iter().chain(more).copied().collect::<Vec<_>>();
@@ -102,7 +102,7 @@ fn service(generation: u64, name: &str) -> String {
     property(&format!("llamero-return-dead-{generation}.service"), name)
 }
 
-/// Waits until the machine is on the old wish again and the manager knows nothing of a watch.
+/// Waits until the machine is on the old revision and the manager has no timer left.
 #[track_caller]
 fn is_back(home: &Home, generation: u64) {
     let records = home.under_home(".local/state/llamero/dead").join(format!("generations/{generation}"));

@@ -1,5 +1,5 @@
-//! llamero changes a gateway's configuration while clients ask it all the time, and none of them may notice: not when the
-//! change is good, not when it is bad, and not when llamero dies in the middle.
+//! Changes of a gateway's configuration under constant load: no request fails when the change succeeds, when it fails, or
+//! when llamero dies in between.
 
 use super::home::{Home, property};
 use super::load::{Clients, Load, Target};
@@ -50,7 +50,7 @@ async fn clients_notice_no_change_of_the_gateway() {
         let before = property(UNIT, "InvocationID");
         models.push(format!("more-{number}"));
         manifest(&home, &upstream, &models, "");
-        assert!(home.expect(0, &["plan"]).contains("handed over"));
+        assert!(home.expect(0, &["plan"]).contains("handed off"));
         home.expect(0, &["apply", "--yes"]);
         assert_ne!(property(UNIT, "InvocationID"), before);
         assert!(home.expect(0, &["plan"]).contains("Nothing to do"));
@@ -62,9 +62,9 @@ async fn clients_notice_no_change_of_the_gateway() {
     manifest(&home, &upstream, &rehearsed, "");
     assert!(home.expect(0, &["apply", "--rehearse", "--yes"]).contains("Rehearsed and rolled back"));
     assert_eq!(property(UNIT, "InvocationID"), before);
-    assert!(home.expect(0, &["plan"]).contains("handed over"));
+    assert!(home.expect(0, &["plan"]).contains("handed off"));
 
-    // A bad one never reaches anybody, and the same process serves on.
+    // A bad one never reaches a client, and the same process keeps serving.
     let drop_all = "  settings: {litellm_settings: {callbacks: [no_such_module.thing]}}\n";
     manifest(&home, &upstream, &models, drop_all);
     let said = home.expect(3, &["apply", "--yes"]);
@@ -92,7 +92,7 @@ async fn clients_notice_no_change_of_the_gateway() {
     assert_eq!((&presence.failures, &presence.cut), (&vec![], &vec![]), "nobody noticed");
     assert!(presence.requests > 200, "too few to tell: {}", presence.requests);
 
-    // A stranger's unit of a successor's name is left alone, and a number further on is taken.
+    // An unmanaged unit with a successor's name is left alone, and the next number is used.
     let units = home.under_home(".config/systemd/user");
     let number =
         property(UNIT, "Id").trim_end_matches(".service").rsplit('-').next().and_then(|it| it.parse::<u64>().ok());

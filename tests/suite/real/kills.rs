@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How often it is killed where nobody says otherwise.
+/// The default number of kills.
 const KILLS: u32 = 40;
 
 /// After how many kills all of it is taken down, to see that nothing is left.
@@ -27,7 +27,7 @@ struct Stack {
 }
 
 impl Stack {
-    /// Declares three Redis servers, one of which only one of the two wishes has.
+    /// Declares three Redis servers, one of which only one of the two revisions has.
     fn revision(&self, word: &str) {
         let memory = if word == "one" { "64mb" } else { "65mb" };
         let server = |name: &str, runtime: &str, port: u16| {

@@ -1,4 +1,4 @@
-//! Models held to what they were when they were locked, on a real Ollama, beside a real registry and a gateway.
+//! Models pinned by the lock file, on a real Ollama, beside a real registry and a gateway.
 
 use super::home::{Home, files_below, post, property};
 use super::ollama::{Private, free_port, program, registry, weights};
@@ -113,7 +113,7 @@ async fn a_model_is_pinned_to_its_locked_content() {
     home.write("llamero.lock", &locked);
     home.expect(0, &["apply", "--yes"]);
     ollama.delete(&name(&source)).await.expect("deleted");
-    assert!(home.expect(0, &["plan"]).contains("it is gone"));
+    assert!(home.expect(0, &["plan"]).contains("it is missing"));
     home.expect(0, &["apply", "--yes"]);
     assert_eq!(content(&source).await.as_ref(), Some(&first));
     home.write("llamero.lock", &moved_on);
@@ -136,7 +136,7 @@ async fn a_model_is_pinned_to_its_locked_content() {
     home.expect(0, &["apply", "--yes"]);
     assert_eq!(content(&source).await.as_ref(), Some(&second));
     ollama.delete(&name(&source)).await.expect("deleted");
-    assert!(home.expect(0, &["plan"]).contains("it is gone"));
+    assert!(home.expect(0, &["plan"]).contains("it is missing"));
     home.expect(0, &["apply", "--yes"]);
     assert_eq!(content(&source).await.as_ref(), Some(&second));
 

@@ -1,4 +1,4 @@
-//! Routes that change one first, through a real gateway that clients ask all the time.
+//! Canary rollouts through a real gateway under constant load.
 
 use super::home::{Home, post};
 use super::load::{Clients, Load, Target};

@@ -1,4 +1,4 @@
-//! Addresses and ports as they stand in a manifest: read into their types where they are decoded.
+//! Addresses and ports of a manifest, parsed into their types during decoding.
 
 use super::suggest::looks_secret;
 use super::values::SECRET_IN_CLEAR;
@@ -53,22 +53,22 @@ macro_rules! address {
 }
 
 address! {
-    /// The address of a server that speaks HTTP: `http://host[:port][/path]`, or the same with `https`.
+    /// The address of an HTTP server: `http://host[:port][/path]`, or the same with `https`.
     HttpAddress(Endpoint), http, "string", "^https?://[^@?#\\s]+$", "http://127.0.0.1:11434"
 }
 
 address! {
-    /// The address of a Redis: `host[:port]`, or `redis://host[:port][/database]`; `rediss` is TLS.
+    /// The address of a Redis server: `host[:port]`, or `redis://host[:port][/database]`; `rediss` uses TLS.
     RedisAddress(RedisEndpoint), redis, "string", "^(rediss?://)?[^@?#\\s]+$", "redis.lan:6379"
 }
 
 fn http(text: &str) -> Result<Endpoint, String> {
-    let hint = "write the address, such as `http://127.0.0.1:11434`";
+    let hint = "use an address such as `http://127.0.0.1:11434`";
     Endpoint::parse(text).map_err(|why| message(text, &why, "api_key", hint))
 }
 
 fn redis(text: &str) -> Result<RedisEndpoint, String> {
-    let hint = "write `host`, `host:port` or `redis://host:port/database`; `rediss://` is TLS";
+    let hint = "use `host`, `host:port` or `redis://host:port/database`; `rediss://` uses TLS";
     RedisEndpoint::parse(text).map_err(|why| message(text, &why, "password", hint))
 }
 
@@ -77,18 +77,18 @@ fn message(text: &str, why: &NotAnAddress, field: &str, hint: &str) -> String {
     let named = |pair: &str| pair.split_once('=').is_some_and(|(name, _)| looks_secret(name));
     if *why == NotAnAddress::HasSecret || query.split(['&', '#']).any(named) {
         return format!(
-            "{SECRET_IN_CLEAR}\nleave it out of the address and write `{field}: {{env: NAME}}` or `{{file: PATH}}`"
+            "{SECRET_IN_CLEAR}\nremove it from the address and set `{field}: {{env: NAME}}` or `{{file: PATH}}`"
         );
     }
     format!("`{text}` is not an address: {why}\n{hint}")
 }
 
-/// A port that a service listens on: one number, or `[ADDRESS:]HOST:INSIDE` for a container.
+/// A port that a service listens on: one number, or `[ADDRESS:]HOST:CONTAINER` for a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServicePort(pub Publish);
 
 impl ServicePort {
-    /// Returns whether the port inside is another than the host's.
+    /// Returns whether the container's port differs from the host's.
     #[must_use]
     pub const fn is_moved(&self) -> bool {
         self.0.host != self.0.container
@@ -132,7 +132,7 @@ impl fmt::Display for ServicePort {
 impl<'de> Deserialize<'de> for ServicePort {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let hint = "write a number, or `\"3000:8080\"` for a container";
+        let hint = "use a number, or `\"3000:8080\"` for a container";
         Self::parse(&text).ok_or_else(|| de::Error::custom(format!("`{text}` is not a port\n{hint}")))
     }
 }

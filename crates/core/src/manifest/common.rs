@@ -1,10 +1,10 @@
-//! The fields that everything shares that runs.
+//! The fields that all servers share.
 
 use super::values::{Argv, Entries, SecretSource, Size, Spanned, Time};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// How a server is run.
+/// The runtime of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RuntimeName {
@@ -12,14 +12,14 @@ pub enum RuntimeName {
     Systemd,
     /// A container of Docker or Podman.
     Docker,
-    /// A process under llamero's own supervisor: needs nothing else.
+    /// A process under llamero's own supervisor, without further dependencies.
     Process,
-    /// Somebody else runs it: it is observed and routed to, never changed.
+    /// External: the server is observed and routed to, never changed.
     External,
 }
 
 impl RuntimeName {
-    /// Returns the runtime as it is written.
+    /// Returns the runtime's name in the manifest.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -35,17 +35,17 @@ impl RuntimeName {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Network {
-    /// The machine's own: it listens where it is told to, and reaches what listens on loopback.
+    /// The host's network: the server listens where it is configured to, and reaches loopback.
     Host,
-    /// One of the stack's own: it is reached through published ports, and reaches its neighbours by their names.
+    /// The stack's own network: the server is reached through published ports, and reaches the others by name.
     Bridge,
 }
 
-/// What is installed for a server, apart from everything else on the machine.
+/// The software installed for a server, isolated from the rest of the machine.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Install {
-    /// Python packages, as `pip` understands them. They are installed into an environment of their own.
+    /// Python packages, as `pip` understands them. They are installed into an isolated environment.
     #[serde(default)]
     pub python: Spanned<Argv>,
 }
@@ -60,58 +60,58 @@ pub struct LimitSettings {
     pub cpus: Option<Spanned<f64>>,
 }
 
-/// How a server shows that it is healthy.
+/// The health rules of a server.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HealthSettings {
-    /// A path that answers with a status below 400 when it is healthy.
+    /// A path that answers with a status below 400 when the server is healthy.
     pub path: Option<Spanned<String>>,
-    /// The longest wait without any progress until it is healthy.
+    /// The longest wait without progress until the server is healthy.
     pub timeout: Option<Spanned<Time>>,
-    /// How long it must stay healthy and unchanged before that counts.
+    /// The time for which the server must stay healthy and unchanged to be verified.
     pub stable_for: Option<Spanned<Time>>,
 }
 
-/// The fields that everything shares that runs, whatever it is.
+/// The fields that all servers share.
 #[derive(Debug, Clone, Copy)]
 pub struct Common<'a> {
-    /// How it is run.
+    /// The runtime.
     pub runtime: Option<&'a Spanned<RuntimeName>>,
     /// The command.
     pub command: Option<&'a Spanned<Argv>>,
-    /// Words appended to the command.
+    /// Arguments appended to the command.
     pub args: &'a Spanned<Argv>,
     /// Environment variables.
     pub env: &'a Entries<Spanned<String>>,
-    /// Environment variables whose values are secret.
+    /// Environment variables with secret values.
     pub secrets: &'a Entries<SecretSource>,
     /// The container image.
     pub image: Option<&'a Spanned<String>>,
-    /// What is installed for it.
+    /// The software installed for it.
     pub install: &'a Install,
     /// Limits that the runtime enforces.
     pub limits: &'a LimitSettings,
-    /// How it shows that it is healthy.
+    /// Its health rules.
     pub health: &'a HealthSettings,
     /// Its unit's name.
     pub unit: Option<&'a Spanned<String>>,
     /// Its container's name.
     pub container: Option<&'a Spanned<String>>,
-    /// What its container sees of the host.
+    /// The mounts of its container.
     pub volumes: &'a [Spanned<String>],
     /// The network of its container.
     pub network: Option<&'a Spanned<Network>>,
     /// The user that its container runs as.
     pub user: Option<&'a Spanned<String>>,
-    /// Whether its container cannot write to its own file system.
+    /// True if its container's root file system is read-only.
     pub read_only: &'a Spanned<bool>,
     /// The size of its container's `/dev/shm`.
     pub shm_size: Option<&'a Spanned<Size>>,
-    /// Whether to take over what is there under that name.
+    /// True if llamero takes over an existing unit or container of that name.
     pub adopt: &'a Spanned<bool>,
 }
 
-/// Declares a section of the manifest that runs: its own fields, and the common ones.
+/// Declares a section of the manifest for a server: its own fields and the common ones.
 macro_rules! runnable {
     ($(#[$doc:meta])* pub struct $name:ident { $($(#[$field_doc:meta])* pub $field:ident: $type:ty,)* }) => {
         $(#[$doc])*
@@ -119,54 +119,54 @@ macro_rules! runnable {
         #[serde(deny_unknown_fields)]
         pub struct $name {
             $($(#[$field_doc])* pub $field: $type,)*
-            /// How it is run.
+            /// The runtime.
             pub runtime: Option<Spanned<RuntimeName>>,
-            /// The command, when it is not the engine's own. A bare first word is a program of what `install` brings, or
-            /// else of the path; words that begin with `./` are relative to the manifest.
+            /// The command, if it is not the engine's own. A bare program name is looked up in the installed
+            /// environment, then on the PATH; arguments that begin with `./` are relative to the manifest.
             pub command: Option<Spanned<Argv>>,
-            /// Words appended to the command.
+            /// Arguments appended to the command.
             #[serde(default)]
             pub args: Spanned<Argv>,
-            /// Environment variables, none of them secret.
+            /// Environment variables without secrets.
             #[serde(default)]
             pub env: Entries<Spanned<String>>,
-            /// Environment variables whose values are secret, each by reference.
+            /// Environment variables with secret values, each by reference.
             #[serde(default)]
             pub secrets: Entries<SecretSource>,
             /// The container image, with a tag or a digest.
             pub image: Option<Spanned<String>>,
-            /// What is installed for it, apart from everything else on the machine.
+            /// The software installed for it, isolated from the rest of the machine.
             #[serde(default)]
             pub install: Install,
             /// Limits that the runtime enforces.
             #[serde(default)]
             pub limits: LimitSettings,
-            /// How it shows that it is healthy.
+            /// Its health rules.
             #[serde(default)]
             pub health: HealthSettings,
-            /// The name of its unit, when it is not to be made from the stack's name.
+            /// The name of its unit, if it is not derived from the stack's name.
             pub unit: Option<Spanned<String>>,
-            /// The name of its container, when it is not to be made from the stack's name.
+            /// The name of its container, if it is not derived from the stack's name.
             pub container: Option<Spanned<String>>,
-            /// What its container sees of the host: `PATH:TARGET` or `VOLUME:TARGET`, with `:ro` if it must not change it.
+            /// The mounts of its container: `PATH:TARGET` or `VOLUME:TARGET`, with `:ro` for read-only.
             #[serde(default)]
             pub volumes: Vec<Spanned<String>>,
-            /// The network of its container: that of the host, where engines are at home, or one of the stack's own.
+            /// The network of its container: the host's, the default for engines, or the stack's own.
             pub network: Option<Spanned<Network>>,
-            /// The user that its container runs as, when it is not the image's own.
+            /// The user that its container runs as, if it is not the image's own.
             pub user: Option<Spanned<String>>,
-            /// Whether its container cannot write to its own file system.
+            /// Makes the root file system of its container read-only.
             #[serde(default)]
             pub read_only: Spanned<bool>,
             /// The size of its container's `/dev/shm`.
             pub shm_size: Option<Spanned<Size>>,
-            /// Take over what is there under that name.
+            /// Takes over an existing unit or container of that name.
             #[serde(default)]
             pub adopt: Spanned<bool>,
         }
 
         impl $name {
-            /// Returns the fields that everything shares that runs.
+            /// Returns the fields that all servers share.
             #[must_use]
             pub const fn common(&self) -> Common<'_> {
                 Common {

@@ -1,7 +1,7 @@
-//! The tree to typed values, with every problem and not only the first.
+//! Decoding of the tree into typed values, with every problem rather than only the first.
 //!
-//! The types' own serde descriptions are the one truth about which fields there are. Serde stops at the first error; so
-//! what failed is noted and left out, and the tree is decoded once more without it, until the rest fits.
+//! The types' serde implementations are the only definition of the fields. Serde stops at the first error; so the
+//! failed part is noted and left out, and the tree is decoded again without it, until the rest succeeds.
 
 use super::suggest;
 use super::types::Manifest;
@@ -16,10 +16,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 
-/// At most this many problems are told at once.
+/// The largest number of problems reported at once.
 const MOST: usize = 100;
 
-/// Decodes a manifest as far as it goes.
+/// Decodes a manifest as far as possible.
 pub(super) fn decode(text: &str, tree: &Node) -> (Option<Manifest>, Vec<Note>) {
     let findings = RefCell::new(Findings::default());
     let mut tree = tree.clone();
@@ -39,7 +39,8 @@ pub(super) fn decode(text: &str, tree: &Node) -> (Option<Manifest>, Vec<Note>) {
                 if !silent {
                     findings.add(text, &error);
                 }
-                // The root cannot be left out: what it lacks is stood in for, so that the rest is read too.
+                // The root cannot be left out: a placeholder replaces a missing field, so that the rest is decoded
+                // too.
                 let lacking = error.missing.as_ref().filter(|_| path.is_empty());
                 if lacking.is_some_and(|field| stand_in(&mut tree, field)) {
                     lacking.map(|field| findings.left_out.remove(field));
@@ -54,7 +55,7 @@ pub(super) fn decode(text: &str, tree: &Node) -> (Option<Manifest>, Vec<Note>) {
     (manifest, findings.into_inner().notes.into_values().collect())
 }
 
-/// Puts a value in the place of one that every manifest must have and this one lacks; returns whether there is one.
+/// Inserts a placeholder for a missing mandatory field; returns whether there is one.
 fn stand_in(tree: &mut Node, field: &str) -> bool {
     let value = match field {
         "version" => Value::Integer(1),
@@ -67,7 +68,7 @@ fn stand_in(tree: &mut Node, field: &str) -> bool {
     true
 }
 
-/// What was found so far: notes by their place, and the paths that are left out.
+/// The findings so far: notes by location, and the paths left out.
 #[derive(Default)]
 struct Findings {
     notes: BTreeMap<(usize, String), Note>,
@@ -88,7 +89,7 @@ fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
-/// Why a value does not fit.
+/// An error of decoding a value.
 #[derive(Debug)]
 struct Error {
     code: &'static str,
@@ -115,20 +116,20 @@ impl std::error::Error for Error {}
 
 impl de::Error for Error {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        // A value's own check may add a hint behind a line break.
+        // A value's own check may add a hint after a line break.
         let text = message.to_string();
         let (message, hint) =
             text.split_once('\n').map_or((text.as_str(), None), |(message, hint)| (message, Some(hint)));
-        // What may be a secret must be known as one, to be masked.
+        // A possible secret must be reported as one, so that it is masked.
         let code = if message == super::values::SECRET_IN_CLEAR { "secret-in-clear" } else { "bad-value" };
         Self { hint: hint.map(str::to_owned), ..Self::new(code, message.to_owned()) }
     }
 
     fn invalid_type(live: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
         let expected = declared(&expected.to_string());
-        // A whole number that no whole number's type can hold comes as one with a fraction.
+        // An integer beyond every integer type arrives as a float.
         if matches!(live, de::Unexpected::Float(number) if number.fract() == 0.0 && number.abs() >= 1e15) {
-            return Self::new("wrong-type", format!("expected {expected}, and this number is too large"));
+            return Self::new("wrong-type", format!("expected {expected}, but this number is too large"));
         }
         let quoted = expected == "a string" && matches!(live, de::Unexpected::Bool(_));
         let hint = quoted.then(|| "put it in quotes: YAML reads it as a boolean".to_owned());
@@ -148,7 +149,7 @@ impl de::Error for Error {
     fn missing_field(field: &'static str) -> Self {
         let hint = match field {
             "version" => Some("write `version: 1`".to_owned()),
-            "stack" => Some("write `stack: NAME`: the names of units and containers begin with it".to_owned()),
+            "stack" => Some("write `stack: NAME`: it prefixes the names of units and containers".to_owned()),
             _ => None,
         };
         let missing = Some(field.to_owned());
@@ -156,12 +157,12 @@ impl de::Error for Error {
     }
 
     fn unknown_variant(variant: &str, known: &'static [&'static str]) -> Self {
-        let hint = suggest::hint(variant, known, "it may be");
-        Self { hint, ..Self::new("unknown-word", format!("`{variant}` is not known here")) }
+        let hint = suggest::hint(variant, known, "known values");
+        Self { hint, ..Self::new("unknown-word", format!("`{variant}` is not a known value")) }
     }
 }
 
-/// Puts the name of a type of Rust's into the words of somebody who writes a manifest.
+/// Translates a Rust type name for the author of a manifest.
 fn declared(expected: &str) -> String {
     let words = match expected {
         "a sequence" => "a list",
@@ -192,7 +193,7 @@ struct Decoder<'a> {
     text: &'a str,
     node: &'a Node,
     path: String,
-    /// Where to point at when the node as a whole is wrong: its key, if it has one.
+    /// The location of the node as a whole: its key, if it has one.
     at: Range<usize>,
     findings: &'a RefCell<Findings>,
 }
@@ -206,7 +207,7 @@ impl<'a> Decoder<'a> {
         self.findings.borrow().left_out.contains(&join(&self.path, name))
     }
 
-    /// Gives an error without a place this node's.
+    /// Adds this node's location to an error without one.
     fn placed(&self, mut error: Error) -> Error {
         if error.path.is_none() {
             let scalar = !matches!(self.node.value, Value::Map(_) | Value::List(_) | Value::Null);
@@ -216,7 +217,7 @@ impl<'a> Decoder<'a> {
         error
     }
 
-    /// Returns what stands in the file, for a number that is meant as a text: a version, a digest of digits alone.
+    /// Returns the literal text of a number that is meant as a string: a version, a digest of digits only.
     fn written(&self) -> &'a str {
         self.text.get(self.node.span.clone()).unwrap_or_default().trim()
     }
@@ -276,9 +277,9 @@ impl<'a> Deserializer<'a> for Decoder<'a> {
         }
         let entries: &[(Key, Node)] = match &self.node.value {
             Value::Map(entries) => entries,
-            // A section with nothing in it.
+            // An empty section.
             Value::Null => &[],
-            // A list is not taken for a mapping without its keys.
+            // A list is not accepted as a mapping without keys.
             Value::List(_) => return Err(self.placed(de::Error::invalid_type(de::Unexpected::Seq, &visitor))),
             _ => return self.deserialize_any(visitor),
         };
@@ -333,7 +334,7 @@ struct Map<'a> {
     decoder: Decoder<'a>,
     entries: &'a [(Key, Node)],
     next: usize,
-    /// The fields that there are, where the keys are not free.
+    /// The known fields, where the keys are fixed.
     known: Option<&'static [&'static str]>,
 }
 
@@ -347,8 +348,8 @@ impl<'a> MapAccess<'a> for Map<'a> {
                 continue;
             }
             if let Some(known) = self.known.filter(|known| !known.contains(&key.text.as_str())) {
-                let mut error = Error::new("unknown-key", format!("`{}` is not a key here", key.text));
-                error.hint = suggest::hint(&key.text, known, "the keys here are");
+                let mut error = Error::new("unknown-key", format!("`{}` is not a known key", key.text));
+                error.hint = suggest::hint(&key.text, known, "known keys");
                 error.path = Some(join(&self.decoder.path, &key.text));
                 error.span = Some(key.span.clone());
                 self.decoder.findings.borrow_mut().add(self.decoder.text, &error);
@@ -368,7 +369,7 @@ impl<'a> MapAccess<'a> for Map<'a> {
     }
 }
 
-/// A key as a value: a text, with its place when it is asked for.
+/// A key as a value: a string, with its location on request.
 struct KeyDecoder<'a> {
     key: &'a Key,
 }
@@ -418,7 +419,7 @@ impl<'a> MapAccess<'a> for KeyMap<'a> {
     }
 }
 
-/// A value together with its place: the three fields of [`super::values::Spanned`].
+/// A value with its location: the three fields of [`super::values::Spanned`].
 struct SpannedMap<'a> {
     decoder: Decoder<'a>,
     next: usize,
@@ -450,7 +451,7 @@ impl<'a> MapAccess<'a> for SpannedMap<'a> {
     }
 }
 
-/// A word that names a variant.
+/// A string that names a variant.
 struct Word<'a>(&'a str);
 
 impl<'a> EnumAccess<'a> for Word<'a> {
@@ -470,14 +471,14 @@ impl<'a> VariantAccess<'a> for Word<'a> {
     }
 
     fn newtype_variant_seed<T: DeserializeSeed<'a>>(self, _: T) -> Result<T::Value, Error> {
-        Err(de::Error::custom("a word is expected here"))
+        Err(de::Error::custom("expected a string"))
     }
 
     fn tuple_variant<V: Visitor<'a>>(self, _: usize, _: V) -> Result<V::Value, Error> {
-        Err(de::Error::custom("a word is expected here"))
+        Err(de::Error::custom("expected a string"))
     }
 
     fn struct_variant<V: Visitor<'a>>(self, _: &'static [&'static str], _: V) -> Result<V::Value, Error> {
-        Err(de::Error::custom("a word is expected here"))
+        Err(de::Error::custom("expected a string"))
     }
 }

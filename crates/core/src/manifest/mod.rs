@@ -1,7 +1,7 @@
-//! What the user wrote: one YAML file, read with the place of everything in it and checked as a whole.
+//! The manifest: one YAML file, parsed with the location of every value and checked as a whole.
 //!
-//! [`read`] never fails and never stops at the first problem: it returns what could be read, and a note for everything
-//! that is wrong. What the manifest means for the machine is not its business.
+//! [`read`] never fails and never stops at the first problem: it returns the values that could be decoded, and a note
+//! for every problem. The manifest is resolved for a machine elsewhere.
 
 mod addresses;
 mod check;
@@ -44,7 +44,7 @@ pub fn read(text: &str) -> (Option<Manifest>, Vec<Note>) {
     let tree = match yaml::parse(text) {
         Ok(Some(tree)) => tree,
         Ok(None) => {
-            let hint = "`llamero schema` describes what it may hold";
+            let hint = "`llamero schema` describes the format";
             return (None, vec![Note::error("empty", "the manifest is empty").hint(hint)]);
         }
         Err(note) => return (None, vec![note]),
@@ -61,14 +61,14 @@ pub fn read(text: &str) -> (Option<Manifest>, Vec<Note>) {
     (manifest.filter(|_| good), notes)
 }
 
-/// Returns whether a text can be the name of a stack, and so of a folder and the beginning of units' names.
+/// Returns whether a text is a valid stack name, which is also a folder name and a prefix of unit names.
 #[must_use]
 pub fn is_stack_name(text: &str) -> bool {
     let letters = text.len() <= 32 && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     letters && text.starts_with(|c: char| c.is_ascii_lowercase())
 }
 
-/// Returns the place of a span of bytes in a manifest's text.
+/// Returns the location of a byte range in a manifest's text.
 #[must_use]
 pub fn locate(text: &str, path: &str, span: std::ops::Range<usize>) -> Location {
     let start = (0..=span.start.min(text.len())).rev().find(|index| text.is_char_boundary(*index)).unwrap_or(0);

@@ -1,11 +1,11 @@
-//! Notes as text that points into the manifest, in the form that compilers made familiar.
+//! Reports of notes as text that points into the manifest, in the style of compiler errors.
 
 use super::suggest::looks_secret;
 use crate::resource::{Location, Note};
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use std::ops::Range;
 
-/// Returns the notes as text, each with the lines that it is about.
+/// Returns the notes as text, each with the lines concerned.
 #[must_use]
 pub fn report(path: &str, text: &str, notes: &[Note], color: bool) -> String {
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
@@ -32,7 +32,7 @@ fn one(renderer: &Renderer, path: &str, text: &str, note: &Note) -> String {
     renderer.render(&[group])
 }
 
-/// Breaks a hint into lines that fit beside the margin.
+/// Wraps a hint into lines that fit beside the margin.
 fn wrapped(hint: &str) -> String {
     let mut lines: Vec<String> = vec![String::new()];
     for word in hint.split(' ') {
@@ -49,13 +49,13 @@ fn wrapped(hint: &str) -> String {
     lines.join("\n")
 }
 
-/// Covers what may be a secret, so that a report can be shown to others. Every character becomes as many stars as it has
-/// bytes, so that places stay what they are.
+/// Masks possible secrets, so that a report can be shared. Every character becomes as many stars as it has bytes, so
+/// that locations stay the same.
 fn mask(text: &str, notes: &[Note]) -> String {
     let mut covered: Vec<Range<usize>> = secret_values(text);
     let clear = notes.iter().filter(|note| note.code == "secret-in-clear");
     let spans = clear.filter_map(|note| Some(note.place.as_ref()?.span.clone()));
-    // Of a list, the place is its key.
+    // The location of a list is its key.
     covered.extend(spans.filter(|span| !text.get(span.end..).is_some_and(|rest| rest.starts_with(':'))));
     let stars = |(index, c): (usize, char)| {
         let cover = !c.is_whitespace() && covered.iter().any(|span| span.contains(&index));
@@ -64,7 +64,7 @@ fn mask(text: &str, notes: &[Note]) -> String {
     if covered.is_empty() { text.to_owned() } else { text.char_indices().map(stars).collect() }
 }
 
-/// Finds what stands behind keys that look like a secret's, line by line: a file that cannot be parsed has secrets too.
+/// Finds the values of keys that look like secrets, line by line: an unparsable file may contain secrets too.
 fn secret_values(text: &str) -> Vec<Range<usize>> {
     let mut spans = Vec::new();
     let mut start = 0;

@@ -1,4 +1,4 @@
-//! The JSON Schema of the manifest, for editors: made from the types, never written by hand.
+//! The JSON Schema of the manifest, for editors, generated from the types.
 
 use super::types::Manifest;
 

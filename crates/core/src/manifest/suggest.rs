@@ -1,9 +1,9 @@
-//! What a word may be: the known word nearest to one that is not known, or the name of a secret.
+//! Suggestions: the known word nearest to an unknown one, and names that look like secrets.
 
-/// Returns the nearest of `known`, if it is near enough to be what was meant.
+/// Returns the nearest of `known`, if it is close enough to be a likely misspelling.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let letters = word.chars().count();
-    // One letter is as near to any other as to the next.
+    // A single letter is equally near to all others.
     let allowed = (letters / 3).clamp(1, 3).min(letters.saturating_sub(1));
     known
         .into_iter()
@@ -23,7 +23,7 @@ pub fn hint(word: &str, known: &[&str], what: &str) -> Option<String> {
     (!listed.is_empty()).then(|| format!("{what}: {}", listed.join(", ")))
 }
 
-/// Returns whether a name is one that secrets have.
+/// Returns whether a name looks like a secret's.
 pub(super) fn looks_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase().replace('-', "_");
     let public = name.ends_with("PUBLIC_KEY");
@@ -33,7 +33,7 @@ pub(super) fn looks_secret(name: &str) -> bool {
             .any(|ending| name.ends_with(ending))
 }
 
-/// Counts the letters to insert, drop, replace or swap with their neighbour, letters' case and `-`/`_` aside.
+/// Counts the letters to insert, drop, replace or swap with their neighbour, ignoring case and `-`/`_`.
 fn distance(one: &str, other: &str) -> usize {
     let letters = |text: &str| -> Vec<char> { text.to_lowercase().replace('_', "-").chars().collect() };
     let (one, other) = (letters(one), letters(other));
@@ -60,7 +60,7 @@ mod tests {
     use super::nearest;
 
     #[test]
-    fn near_words_are_found_and_far_ones_are_not() {
+    fn only_near_words_are_suggested() {
         let known = ["llama-cpp", "ollama", "vllm", "openai"];
         assert_eq!(nearest("llamacpp", known), Some("llama-cpp"));
         assert_eq!(nearest("llama_cpp", known), Some("llama-cpp"));

@@ -14,95 +14,96 @@ use serde::Deserialize;
 pub struct Manifest {
     /// The version of this format: 1.
     pub version: Spanned<u64>,
-    /// The stack's name: lower-case letters, digits and `-`. It begins the names of units and containers.
+    /// The stack's name: lower-case letters, digits and `-`. It prefixes the names of units and containers.
     pub stack: Spanned<String>,
-    /// What this stack may use of the machine.
+    /// The resources of the machine that this stack may use.
     #[serde(default)]
     pub machine: Machine,
-    /// Servers that offer models.
+    /// Servers that provide models.
     #[serde(default)]
     pub providers: Entries<Provider>,
-    /// Models, by the names under which clients ask the gateway for them.
+    /// Models, by the names that clients use at the gateway.
     #[serde(default)]
     pub models: Entries<Model>,
     /// The gateway's cache.
     pub cache: Option<Spanned<Cache>>,
-    /// The one address that clients talk to.
+    /// The one address that clients connect to.
     pub gateway: Option<Spanned<Gateway>>,
-    /// Anything else that belongs to the stack.
+    /// Further servers of the stack.
     #[serde(default)]
     pub services: Entries<Service>,
-    /// The rules by which the stack is changed.
+    /// The rules for changes of the stack.
     #[serde(default)]
     pub policy: Policy,
 }
 
-/// What a stack may use of the machine.
+/// The resources of the machine that a stack may use.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Machine {
-    /// The GPUs and what may be used of each; by default every GPU, its total less 1 GiB.
+    /// The GPUs and the memory budget of each; by default every GPU, its total less 1 GiB.
     pub gpus: Option<Vec<Gpu>>,
-    /// The host memory that may be used; by default the machine's total less 2 GiB.
+    /// The host memory budget; by default the machine's total less 2 GiB.
     pub memory: Option<Spanned<Size>>,
-    /// Where model files are kept.
+    /// The storage of model files.
     #[serde(default)]
     pub models: ModelFiles,
 }
 
-/// A GPU, and what may be used of it.
+/// A GPU and its memory budget.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Gpu {
-    /// Its index, or its UUID.
+    /// Its index or UUID.
     pub device: Spanned<GpuChoice>,
-    /// The memory that may be used.
+    /// The memory budget.
     pub budget: Option<Spanned<Size>>,
 }
 
-/// A GPU by its index or its UUID.
+/// A GPU, by index or UUID.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GpuChoice(pub String);
 
-/// Where model files are kept.
+/// The storage of model files.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelFiles {
     /// The folder; by default `$XDG_DATA_HOME/llamero/models`.
     pub path: Option<Spanned<String>>,
-    /// The room that downloads leave on that disk.
+    /// The free space that downloads leave on that disk.
     pub keep_free: Option<Spanned<Size>>,
 }
 
 runnable! {
-    /// A server that offers models: an engine on a runtime.
+    /// A server that provides models: an engine on a runtime.
     pub struct Provider {
-        /// What runs.
+        /// The engine.
         pub engine: Spanned<ProviderEngine>,
-        /// Its port; of llama.cpp and vLLM the first of the ports that their servers take in the order of the models.
+        /// Its port; for llama.cpp and vLLM the first of the ports assigned to their servers in the order of the
+        /// models.
         pub port: Option<Spanned<Port>>,
         /// The GPUs that it may use.
         #[serde(default)]
         pub gpus: Vec<Spanned<GpuChoice>>,
         /// The memory that it may use on its GPUs.
         pub memory: Option<Spanned<Size>>,
-        /// Whether a vLLM that no route leads to and that must make room on its GPU sleeps until what takes it, on another
-        /// port, has proved itself, instead of ending: it is back in seconds then if it must be.
+        /// If true, a vLLM server without a route that must free its GPU sleeps instead of stopping until its
+        /// successor, on another port, is verified: a rollback then takes seconds.
         #[serde(default)]
         pub sleep: Spanned<bool>,
         /// Settings of the engine.
         #[serde(default)]
         pub settings: RawSettings,
-        /// The address of a server that somebody else runs, with `/v1` where it has that.
+        /// The address of an external server, with `/v1` if the server uses that prefix.
         pub endpoint: Option<Spanned<HttpAddress>>,
-        /// The key that it asks for.
+        /// The API key that the server requires.
         pub api_key: Option<SecretSource>,
-        /// What llamero changes on a server that somebody else runs: `models`, or nothing.
+        /// The part of an external server that llamero manages: `models`, or nothing.
         pub manage: Option<Spanned<Managed>>,
     }
 }
 
-/// What llamero changes on a server that somebody else runs.
+/// The part of an external server that llamero manages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Managed {
@@ -110,55 +111,55 @@ pub enum Managed {
     Models,
 }
 
-/// When a model is loaded.
+/// The loading policy of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Load {
     /// It stays loaded.
     Pinned,
-    /// It is loaded when it is asked for.
+    /// It is loaded on the first request.
     #[default]
     OnDemand,
 }
 
-/// A model that clients ask the gateway for by name.
+/// A model that clients request from the gateway by name.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
-    /// The provider that it lives on.
+    /// The provider that serves it.
     pub provider: Spanned<String>,
-    /// Where it comes from; by default its own name.
+    /// Its source; by default its own name.
     pub source: Option<Spanned<Source>>,
     /// The SHA-256 digest of its file.
     pub sha256: Option<Spanned<String>>,
-    /// How many tokens it sees at once.
+    /// The context length, in tokens.
     #[serde(default, deserialize_with = "positive")]
     #[schemars(with = "Option<u64>")]
     pub context: Option<Spanned<u64>>,
-    /// How many requests it serves at once.
+    /// The number of requests served in parallel.
     #[serde(default, deserialize_with = "positive")]
     #[schemars(with = "Option<u64>")]
     pub parallel: Option<Spanned<u64>>,
-    /// How many layers go to the GPU; by default as many as fit.
+    /// The number of layers on the GPU; by default as many as fit.
     pub gpu_layers: Option<Spanned<u64>>,
     /// The type of its key-value cache, such as `f16` or `q8_0`.
     pub kv_cache_type: Option<Spanned<String>>,
-    /// Whether it uses flash attention.
+    /// Enables or disables flash attention.
     pub flash_attention: Option<Spanned<bool>>,
-    /// What it is for.
+    /// The kind of requests that it serves.
     #[serde(default)]
     pub mode: Mode,
-    /// The port of its server, where it has one of its own.
+    /// The port of its server, if the engine has one server per model.
     pub port: Option<Spanned<Port>>,
-    /// The models that answer in its place when it cannot, in this order.
+    /// The models that answer instead when it fails, in this order.
     #[serde(default)]
     pub fallbacks: Vec<Spanned<String>>,
-    /// When it is loaded.
+    /// The loading policy.
     pub load: Option<Spanned<Load>>,
-    /// Words appended to the command of its server.
+    /// Arguments appended to the command of its server.
     #[serde(default)]
     pub args: Spanned<Argv>,
-    /// Fetch it over plain HTTP.
+    /// Allows a download over plain HTTP.
     #[serde(default)]
     pub insecure: Spanned<bool>,
     /// Parameters of an Ollama model.
@@ -172,114 +173,114 @@ pub struct Model {
 runnable! {
     /// The gateway's cache.
     pub struct Cache {
-        /// What keeps answers.
+        /// The storage.
         pub engine: Spanned<CacheEngine>,
         /// Its port.
         pub port: Option<Spanned<Port>>,
-        /// The memory that it may use; the oldest answers go first.
+        /// The memory that it may use; the oldest answers are evicted first.
         pub memory: Option<Spanned<Size>>,
-        /// How long answers are kept.
+        /// The time to live of answers.
         pub ttl: Option<Spanned<Time>>,
-        /// The address of a Redis that somebody else runs: `host:port`, or `rediss://host:port/database`.
+        /// The address of an external Redis server: `host:port`, or `rediss://host:port/database`.
         pub endpoint: Option<Spanned<RedisAddress>>,
-        /// The password that it asks for.
+        /// The password that the server requires.
         pub password: Option<SecretSource>,
     }
 }
 
 runnable! {
-    /// The one address that clients talk to.
+    /// The one address that clients connect to.
     pub struct Gateway {
-        /// What it is.
+        /// The engine.
         pub engine: Spanned<GatewayEngine>,
         /// Its port.
         pub port: Option<Spanned<Port>>,
-        /// Where its rendered configuration lives.
+        /// The path of its rendered configuration.
         pub config: Option<Spanned<String>>,
-        /// Further places that get the same configuration.
+        /// Further paths for copies of the configuration.
         #[serde(default)]
         pub also_at: Vec<Spanned<String>>,
-        /// The key that clients must know.
+        /// The key that clients must send.
         pub master_key: Option<SecretSource>,
-        /// How many failures within a minute put a model aside.
+        /// The number of failures within a minute after which a model is cooled down.
         pub allowed_fails: Option<Spanned<u64>>,
-        /// How long a model that fails is put aside.
+        /// The time for which a failing model gets no requests.
         pub cooldown: Option<Spanned<Time>>,
-        /// How often a request is tried again.
+        /// The number of retries of a request.
         pub retries: Option<Spanned<u64>>,
-        /// Settings that are passed through to its configuration.
+        /// Raw settings, merged into its configuration.
         #[serde(default)]
         pub settings: Spanned<RawSettings>,
     }
 }
 
 runnable! {
-    /// Anything else that belongs to the stack.
+    /// A further server of the stack.
     pub struct Service {
-        /// Ports that it listens on, as `host:inside` for a container or a number.
+        /// Ports that it listens on: a number, or `host:container` for a container.
         #[serde(default)]
         pub ports: Vec<Spanned<ServicePort>>,
-        /// What must be healthy before it starts: providers, services, `cache`, `gateway`.
+        /// The parts that must be healthy before it starts: providers, services, `cache`, `gateway`.
         #[serde(default)]
         pub after: Vec<Spanned<String>>,
-        /// The folder in which it runs.
+        /// The working directory.
         pub working_directory: Option<Spanned<String>>,
     }
 }
 
-/// What to do about drift.
+/// The policy for drift.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DriftPolicy {
-    /// Put it right.
+    /// Repair it.
     #[default]
     Correct,
-    /// Say it and leave it.
+    /// Report it and leave it.
     Warn,
 }
 
-/// What to do when an apply fails.
+/// The policy for a failed apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rollback {
-    /// Go back to the last good generation.
+    /// Roll back to the last committed generation.
     #[default]
     Auto,
-    /// Leave everything as it is.
+    /// Leave the failed change in place.
     Off,
 }
 
-/// How the gateway's routes change.
+/// The strategy for changes of the gateway's routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rollout {
-    /// All at once.
+    /// All routes at once.
     #[default]
     AtOnce,
-    /// That of one model first, which is tried before the others follow.
+    /// The route of one model first; the others follow once it is verified.
     Canary,
 }
 
-/// The rules by which a stack is changed.
+/// The rules for changes of a stack.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
-    /// What to do about drift.
+    /// The policy for drift.
     #[serde(default)]
     pub drift: DriftPolicy,
-    /// Whether what is llamero's and no longer declared is removed; it is unless this says `false`.
+    /// Removes managed resources that are no longer declared, unless set to `false`.
     pub prune: Option<bool>,
-    /// What to do when an apply fails.
+    /// The policy for a failed apply.
     #[serde(default)]
     pub rollback: Rollback,
-    /// How the gateway's routes change.
+    /// The strategy for changes of the gateway's routes.
     #[serde(default)]
     pub rollout: Rollout,
-    /// The model whose route changes first, with `rollout: canary`.
+    /// The model whose route changes first with `rollout: canary`.
     pub canary: Option<Spanned<String>>,
-    /// How long it is tried with requests before the others follow; 30 s unless this says otherwise.
+    /// The duration of test requests to it before the others follow; 30 s by default.
     pub canary_for: Option<Spanned<Time>>,
-    /// What holds for every server that does not say its own.
+    /// The default health rules of all servers.
     #[serde(default)]
     pub health: HealthSettings,
 }

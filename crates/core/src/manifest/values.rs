@@ -1,5 +1,5 @@
-//! The building blocks of the manifest's types: values that know their place, maps that keep their order, and the
-//! quantities and references that people write.
+//! The building blocks of the manifest's types: values with their location, maps that keep their order, quantities
+//! and references.
 
 use crate::resource::{Bytes, Seconds, SecretReference};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -9,18 +9,18 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, Range};
 
-/// The name by which a decoder knows that a place is asked for.
+/// The type name by which a decoder recognizes a request for the location.
 pub(super) const SPANNED: &str = "$llamero::Spanned";
 
-/// The fields of a value with its place, in the order in which a decoder gives them.
+/// The fields of a value with its location, in decoding order.
 pub(super) const SPANNED_FIELDS: [&str; 3] = ["start", "end", "value"];
 
-/// A value and the bytes of the manifest that it stands in.
+/// A value and its byte range in the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Spanned<T> {
     /// The value.
     pub value: T,
-    /// The bytes; of a mapping or a list, those of its key.
+    /// The byte range; for a mapping or a list, that of its key.
     pub span: Range<usize>,
 }
 
@@ -39,11 +39,11 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Spanned<T> {
             type Value = Spanned<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a value with its place")
+                f.write_str("a value with its location")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Spanned<T>, A::Error> {
-                let absent = || de::Error::custom("a value without its place");
+                let absent = || de::Error::custom("a value without its location");
                 let (_, start) = map.next_entry::<String, usize>()?.ok_or_else(absent)?;
                 let (_, end) = map.next_entry::<String, usize>()?.ok_or_else(absent)?;
                 let (_, value) = map.next_entry::<String, T>()?.ok_or_else(absent)?;
@@ -73,7 +73,7 @@ impl<T: JsonSchema> JsonSchema for Spanned<T> {
 pub struct Entry<T> {
     /// The name.
     pub name: Spanned<String>,
-    /// What is under it.
+    /// The value.
     pub value: T,
 }
 
@@ -88,7 +88,7 @@ impl<T> Default for Entries<T> {
 }
 
 impl<T> Entries<T> {
-    /// Returns what is under a name.
+    /// Returns the value under a name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&T> {
         self.0.iter().find(|entry| entry.name.value == name).map(|entry| &entry.value)
@@ -185,12 +185,12 @@ quantity! {
     Time(Seconds), r"^([0-9]+(d|h|ms|m|s))+$", "30s"
 }
 
-/// Where a secret is found: `{env: NAME}` or `{file: PATH}`.
+/// A reference to a secret: `{env: NAME}` or `{file: PATH}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretSource {
-    /// Where.
+    /// The reference.
     pub reference: SecretReference,
-    /// Whether llamero makes the file when it is missing.
+    /// True if llamero generates the file when it is missing.
     pub generate: bool,
 }
 
@@ -203,10 +203,10 @@ impl fmt::Display for SecretSource {
     }
 }
 
-/// What is said of a secret that stands in a manifest.
-pub(super) const SECRET_IN_CLEAR: &str = "a secret is written here in clear";
+/// The message about a plaintext secret in a manifest.
+pub(super) const SECRET_IN_CLEAR: &str = "this is a plaintext secret";
 
-const SECRET_HINT: &str = "write `{env: NAME}` or `{file: PATH}`: a secret never stands in a manifest";
+const SECRET_HINT: &str = "write `{env: NAME}` or `{file: PATH}`: a manifest contains no secrets";
 
 impl<'de> Deserialize<'de> for SecretSource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -247,11 +247,11 @@ impl<'de> Deserialize<'de> for SecretSource {
                             reference = Some(SecretReference::File(map.next_value::<String>()?.into()));
                         }
                         "generate" => generate = map.next_value()?,
-                        other => return Err(de::Error::custom(format!("`{other}` does not fit here\n{SECRET_HINT}"))),
+                        other => return Err(de::Error::custom(format!("`{other}` is not a known key\n{SECRET_HINT}"))),
                     }
                 }
                 let reference =
-                    reference.ok_or_else(|| de::Error::custom(format!("no secret is named\n{SECRET_HINT}")))?;
+                    reference.ok_or_else(|| de::Error::custom(format!("the reference is empty\n{SECRET_HINT}")))?;
                 if generate && matches!(reference, SecretReference::Env(_)) {
                     let message = "only a file can be generated\nwrite `{file: PATH, generate: true}`";
                     return Err(de::Error::custom(message));
@@ -270,25 +270,25 @@ impl JsonSchema for SecretSource {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "Where a secret is found. The secret itself never stands in a manifest.",
+            "description": "A reference to a secret. The manifest never contains the secret itself.",
             "type": "object",
             "additionalProperties": false,
             "properties": {
-                "env": { "type": "string", "description": "A variable of the environment in which llamero runs." },
-                "file": { "type": "string", "description": "A file with the secret and nothing else." },
-                "generate": { "type": "boolean", "description": "Make the file with a random secret if it is missing." }
+                "env": { "type": "string", "description": "An environment variable of the llamero process." },
+                "file": { "type": "string", "description": "A file that contains only the secret." },
+                "generate": { "type": "boolean", "description": "Generate the file with a random secret if it is missing." }
             },
             "oneOf": [{ "required": ["env"] }, { "required": ["file"] }]
         })
     }
 }
 
-/// Where a model comes from.
+/// The source of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// A name, a `file:`, an `https:` or `http:` address, or `hf:org/repository/file[@revision]`.
     Text(String),
-    /// A command that makes the file; `{path}` in it is where.
+    /// A command that writes the file to `{path}`.
     Command(Vec<String>),
 }
 
@@ -319,7 +319,7 @@ impl<'de> Deserialize<'de> for Source {
                 let mut command: Option<Vec<String>> = None;
                 while let Some(key) = map.next_key::<String>()? {
                     if key != "command" {
-                        let message = format!("`{key}` does not fit here\nthe one key here is `command`");
+                        let message = format!("`{key}` is not a known key\nthe only key is `command`");
                         return Err(de::Error::custom(message));
                     }
                     command = Some(map.next_value()?);
@@ -338,7 +338,7 @@ impl JsonSchema for Source {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "Where a model comes from.",
+            "description": "The source of a model.",
             "oneOf": [
                 { "type": "string", "examples": ["hf:Qwen/Qwen3-8B-GGUF/Qwen3-8B-Q4_K_M.gguf", "file:~/models/a.gguf"] },
                 {
@@ -352,7 +352,7 @@ impl JsonSchema for Source {
     }
 }
 
-/// A value of any shape that is passed through to a program's own configuration.
+/// A value of any shape that is merged into a program's own configuration.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RawSettings(pub serde_json::Value);
 
@@ -376,7 +376,7 @@ impl JsonSchema for RawSettings {
     }
 }
 
-/// Reads a whole number of at least one.
+/// Decodes an integer of at least 1.
 pub(super) fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Spanned<u64>>, D::Error> {
     let value = Option::<Spanned<u64>>::deserialize(deserializer)?;
     match value {
@@ -385,7 +385,7 @@ pub(super) fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
     }
 }
 
-/// Reads one value or a list of them.
+/// A list of arguments.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Argv(pub Vec<String>);
 
@@ -396,12 +396,12 @@ impl<'de> Deserialize<'de> for Argv {
             type Value = Argv;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of words")
+                f.write_str("a list of strings")
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Argv, E> {
                 let words: Vec<String> = text.split_whitespace().map(|word| format!("{word:?}")).collect();
-                Err(E::custom(format!("expected a list of words, found a text\nwrite `[{}]`", words.join(", "))))
+                Err(E::custom(format!("expected a list of strings, found a string\nwrite `[{}]`", words.join(", "))))
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Argv, A::Error> {

@@ -1,4 +1,4 @@
-//! YAML to a tree in which everything knows its place. Bounded: a hostile file is an error, never a hang.
+//! YAML parsed to a tree in which every node has its location. Bounded: a hostile file is an error, never a hang.
 
 use crate::resource::Note;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -6,12 +6,12 @@ use serde_saphyr::{Location, Spanned, options};
 use std::fmt;
 use std::ops::Range;
 
-/// A value and its place.
+/// A value with its location.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Node {
-    /// The bytes that it stands in.
+    /// The byte range of the value.
     pub(super) span: Range<usize>,
-    /// What it is.
+    /// The value.
     pub(super) value: Value,
 }
 
@@ -27,7 +27,7 @@ pub(super) enum Value {
     Map(Vec<(Key, Node)>),
 }
 
-/// A key and its place.
+/// A key with its location.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Key {
     pub(super) text: String,
@@ -35,7 +35,7 @@ pub(super) struct Key {
 }
 
 impl Node {
-    /// Returns the entries of a map; of anything else, none.
+    /// Returns the entries of a map; empty for any other value.
     pub(super) fn entries(&self) -> &[(Key, Self)] {
         if let Value::Map(entries) = &self.value { entries } else { &[] }
     }
@@ -46,7 +46,7 @@ impl Node {
     }
 }
 
-/// Parses one document; `None` when there is nothing in it.
+/// Parses one document; `None` when it is empty.
 pub(super) fn parse(text: &str) -> Result<Option<Node>, Note> {
     let options = options! {
         budget: serde_saphyr::budget! {
@@ -69,29 +69,29 @@ pub(super) fn parse(text: &str) -> Result<Option<Node>, Note> {
     }
 }
 
-/// Puts the library's message into the words of somebody who writes a manifest.
-fn message(told: &str) -> String {
-    let told = told.lines().next().unwrap_or_default();
-    // It ends with the place, which the report shows anyway.
-    let told = told.split(" at line ").next().unwrap_or_default();
-    // It also advises on its own options, which are not the user's.
-    let told = told.split(", set ").next().unwrap_or_default();
-    if let Some(key) = told.strip_prefix("duplicate mapping key: ") {
-        return format!("the key `{key}` stands here a second time");
+/// Rewrites the library's message for the author of a manifest.
+fn message(message: &str) -> String {
+    let message = message.lines().next().unwrap_or_default();
+    // It ends with the location, which the report shows anyway.
+    let message = message.split(" at line ").next().unwrap_or_default();
+    // It also suggests options of the library, which are not available to the user.
+    let message = message.split(", set ").next().unwrap_or_default();
+    if let Some(key) = message.strip_prefix("duplicate mapping key: ") {
+        return format!("the key `{key}` is repeated");
     }
     let known = [
         ("budget breached: Depth", "this is nested too deeply"),
-        ("budget breached", "this holds, with its anchors spelled out, more than any stack needs"),
-        ("multiple YAML documents", "a second document begins here, and a manifest is one"),
-        ("recursive references", "an anchor cannot hold itself"),
-        ("alias references unknown anchor", "there is no anchor of this name"),
-        ("tabs disallowed", "a tab cannot indent: YAML wants spaces"),
+        ("budget breached", "with its anchors expanded, this exceeds the size limit"),
+        ("multiple YAML documents", "a second document begins here, but a manifest is a single document"),
+        ("recursive references", "an anchor must not contain itself"),
+        ("alias references unknown anchor", "unknown anchor"),
+        ("tabs disallowed", "tabs are not allowed for indentation: use spaces"),
     ];
-    let known = known.iter().find(|(begin, _)| told.starts_with(begin));
-    known.map_or(told, |(_, words)| words).to_owned()
+    let known = known.iter().find(|(begin, _)| message.starts_with(begin));
+    known.map_or(message, |(_, words)| words).to_owned()
 }
 
-/// Returns the bytes of an error's place. The scanner's errors know only their line and column.
+/// Returns the byte range of an error. The scanner's errors have only a line and a column.
 fn place(text: &str, location: &Location) -> Range<usize> {
     if location.span().byte_offset().is_some() {
         return span(location);

@@ -1,7 +1,7 @@
-//! A change of routes in two: that of one model first, and the rest once requests have shown that it is right.
+//! A change of routes in two parts: the route of one model first, and the others once test requests have succeeded.
 //!
-//! Both are planned before anything is touched: the first against the machine as it is, the rest against the machine as it
-//! will be then.
+//! Both are planned before anything changes: the first against the observed machine, the second against the machine
+//! expected after the first.
 
 use super::{Action, Arguments, Past, Phase, Plan, Step, StepId, at_once, foresee_all};
 use crate::live::{Observation, RunState};
@@ -11,55 +11,55 @@ use crate::resource::{Fingerprint, Health, ResourceId, Seconds};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// The requests that must be answered before the other routes change.
+/// The test requests that must succeed before the other routes change.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Trial {
-    /// The gateway that is asked.
+    /// The gateway.
     pub gateway: ResourceId,
-    /// The model that it is asked for.
+    /// The model.
     pub model: String,
-    /// What it is asked to do.
+    /// The kind of request.
     pub mode: Mode,
-    /// How long it is asked.
+    /// The duration of the trial.
     pub permanent: Seconds,
 }
 
-/// Why the routes change without a trial though one was asked for.
+/// A reason why the routes change without a requested trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CanarySkipped {
-    /// The one that would be tried does not change.
+    /// The canary's route does not change.
     Same,
-    /// What the former routes were is not known.
+    /// The previous routes are unknown.
     Unknown,
-    /// The gateway is not well with the former ones.
+    /// The gateway is unhealthy with the previous routes.
     Unwell,
 }
 
-/// What becomes of a change of routes that is to begin with one model's.
+/// The outcome of planning a canary rollout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "begins")]
 pub enum Rollout {
-    /// It begins with that, which is tried.
+    /// The canary's route changes first.
     WithOne {
-        /// How it is tried.
+        /// The trial.
         trial: Trial,
-        /// Whether the gateway changes once more afterwards, and if so, whether it is away meanwhile.
+        /// If the gateway changes again afterwards: true if it restarts for that.
         again: Option<bool>,
     },
-    /// All change at once.
+    /// All routes change at once.
     WithAll {
-        /// The model that would be tried.
+        /// The canary.
         model: String,
-        /// Why it is not.
+        /// The reason.
         why: CanarySkipped,
     },
 }
 
-/// Returns a plan in two, where the routes change and the first of them can be tried.
+/// Returns a plan in two parts, where the routes change and the canary's can be tried.
 pub(super) fn in_two(direct: Plan, desired: &Desired, observed: &Observation, past: &Past) -> Plan {
     let (Some(canary), Some((gateway, _))) = (&desired.canary, desired.gateway()) else { return direct };
-    // Where the gateway is as it should be already, there is nothing left to begin with.
+    // Where the gateway matches the manifest already, there is nothing to try.
     let changes = |step: &Step| step.phase == Phase::Switch && step.action.on() == Some(gateway);
     if !direct.refusals.is_empty() || !direct.steps.iter().any(changes) {
         return direct;
@@ -83,7 +83,7 @@ pub(super) fn in_two(direct: Plan, desired: &Desired, observed: &Observation, pa
     join(direct, first, beginning, trial, desired, observed, past)
 }
 
-/// Returns the wish to begin with, and the plan that leads there.
+/// Returns the desired state of the first part, and the plan that leads to it.
 fn begin(desired: &Desired, observed: &Observation, past: &Past) -> Option<(Box<Desired>, Plan)> {
     let mut stopped = BTreeSet::new();
     loop {
@@ -94,7 +94,7 @@ fn begin(desired: &Desired, observed: &Observation, past: &Past) -> Option<(Box<
             _ => None,
         });
         let more: BTreeSet<ResourceId> = stops.filter(|id| !desired.resources.contains_key(id)).collect();
-        // A server that must make way takes its models' routes with it.
+        // A server that must stop first takes its models' routes with it.
         if more.is_subset(&stopped) {
             return Some((first, beginning));
         }
@@ -102,7 +102,7 @@ fn begin(desired: &Desired, observed: &Observation, past: &Past) -> Option<(Box<
     }
 }
 
-/// Returns whether the committed gateway is not well: nothing can be tried through it.
+/// Returns whether the committed gateway is unhealthy: nothing can be tried through it.
 fn is_unhealthy(observed: &Observation, past: &Past, gateway: &ResourceId) -> bool {
     let committed = past.committed.get(gateway).map(Fingerprint::of);
     observed.run(gateway).is_some_and(|live| {
@@ -112,7 +112,7 @@ fn is_unhealthy(observed: &Observation, past: &Past, gateway: &ResourceId) -> bo
     })
 }
 
-/// Puts together what comes before a trial, the trial, and what is to be done after it.
+/// Combines the steps before a trial, the trial, and the steps after it.
 fn join(
     direct: Plan,
     first: Box<Desired>,
@@ -125,7 +125,7 @@ fn join(
     if !beginning.refusals.is_empty() {
         return Plan { steps: Vec::new(), refusals: beginning.refusals, ..direct };
     }
-    // What has proved itself by being tried has its former one cleared away in the end all the same.
+    // A server verified by the trial has its predecessor pruned at the end all the same.
     let (later, mut steps): (Vec<Step>, Vec<Step>) =
         beginning.steps.into_iter().partition(|step| step.phase == Phase::Prune);
     for step in steps.iter_mut().filter(|step| step.phase == Phase::Switch) {
@@ -160,7 +160,7 @@ fn join(
     let moved = |id: StepId| StepId(id.0 + begins + if id.0 < kept { 0 } else { formers.len() });
     let former_ids = || (0..formers.len()).map(|index| StepId(begins + kept + index));
     let rest = rest.steps.into_iter().map(|step| {
-        // An image can go when no container is made of it any more.
+        // An image can be removed once no container uses it.
         let formers = former_ids().filter(|_| matches!(step.action, Action::RemoveImage(_)));
         let after = step.after.iter().map(|id| moved(*id)).chain(formers).collect();
         Step { id: moved(step.id), after, ..step }
@@ -171,7 +171,7 @@ fn join(
     Plan { steps, rollout: Some(Rollout::WithOne { trial, again }), ..begun }
 }
 
-/// Plans what is left once a trial was passed: from `first`, which is then as good as committed.
+/// Plans the second part, after a passed trial, as if `first` were committed.
 fn rest(first: &Desired, desired: &Desired, observed: &Observation, past: &Past) -> Plan {
     let mut past = past.clone();
     past.trial = true;

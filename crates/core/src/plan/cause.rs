@@ -5,51 +5,51 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// The field of a file's content.
+/// The name of the field for a file's content.
 const CONTENT: &str = "content";
 
-/// A rendered field that differs. A digest has an empty value: it says nothing to a person.
+/// A rendered field that differs. A digest has an empty value, because it is meaningless to a reader.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FieldChange {
     /// The field's name.
     pub name: String,
-    /// The former value, if it had one.
+    /// The previous value, if it had one.
     pub before: Option<String>,
     /// The next value, if it has one.
     pub after: Option<String>,
 }
 
-/// Why a resource must change.
+/// The cause of a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
-    /// It is declared and not there.
+    /// It is declared and missing.
     Declared,
-    /// It is there and no longer declared.
+    /// It exists and is no longer declared.
     Undeclared,
     /// A setting of the manifest has another value.
     Setting {
         /// The setting's path.
         path: ManifestPath,
-        /// The former value as the manifest wrote it; empty where it is not a single line.
+        /// The previous value as written in the manifest; empty if it is not a single line.
         before: Option<String>,
-        /// The next value as the manifest writes it; empty where it is not a single line.
+        /// The next value as written in the manifest; empty if it is not a single line.
         after: Option<String>,
         /// The rendered fields that differ because of it.
         fields: Vec<FieldChange>,
     },
-    /// A rendered field differs, and no setting that it comes from does.
+    /// A rendered field differs, though none of its settings does.
     Field(FieldChange),
-    /// Something that it holds or reads has another content.
+    /// The content of a resource that it contains or reads changes.
     Content {
-        /// What.
+        /// That resource.
         of: String,
     },
-    /// It carries another fingerprint, and the revision that it was made for is not on record.
+    /// Its fingerprint differs, and its revision has no record.
     Unrecorded,
-    /// The machine is not as it was left.
+    /// The machine has drifted.
     Drift(String),
-    /// An earlier apply stopped before it was done.
+    /// An earlier apply was interrupted.
     Unfinished(String),
 }
 
@@ -108,7 +108,7 @@ impl Cause {
     }
 }
 
-/// The values that a setting had and has, in the fields that differ.
+/// The previous and next values of a setting in the differing fields.
 #[derive(Default)]
 struct Values<'a> {
     before: Vec<Option<&'a str>>,
@@ -129,8 +129,8 @@ impl Values<'_> {
     }
 }
 
-/// Returns why fields differ: one cause for each setting of the manifest, sorted, and then the fields that differ while
-/// every setting that they come from is the same.
+/// Returns the causes of differing fields: one per setting of the manifest, sorted, then the fields whose settings
+/// are all the same.
 pub(super) fn field_causes(before: &Fields, after: &Fields) -> Vec<Cause> {
     let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let changed: Vec<(&String, Option<&Field>, Option<&Field>)> = names
@@ -197,7 +197,7 @@ fn add<'a>(values: &mut Vec<Option<&'a str>>, value: Option<&'a str>) {
     }
 }
 
-/// Returns values as one text; empty when one of them is not a single line.
+/// Returns values as one text; empty if one of them is not a single line.
 fn joined(values: &[Option<&str>]) -> Option<String> {
     let known: Option<Vec<&str>> = values.iter().copied().collect();
     (!values.is_empty()).then(|| known.unwrap_or_default().join(" "))
@@ -212,7 +212,7 @@ fn rendered(name: &str, before: Option<&Field>, after: Option<&Field>) -> FieldC
 /// Returns the cause for a field whose settings are the same.
 fn unexplained(change: FieldChange) -> Cause {
     match (&change.before, &change.after) {
-        // A digest says nothing to a person; `diff` shows the lines.
+        // A digest is meaningless to a reader; `diff` shows the lines.
         (Some(_), Some(_)) if change.name == CONTENT => Cause::Content { of: "its content".to_owned() },
         (Some(_), Some(_)) if is_resource(&change.name) => Cause::Content { of: change.name },
         _ => Cause::Field(change),

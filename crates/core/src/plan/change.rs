@@ -1,26 +1,26 @@
-//! What differs about one resource, why it must change, and what the change means to the people who use it.
+//! Changes of resources: what differs, why, and the effect on running servers.
 
 use super::cause::Cause;
 use crate::resource::{Bytes, ResourceId, Seconds};
 use serde::Serialize;
 use std::fmt;
 
-/// What a change does to its resource.
+/// The kind of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verb {
-    /// It is not there and will be.
+    /// The resource is missing and is created.
     Create,
-    /// It is there and was asked for otherwise.
+    /// The resource exists and its declaration has changed.
     Change,
-    /// It is there and no longer declared.
+    /// The resource exists and is no longer declared.
     Remove,
-    /// Nobody changed the manifest, but the machine is not as it was left.
+    /// The manifest is unchanged, but the machine has drifted.
     Correct,
 }
 
 impl Verb {
-    /// Returns the sign that stands before the change in a list.
+    /// Returns the sign printed before the change.
     #[must_use]
     pub const fn sign(self) -> char {
         match self {
@@ -43,37 +43,37 @@ impl fmt::Display for Verb {
     }
 }
 
-/// What a change means to what runs.
+/// The effect of a change on running servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Disruption {
-    /// Nothing that runs is touched.
+    /// No running server changes.
     None,
-    /// Something starts that did not run.
+    /// A server starts that did not run.
     Start,
-    /// Something starts beside what runs and takes its place; nobody notices.
+    /// A successor starts beside the running server and takes over its socket without interruption.
     HandOff,
-    /// Something stops and starts again.
+    /// A server stops and starts again.
     Restart,
-    /// Something stops for good.
+    /// A server stops for good.
     Stop,
 }
 
-/// What a change costs.
+/// The cost of a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Consequence {
-    /// What it means to what runs.
+    /// The effect on running servers.
     pub disruption: Disruption,
-    /// How long it takes until it is healthy again, as it was measured last.
+    /// The time until it is healthy again, as last measured.
     pub expected: Option<Seconds>,
     /// Bytes to download; `Some(None)` is a download of unknown size.
     pub download: Option<Option<Bytes>>,
-    /// The host memory that it may take, before and after, where that changes.
+    /// The host memory limit before and after, where it changes.
     pub memory: Option<(Bytes, Bytes)>,
 }
 
 impl Consequence {
-    /// Returns a consequence of `disruption` alone.
+    /// Returns a consequence of `disruption` only.
     #[must_use]
     pub const fn of(disruption: Disruption) -> Self {
         Self { disruption, expected: None, download: None, memory: None }
@@ -87,43 +87,43 @@ pub struct Change {
     pub on: ResourceId,
     /// The part of the manifest that it serves.
     pub role: String,
-    /// What happens to it.
+    /// The kind of change.
     pub verb: Verb,
-    /// What it is, where its name does not say: what is installed, where a file comes from or goes to.
+    /// A detail that the name does not show: the installed packages, the source or the path of a file.
     pub detail: Option<String>,
-    /// Why, down to the field.
+    /// The causes, down to the field.
     pub causes: Vec<Cause>,
-    /// What it means.
+    /// The consequence.
     pub consequence: Consequence,
-    /// Whether it is only said and not done, because the policy on drift is to warn.
+    /// True if the change is only reported, because the drift policy is to warn.
     pub left: bool,
 }
 
-/// Why a plan must not be walked, by what a person has to do about it.
+/// The kind of a conflict that blocks a plan, by its remedy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RefusalKind {
-    /// Something stands where ours belongs, and it is not ours.
+    /// An unmanaged resource exists in its place.
     NotOurs,
-    /// It can never fit.
+    /// The budget can never suffice.
     OverBudget,
-    /// A port is taken by somebody else.
+    /// Another program holds a port.
     PortTaken,
-    /// Something that is the user's own is missing or wrong.
+    /// A file or setting of the user's own is missing or wrong.
     Missing,
-    /// A part of the machine could not be seen.
+    /// A part of the machine could not be observed.
     Unseen,
 }
 
-/// Why a plan must not be walked.
+/// A conflict that blocks a plan.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Refusal {
-    /// The resource that it is about.
+    /// The resource concerned.
     pub on: ResourceId,
-    /// What sort of refusal it is.
+    /// Its kind.
     pub kind: RefusalKind,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
-    /// What to do about it.
+    /// The remedy.
     pub hint: Option<String>,
 }

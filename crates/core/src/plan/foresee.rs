@@ -1,5 +1,5 @@
-//! What the machine will look like after a step has succeeded: the model of the world that the laws are tested with,
-//! and with which a plan can be shown to leave nothing to do.
+//! A model of the machine after successful steps: it verifies that a plan leaves nothing to do, and the laws are
+//! tested with it.
 
 use super::{Action, Phase, Plan, Step};
 use crate::live::{Live, LiveFile, LiveRun, Managed, Observation, Ownership, PortHolder, Presence, RunState};
@@ -7,7 +7,7 @@ use crate::resolve::Desired;
 use crate::resource::{Kind, Prerequisite, Resource, ResourceId, Spec};
 use crate::targets;
 
-/// Returns what will be seen after every step of `plan` has succeeded.
+/// Returns the observation expected after every step of `plan` has succeeded.
 #[must_use]
 pub fn foresee_all(desired: &Desired, observed: &Observation, plan: &Plan) -> Observation {
     let first = plan.first.as_deref().unwrap_or(desired);
@@ -15,7 +15,7 @@ pub fn foresee_all(desired: &Desired, observed: &Observation, plan: &Plan) -> Ob
     plan.steps.iter().fold(observed.clone(), |observed, step| foresee(revision(step), observed, step))
 }
 
-/// Returns what will be seen after `step` has succeeded.
+/// Returns the observation expected after `step` has succeeded.
 #[must_use]
 pub fn foresee(desired: &Desired, mut observed: Observation, step: &Step) -> Observation {
     let resource = step.action.on().and_then(|id| desired.resources.get(id));
@@ -129,7 +129,7 @@ fn fetched(observed: &mut Observation, id: &ResourceId, resource: Option<&Resour
     present(observed, id, Live::Artifact { size, sha256: artifact.sha256.clone(), managed });
 }
 
-/// To compute a digest changes neither the file nor whose it is.
+/// Computing a digest changes neither the file nor its ownership.
 fn verified(observed: &mut Observation, id: &ResourceId, resource: Option<&Resource>) {
     let Some(Spec::Artifact(artifact)) = resource.map(|resource| &resource.spec) else { return };
     if let Some(Presence::Present(Live::Artifact { sha256, .. })) = observed.resources.get_mut(id) {
@@ -179,7 +179,7 @@ fn start(desired: &Desired, observed: &mut Observation, id: &ResourceId, resourc
         // A manager that has not read the new definition starts the old one.
         loaded = run.loaded || defines;
         run.socket_handoff = spec.socket_handoff;
-        // A process gets a supervisor of its own with each start.
+        // A process gets a new supervisor with each start.
         run.enabled |= defines;
         if loaded {
             run.loaded = true;
@@ -187,7 +187,7 @@ fn start(desired: &Desired, observed: &mut Observation, id: &ResourceId, resourc
             run.memory_limit = spec.limits.memory;
         }
     });
-    // A server that was restarted may have listened elsewhere before.
+    // A restarted server may have listened on other ports before.
     release_ports(observed, id);
     for port in &spec.ports {
         let holder = PortHolder { pid: None, command: spec.description.clone(), resource: Some(id.clone()) };

@@ -1,8 +1,7 @@
-//! Desired against observed: the changes that are needed, and the ordered steps that make them.
+//! The planner: compares desired with observed, and produces the changes and the ordered steps that make them.
 //!
-//! The heart, and pure. [`plan`] decides everything; whoever walks the steps decides nothing. It happens in two
-//! movements: `compare` finds what differs, resource by resource, and says why; `order` turns the differences into steps
-//! that may be walked in any order that respects `after`.
+//! It is pure, and it makes every decision; execution only follows. `compare` finds the differences and their causes,
+//! resource by resource; `order` turns the differences into steps that may run in any order that respects `after`.
 
 mod canary;
 mod cause;
@@ -27,16 +26,16 @@ use crate::resource::{Digest, Fields, GpuClaim, Gpus, Resource, ResourceId, Seco
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What earlier generations left to know.
+/// Facts known from earlier generations.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Past {
     /// The fields of every resource of the committed generation.
     pub committed: BTreeMap<ResourceId, Fields>,
-    /// What each resource of earlier generations needed: the order in which undeclared servers stop.
+    /// The dependencies of each resource of earlier generations: the order in which undeclared servers stop.
     pub needs: BTreeMap<ResourceId, BTreeSet<ResourceId>>,
     /// The ports of servers of earlier generations.
     pub ports: BTreeMap<ResourceId, Vec<u16>>,
-    /// The host memory that servers of earlier generations may take, in bytes.
+    /// The host memory limits of servers of earlier generations, in bytes.
     pub memory: BTreeMap<ResourceId, u64>,
     /// The GPUs of servers of earlier generations.
     #[serde(default)]
@@ -47,14 +46,14 @@ pub struct Past {
     /// The servers of earlier generations that can sleep.
     #[serde(default)]
     pub sleep: BTreeSet<ResourceId>,
-    /// How long servers took from start to healthy when they last did.
+    /// The last measured time from start to healthy of each server.
     pub start_times: BTreeMap<ResourceId, Seconds>,
-    /// Artifacts, environments and models that the generations to which one can go back still need.
+    /// Artifacts, environments and models that are retained for a rollback.
     pub keep: BTreeSet<ResourceId>,
-    /// Of those, what only the oldest of them needs: a further generation takes its turn.
+    /// The retained resources that expire with the next generation.
     #[serde(default)]
     pub oldest: BTreeSet<ResourceId>,
-    /// The content that each model of the committed generation had.
+    /// The content of each model of the committed generation.
     #[serde(default)]
     pub contents: BTreeMap<ResourceId, Digest>,
     /// The routes of the committed generation.
@@ -69,7 +68,7 @@ pub struct Past {
 }
 
 impl Past {
-    /// Takes note of what there may be of earlier generations.
+    /// Adds the facts of earlier generations.
     pub fn learn<'a>(&mut self, resources: impl IntoIterator<Item = &'a Resource>) {
         for resource in resources {
             self.needs.insert(resource.id.clone(), resource.needs.clone());
@@ -92,33 +91,33 @@ impl Past {
     }
 }
 
-/// How many things are few.
+/// The number of removals that never counts as a mass deletion.
 const FEW: usize = 3;
 
-/// What would be done, why, and in which order.
+/// A plan: the changes, their causes and the ordered steps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Plan {
     /// The stack's name.
     pub stack: String,
-    /// What differs, one entry for each resource that does, in the order of their names.
+    /// The differing resources, one entry each, in the order of their names.
     pub changes: Vec<Change>,
     /// The steps that make the changes.
     pub steps: Vec<Step>,
-    /// How many resources are as they should be.
+    /// The number of resources that match the manifest.
     pub unchanged: usize,
-    /// Why the plan must not be walked; empty when it may be.
+    /// The conflicts that block the plan; empty if it may be executed.
     pub refusals: Vec<Refusal>,
-    /// How a change of routes begins, where it is to begin with one model's.
+    /// The start of a canary rollout, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,
-    /// What is wished for until that one has been tried.
+    /// The desired state until the trial has passed.
     #[serde(skip)]
     pub first: Option<Box<Desired>>,
 }
 
 impl Plan {
-    /// Returns how much would be removed of how much there is, where that is more than half: a manifest that lost most of
-    /// itself is more often a mistake than a wish. A few things are no matter of proportion.
+    /// Returns the number of removals and of managed resources if more than half would be removed: a manifest that
+    /// lost most of its content is probably a mistake. A few removals never count.
     #[must_use]
     pub fn removes_most(&self) -> Option<(usize, usize)> {
         let there = self.unchanged + self.changes.iter().filter(|change| change.verb != Verb::Create).count();
@@ -126,7 +125,7 @@ impl Plan {
         (removed > FEW && removed * 2 > there).then_some((removed, there))
     }
 
-    /// Returns the part of the plan that rehearses what will take another's place, with all that it needs, and stops there.
+    /// Returns the part of the plan that verifies a successor off-line, with all that it needs, and stops there.
     #[must_use]
     pub fn rehearsal(&self) -> Self {
         let mut needed: BTreeSet<StepId> = BTreeSet::new();
@@ -136,7 +135,7 @@ impl Plan {
                 needed.extend(&step.after);
             }
         }
-        // What would have to start or stop for it cannot be rehearsed out of everybody's reach.
+        // A successor that first needs other servers started or stopped cannot be verified off-line.
         let disturbs = |step: &Step| {
             let action = &step.action;
             let starts = matches!(action, Action::Start(_) | Action::Restart(_) | Action::Wake(_) | Action::HandOff(_));
@@ -157,7 +156,7 @@ impl Plan {
     }
 }
 
-/// Plans the way from `observed` to `desired`, in two where one model's route is to be tried first.
+/// Plans the way from `observed` to `desired`, in two parts if a canary route is tried first.
 #[must_use]
 pub fn plan(desired: &Desired, observed: &Observation, past: &Past) -> Plan {
     canary::in_two(at_once(desired, observed, past), desired, observed, past)

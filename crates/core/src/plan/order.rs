@@ -1,7 +1,7 @@
-//! Differences to steps: which calls make them, and what each must wait for.
+//! Ordering: the steps that make the changes, and their dependencies.
 //!
-//! Three phases. **Stage** disturbs nothing. **Switch** stops only what must give something up, writes, reloads and
-//! starts. **Prune** stops and clears what is no longer declared, once the new generation has proved itself.
+//! Three phases. **Stage** disturbs no running server. **Switch** stops only what must give something up, writes,
+//! reloads and starts. **Prune** stops and removes undeclared resources, once the new generation is verified.
 
 use super::Past;
 use super::compare::{Difference, Remedy, RunAction, RunRemedy};
@@ -47,7 +47,7 @@ pub(super) fn order(desired: &Desired, observed: &Observation, past: &Past, chan
 struct Steps<'a> {
     past: &'a Past,
     list: Vec<Step>,
-    /// The last step that brings a resource to its wish.
+    /// The last step that brings a resource to its desired state.
     ready: BTreeMap<ResourceId, StepId>,
 }
 
@@ -114,7 +114,7 @@ fn stage(
     models(desired, observed, past, remedy, Phase::Stage, steps);
 }
 
-/// Returns the content that a model has and must be able to go back to, if that is to be another now.
+/// Returns the current content of a model that a rollback needs, if the content changes.
 fn content_to_keep(
     desired: &Desired,
     observed: &Observation,
@@ -129,7 +129,8 @@ fn content_to_keep(
     model.sha256.as_ref() != Some(content) && past.keep.contains(&model.kept(&desired.stack, content).0)
 }
 
-/// Adds the steps of models: while staging where their server runs on as it is, else once it is up again.
+/// Adds the steps of models: in the stage phase if their server keeps running unchanged, otherwise once it is up
+/// again.
 fn models(
     desired: &Desired,
     observed: &Observation,
@@ -149,7 +150,7 @@ fn models(
         }
         let after = steps.needed(resource, phase);
         let pulled = (remedy.get(&resource.id) == Some(&&Remedy::Make)).then(|| {
-            // While a server pulls a name it has none of it: whoever else needs it waits, and finds it there.
+            // A server that is pulling a name does not have it yet: further users wait for the same pull.
             let name = (model.endpoint.as_str(), &model.source);
             let mut after: Vec<StepId> = after.iter().chain(pulls.get(&name)).copied().collect();
             if !pulls.contains_key(&name) && content_to_keep(desired, observed, past, resource, model) {
@@ -209,7 +210,7 @@ fn switch(
                     .is_some_and(|resource| !restarts_in_one(desired, observed, resource))
         })
         .partition(serves_on);
-    // What sleeps already has made room.
+    // A sleeping server has already released its memory.
     let asleep = |managed: &&Managed| observed.run(managed.id()).is_some_and(|live| live.asleep);
     let first_stops: Vec<&Managed> =
         first_stops.into_iter().filter(|managed| !(handoff.sleep.contains(managed.id()) && asleep(managed))).collect();
@@ -290,7 +291,7 @@ fn switch(
     }
 }
 
-/// Returns the gateway, where it takes the place of one that serves, and all that needs it.
+/// Returns a gateway that replaces a running one, and everything that depends on it.
 fn behind_the_rest<'a>(
     desired: &'a Desired,
     handoff: &StopOrder,
@@ -323,7 +324,8 @@ fn restarts_in_one(desired: &Desired, observed: &Observation, resource: &Resourc
     targets::of_kind(resource.id.kind).is_some_and(targets::Target::restarts_in_one_call) && !live && !declared
 }
 
-/// Adds a stop for each, or has it sleep, so that what needs another stops before it, and all of them after the steps in `first`.
+/// Adds a stop or sleep for each, so that dependents stop before their dependencies, and all of them after the steps
+/// in `first`.
 fn stop(
     past: &Past,
     phase: Phase,
@@ -372,8 +374,8 @@ fn prune(
     let still_up = |id: &ResourceId| !handoff.stop.contains(id) || handoff.sleep.contains(id);
     let up: Vec<&Managed> =
         gone.iter().filter(|(managed, up)| *up && still_up(managed.id())).map(|(managed, _)| *managed).collect();
-    // A server must be asked for its models while it is there, and for one after another: while it clears away what no
-    // name needs any more, it does not know those that share a part of it.
+    // A server must be asked to remove its models while it is up, and for one after another: while it removes unused
+    // layers, it does not know the layers that other models share.
     let mut emptied: Vec<StepId> = Vec::new();
     for (managed, _) in gone.iter().filter(|(managed, _)| managed.id().kind == Kind::Model) {
         let before = emptied.last().copied().into_iter().collect();
@@ -413,9 +415,9 @@ fn prune(
     }
 }
 
-/// Returns for each server that starts the ones that start before it on a GPU of its own: one after another, because
-/// each looks how much memory is free while it starts. Those that claim a share of the whole go first; among equals, those
-/// that were on the GPU before.
+/// Returns for each server that starts the ones that start before it on its GPU: one after another, because each
+/// measures the free memory while it starts. Servers that claim a share of the GPU go first; among equals, those that
+/// were on the GPU before.
 fn first_on_gpu<'a>(
     desired: &'a Desired,
     past: &Past,
@@ -435,7 +437,7 @@ fn first_on_gpu<'a>(
     (0..starting.len()).map(|index| (starting[index].1, earlier(index))).collect()
 }
 
-/// Sorts servers so that each comes after those that it needs, and those that start first on its GPU.
+/// Sorts servers after their dependencies, and after those that start first on their GPU.
 fn by_need<'a>(
     desired: &'a Desired,
     first_on_gpu: &BTreeMap<&'a ResourceId, Vec<&'a ResourceId>>,
@@ -449,7 +451,7 @@ fn by_need<'a>(
     })
 }
 
-/// Sorts by a relation without cycles, ties by name; what stands in a cycle keeps its place by name.
+/// Sorts topologically, ties by name; members of a cycle keep their order by name.
 fn sorted<'a>(
     ids: impl Iterator<Item = &'a ResourceId>,
     before: impl Fn(&'a ResourceId) -> Vec<&'a ResourceId>,

@@ -1,4 +1,4 @@
-//! Steps: one call on one system each, with what must have happened before.
+//! Steps: one call to one system each, with the steps it waits for.
 
 use super::canary::Trial;
 use crate::live::Managed;
@@ -18,17 +18,17 @@ impl fmt::Display for StepId {
     }
 }
 
-/// When a step happens. Every step of one phase ends before the first of the next begins.
+/// The phase of a step. Every step of one phase ends before the first of the next begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
-    /// Disturbs nothing that runs: downloads, environments.
+    /// Changes no running server: downloads, environments.
     Stage,
-    /// Changes what runs, with the route of one model alone, and tries that.
+    /// Changes the route of one model only, and tries it.
     Canary,
-    /// Changes what runs. Its end is the health gate.
+    /// Changes running servers. It ends with the health gate.
     Switch,
-    /// Clears away what is no longer declared, after the new generation is committed.
+    /// Removes undeclared resources, after the new generation is committed.
     Prune,
 }
 
@@ -36,13 +36,13 @@ pub enum Phase {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "action", content = "of")]
 pub enum Action {
-    /// Makes a secret and keeps it.
+    /// Generates a secret.
     GenerateSecret(ResourceId),
-    /// Makes a Python environment.
+    /// Creates a Python environment.
     CreateEnvironment(ResourceId),
-    /// Downloads or makes a model file.
+    /// Downloads or generates a model file.
     FetchArtifact(ResourceId),
-    /// Computes the digest of a model file that is there, and compares it with the one declared.
+    /// Computes the digest of an existing model file, and compares it with the declared one.
     VerifyArtifact(ResourceId),
     /// Pulls a container image.
     PullImage(ResourceId),
@@ -55,9 +55,9 @@ pub enum Action {
     },
     /// Has a server give the content that a model has a second name, to go back to it without its registry.
     KeepContent(ResourceId),
-    /// Has a server fetch a model, and makes the model of llamero's own from it.
+    /// Pulls a model through its server, and derives llamero's own model from it.
     PullModel(ResourceId),
-    /// Has a server load a model, to stay.
+    /// Loads a model for good.
     LoadModel(ResourceId),
     /// Writes a rendered file.
     WriteFile(ResourceId),
@@ -82,21 +82,21 @@ pub enum Action {
     },
     /// Starts a server.
     Start(ResourceId),
-    /// Stops and starts a server in one call.
+    /// Restarts a server in one call.
     Restart(Managed),
-    /// Starts the successor of a server beside it, out of clients' reach, and proves that it offers what it should.
+    /// Starts the successor of a server beside it, out of clients' reach, and verifies it.
     Rehearse(ResourceId),
-    /// Has a server hand its port on to its successor, and end when its last requests have.
+    /// Hands a server's socket off to its successor; the server drains its requests and ends.
     HandOff(Managed),
     /// Stops a server.
     Stop(Managed),
-    /// Has a server give its GPU's memory back and stay.
+    /// Puts a server to sleep, which releases its GPU's memory.
     Sleep(Managed),
-    /// Has a server that sleeps serve again.
+    /// Wakes a sleeping server.
     Wake(Managed),
-    /// Has the gateway answer real requests for a model for a while.
+    /// Sends test requests for a model through the gateway for a while.
     Try(Trial),
-    /// Waits until a server that was started is healthy.
+    /// Waits until a started server is healthy.
     AwaitHealthy(ResourceId),
     /// Removes a rendered file.
     RemoveFile(Managed),
@@ -124,12 +124,12 @@ pub enum Action {
     RemoveEnvironment(Managed),
     /// Removes a model file that llamero fetched.
     RemoveArtifact(Managed),
-    /// Has a server remove a model that llamero brought.
+    /// Removes a model from a server.
     RemoveModel(Managed),
 }
 
 impl Action {
-    /// Returns the resource that the call is about; the manager's reload is about none.
+    /// Returns the resource concerned; `None` for a reload of the manager.
     #[must_use]
     pub const fn on(&self) -> Option<&ResourceId> {
         match self {
@@ -200,7 +200,7 @@ impl Action {
             Self::Start(_) => "start",
             Self::Restart(_) => "restart",
             Self::Rehearse(_) => "rehearse",
-            Self::HandOff(_) => "hand over",
+            Self::HandOff(_) => "hand off",
             Self::Stop(_) => "stop",
             Self::Sleep(_) => "put to sleep",
             Self::Wake(_) => "wake",
@@ -267,11 +267,11 @@ impl Arguments {
 /// One step of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// Its number.
+    /// Its id.
     pub id: StepId,
-    /// When it happens.
+    /// Its phase.
     pub phase: Phase,
-    /// What is done.
+    /// The action.
     #[serde(flatten)]
     pub action: Action,
     /// What the call takes beyond the desired state.

@@ -1,6 +1,6 @@
 //! A plan as lines of text, the same with and without colour, within 80 columns.
 //!
-//! Stable: the same plan gives the same bytes. Colour is put on by whoever prints, by a line's [`Tone`].
+//! The text is deterministic. The caller adds colours by a line's [`Tone`].
 
 use super::cause::Cause;
 use super::change::{Change, Disruption, Refusal, Verb};
@@ -9,41 +9,41 @@ use crate::resource::Bytes;
 
 const WIDTH: usize = 80;
 
-/// What a line is about, for whoever colours it.
+/// The subject of a line, for colouring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
-    /// Something is made.
+    /// A creation.
     Create,
-    /// Something changes.
+    /// A change.
     Change,
-    /// Something goes.
+    /// A removal.
     Remove,
-    /// Something is put right.
+    /// A repair of drift.
     Correct,
-    /// Something stands in the way.
+    /// A conflict.
     Refusal,
     /// A detail of the line before.
     Detail,
-    /// The sum of it all.
+    /// The summary.
     Summary,
 }
 
 /// One line of text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// What it is about.
+    /// Its subject.
     pub tone: Tone,
     /// Its text, without a line break.
     pub text: String,
 }
 
-/// Returns the plan as lines: one for each change with its causes below, then what stands in the way, then the sum.
+/// Returns the plan as lines: one for each change with its causes below, then the conflicts, then the summary.
 #[must_use]
 pub fn lines(plan: &Plan) -> Vec<Line> {
     detailed(plan, false)
 }
 
-/// Returns the plan as lines; with `fields` beside the settings of the manifest the rendered fields that differ.
+/// Returns the plan as lines; with `fields` also the differing rendered fields beside the settings of the manifest.
 #[must_use]
 pub fn detailed(plan: &Plan, fields: bool) -> Vec<Line> {
     let width = plan.changes.iter().map(|change| change.on.to_string().chars().count()).max().unwrap_or(0).min(40);
@@ -59,13 +59,13 @@ pub fn detailed(plan: &Plan, fields: bool) -> Vec<Line> {
     lines
 }
 
-/// Says how a change of routes begins.
+/// Describes the start of a canary rollout.
 fn begins(rollout: &Rollout) -> String {
     let (model, why) = match rollout {
         Rollout::WithOne { trial: Trial { model, permanent, .. }, again } => {
-            let answered = format!("once requests for it have been answered for {permanent}");
+            let answered = format!("once requests for it have succeeded for {permanent}");
             return match again {
-                None => format!("the change counts once requests for `{model}` have been answered for {permanent}"),
+                None => format!("the change is verified once requests for `{model}` have succeeded for {permanent}"),
                 Some(false) => format!("the route of `{model}` changes first, and the others {answered}"),
                 Some(true) => format!(
                     "the route of `{model}` changes first, and the others {answered}; the gateway restarts for each"
@@ -77,13 +77,13 @@ fn begins(rollout: &Rollout) -> String {
     match why {
         CanarySkipped::Same => format!("the route of `{model}` does not change, so all others change without a trial"),
         CanarySkipped::Unknown => {
-            format!("the former routes are not known, so all change without a trial of `{model}`")
+            format!("the previous routes are unknown, so all change without a trial of `{model}`")
         }
-        CanarySkipped::Unwell => format!("the gateway is not well, so all routes change without a trial of `{model}`"),
+        CanarySkipped::Unwell => format!("the gateway is unhealthy, so all routes change without a trial of `{model}`"),
     }
 }
 
-/// Returns the sum of a plan in one line.
+/// Returns the summary of a plan in one line.
 #[must_use]
 pub fn summary(plan: &Plan) -> String {
     let count = |verb| plan.changes.iter().filter(|change| change.verb == verb && !change.left).count();
@@ -128,7 +128,7 @@ fn change_lines(change: &Change, width: usize, fields: bool) -> Vec<Line> {
     let printed = |cause: &Cause| if fields { cause.detailed() } else { cause.to_string() };
     let mut causes = change.causes.as_slice();
     let mut tail = consequence;
-    // A cause that says no more than the verb does stands on the same line or not at all.
+    // A cause that only repeats the verb stands on the same line or is omitted.
     if let [Cause::Declared | Cause::Undeclared] = causes {
         causes = &[];
     }
@@ -160,7 +160,7 @@ fn consequence(change: &Change) -> String {
     let disruption = match consequence.disruption {
         Disruption::None => None,
         Disruption::Start => Some("start"),
-        Disruption::HandOff => Some("handed over"),
+        Disruption::HandOff => Some("handed off"),
         Disruption::Restart => Some("restart"),
         Disruption::Stop => Some("stop"),
     };

@@ -1,11 +1,11 @@
-//! The planner, from a manifest to the printed plan: each folder holds a manifest, what was applied before it, what has
-//! happened to the machine since, and the plan that a person reads with the steps behind it.
+//! The planner, from a manifest to the printed plan: each folder holds a manifest, the manifest applied before it, the
+//! events on the machine since, and the printed plan with its steps.
 //!
-//! - `manifest.yaml`: the wish.
-//! - `before.yaml`: the manifest that was applied before, if one was.
+//! - `manifest.yaml`: the manifest.
+//! - `before.yaml`: the manifest applied before, if there is one.
 //! - `since.yaml`: a [`Since`]; without it nothing happened.
 //! - `plan.txt`: the plan, and its steps.
-//! - `first.txt`: the files of the wish that holds until one route has been tried, where there is such a wish.
+//! - `first.txt`: the rendered files until the canary has been tried, if there is one.
 
 use crate::golden;
 use llamero_core::live::{Live, LiveFile, LiveRun, Observation, Ownership, PortHolder, Presence, RunState};
@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Since {
     /// What became of things; `*` at the end of a name stands for the digits of its digest.
     resources: BTreeMap<String, Happening>,
-    /// Strangers that listen on ports.
+    /// Other programs that listen on ports.
     ports: BTreeMap<u16, String>,
     /// Sizes of downloads, as their servers tell.
     sizes: BTreeMap<String, u64>,
@@ -47,7 +47,7 @@ pub(crate) struct Since {
     gpus: Vec<String>,
     /// What registries have now of models that would be pulled.
     moved: BTreeMap<String, Digest>,
-    /// Whether the wish is that nothing is left.
+    /// True if everything is to be removed.
     down: bool,
     /// Whether what was applied before is on no record.
     unrecorded: bool,
@@ -65,15 +65,15 @@ impl Since {
 enum Happening {
     /// It is not there.
     Gone,
-    /// Something without a mark stands in its place.
+    /// An unmanaged resource is in its place.
     Stranger,
-    /// Another stack's thing stands in its place.
+    /// Another stack's resource is in its place.
     OtherStack,
     /// It cannot be seen.
     Unknown,
     /// It was edited by hand.
     Edited,
-    /// It carries the mark of this stack and a fingerprint that nobody knows.
+    /// It carries the ownership marker of this stack and an unknown fingerprint.
     Otherwise,
     /// It was stopped.
     Stopped,

@@ -1,7 +1,7 @@
 //! The laws of the planner, tried on generated stacks and machines without touching one.
 //!
-//! Steps are walked in the planner's own model of the world. That the model tells the truth about a machine is for
-//! the tests of the systems to show.
+//! Steps are executed in the planner's own model of the machine. The tests of the adapters show that the model is
+//! accurate.
 
 mod generate;
 mod identities;
@@ -44,7 +44,7 @@ fn shuffled<'a>(plan: &'a Plan, options: &[u8]) -> Vec<&'a Step> {
     order
 }
 
-/// Walks to the end, is cut off as often as the scenario says, and plans again each time. Shows every state to `each`.
+/// Executes to the end with the scenario's interruptions, and plans again after each. Passes every state to `each`.
 fn walk_with_cuts(scenario: &Scenario, mut each: impl FnMut(&Observation)) -> Observation {
     let Scenario { now, options, cuts, .. } = scenario;
     let mut observed = scenario.observed.clone();
@@ -258,7 +258,7 @@ proptest! {
         prop_assert_eq!(&ends[0], &ends[2]);
     }
 
-    /// A plan for the committed generation mends what an apply left half done, also where drift is left.
+    /// A plan for the committed generation repairs an interrupted apply, also under `drift: warn`.
     #[test]
     fn rolls_back_under_drift_warn(scenario in undisturbed_under(Policy { drift: Drift::Warn, ..Policy::default() })) {
         let Scenario { before, now, options, cuts, .. } = &scenario;

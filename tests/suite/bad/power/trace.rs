@@ -1,4 +1,4 @@
-//! What strace tells of a program, as changes of the files below one folder and as words that it said.
+//! The trace of a program by strace, as changes of the files below one folder and as its printed output.
 //!
 //! Strings are in hexadecimal (`-xx`) and descriptors with their paths (`-y`): strace(1).
 
@@ -6,17 +6,17 @@ use super::disk::Change;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The calls that change files, or say something.
+/// The calls that change files or print.
 pub(super) const CALLS: &str = "open,openat,creat,write,pwrite64,writev,lseek,ftruncate,truncate,\
     fchmod,fchmodat,chmod,mkdir,mkdirat,symlink,symlinkat,link,linkat,rename,renameat,renameat2,unlink,unlinkat,rmdir,\
     fsync,fdatasync,syncfs,sync,fallocate,copy_file_range,sendfile,splice";
 
-/// Something that happened.
+/// An event of a trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Event {
     /// A file below the folder changed.
     Changed(Change),
-    /// This was about to be said to somebody.
+    /// The program was about to print this.
     Said(String),
 }
 
@@ -42,7 +42,7 @@ pub(super) fn events(trace: &str, folder: &Path) -> Vec<Event> {
     events
 }
 
-/// Returns what a call says on one of the standard streams.
+/// Returns the text that a call prints on a standard stream.
 fn said(call: &str) -> Option<String> {
     let call = call.strip_prefix("write(")?;
     let spoken = call.starts_with("1<") || call.starts_with("2<");

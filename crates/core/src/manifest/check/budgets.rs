@@ -1,4 +1,4 @@
-//! Memory that is asked for and can never be had.
+//! Checks that the declared memory fits into the budgets.
 
 use super::Checker;
 use crate::resource::{Bytes, Note};
@@ -20,9 +20,9 @@ fn gpus(checker: &mut Checker<'_>) {
             .collect();
         let sum: Bytes = claims.iter().map(|(_, claim)| *claim).sum();
         if sum > budget.0 {
-            let who: Vec<String> = claims.iter().map(|(name, claim)| format!("`{name}` {claim}")).collect();
-            let message = format!("GPU {} has {} to give, and {sum} are asked for", gpu.device.0, budget.0);
-            let note = Note::error("over-budget", message).hint(format!("lower one of these: {}", who.join(", ")));
+            let claims: Vec<String> = claims.iter().map(|(name, claim)| format!("`{name}` {claim}")).collect();
+            let message = format!("GPU {} has a budget of {}, but {sum} are claimed", gpu.device.0, budget.0);
+            let note = Note::error("over-budget", message).hint(format!("lower one of these: {}", claims.join(", ")));
             checker.at(note, "machine.gpus", &budget.span);
         }
     }
@@ -46,9 +46,9 @@ fn host(checker: &mut Checker<'_>) {
     }
     let sum: Bytes = limits.iter().map(|(_, limit)| *limit).sum();
     if sum > budget.0 {
-        let who: Vec<String> = limits.iter().map(|(name, limit)| format!("`{name}` {limit}")).collect();
-        let message = format!("the stack may use {} of host memory, and its limits come to {sum}", budget.0);
-        let note = Note::error("over-budget", message).hint(format!("lower one of these: {}", who.join(", ")));
+        let limits: Vec<String> = limits.iter().map(|(name, limit)| format!("`{name}` {limit}")).collect();
+        let message = format!("the stack has a budget of {} of host memory, but its limits add up to {sum}", budget.0);
+        let note = Note::error("over-budget", message).hint(format!("lower one of these: {}", limits.join(", ")));
         checker.at(note, "machine.memory", &budget.span);
     }
 }

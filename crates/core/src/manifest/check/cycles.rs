@@ -1,4 +1,4 @@
-//! Relations that must not come back to where they began: fallbacks, and what starts after what.
+//! Checks for cycles: in fallbacks and in the start order.
 
 use super::Checker;
 use crate::manifest::values::Spanned;
@@ -20,14 +20,14 @@ fn report(checker: &mut Checker<'_>, section: &str, field: &str, edges: &BTreeMa
     for start in edges.keys() {
         let mut trail = Vec::new();
         if let Some((names, closing)) = cycle(start, edges, &mut trail, &mut finished) {
-            let note = Note::error("cycle", format!("`{field}` goes in a circle: {}", names.join(" → ")));
+            let note = Note::error("cycle", format!("`{field}` forms a cycle: {}", names.join(" → ")));
             let owner = names.get(names.len().saturating_sub(2)).copied().unwrap_or_default();
-            checker.at(note.hint("take one of them out"), format!("{section}.{owner}.{field}"), &closing.span);
+            checker.at(note.hint("remove one of them"), format!("{section}.{owner}.{field}"), &closing.span);
         }
     }
 }
 
-/// Walks the edges from `name`; returns the names of a circle and the entry that closes it.
+/// Follows the edges from `name`; returns the names of a cycle and the entry that closes it.
 fn cycle<'a>(
     name: &'a str,
     edges: &BTreeMap<&'a str, &'a [Spanned<String>]>,
@@ -39,7 +39,7 @@ fn cycle<'a>(
     }
     trail.push(name);
     for next in edges.get(name).copied().unwrap_or_default() {
-        // A name that is its own next is told with the references.
+        // A name that refers to itself is reported with the references.
         if next.value == name {
             continue;
         }

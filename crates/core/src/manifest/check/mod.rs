@@ -1,7 +1,7 @@
-//! What must hold between the parts of a manifest, and what a single value's type cannot say.
+//! Checks of relations between the parts of a manifest, and of rules that a single value's type cannot express.
 //!
-//! Every check adds notes and none stops another. Names are looked up in the tree and not in what could be decoded, so
-//! that one mistake does not bring others.
+//! Every check adds notes and none stops another. Names are looked up in the tree rather than in the decoded values,
+//! so that one mistake does not cause others.
 
 mod budgets;
 mod cycles;
@@ -36,7 +36,7 @@ pub(super) fn check(text: &str, tree: &Node, manifest: &Manifest) -> Vec<Note> {
 struct Checker<'a> {
     text: &'a str,
     tree: &'a Node,
-    /// What stands under each section and name: a section may hold thousands.
+    /// The keys and values by section and name: a section may have thousands.
     index: BTreeMap<(&'a str, &'a str), (&'a Key, &'a Node)>,
     manifest: &'a Manifest,
     notes: Vec<Note>,
@@ -50,25 +50,25 @@ fn index(tree: &Node) -> BTreeMap<(&str, &str), (&Key, &Node)> {
 }
 
 impl Checker<'_> {
-    /// Adds a note that points at a place.
+    /// Adds a note with a location.
     fn at(&mut self, note: Note, path: impl AsRef<str>, span: &Range<usize>) {
         let place = super::locate(self.text, path.as_ref(), span.clone());
         self.notes.push(note.at(place));
     }
 
-    /// Returns whether a field stands in the manifest, whether or not it could be decoded.
+    /// Returns whether a field is present in the manifest, even if it could not be decoded.
     fn says(&self, path: &str, field: &str) -> bool {
         let (section, name) = path.split_once('.').map_or((path, None), |(section, name)| (section, Some(name)));
         let node = match name {
             None => self.tree.field(section),
             Some(name) => self.index.get(&(section, name)).map(|(_, node)| *node),
         };
-        // A key that was meant to be this one is told as such, and not also missed.
+        // A misspelt key is reported as such, and not also as missing.
         let meant = |key: &str| suggest::nearest(key, [field]).is_some();
         node.is_some_and(|node| node.entries().iter().any(|(key, _)| meant(&key.text)))
     }
 
-    /// Returns the place of the key at a path.
+    /// Returns the location of the key at a path.
     fn key(&self, path: &str) -> Option<Range<usize>> {
         let mut names = path.split('.');
         let (section, name) = (names.next()?, names.next());
@@ -83,12 +83,12 @@ impl Checker<'_> {
         Some(key.span.clone())
     }
 
-    /// Returns whether a section is a mapping or is not there at all.
+    /// Returns whether a section is a mapping or is absent.
     fn is_mapping(&self, section: &str) -> bool {
         self.tree.field(section).is_none_or(|node| matches!(node.value, Value::Map(_) | Value::Null))
     }
 
-    /// Returns every name under a section, whether or not what is under it could be decoded.
+    /// Returns every name in a section, even if its value could not be decoded.
     fn names(&self, section: &str) -> Vec<String> {
         let section = self.tree.field(section);
         section.map(|node| node.entries().iter().map(|(key, _)| key.text.clone()).collect()).unwrap_or_default()

@@ -1,4 +1,5 @@
-//! Each part by itself: names, addresses, digests, secrets in clear, and which engines fit which runtimes.
+//! Checks of each part on its own: names, addresses, digests, plaintext secrets, and combinations of engine and
+//! runtime.
 
 use super::Checker;
 use crate::engines::Models;
@@ -15,18 +16,18 @@ const NAME_HINT: &str = "use lower-case letters, digits and `-`, 32 at most, a l
 pub(super) fn check(checker: &mut Checker<'_>) {
     let manifest = checker.manifest;
     if manifest.version.value != 1 {
-        let message = format!("version {} of the manifest is not known", manifest.version.value);
+        let message = format!("manifest version {} is not supported", manifest.version.value);
         checker.at(Note::error("version", message).hint("write `version: 1`"), "version", &manifest.version.span);
     }
     if !is_stack_name(&manifest.stack) {
-        let message = format!("`{}` cannot be a stack's name", manifest.stack.value);
+        let message = format!("`{}` is not a valid stack name", manifest.stack.value);
         checker.at(Note::error("stack-name", message).hint(NAME_HINT), "stack", &manifest.stack.span);
     }
     let sections = ["providers", "services"];
     let declares = |section: &&str| !checker.is_mapping(section) || !checker.names(section).is_empty();
     if !sections.iter().any(declares) && checker.tree.field("gateway").is_none() {
         checker.notes.push(
-            Note::error("nothing-declared", "the manifest declares nothing that runs")
+            Note::error("nothing-declared", "the manifest declares no server")
                 .hint("declare `providers` and `models`; `llamero schema` describes them"),
         );
     }
@@ -43,14 +44,14 @@ pub(super) fn check(checker: &mut Checker<'_>) {
         let no_command = common.command.is_none() && common.image.is_none();
         if no_command && common.runtime.is_some_and(|runtime| runtime.value != RuntimeName::Docker) {
             let note = Note::error("missing-field", "a service needs a `command`");
-            checker.at(note.hint("write `command: [program, word, …]`"), &path, &service.name.span);
+            checker.at(note.hint("write `command: [program, argument, …]`"), &path, &service.name.span);
         }
     }
 }
 
 fn name(checker: &mut Checker<'_>, text: &str, path: &str, span: &Range<usize>) {
     if !is_stack_name(text) {
-        let note = Note::error("name", format!("`{text}` cannot be a name here"));
+        let note = Note::error("name", format!("`{text}` is not a valid name"));
         checker.at(note.hint(NAME_HINT), path, span);
     }
 }
@@ -60,16 +61,19 @@ fn rollout(checker: &mut Checker<'_>) {
     let at = checker.key("policy.rollout").unwrap_or_default();
     if policy.rollout == Rollout::Canary {
         if !checker.says("policy", "canary") {
-            let note = Note::error("missing-field", "`rollout: canary` needs the model whose route changes first");
+            let note = Note::error(
+                "missing-field",
+                "`rollout: canary` requires `canary`, the model whose route changes first",
+            );
             checker.at(note.hint("write `canary: MODEL`"), "policy.rollout", &at);
         }
         if checker.tree.field("gateway").is_none() {
             let note = Note::error("unused", "without a gateway there are no routes to change");
-            checker.at(note.hint("leave `rollout` out"), "policy.rollout", &at);
+            checker.at(note.hint("remove `rollout`"), "policy.rollout", &at);
         }
     } else if let Some(canary) = &policy.canary {
-        let note = Note::warning("unused", "all routes change at once, so this model's is not tried first");
-        checker.at(note.hint("write `rollout: canary` too"), "policy.canary", &canary.span);
+        let note = Note::warning("unused", "`canary` has no effect: all routes change at once");
+        checker.at(note.hint("also set `rollout: canary`"), "policy.canary", &canary.span);
     }
 }
 
@@ -88,22 +92,18 @@ fn providers(checker: &mut Checker<'_>) {
         {
             let note = Note::error(
                 "runtime",
-                format!("llamero does not run an engine `{}`: it is an endpoint to route to", engine.name()),
+                format!("`{}` is an endpoint to route to, not a server that llamero runs", engine.name()),
             );
-            checker.at(
-                note.hint("write `runtime: external`, or leave it out"),
-                format!("{path}.runtime"),
-                &runtime.span,
-            );
+            checker.at(note.hint("set `runtime: external`, or remove it"), format!("{path}.runtime"), &runtime.span);
         }
         if provider.sleep.value && (external || engine.sleep("").is_none()) {
-            let note = Note::error("sleep", "a vLLM that llamero runs can sleep, and nothing else");
-            checker.at(note.hint("leave it out"), format!("{path}.sleep"), &provider.sleep.span);
+            let note = Note::error("sleep", "`sleep` is supported only for a vLLM server that llamero runs");
+            checker.at(note.hint("remove it"), format!("{path}.sleep"), &provider.sleep.span);
         }
         match &provider.endpoint {
             None if external && !checker.says(&path, "endpoint") => {
                 let note = Note::error("missing-field", "`endpoint` is missing");
-                checker.at(note.hint("write the address, such as `endpoint: http://127.0.0.1:11434`"), &path, span);
+                checker.at(note.hint("set the address, such as `endpoint: http://127.0.0.1:11434`"), &path, span);
             }
             Some(endpoint) if !external => {
                 let note = Note::error("endpoint", "`endpoint` is for a server that llamero does not run");
@@ -114,7 +114,7 @@ fn providers(checker: &mut Checker<'_>) {
         }
         if !external && !checker.says(&path, "port") {
             let note = Note::error("missing-field", "`port` is missing");
-            checker.at(note.hint("write the port that it listens on, such as `port: 8000`"), &path, span);
+            checker.at(note.hint("set the port that it listens on, such as `port: 8000`"), &path, span);
         }
     }
 }
@@ -125,7 +125,7 @@ fn models(checker: &mut Checker<'_>) {
         let model = &entry.value;
         let control = entry.name.value.chars().any(|c| c.is_control() || c.is_whitespace());
         if entry.name.value.is_empty() || control || entry.name.value.len() > 128 {
-            let note = Note::error("name", "a model's name is 1 to 128 characters without white space");
+            let note = Note::error("name", "a model name has 1 to 128 characters and no white space");
             checker.at(note, &path, &entry.name.span);
         }
         if let Some(sha256) = model.sha256.as_ref().filter(|sha256| Digest::parse(sha256).is_none()) {
@@ -159,8 +159,8 @@ fn source(
             checker.at(Note::error("source", "the command is empty"), path, &source.span);
         }
         Source::Command(words) if !words.iter().any(|word| word.contains("{path}")) => {
-            let note = Note::error("source", "the command never says `{path}`");
-            checker.at(note.hint("`{path}` is replaced by the file that it must write"), path, &source.span);
+            let note = Note::error("source", "the command does not contain `{path}`");
+            checker.at(note.hint("`{path}` is replaced by the path of the file to write"), path, &source.span);
         }
         Source::Command(_) => {}
         Source::Text(text) => {
@@ -169,7 +169,7 @@ fn source(
                 if file.split('/').filter(|part| !part.is_empty()).count() < 3 {
                     let note = Note::error("source", format!("`{text}` names no file of a repository"));
                     checker.at(
-                        note.hint("write `hf:org/repository/file.gguf`, with `@revision` if you like"),
+                        note.hint("write `hf:org/repository/file.gguf`, optionally with `@revision`"),
                         path,
                         &source.span,
                     );
@@ -192,7 +192,7 @@ fn cache(checker: &mut Checker<'_>) {
             if external && !checker.says("cache", "endpoint") {
                 let note = Note::error("missing-field", "`endpoint` is missing");
                 checker.at(
-                    note.hint(format!("write the address of that server, such as `endpoint: 127.0.0.1:{port}`")),
+                    note.hint(format!("set the address of that server, such as `endpoint: 127.0.0.1:{port}`")),
                     "cache",
                     &cache.span,
                 );
@@ -200,19 +200,17 @@ fn cache(checker: &mut Checker<'_>) {
             if !external && cache.password.is_some() {
                 let note = Note::error("endpoint", "`password` is for a Redis that llamero does not run");
                 let span = checker.key("cache.password").unwrap_or_else(|| cache.span.clone());
-                checker.at(
-                    note.hint("leave it out: a Redis of the stack listens on loopback"),
-                    "cache.password",
-                    &span,
-                );
+                checker.at(note.hint("remove it: the stack's own Redis listens on loopback"), "cache.password", &span);
             }
         }
         None => {
             let common = cache.common();
             if let Some(runtime) = common.runtime {
-                let note = Note::error("runtime", "the gateway's own memory is not run by itself");
+                let engine = cache.engine.value.name();
+                let note =
+                    Note::error("runtime", format!("`engine: {engine}` is part of the gateway and has no runtime"));
                 checker.at(
-                    note.hint("leave `runtime` out, or write an `engine` that is a server"),
+                    note.hint("remove `runtime`, or set an `engine` that is a server"),
                     "cache.runtime",
                     &runtime.span,
                 );
@@ -220,7 +218,7 @@ fn cache(checker: &mut Checker<'_>) {
         }
     }
     if checker.manifest.gateway.is_none() {
-        let note = Note::warning("unused", "nothing uses the cache without a gateway");
+        let note = Note::warning("unused", "the cache has no effect without a gateway");
         checker.at(note, "cache", &cache.span);
     }
 }
@@ -231,7 +229,7 @@ fn gateway(checker: &mut Checker<'_>) {
     if gateway.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::External) {
         let note = Note::error("runtime", "a gateway that llamero does not run cannot be given a configuration");
         let span = gateway.runtime.as_ref().map_or(&gateway.span, |runtime| &runtime.span);
-        checker.at(note.hint("leave `gateway` out"), "gateway.runtime", span);
+        checker.at(note.hint("remove `gateway`"), "gateway.runtime", span);
     }
     if !checker.says("gateway", "master_key") {
         let note = Note::error("missing-field", "`master_key` is missing: LiteLLM does not start without one");
@@ -243,7 +241,7 @@ fn gateway(checker: &mut Checker<'_>) {
     }
     let settings = &gateway.settings;
     if !settings.0.is_object() && !settings.0.is_null() {
-        let note = Note::error("wrong-type", "`settings` is a mapping of LiteLLM's sections");
+        let note = Note::error("wrong-type", "`settings` must be a mapping of LiteLLM's sections");
         checker.at(note.hint("write `settings: {litellm_settings: {...}}`"), "gateway.settings", &settings.span);
     }
     let rendered = [
@@ -263,12 +261,12 @@ fn gateway(checker: &mut Checker<'_>) {
             let note = Note::error("clash", format!("llamero renders `{key}` itself"));
             let path = format!("gateway.settings.{key}");
             let span = checker.key(&path).unwrap_or_else(|| settings.span.clone());
-            checker.at(note.hint(format!("say it under `{section}`")), path, &span);
+            checker.at(note.hint(format!("set it under `{section}`")), path, &span);
         }
     }
 }
 
-/// Checks what everything shares that runs.
+/// Checks the fields that all servers share.
 fn runnable(checker: &mut Checker<'_>, path: &str, common: Common<'_>, span: &Range<usize>, must_run: bool) {
     let runtime = common.runtime.map(|runtime| runtime.value);
     if must_run && !checker.says(path, "runtime") {
@@ -281,24 +279,16 @@ fn runnable(checker: &mut Checker<'_>, path: &str, common: Common<'_>, span: &Ra
     let takes_image = runtime == Some(RuntimeName::Docker);
     match common.image {
         Some(image) if !takes_image && runtime.is_some() => {
-            let note = Note::error("image", "an image is run by `docker` only");
-            checker.at(
-                note.hint("write `runtime: docker`, or leave `image` out"),
-                format!("{path}.image"),
-                &image.span,
-            );
+            let note = Note::error("image", "`image` requires `runtime: docker`");
+            checker.at(note.hint("set `runtime: docker`, or remove `image`"), format!("{path}.image"), &image.span);
         }
         Some(image) if !has_version(&image.value) => {
             let note = Note::error("image", format!("`{}` has neither a tag nor a digest", image.value));
-            checker.at(
-                note.hint("say which one, such as `:v1.2` or `@sha256:…`"),
-                format!("{path}.image"),
-                &image.span,
-            );
+            checker.at(note.hint("add one, such as `:v1.2` or `@sha256:…`"), format!("{path}.image"), &image.span);
         }
         None if takes_image => {
             let note = Note::error("missing-field", "`image` is missing");
-            checker.at(note.hint("`runtime: docker` runs an image"), path, span);
+            checker.at(note.hint("`runtime: docker` requires an image"), path, span);
         }
         _ => {}
     }
@@ -315,27 +305,30 @@ fn runnable(checker: &mut Checker<'_>, path: &str, common: Common<'_>, span: &Ra
         checker.at(note.hint("write `runtime: docker`, or leave it out"), format!("{path}.{name}"), span);
     }
     if takes_image && !common.install.python.0.is_empty() {
-        let note = Note::error("install", "a container has its image, and nothing is installed for it");
-        checker.at(note.hint("leave `install` out"), format!("{path}.install.python"), &common.install.python.span);
+        let note = Note::error(
+            "install",
+            "`install` is not supported with `runtime: docker`: the image contains the software",
+        );
+        checker.at(note.hint("remove `install`"), format!("{path}.install.python"), &common.install.python.span);
     }
     for variable in common.env {
         let path = format!("{path}.env.{}", variable.name.value);
         variable_name(checker, &variable.name.value, &path, &variable.name.span);
         if variable.value.chars().any(char::is_control) {
-            let note = Note::error("bad-value", "an environment variable holds one line without control characters");
+            let note = Note::error("bad-value", "an environment variable must be one line without control characters");
             checker.at(note, &path, &variable.value.span);
         }
         if looks_secret(&variable.name.value) && !variable.value.value.is_empty() {
             let note =
-                Note::error("secret-in-clear", format!("`{}` looks like a secret in clear", variable.name.value));
+                Note::error("secret-in-clear", format!("`{}` looks like a plaintext secret", variable.name.value));
             let hint =
                 format!("write it under `secrets`: `{}: {{env: NAME}}` or `{{file: PATH}}`", variable.name.value);
             checker.at(note.hint(hint), path, &variable.value.span);
         }
     }
     for variable in common.secrets.iter().filter(|secret| common.env.find(&secret.name.value).is_some()) {
-        let note = Note::error("twice", format!("`{}` stands under `env` too", variable.name.value));
-        checker.at(note.hint("keep one of the two"), format!("{path}.secrets"), &variable.name.span);
+        let note = Note::error("twice", format!("`{}` is also set under `env`", variable.name.value));
+        checker.at(note.hint("remove one of the two"), format!("{path}.secrets"), &variable.name.span);
     }
     for variable in common.secrets {
         variable_name(checker, &variable.name.value, &format!("{path}.secrets"), &variable.name.span);
@@ -345,17 +338,17 @@ fn runnable(checker: &mut Checker<'_>, path: &str, common: Common<'_>, span: &Ra
         checker.at(note, format!("{path}.limits.cpus"), &cpus.span);
     }
     if let Some(memory) = common.limits.memory.as_ref().filter(|memory| memory.0.0 < 1 << 20) {
-        let note = Note::error("bad-value", format!("{} is too little memory for anything to run", memory.0));
+        let note = Note::error("bad-value", format!("{} is too little memory for any program", memory.0));
         checker.at(note, format!("{path}.limits.memory"), &memory.span);
     }
     if let Some(health) = common.health.path.as_ref().filter(|health| !health.starts_with('/')) {
-        let note = Note::error("bad-value", "a path begins with `/`");
+        let note = Note::error("bad-value", "a path must begin with `/`");
         checker.at(note, format!("{path}.health.path"), &health.span);
     }
     if common.adopt.value && common.unit.is_none() && common.container.is_none() {
-        let note = Note::error("adopt", "`adopt` needs the name of what is there");
+        let note = Note::error("adopt", "`adopt` requires the name of the existing unit or container");
         checker.at(
-            note.hint("write `unit: NAME` or `container: NAME` too"),
+            note.hint("also set `unit: NAME` or `container: NAME`"),
             format!("{path}.adopt"),
             &common.adopt.span,
         );
@@ -365,7 +358,7 @@ fn runnable(checker: &mut Checker<'_>, path: &str, common: Common<'_>, span: &Ra
 fn variable_name(checker: &mut Checker<'_>, name: &str, path: &str, span: &Range<usize>) {
     let letters = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if name.is_empty() || !letters || name.starts_with(|c: char| c.is_ascii_digit()) {
-        checker.at(Note::error("name", format!("`{name}` cannot be an environment variable")), path, span);
+        checker.at(Note::error("name", format!("`{name}` is not a valid name of an environment variable")), path, span);
     }
 }
 
@@ -373,7 +366,7 @@ fn has_version(image: &str) -> bool {
     image.contains('@') || image.rsplit('/').next().is_some_and(|name| name.contains(':'))
 }
 
-/// Checks that a text is the address of a download. Its query may be a part of it.
+/// Checks that a text is a download address. It may include a query.
 fn url(checker: &mut Checker<'_>, text: &str, path: &str, span: &Range<usize>) {
     let note = match Endpoint::split(text) {
         Ok(_) => return,

@@ -1,4 +1,4 @@
-//! Ports that two parts of the stack would both listen on.
+//! Checks that no two parts of the stack listen on the same port.
 
 use super::Checker;
 use crate::manifest::common::RuntimeName;
@@ -11,7 +11,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     for (port, part, span) in claims(checker) {
         if let Some(other) = taken.get(&port) {
             let note = Note::error("port-clash", format!("`{part}` and `{other}` both listen on port {port}"));
-            checker.at(note.hint("give one of them another `port`"), part, &span);
+            checker.at(note.hint("set another `port` for one of them"), part, &span);
         } else {
             taken.insert(port, part);
         }
@@ -39,7 +39,7 @@ fn claims(checker: &mut Checker<'_>) -> Vec<(u16, String, Range<usize>)> {
                 next += 1;
             } else {
                 let note = Note::error("port", "no port is left for this model's server");
-                checker.at(note.hint("give it a `port`"), part, &model.name.span);
+                checker.at(note.hint("set `port`"), part, &model.name.span);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Names that must lead somewhere: providers, fallbacks, GPUs, and what a service starts after.
+//! Checks of references: providers, fallbacks, GPUs, and the parts that a service starts after.
 
 use super::Checker;
 use crate::manifest::suggest;
@@ -46,7 +46,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     }
 }
 
-/// Names that something may refer to: in the order of the manifest for people, as a set for looking up.
+/// Names that can be referred to: in the order of the manifest for messages, as a set for lookup.
 struct Names {
     listed: Vec<String>,
     set: BTreeSet<String>,
@@ -60,7 +60,7 @@ impl Names {
 }
 
 fn look_up(checker: &mut Checker<'_>, name: &str, known: &Names, what: &str, path: &str, span: &Range<usize>) {
-    // Where nothing could be read that might bear the name, that was told already.
+    // Where the referenced section could not be decoded, that was reported already.
     let unread = matches!(what, "provider" | "model") && !checker.is_mapping(&format!("{what}s"));
     if unread || known.set.contains(name) {
         return;

@@ -1,11 +1,11 @@
-//! Secrets in clear where a value's type cannot know one: in settings that are passed through, and in commands.
+//! Checks for plaintext secrets where a value's type cannot exclude them: in raw settings and in commands.
 
 use super::Checker;
 use crate::manifest::suggest::looks_secret;
 use crate::manifest::yaml::{Node, Value};
 use crate::resource::{Note, has_password};
 
-/// What `LiteLLM` replaces by a variable of its environment.
+/// The prefix that `LiteLLM` replaces by an environment variable's value.
 const REFERENCE: &str = "os.environ/";
 
 pub(super) fn check(checker: &mut Checker<'_>) {
@@ -26,13 +26,13 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     }
 }
 
-/// Finds `scheme://user:password@host` wherever it stands.
+/// Finds `scheme://user:password@host` in any text.
 fn in_addresses(checker: &mut Checker<'_>, node: &Node, path: &str) {
     match &node.value {
         Value::Text(text) if has_password(text) => {
-            let note = Note::error("secret-in-clear", "a password stands in an address here, in clear");
+            let note = Note::error("secret-in-clear", "this address contains a plaintext password");
             let hint =
-                "write it under `secrets`, as `{env: NAME}` or `{file: PATH}`, or where the program reads it from";
+                "write it under `secrets`, as `{env: NAME}` or `{file: PATH}`, or in a file that the program reads";
             checker.at(note.hint(hint), path, &node.span);
         }
         Value::Map(entries) => {
@@ -51,7 +51,7 @@ fn in_settings(checker: &mut Checker<'_>, node: &Node, path: &str) {
         let path = format!("{path}.{}", key.text);
         let in_clear = matches!(&value.value, Value::Text(text) if !text.is_empty() && !text.starts_with(REFERENCE));
         if in_clear && looks_secret(&key.text) {
-            let note = Note::error("secret-in-clear", format!("`{}` looks like a secret in clear", key.text));
+            let note = Note::error("secret-in-clear", format!("`{}` looks like a plaintext secret", key.text));
             let hint =
                 "write `os.environ/NAME` here, and `NAME: {env: NAME}` or `{file: PATH}` under `gateway.secrets`";
             checker.at(note.hint(hint), &path, &value.span);
@@ -77,11 +77,11 @@ fn in_commands(checker: &mut Checker<'_>, node: &Node, path: &str) {
                 value.map_or(flag.is_some() && !text.starts_with('-'), |value| named(name) && !value.is_empty());
             if secret {
                 let shown = flag.unwrap_or(name);
-                let note = Note::error("secret-in-clear", format!("`{shown}` looks like a secret in clear"));
-                let hint = "a command can be seen by every user of the machine; write it under `secrets`";
+                let note = Note::error("secret-in-clear", format!("`{shown}` looks like a plaintext secret"));
+                let hint = "every user of the machine can see a command; set it under `secrets`";
                 checker.at(note.hint(hint), format!("{path}.{field}"), &word.span);
             }
-            // A flag that names a file or a variable is followed by no secret.
+            // A flag that names a file or a variable takes no secret.
             flag = Some(name).filter(|name| value.is_none() && named(name));
         }
     }

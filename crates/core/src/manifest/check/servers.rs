@@ -1,5 +1,5 @@
-//! Values that read well and that no server can be run with: names of units, first words of commands, requirements,
-//! empty references, limits of zero.
+//! Checks of well-formed values that no server can run with: unit names, programs, requirements, empty references,
+//! limits of zero.
 
 use super::Checker;
 use crate::engines::Models;
@@ -9,7 +9,7 @@ use crate::resource::{Endpoint, Note, SecretReference};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// The longest name of a unit with its ending (systemd.unit(5)), less the ending.
+/// The longest unit name (systemd.unit(5)), without its suffix.
 const LONGEST: usize = 255 - ".service".len();
 
 pub(super) fn check(checker: &mut Checker<'_>) {
@@ -26,8 +26,8 @@ pub(super) fn check(checker: &mut Checker<'_>) {
             && entry.value.engine.value.models().has_a_server_each()
             && models > 1
         {
-            let message = format!("`{}` would be the name of {models} servers, one for each model", unit.value);
-            let note = Note::error("name", message).hint("leave it out, or give each model a provider of its own");
+            let message = format!("`{}` would name {models} servers, one for each model", unit.value);
+            let note = Note::error("name", message).hint("remove it, or give each model its own provider");
             checker.at(note, path, &unit.span);
         }
     }
@@ -37,15 +37,15 @@ pub(super) fn check(checker: &mut Checker<'_>) {
             secret(checker, password, "cache.password", &cache.span);
         }
         if let Some(memory) = cache.memory.as_ref().filter(|memory| memory.0.0 < 1 << 20) {
-            let message = format!("{} is too little memory, and none would be no limit", memory.0);
+            let message = format!("{} is too little memory: the cache would treat it as no limit", memory.0);
             checker.at(Note::error("bad-value", message), "cache.memory", &memory.span);
         }
         let external = cache.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::External);
         if let Some(endpoint) = cache.endpoint.as_ref().filter(|_| !external) {
             let note = Note::error("endpoint", "`endpoint` is for a server that llamero does not run");
             let hint = match cache.engine.value.port() {
-                Some(_) => "leave it out, or write `runtime: external`",
-                None => "leave it out, or write an `engine` that is a server and `runtime: external`",
+                Some(_) => "remove it, or set `runtime: external`",
+                None => "remove it, or set an `engine` that is a server and `runtime: external`",
             };
             checker.at(note.hint(hint), "cache.endpoint", &endpoint.span);
         }
@@ -61,7 +61,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     }
     for entry in &manifest.models {
         let engine = manifest.providers.find(&entry.value.provider).map(|provider| provider.engine.value.models());
-        // What others call a source is their own name for a model.
+        // For other engines a source is a model name of their own.
         if let Some(source) = entry.value.source.as_ref().filter(|_| engine == Some(Models::File)) {
             place(checker, source, format!("models.{}.source", entry.name.value));
         }
@@ -74,22 +74,22 @@ fn server<'a>(checker: &mut Checker<'_>, path: &str, common: Common<'a>, units: 
         let letters = |b: u8| b.is_ascii_alphanumeric() || b":-_.@".contains(&b);
         let path = format!("{path}.unit");
         if name.is_empty() || name.len() > LONGEST || name.starts_with('.') || !name.bytes().all(letters) {
-            let note = Note::error("name", format!("`{}` cannot be a unit's name", unit.value));
+            let note = Note::error("name", format!("`{}` is not a valid unit name", unit.value));
             checker.at(note.hint("use letters, digits and `-`, `_`, `.`, `:`, `@`"), path, &unit.span);
         } else if let Some(other) = units.insert(name, path.clone()) {
-            let message = format!("`{name}` is the name of two units: this and `{other}`");
-            checker.at(Note::error("name", message).hint("give one of them another name"), path, &unit.span);
+            let message = format!("`{name}` names two units: this one and `{other}`");
+            checker.at(Note::error("name", message).hint("rename one of them"), path, &unit.span);
         }
     }
     if let Some(command) = common.command.filter(|command| command.0.first().is_some_and(String::is_empty)) {
-        let note = Note::error("command", "the first word of a command names a program, and this one is empty");
+        let note = Note::error("command", "the first word of a command is the program, but it is empty");
         checker.at(note, format!("{path}.command"), &command.span);
     }
     let requirements = &common.install.python;
     for requirement in &requirements.0 {
-        // pip takes what begins with `-` for one of its options.
+        // pip parses an argument that begins with `-` as an option.
         if requirement.trim().is_empty() || requirement.trim_start().starts_with('-') {
-            let note = Note::error("bad-value", format!("`{requirement}` names no Python package"));
+            let note = Note::error("bad-value", format!("`{requirement}` is not a Python requirement"));
             checker.at(note.hint("write `name==1.2.3`"), format!("{path}.install.python"), &requirements.span);
         }
     }
@@ -102,7 +102,7 @@ fn server<'a>(checker: &mut Checker<'_>, path: &str, common: Common<'a>, units: 
     }
 }
 
-/// Checks that a reference to a secret refers to something.
+/// Checks that a reference to a secret is not empty.
 fn secret(checker: &mut Checker<'_>, source: &SecretSource, path: impl AsRef<str>, span: &Range<usize>) {
     let empty = match &source.reference {
         SecretReference::Env(name) => name.trim().is_empty(),
@@ -113,7 +113,7 @@ fn secret(checker: &mut Checker<'_>, source: &SecretSource, path: impl AsRef<str
     }
 }
 
-/// Checks that a source leads to a file.
+/// Checks that a source denotes a file.
 fn place(checker: &mut Checker<'_>, source: &Spanned<Source>, path: String) {
     let Source::Text(text) = &source.value else { return };
     let wrong = if let Some(file) = text.strip_prefix("file:") {
@@ -121,18 +121,20 @@ fn place(checker: &mut Checker<'_>, source: &Spanned<Source>, path: String) {
     } else if let Some(rest) = text.strip_prefix("hf:") {
         let (file, revision) = rest.split_once('@').map_or((rest, None), |(file, revision)| (file, Some(revision)));
         if file.split('/').any(|part| matches!(part, "." | "..")) {
-            Some("a path in a repository has no `.` and no `..`")
+            Some("a path in a repository must not contain `.` or `..`")
         } else {
-            revision.is_some_and(str::is_empty).then_some("no revision stands behind `@`")
+            revision.is_some_and(str::is_empty).then_some("the revision after `@` is empty")
         }
     } else if text.starts_with("http:") || text.starts_with("https:") {
-        // `parts` reports what is not an address.
+        // `parts` reports invalid addresses.
         let path = Endpoint::split(text).map_or("/-", |(_, rest)| rest).split(['?', '#']).next();
-        path.and_then(|path| path.rsplit('/').next()).is_none_or(str::is_empty).then_some("it ends in no file's name")
+        path.and_then(|path| path.rsplit('/').next())
+            .is_none_or(str::is_empty)
+            .then_some("it does not end with a file name")
     } else {
         None
     };
     if let Some(wrong) = wrong {
-        checker.at(Note::error("source", format!("`{text}` leads to no file: {wrong}")), path, &source.span);
+        checker.at(Note::error("source", format!("`{text}` does not denote a file: {wrong}")), path, &source.span);
     }
 }

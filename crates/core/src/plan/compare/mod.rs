@@ -1,7 +1,7 @@
-//! What differs: each resource against what was seen of it, as a decision table per kind.
+//! Comparison of each declared resource with its observation, as a decision table per kind.
 //!
-//! Says what must be done about one resource at a time. The order, and what one change means for another, are not its
-//! business.
+//! It decides about one resource at a time. The order of steps and interactions between changes are decided
+//! elsewhere.
 
 mod model;
 mod run;
@@ -15,36 +15,36 @@ use crate::resource::{Artifact, ArtifactSource, Bytes, Digest, FileSpec, Kind, R
 use crate::targets;
 use std::collections::BTreeSet;
 
-/// What must be done about one resource.
+/// The remedy for one differing resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Remedy {
-    /// Make a secret, an environment or an artifact.
+    /// Create a secret, an environment or an artifact.
     Make,
     /// Compute an artifact's digest.
     Verify,
-    /// Have a model loaded.
+    /// Load a model.
     Load,
     /// Write a file.
     Write,
-    /// Bring a server to its wish.
+    /// Bring a server to its desired state.
     Run(RunRemedy),
-    /// Clear it away; stop it first if it is up.
+    /// Remove it; stop it first if it is up.
     Remove {
-        /// The proof that it is ours.
+        /// The proof that it is managed.
         managed: Managed,
-        /// Whether it runs.
+        /// True if it is up.
         up: bool,
     },
 }
 
-/// What must be done about a server that is declared.
+/// The remedy for a declared server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RunRemedy {
     /// Write its definition.
     pub(super) write: bool,
-    /// Have the runtime read its definition.
+    /// Reload its definition in the runtime.
     pub(super) reload: bool,
-    /// Have it start with the machine.
+    /// Enable it at boot.
     pub(super) enable: bool,
     /// What has successors that never took its place.
     pub(super) orphans: Option<Managed>,
@@ -52,30 +52,30 @@ pub(super) struct RunRemedy {
     pub(super) go: RunAction,
 }
 
-/// What must be done to a server's process.
+/// An action on a server's process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum RunAction {
     /// Nothing.
     Leave,
     /// Start it.
     Start,
-    /// Have it serve again.
+    /// Wake it.
     Wake(Managed),
-    /// Have a successor take its place.
+    /// Hand its socket off to a successor.
     HandOff(Managed),
-    /// Stop it and start it.
+    /// Stop and start it.
     Restart(Managed),
 }
 
-/// A resource that differs, and what must be done about it.
+/// A differing resource and its remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Difference {
     pub(super) change: Change,
-    /// `None` when the change is only said.
+    /// `None` if the change is only reported.
     pub(super) remedy: Option<Remedy>,
 }
 
-/// Everything that differs.
+/// The result of a comparison.
 #[derive(Debug, Default)]
 pub(super) struct Comparison {
     pub(super) changes: Vec<Difference>,
@@ -83,7 +83,7 @@ pub(super) struct Comparison {
     pub(super) refusals: Vec<Refusal>,
 }
 
-/// Compares every declared resource, and everything of ours that is there, with the wish.
+/// Compares every declared resource, and every live managed one, with the desired state.
 pub(super) fn compare(desired: &Desired, observed: &Observation, past: &Past) -> Comparison {
     let mut comparison = Comparison::default();
     for resource in desired.resources.values() {
@@ -97,7 +97,7 @@ pub(super) fn compare(desired: &Desired, observed: &Observation, past: &Past) ->
     // What stands aside for a declared server is part of that one's change.
     let aside: BTreeSet<ResourceId> = desired.resources.keys().filter_map(targets::previous).collect();
     let kept = |id: &ResourceId| past.keep.contains(id) && !past.oldest.contains(id);
-    // With nothing else to do there will be no further generation.
+    // Without other changes there is no further generation.
     let stays = comparison.changes.iter().all(|difference| difference.remedy.is_none())
         && observed.resources.iter().filter(|(id, _)| !aside.contains(*id)).all(|(id, presence)| {
             let needed = desired.resources.contains_key(id) || past.keep.contains(id);
@@ -105,13 +105,13 @@ pub(super) fn compare(desired: &Desired, observed: &Observation, past: &Past) ->
         });
     for (id, presence) in observed.resources.iter().filter(|(id, _)| !aside.contains(*id)) {
         let declared = desired.resources.contains_key(id) || kept(id) || (stays && past.keep.contains(id));
-        // A model can be removed only by its server: it stays, and on record, until that answers again.
+        // A model can be removed only through its server: it stays recorded until the server answers again.
         let unserved = matches!(presence, Presence::Unknown(_) | Presence::Present(Live::Model { unserved: true, .. }));
         if !declared && id.kind == Kind::Model && unserved {
             continue;
         }
         if let (false, true, Presence::Unknown(why)) = (declared, desired.policy.prune, presence) {
-            // What cannot be seen may still be there: it must not be taken for gone.
+            // An unobservable resource may still exist: it does not count as removed.
             comparison.refusals.push(blind(id, why));
             continue;
         }
@@ -183,9 +183,9 @@ fn blind(id: &ResourceId, why: &str) -> Refusal {
     Refusal { on: id.clone(), kind: RefusalKind::Unseen, message: format!("cannot see {id}: {why}"), hint }
 }
 
-/// Why something declared that is not there is to be made: it is new, or somebody took it away.
+/// Returns the cause for a declared but missing resource: it is new, or it was removed.
 fn absent(past: &Past, resource: &Resource) -> Cause {
-    if past.committed.contains_key(&resource.id) { Cause::Drift("it is gone".to_owned()) } else { Cause::Declared }
+    if past.committed.contains_key(&resource.id) { Cause::Drift("it is missing".to_owned()) } else { Cause::Declared }
 }
 
 fn made(desired: &Desired, resource: &Resource, causes: Vec<Cause>, consequence: Consequence) -> Verdict {
@@ -274,7 +274,7 @@ fn short(digest: &Digest) -> String {
 
 fn fetch(desired: &Desired, observed: &Observation, resource: &Resource, causes: Vec<Cause>) -> Verdict {
     let size = observed.download_sizes.get(&resource.id).copied().map(Bytes);
-    // What a command does to make a file is its own affair.
+    // The output of a command has no known size.
     let made_here = matches!(&resource.spec, Spec::Artifact(Artifact { source: ArtifactSource::Command { .. }, .. }));
     let download = (!made_here).then_some(size);
     made(desired, resource, causes, Consequence { download, ..Consequence::of(Disruption::None) })
@@ -305,17 +305,17 @@ fn file(desired: &Desired, past: &Past, resource: &Resource, spec: &FileSpec, li
     differs(verb, causes)
 }
 
-/// Returns the refusal for a thing in our place that is somebody else's.
+/// Returns the conflict with an unmanaged resource in a declared resource's place.
 fn not_managed(resource: &Resource, place: &str, owner: Option<&str>) -> Refusal {
     let message = match owner {
         Some(stack) => format!("{place} belongs to the stack `{stack}`"),
-        None => format!("{place} is there already and was not made by llamero"),
+        None => format!("{place} exists and is not managed by llamero"),
     };
-    let hint = Some("move it away, or give this one another name or place in the manifest".to_owned());
+    let hint = Some("move it away, or set another name or path in the manifest".to_owned());
     Refusal { on: resource.id.clone(), kind: RefusalKind::NotOurs, message, hint }
 }
 
-/// Tells why a thing that is there carries another fingerprint than the one asked for.
+/// Returns the causes for a live resource with another fingerprint than the desired one.
 fn asked_otherwise(past: &Past, resource: &Resource, claim: &Ownership) -> (Verb, Vec<Cause>) {
     let Some(committed) = past.committed.get(&resource.id) else {
         return (Verb::Change, vec![Cause::Unrecorded]);
@@ -330,7 +330,7 @@ fn asked_otherwise(past: &Past, resource: &Resource, claim: &Ownership) -> (Verb
     (Verb::Change, causes)
 }
 
-/// Applies the policy on drift: what is only to be warned of keeps its change and loses its work.
+/// Applies the drift policy: a change that is only reported loses its remedy.
 fn sync(desired: &Desired, mut difference: Difference) -> Verdict {
     let only_drift = difference.change.causes.iter().all(|cause| matches!(cause, Cause::Drift(_)));
     if only_drift {
@@ -350,7 +350,7 @@ fn undeclared(desired: &Desired, presence: &Presence, managed: Managed) -> Diffe
     let change = Change {
         on: managed.id().clone(),
         role: role_of(managed.id()),
-        detail: loaded.then(|| "it is loaded now, and is unloaded".to_owned()),
+        detail: loaded.then(|| "it is loaded and will be unloaded".to_owned()),
         verb: Verb::Remove,
         causes: vec![Cause::Undeclared],
         consequence: Consequence::of(disruption),

@@ -1,4 +1,4 @@
-//! A declared model on a server against what was found of it.
+//! Comparison of a declared model on a server with its observation.
 
 use super::super::Past;
 use super::super::cause::{Cause, FieldChange};
@@ -54,14 +54,14 @@ pub(super) fn model(
             let (verb, causes) = asked_otherwise(past, resource, &claim);
             differs(verb, causes, nothing, Remedy::Make)
         }
-        // A model of that name which llamero did not make.
+        // An existing model of that name that llamero did not create.
         None if spec.is_derived() => differs(Verb::Change, vec![Cause::Unrecorded], nothing, Remedy::Make),
         _ if *edited => {
-            let cause = Cause::Drift("another program made it anew with other settings".to_owned());
+            let cause = Cause::Drift("another program recreated it with other settings".to_owned());
             differs(Verb::Correct, vec![cause], nothing, Remedy::Make)
         }
         _ if spec.pinned && !loaded && server_is_up(observed, resource) => {
-            let cause = Cause::Drift("it is to stay loaded and is not".to_owned());
+            let cause = Cause::Drift("it should stay loaded, but is not loaded".to_owned());
             differs(Verb::Correct, vec![cause], nothing, Remedy::Load)
         }
         _ => Verdict::Same,
@@ -70,26 +70,30 @@ pub(super) fn model(
 
 fn moved_on(resource: &Resource, spec: &ServedModel, moved: &Digest) -> Refusal {
     let declared = spec.sha256.as_ref().map(short).unwrap_or_default();
-    let message =
-        format!("`{}` now leads to {}, not to {declared}, which is not on this machine", spec.source, short(moved));
+    let message = format!(
+        "`{}` now resolves to {}, not to the pinned {declared}, which is not on this machine",
+        spec.source,
+        short(moved)
+    );
     let model = resource.role.trim_start_matches("models.");
-    let hint = Some(format!("`llamero update {model}` takes what there is now; see it first with `llamero outdated`"));
+    let hint = Some(format!("`llamero update {model}` pins the current content; `llamero outdated` shows it first"));
     Refusal { on: resource.id.clone(), kind: RefusalKind::Missing, message, hint }
 }
 
 fn other_content(resource: &Resource, spec: &ServedModel, is: &Digest, declared: &Digest) -> Refusal {
     let message = format!(
-        "`{}` on {} has the content {}, not {}, and was not pulled by llamero",
+        "`{}` on {} has the content {}, not {}, and is not managed by llamero",
         spec.source,
         spec.endpoint,
         short(is),
         short(declared)
     );
-    let hint = Some(format!("`{}` lets llamero pull the one that is locked", OllamaName::removal(&spec.source)));
+    let hint = Some(format!("`{}` lets llamero pull the pinned content", OllamaName::removal(&spec.source)));
     Refusal { on: resource.id.clone(), kind: RefusalKind::NotOurs, message, hint }
 }
 
-/// Returns whether the server of a model is up; one that somebody else runs answered, or the model was not seen.
+/// Returns whether the server of a model is up; an external server is up if it answered, or if the model was not
+/// observed.
 fn server_is_up(observed: &Observation, resource: &Resource) -> bool {
     resource.needs.iter().all(|id| observed.run(id).is_some_and(crate::live::LiveRun::is_up))
 }

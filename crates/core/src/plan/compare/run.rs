@@ -1,4 +1,4 @@
-//! A declared server against what was found of it.
+//! Comparison of a declared server with its observation.
 
 use super::super::Past;
 use super::super::cause::Cause;
@@ -31,7 +31,7 @@ pub(super) fn run(
         let owner = live.definition.as_ref().map(|claim| claim.stack.as_str());
         return Verdict::Refused(not_managed(resource, &place(resource), owner));
     };
-    // The claim was just seen to be this stack's, so the proof is there.
+    // The ownership marker was just checked, so the proof exists.
     let presence = Presence::Present(Live::Run(live.clone()));
     let Some(managed) = Managed::prove(&desired.stack, &resource.id, &presence) else { return Verdict::Same };
 
@@ -50,9 +50,9 @@ pub(super) fn run(
             Some(running) => *running != declared,
             None => live.phase == RunState::Running,
         };
-        // What runs otherwise than it should may hold a port or memory that another was promised: it is never left.
+        // An outdated process may hold a port or memory promised to another server: it is always restarted.
         if older && causes.iter().all(|cause| matches!(cause, Cause::Drift(_))) {
-            let older = "it still runs as it was before its definition changed".to_owned();
+            let older = "it still runs with an earlier definition".to_owned();
             causes.push(Cause::Unfinished(older));
         }
         let unattended = target.and_then(|target| target.unattended(live));
@@ -89,9 +89,9 @@ pub(super) fn run(
     }
     let mut enable = target.is_some_and(targets::Target::enables) && !live.enabled;
     if enable {
-        causes.push(Cause::Drift("it does not start with the machine".to_owned()));
+        causes.push(Cause::Drift("it does not start at boot".to_owned()));
     }
-    // The link that has it start with the machine goes with the parts that it was made of.
+    // Enabling links are removed together with the socket hand-off units.
     enable |= live.socket_handoff && !spec.socket_handoff;
     if causes.is_empty() {
         return Verdict::Same;
@@ -107,7 +107,7 @@ fn place(resource: &Resource) -> String {
     targets::of_kind(resource.id.kind).map_or_else(|| resource.id.to_string(), |target| target.describe(&resource.id))
 }
 
-/// Why a server is down: something happened to it, or the apply that made it so stopped before it started.
+/// Returns the cause for a server that is down: drift, or an interrupted apply.
 fn down(past: &Past, resource: &Resource, live: &LiveRun) -> Cause {
     let what = if live.phase == RunState::Failed { "it failed" } else { "it does not run" };
     let committed = past.committed.get(&resource.id).is_some_and(|fields| *fields == resource.fields());

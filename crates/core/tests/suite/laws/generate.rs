@@ -1,8 +1,8 @@
 //! Stacks, machines and pasts that the laws are tried on.
 //!
 //! A [`Declaration`] is a handful of numbers that shrink well; a `Desired` is built from it. The machine is built from two
-//! wishes, the one before and the one now, so that everything on it is something that a plan could have left there,
-//! and from a [`Condition`] for each thing, which is what happened to it since.
+//! declarations, the previous and the current one, so that a plan could have created everything on it, and from a
+//! [`Condition`] for each resource, which is the event since.
 
 use crate::sample;
 use llamero_core::live::{Live, LiveFile, LiveRun, Observation, Ownership, PortHolder, Presence, RunState};
@@ -321,7 +321,7 @@ pub(crate) fn undisturbed_under(policy: Policy) -> impl Strategy<Value = Scenari
     scenario(Just(policy), calm().boxed())
 }
 
-/// Returns machines with strangers and blind spots, under any policy.
+/// Returns machines with unmanaged and unknown resources, under any policy.
 pub(crate) fn any_machine() -> impl Strategy<Value = Scenario> {
     scenario(policy(), wild().boxed())
 }
