@@ -4,6 +4,7 @@
 # llama-cpp-python  builds one from source in the cache too (some minutes) and runs its tests
 # faults       lets every system call of a small apply fail once, each in its turn, and the power at every instant, some 25 minutes
 # kills        kills an apply 1,200 times at random instants and writes docs/kills.md, some 20 minutes
+# busy         kills applies beside three busy loops on every core; as root
 # box          cuts the power of a disposable machine in the middle of an apply; as root
 # deny         checks dependencies: advisories where their database can be had, bans, licences and sources
 # simulate     runs the transaction in a simulated world, RUNS times, and writes docs/simulation.md
@@ -11,7 +12,7 @@
 export CARGO_TERM_COLOR ?= auto
 heading = @printf '\n== %s\n' '$(1)'
 
-.PHONY: quickstart test check deny pure real lane vllm llama-cpp-python faults kills box simulate bench
+.PHONY: quickstart test check deny pure real lane vllm llama-cpp-python faults kills busy box simulate bench
 
 quickstart:
 	@tools/need cargo cc python3 python3-venv
@@ -64,6 +65,11 @@ faults:
 kills:
 	$(call heading,killed at random instants)
 	LLAMERO_KILLS=1200 LLAMERO_KILLS_REPORT="$(CURDIR)/docs/kills.md" tests/real/lane real::kills
+
+busy:
+	$(call heading,killed on a busy machine)
+	LLAMERO_BUSY=3 tests/real/lane real::orphans
+	LLAMERO_BUSY=3 tests/real/lane real::kills
 
 box:
 	@LLAMERO_BOX=1 tests/real/install >/dev/null

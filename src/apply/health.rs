@@ -11,20 +11,15 @@ use crate::live::{Live, LiveRun, Presence, RunState};
 use crate::plan::Action;
 use crate::resource::{Bytes, Health, Resource, ResourceId, Run};
 use crate::systems::listener::Foreign;
+use crate::systems::start_clock::{self, StartClock};
 use crate::targets;
 use std::time::Duration;
 
 /// The polling interval.
 const EVERY: Duration = Duration::from_millis(200);
 
-/// The hard cap of a wait, as a multiple of its timeout.
-const CAP: u32 = 10;
-
 /// The time after which another process counts as the holder of a server's port.
 const FOREIGN: Duration = Duration::from_secs(2);
-
-/// The growth of a server's memory or log that counts as progress, in bytes.
-const GROWTH: u64 = 1 << 20;
 
 /// Looks at a server that must be there.
 pub(super) async fn examine<M: Machine>(execution: Execution<'_, M>, id: &ResourceId) -> Result<LiveRun, Failure> {
@@ -45,10 +40,9 @@ pub(super) async fn await_healthy<M: Machine>(
 ) -> Result<LiveRun, Failure> {
     let (_, run) = server(execution, id)?;
     let passed = |since: Duration| execution.systems.elapsed().saturating_sub(since);
-    let begun = execution.systems.elapsed();
-    let cap = run.timeout.duration() * CAP;
+    let mut clock = StartClock::new(run, execution.systems.elapsed());
     let restarts = examine(execution, id).await?.restarts;
-    let (mut progressed, mut measure, mut told) = (begun, 0, String::new());
+    let mut told = String::new();
     let mut foreign: Option<(Foreign, Duration)> = None;
     loop {
         let live = examine(execution, id).await?;
@@ -81,15 +75,9 @@ pub(super) async fn await_healthy<M: Machine>(
             return limits_hold(id, run, &live).map(|()| live);
         }
         let size = live.memory.map_or(0, |memory| memory.0) + execution.systems.log_size(id);
-        if size >= measure + GROWTH {
-            measure = size;
-            progressed = execution.systems.elapsed();
-        }
-        if passed(progressed) >= run.timeout.duration() || passed(begun) >= cap {
-            let why = format!("it is not healthy after {} s: {health}", passed(begun).as_secs());
-            let mut failure = with_log(execution, Failure::new(id, why)).await;
-            failure.hint = Some("if it only needs longer, raise `health.timeout` in the manifest".to_owned());
-            return Err(failure);
+        if let Some(late) = clock.is_late(size, execution.systems.elapsed()) {
+            let failure = Failure::new(id, format!("it is not healthy after {} s: {health}", late.as_secs()));
+            return Err(with_log(execution, start_clock::needs_longer(failure)).await);
         }
         let note = match &health {
             // Expected while it starts.

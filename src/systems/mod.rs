@@ -30,6 +30,7 @@ mod resp;
 pub mod sealed;
 pub mod secrets;
 pub mod sleep;
+pub mod start_clock;
 pub mod store;
 pub mod systemd;
 

@@ -248,10 +248,12 @@ pub(crate) fn perform(
         Action::RemoveNetwork { name, .. } => {
             truth.prerequisites.remove(&Prerequisite::Network(name.clone()));
         }
-        Action::RemovePrevious(managed) => {
+        Action::ClearOrphans(managed) => {
             if let Some(server) = truth.servers.get_mut(managed.id()) {
                 (server.successor, server.orphans) = (None, false);
             }
+        }
+        Action::RemovePrevious(managed) => {
             if let Some(aside) = previous(managed.id()) {
                 remove(truth, &aside)?;
             }

@@ -37,6 +37,7 @@ pub(super) trait Manager {
         others: Vec<(&str, Settings<'_>)>,
     ) -> zbus::Result<OwnedObjectPath>;
     fn get_unit_processes(&self, name: &str) -> zbus::Result<Vec<(String, u32, String)>>;
+    fn kill_unit(&self, name: &str, whom: &str, signal: i32) -> zbus::Result<()>;
     fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
     fn reload(&self) -> zbus::Result<()>;
     fn enable_unit_files(&self, files: &[&str], runtime: bool, force: bool) -> zbus::Result<(bool, Vec<Change>)>;
@@ -68,6 +69,7 @@ pub(super) struct UnitProperties {
     pub(super) unit_file_state: Option<String>,
     pub(super) need_daemon_reload: Option<bool>,
     pub(super) condition_result: Option<bool>,
+    pub(super) job: Option<(u32, OwnedObjectPath)>,
     #[zbus(rename = "InvocationID")]
     pub(super) invocation_id: Option<Vec<u8>>,
 }

@@ -4,7 +4,6 @@
 //! In which order this is done, and when it is given up, is decided elsewhere.
 
 use super::bus::PropertiesProxy;
-use super::unit::ActiveState;
 use super::{CALL, Error, Systemd, Unit, within};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -34,10 +33,7 @@ impl Systemd {
         let wait = async {
             loop {
                 let live = self.unit(unit).await?;
-                let says = live.status_text.split_whitespace().next() == Some(word);
-                let runs = !matches!(live.active_state, ActiveState::Inactive | ActiveState::Failed)
-                    && live.sub_state != "auto-restart";
-                if says || !runs {
+                if live.says(word) || !live.runs() {
                     return Ok(live);
                 }
                 tokio::time::sleep(POLL).await;
@@ -47,8 +43,28 @@ impl Systemd {
         tokio::time::timeout(deadline, wait).await.unwrap_or(Err(Error::Deadline { what, after: deadline }))
     }
 
+    /// Tells a unit to start, and does not wait for it: what becomes of it is seen by its state.
+    pub async fn begin_start(&self, unit: &str) -> Result<(), Error> {
+        let call = async {
+            self.forget_failure(unit).await?;
+            self.manager.start_unit(unit, "replace").await
+        };
+        within(CALL, &format!("start `{unit}`"), call).await.map(drop)
+    }
+
     /// Tells a service to end, and does not wait for it.
     pub async fn begin_stop(&self, unit: &str) -> Result<(), Error> {
         within(CALL, &format!("stop `{unit}`"), self.manager.stop_unit(unit, "replace")).await.map(drop)
+    }
+
+    /// Kills all processes of a unit.
+    pub async fn kill(&self, unit: &str) -> Result<(), Error> {
+        let signal = rustix::process::Signal::KILL.as_raw();
+        within(CALL, &format!("kill `{unit}`"), self.manager.kill_unit(unit, "all", signal)).await
+    }
+
+    /// Has the manager forget how a unit failed, and with it the unit, once it has no file.
+    pub async fn reset_failed(&self, unit: &str) -> Result<(), Error> {
+        within(CALL, &format!("reset `{unit}`"), self.forget_failure(unit)).await
     }
 }

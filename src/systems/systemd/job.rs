@@ -113,13 +113,7 @@ impl Systemd {
 
     async fn follow(&self, verb: Verb, unit: &str, mut ended: UnboundedReceiver<Ended>) -> zbus::Result<Job> {
         if verb != Verb::Stop {
-            // A unit that crashed too often refuses to start until it is forgiven. To be refused that is no harm: one that
-            // is not loaded has nothing to forgive.
-            if let Err(error) = self.manager.reset_failed_unit(unit).await
-                && matches!(Error::of("", error.clone()), Error::Connection { .. })
-            {
-                return Err(error);
-            }
+            self.forget_failure(unit).await?;
         }
         let mut job = verb.enqueue(&self.manager, unit).await?;
         let mut is_ours = true;
@@ -155,6 +149,15 @@ impl Systemd {
                     }
                 },
             }
+        }
+    }
+
+    /// Forgets how a unit failed: one that crashed too often refuses to start until then. To be refused that is no harm, for
+    /// one that is not loaded has nothing to forget.
+    pub(super) async fn forget_failure(&self, unit: &str) -> zbus::Result<()> {
+        match self.manager.reset_failed_unit(unit).await {
+            Err(error) if matches!(Error::of("", error.clone()), Error::Connection { .. }) => Err(error),
+            _ => Ok(()),
         }
     }
 

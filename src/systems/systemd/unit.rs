@@ -87,6 +87,8 @@ pub struct Unit {
     pub active_state: ActiveState,
     /// What it is doing, in finer words, such as `running` or `auto-restart`.
     pub sub_state: String,
+    /// Whether a job for it is queued or under way.
+    pub has_job: bool,
     /// How its last run ended: `success`, `exit-code`, `signal`, `oom-kill`, `timeout`, `start-limit-hit`, ...
     pub result: String,
     /// What a service of `Type=notify` says of itself.
@@ -122,6 +124,25 @@ pub struct Unit {
 }
 
 impl Unit {
+    /// Returns whether no process of it runs and none is about to: its name is free for another start.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        matches!(self.active_state, ActiveState::Inactive | ActiveState::Failed) && !self.has_job
+    }
+
+    /// Returns whether its process lives, or its first start is under way. One that waits to be started again after a
+    /// crash does not run.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        !self.is_idle() && !self.sub_state.starts_with("auto-restart")
+    }
+
+    /// Returns whether the first word that it says of itself is `word`.
+    #[must_use]
+    pub fn says(&self, word: &str) -> bool {
+        self.status_text.split_whitespace().next() == Some(word)
+    }
+
     pub(super) fn read(unit: UnitProperties, service: ServiceProperties) -> Self {
         // The manager says "none" and "unknown" by the largest number.
         let limit = |value: Option<u64>| value.filter(|value| *value != u64::MAX);
@@ -131,6 +152,7 @@ impl Unit {
             load_error: text(unit.load_error.map(|(_, message)| message)),
             active_state: ActiveState::read(&unit.active_state.unwrap_or_default()),
             sub_state: unit.sub_state.unwrap_or_default(),
+            has_job: unit.job.is_some_and(|(id, _)| id != 0),
             result: service.result.unwrap_or_default(),
             status_text: service.status_text.unwrap_or_default(),
             listens: service.listen.unwrap_or_default().into_iter().map(|(_, address)| address).collect(),

@@ -2,7 +2,7 @@
 
 use super::super::Call;
 use super::super::unit;
-use super::handoff;
+use super::{handoff, instances};
 use crate::plan::Action;
 use crate::resource::{ResourceId, Run};
 use crate::systems::systemd::{self, JobResult};
@@ -22,7 +22,7 @@ pub(super) async fn execute(call: Call<'_>) -> Result<(), Failure> {
             let systemd = systems.systemd().await.map_err(|error| failed(&error))?;
             systemd.reload().await.map_err(|error| failed(&error))
         }
-        Action::Enable(id) if handoff::is_current(systems, id) => handoff::enable(systems, id),
+        Action::Enable(id) if instances::is_current(systems, id) => instances::enable(systems, id),
         Action::Enable(id) => {
             let systemd = systems.systemd().await.map_err(|error| failed(&error))?;
             systemd.enable(&[unit::unit_name(id)]).await.map_err(|error| failed(&error))?;
@@ -36,8 +36,8 @@ pub(super) async fn execute(call: Call<'_>) -> Result<(), Failure> {
         Action::Restart(managed) => start(call, managed.id(), run(call)?, true).await,
         Action::Rehearse(_) => handoff::rehearse(call, run(call)?).await,
         Action::HandOff(_) => handoff::hand_off(call).await,
-        Action::RemovePrevious(managed) => handoff::clear_orphaned_instances(call, managed.id()).await,
-        Action::Stop(managed) if handoff::is_current(systems, managed.id()) => {
+        Action::ClearOrphans(managed) => handoff::clear_orphans(call, managed.id()).await,
+        Action::Stop(managed) if instances::is_current(systems, managed.id()) => {
             handoff::dismantle(call, managed.id()).await
         }
         Action::Stop(managed) => {
@@ -79,7 +79,7 @@ async fn start(call: Call<'_>, id: &ResourceId, run: &Run, again: bool) -> Resul
 async fn remove(call: Call<'_>, id: &ResourceId) -> Result<(), Failure> {
     let systems = call.scope.systems;
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
-    if handoff::is_current(systems, id) {
+    if instances::is_current(systems, id) {
         return handoff::dismantle(call, id).await;
     }
     let path = systems.unit_file(id);

@@ -2,6 +2,7 @@
 
 mod execute;
 mod handoff;
+mod instances;
 mod observe;
 
 use super::{Call, Driver, Scope};
@@ -39,7 +40,7 @@ impl Driver for Systemd {
 
     fn last_lines<'a>(&'a self, scope: Scope<'a>, id: &'a ResourceId, count: usize) -> BoxFuture<'a, Vec<String>> {
         async move {
-            let name = handoff::running_unit(scope.systems, id);
+            let name = instances::running_unit(scope.systems, id);
             match scope.systems.systemd().await {
                 Ok(systemd) => systemd.last_lines(&name, count).await,
                 Err(_) => Vec::new(),

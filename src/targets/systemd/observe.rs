@@ -150,6 +150,8 @@ fn live_unit(unit: &Unit) -> LiveRun {
         (ActiveState::Active | ActiveState::Reloading, _) => RunState::Running,
         (ActiveState::Activating, "auto-restart" | "auto-restart-queued") => RunState::BackingOff,
         (ActiveState::Activating, _) => RunState::Starting,
+        // What does not run has no other job than to start: an earlier apply may have asked for it.
+        (ActiveState::Failed | ActiveState::Inactive, _) if unit.has_job => RunState::Starting,
         (ActiveState::Failed, _) => RunState::Failed,
         _ => RunState::Stopped,
     };
@@ -173,7 +175,7 @@ fn live_unit(unit: &Unit) -> LiveRun {
 }
 
 /// Returns how a unit's process last ended, in words; `None` when it did not.
-fn why(unit: &Unit) -> Option<String> {
+pub(super) fn why(unit: &Unit) -> Option<String> {
     if let Some(error) = &unit.load_error {
         return Some(error.clone());
     }

@@ -142,7 +142,7 @@ fn part(events: &str) -> String {
 }
 
 /// Returns numbers that look as if by chance, the same at every run.
-fn chance(state: &mut u64) -> f64 {
+pub(super) fn chance(state: &mut u64) -> f64 {
     *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     f64::from(u32::try_from(*state >> 33).expect("31 bits")) / f64::from(1_u32 << 31)
 }

@@ -92,8 +92,8 @@ pub fn foresee(desired: &Desired, mut observed: Observation, step: &Step) -> Obs
         Action::Sleep(managed) => on_run(&mut observed, managed.id(), |run| run.asleep = true),
         Action::Wake(managed) => on_run(&mut observed, managed.id(), |run| run.asleep = false),
         Action::Stop(managed) => stop(&mut observed, managed),
+        Action::ClearOrphans(managed) => on_run(&mut observed, managed.id(), |run| run.orphaned_instances = false),
         Action::RemovePrevious(managed) => {
-            on_run(&mut observed, managed.id(), |run| run.orphaned_instances = false);
             if let Some(aside) = targets::previous(managed.id()) {
                 observed.resources.remove(&aside);
             }
@@ -101,7 +101,12 @@ pub fn foresee(desired: &Desired, mut observed: Observation, step: &Step) -> Obs
         Action::RemoveAside { previous, .. } => {
             observed.resources.remove(previous.id());
         }
-        Action::AwaitHealthy(_) | Action::Rehearse(_) | Action::Try(_) => {}
+        Action::AwaitHealthy(id) => on_run(&mut observed, id, |run| {
+            if run.phase == RunState::Starting {
+                run.phase = RunState::Running;
+            }
+        }),
+        Action::Rehearse(_) | Action::Try(_) => {}
         Action::RemoveFile(managed)
         | Action::RemoveServer(managed)
         | Action::RemoveImage(managed)
@@ -205,6 +210,8 @@ fn stop(observed: &mut Observation, managed: &Managed) {
     on_run(observed, managed.id(), |run| {
         run.phase = RunState::Stopped;
         run.running = None;
+        // It stops with all its parts.
+        run.orphaned_instances = false;
     });
     release_ports(observed, managed.id());
 }

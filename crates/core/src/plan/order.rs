@@ -245,7 +245,9 @@ fn switch(
         |id: &ResourceId, stopped: &BTreeMap<ResourceId, StepId>, verified: &[StepId], steps: &mut Steps<'_>| {
             let (Some(remedy), Some(resource)) = (runs.get(id), desired.resources.get(id)) else { return };
             let reload: Vec<StepId> = reloaded.get(&id.kind).copied().filter(|_| is_plain(id)).into_iter().collect();
-            if remedy.enable && (is_plain(id) || (socket_handoff(id) && remedy.go == RunAction::Leave)) {
+            if remedy.enable
+                && (is_plain(id) || (socket_handoff(id) && matches!(remedy.go, RunAction::Leave | RunAction::Await)))
+            {
                 steps.add(Phase::Switch, Action::Enable(id.clone()), reload.clone());
             }
             let mut after = steps.needed(resource, Phase::Switch);
@@ -254,8 +256,16 @@ fn switch(
             after.extend(first_on_gpu.get(id).into_iter().flatten().filter_map(|id| steps.ready.get(*id).copied()));
             let own_stop = stopped.get(id).copied();
             after.extend(own_stop);
+            // An orphan may hold what the next instance needs, and answer clients in the place of the current one.
+            let orphans = remedy.orphans.clone().map(Action::ClearOrphans);
+            after.extend(orphans.map(|clear| steps.add(Phase::Switch, clear, Vec::new())));
             let action = match (&remedy.go, own_stop) {
                 (RunAction::Leave, _) => return,
+                (RunAction::Await, _) => {
+                    let healthy = steps.add(Phase::Switch, Action::AwaitHealthy(id.clone()), after);
+                    steps.ready.insert(id.clone(), healthy);
+                    return;
+                }
                 (RunAction::Start | RunAction::Restart(_), _) if replacements.contains_key(id) => {
                     for action in &replacements[id].before {
                         after = vec![steps.add(Phase::Switch, action.clone(), after)];
@@ -300,7 +310,7 @@ fn behind_the_rest<'a>(
     let changes = |id: &ResourceId| match runs.get(id).map(|remedy| &remedy.go) {
         Some(RunAction::HandOff(_) | RunAction::Restart(_)) => true,
         Some(RunAction::Start) => handoff.waits.contains_key(id),
-        Some(RunAction::Wake(_) | RunAction::Leave) | None => false,
+        Some(RunAction::Wake(_) | RunAction::Await | RunAction::Leave) | None => false,
     };
     let gateway = desired.gateway().map(|(id, _)| id).filter(|id| changes(id));
     let mut behind: BTreeSet<&ResourceId> = gateway.into_iter().collect();
@@ -385,13 +395,8 @@ fn prune(
     // A file, an environment or a model may be in use by any of the servers that stop.
     let quiet: Vec<StepId> = stopped.values().copied().collect();
     let mut unloaded: BTreeMap<Kind, Vec<StepId>> = BTreeMap::new();
-    let orphans = remedy.iter().filter_map(|(_, remedy)| match remedy {
-        Remedy::Run(RunRemedy { orphans: Some(managed), .. }) => Some(Action::RemovePrevious(managed.clone())),
-        _ => None,
-    });
     let aside = replacements.values().filter_map(|replacement| replacement.after.clone());
-    let mut servers: Vec<StepId> =
-        orphans.chain(aside).map(|action| steps.add(Phase::Prune, action, Vec::new())).collect();
+    let mut servers: Vec<StepId> = aside.map(|action| steps.add(Phase::Prune, action, Vec::new())).collect();
     // An image can go when nothing is made of it any more.
     gone.sort_by_key(|(managed, _)| managed.id().kind == Kind::Image);
     for (managed, _) in gone {

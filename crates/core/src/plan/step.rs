@@ -80,6 +80,8 @@ pub enum Action {
         /// What stands aside.
         previous: Managed,
     },
+    /// Ends the instances of a server that an interrupted hand-off left beside the current one.
+    ClearOrphans(Managed),
     /// Starts a server.
     Start(ResourceId),
     /// Restarts a server in one call.
@@ -102,7 +104,7 @@ pub enum Action {
     RemoveFile(Managed),
     /// Removes a server that does not run, with its definition.
     RemoveServer(Managed),
-    /// Removes what stands aside since another took its place, or successors that never took theirs.
+    /// Removes what stands aside since another took its place.
     RemovePrevious(Managed),
     /// Removes what stood aside before, and was left behind.
     RemoveAside {
@@ -151,7 +153,8 @@ impl Action {
             | Self::Start(id)
             | Self::Rehearse(id)
             | Self::AwaitHealthy(id) => Some(id),
-            Self::Restart(managed)
+            Self::ClearOrphans(managed)
+            | Self::Restart(managed)
             | Self::HandOff(managed)
             | Self::Stop(managed)
             | Self::SetAside(managed)
@@ -197,6 +200,7 @@ impl Action {
             Self::Discard(_) => "discard",
             Self::Prepare { .. } | Self::Create(_) => "create",
             Self::Restore { .. } => "restore",
+            Self::ClearOrphans(_) => "clear orphaned instances of",
             Self::Start(_) => "start",
             Self::Restart(_) => "restart",
             Self::Rehearse(_) => "rehearse",

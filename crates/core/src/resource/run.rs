@@ -119,7 +119,16 @@ pub struct Run {
     pub restart: Restart,
 }
 
+/// How many times its timeout a server may take to become healthy, as long as it visibly gets on.
+const LONGEST: u64 = 10;
+
 impl Run {
+    /// Returns the hard cap of the wait until it is healthy. Its timeout is what it gets without any progress.
+    #[must_use]
+    pub const fn longest_start(&self) -> Seconds {
+        Seconds { milliseconds: self.timeout.milliseconds.saturating_mul(LONGEST) }
+    }
+
     /// Returns the fields whose change means that the server must start again.
     #[must_use]
     pub fn fields(&self) -> Fields {

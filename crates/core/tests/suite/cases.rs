@@ -79,6 +79,8 @@ enum Happening {
     Stopped,
     /// It died for good.
     Failed,
+    /// It is about to run.
+    Starting,
     /// It died and waits to be started again.
     BackingOff,
     /// Its process runs with what an earlier definition said.
@@ -87,6 +89,8 @@ enum Happening {
     NotEnabled,
     /// The manager has not read its unit file.
     NotLoaded,
+    /// An interrupted hand-off left an instance beside it.
+    Orphaned,
     /// It runs, and sleeps.
     Asleep,
     /// A model file whose digest is not known.
@@ -270,10 +274,12 @@ fn happen_to_run(run: &mut LiveRun, happening: Happening, nobody: Fingerprint) {
             (run.phase, run.running) = (RunState::Failed, None);
             run.why = Some("exited with 1".to_owned());
         }
+        Happening::Starting => run.phase = RunState::Starting,
         Happening::BackingOff => (run.phase, run.running) = (RunState::BackingOff, None),
         Happening::Older => run.running = Some(nobody),
         Happening::NotEnabled => run.enabled = false,
         Happening::NotLoaded => run.loaded = false,
+        Happening::Orphaned => run.orphaned_instances = true,
         Happening::Asleep => run.asleep = true,
         other => panic!("{other:?} cannot happen to a server"),
     }

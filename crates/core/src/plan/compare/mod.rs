@@ -46,7 +46,7 @@ pub(super) struct RunRemedy {
     pub(super) reload: bool,
     /// Enable it at boot.
     pub(super) enable: bool,
-    /// What has successors that never took its place.
+    /// What an interrupted hand-off left instances beside, to be cleared before anything else is done to it.
     pub(super) orphans: Option<Managed>,
     /// What to do to its process.
     pub(super) go: RunAction,
@@ -57,6 +57,8 @@ pub(super) struct RunRemedy {
 pub(super) enum RunAction {
     /// Nothing.
     Leave,
+    /// Wait until it is healthy: it is starting already.
+    Await,
     /// Start it.
     Start,
     /// Wake it.

@@ -69,16 +69,22 @@ pub(super) fn run(
                 causes.push(Cause::Drift("it sleeps".to_owned()));
                 RunAction::Wake(managed)
             }
+            // An earlier apply may have asked for it and not have waited.
+            false if live.phase == RunState::Starting => {
+                causes.push(Cause::Unfinished("it is still starting".to_owned()));
+                RunAction::Await
+            }
             false => RunAction::Leave,
         }
     } else {
         causes.push(down(past, resource, live));
         RunAction::Start
     };
-    let orphans =
-        (go == RunAction::Leave && live.orphaned_instances).then(|| managed_of(desired, resource, &presence)).flatten();
+    // What stops with all its parts leaves none behind.
+    let orphaned = live.orphaned_instances && !matches!(go, RunAction::Restart(_));
+    let orphans = orphaned.then(|| managed_of(desired, resource, &presence)).flatten();
     if orphans.is_some() {
-        causes.push(Cause::Unfinished("a successor that never took its place was left behind".to_owned()));
+        causes.push(Cause::Unfinished("an interrupted hand-off left an orphaned instance".to_owned()));
     }
     if causes.is_empty() && left_aside(desired, observed, resource).is_some() {
         causes.push(Cause::Unfinished("the one whose place it took was left behind".to_owned()));
@@ -125,7 +131,7 @@ fn differs(
     remedy: RunRemedy,
 ) -> Verdict {
     let disruption = match remedy.go {
-        RunAction::Leave => Disruption::None,
+        RunAction::Leave | RunAction::Await => Disruption::None,
         RunAction::Start | RunAction::Wake(_) => Disruption::Start,
         RunAction::HandOff(_) => Disruption::HandOff,
         RunAction::Restart(_) => Disruption::Restart,

@@ -44,6 +44,12 @@ pub fn gate_name(id: &ResourceId, number: u64) -> String {
     format!("{}-{number}.gate", id.name)
 }
 
+/// Returns the name of the file with the last number that an instance was given, in the same folder.
+#[must_use]
+pub fn last_number_name(id: &ResourceId) -> String {
+    format!("{}.number", id.name)
+}
+
 /// Returns the whole unit file of instance `number` of a server that hands its port on.
 ///
 /// The number is no part of the fingerprint: it says which run it is, and nothing of what is run. The command is the
@@ -124,7 +130,8 @@ fn body(
         let hold = quote::runtime_path(&gate_name(&resource.id, number))?;
         let own = format!("--private {private} --generation {number} --gate {hold}");
         line("ExecStart", &format_args!("{command} {own}"));
-        line("TimeoutStartSec", &format_args!("{}ms", run.timeout.milliseconds.max(1)));
+        // The manager cannot tell whether it gets on, as the wait for its health can: it only ends what never comes up.
+        line("TimeoutStartSec", &format_args!("{}ms", run.longest_start().milliseconds.max(1)));
         stop_timeout.milliseconds = stop_timeout.milliseconds.saturating_add(AFTER_DRAIN.milliseconds);
     } else {
         // `simple` reports success before the program is even found.
@@ -270,7 +277,7 @@ mod tests {
         Type=notify
         Sockets=home-qwen3.socket
         ExecStart=:"/opt/bin/python" "/opt/launcher.py" --private "%t/llamero/home-qwen3-7.sock" --generation 7 --gate "%t/llamero/home-qwen3-7.gate"
-        TimeoutStartSec=120000ms
+        TimeoutStartSec=1200000ms
         Environment="LLAMERO_FINGERPRINT=FINGERPRINT"
         Environment="LLAMERO_RESOURCE=home/unit/home-qwen3"
         Environment="LLAMERO_DRAIN_SECONDS=600"

@@ -239,6 +239,7 @@ enum Condition {
     Edited,
     Stopped,
     Failed,
+    Starting,
     BackingOff,
     RunsOlder,
     EditedRunsOlder,
@@ -257,6 +258,7 @@ fn calm() -> impl Strategy<Value = Condition> {
         1 => Just(Condition::Edited),
         1 => Just(Condition::Stopped),
         1 => Just(Condition::Failed),
+        1 => Just(Condition::Starting),
         1 => Just(Condition::BackingOff),
         2 => Just(Condition::RunsOlder),
         1 => Just(Condition::EditedRunsOlder),
@@ -417,8 +419,9 @@ impl Scenario {
 
     fn litter(&mut self, debris: &[Debris]) {
         for (index, Debris { kind, condition, port, memory }) in debris.iter().enumerate() {
-            // On which port it would come back is on no record, so it must be seen to listen.
-            let condition = if *condition == Condition::BackingOff { &Condition::AsBefore } else { condition };
+            // No record has the port of one that is not up yet, so it must be live and listening.
+            let silent = matches!(condition, Condition::BackingOff | Condition::Starting);
+            let condition = if silent { &Condition::AsBefore } else { condition };
             let id = ResourceId::new(*kind, format!("debris-{index}"));
             let asked = Fingerprint::of(&Fields::from([("debris".to_owned(), index.to_string().into())]));
             let managed = !matches!(condition, Condition::Strangers | Condition::OtherStacks);
@@ -529,6 +532,7 @@ fn live_run(definition: Option<Ownership>, running: &Fingerprint, condition: Con
     let phase = match condition {
         Condition::Stopped => RunState::Stopped,
         Condition::Failed => RunState::Failed,
+        Condition::Starting => RunState::Starting,
         Condition::BackingOff => RunState::BackingOff,
         _ => RunState::Running,
     };
