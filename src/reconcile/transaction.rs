@@ -11,7 +11,7 @@
 use super::world::{Stack, World};
 use super::{Options, Prepared, deadman, fire, rollback};
 use crate::apply::{Event, Executed, Execution, Failure, Report, execute, gate};
-use crate::history::{Ending, Outcome, Passed, Revision, StepOutcome};
+use crate::history::{DeadMan, Ending, Outcome, Passed, Revision, StepOutcome};
 use crate::live::{Observation, Presence, RunState};
 use crate::observe::Depth;
 use crate::plan::{Action, Past, Phase, Plan};
@@ -97,7 +97,11 @@ impl<'a, W: World> Transaction<'a, W> {
         report: &'a Report<'a>,
         cancel: &'a CancellationToken,
     ) -> Self {
-        let preexisting = unhealthy_before(&prepared.revision.desired, &prepared.observed, &prepared.past);
+        let mut preexisting = unhealthy_before(&prepared.revision.desired, &prepared.observed, &prepared.past);
+        if let Some(earlier) = unfinished(stack, number) {
+            // Its rollback may have started a server a moment ago: only what was unhealthy before it counts as such.
+            preexisting.retain(|id| earlier.preexisting.contains(id));
+        }
         let unverified = prepared.unverified();
         let Prepared { revision, plan, mut inventory, .. } = prepared;
         inventory.extend(revision.desired.resources.values().cloned());
@@ -436,6 +440,15 @@ fn unhealthy_before(desired: &Desired, observed: &Observation, past: &Past) -> B
         .filter(|(_, live)| live.phase != RunState::Running || live.health != Some(Health::Healthy))
         .map(|(id, _)| id.clone())
         .collect()
+}
+
+/// Returns what is on record of the last apply before generation `number`, where that died before it had an outcome.
+fn unfinished<W: World>(stack: &Stack<W>, number: u64) -> Option<DeadMan> {
+    let armed = stack.history.watched().unwrap_or_default();
+    let last = armed.into_iter().rfind(|armed| *armed < number)?;
+    // A record that cannot be read excuses nobody either.
+    let has_outcome = stack.history.outcome(last).is_ok_and(|outcome| outcome.is_some());
+    if has_outcome { None } else { Some(stack.history.watch(last).ok().flatten().unwrap_or_default()) }
 }
 
 /// Returns which of the servers that were unhealthy before still are.

@@ -154,3 +154,35 @@ fn a_rollback_survives_a_kill_at_any_instant() {
         assert_eq!(home.processes().len(), 4);
     }
 }
+
+/// A rollback that is killed leaves a server that it has just started. That one is not taken as unhealthy before the next
+/// change: it would excuse the change.
+#[test]
+fn what_a_killed_rollback_has_just_started_excuses_no_change() {
+    let home = Home::new();
+    let port = port();
+    let trouble = home.path("trouble");
+    let revision = |answer: &str, more: &str| {
+        let more = format!(", SICK_WHEN: \"{}\"{more}", trouble.display());
+        home.manifest_with(
+            "health: {timeout: 5s, stable_for: 0s}",
+            &format!("services:\n{}", web("web", port, answer, &more)),
+        );
+    };
+    revision("one", "");
+    home.expect(0, &["apply", "--yes"]);
+    revision("two", ", SICK: \"1\"");
+    let mut child = home.begin(&["apply", "--yes"]);
+    until("the change is there", || answer(port).as_deref() == Some("two"));
+    fs::write(&trouble, "").expect("written");
+    until("the rollback has started the former one", || answer(port).as_deref() == Some("one"));
+    child.kill().expect("killed");
+    child.wait().expect("waited for");
+
+    let child = home.begin(&["apply", "--yes"]);
+    until("the change is there again", || answer(port).as_deref() == Some("two"));
+    fs::remove_file(&trouble).expect("removed");
+    let output = child.wait_with_output().expect("waited for");
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(answer(port).as_deref(), Some("one"));
+}
