@@ -73,7 +73,7 @@ fn unit(systems: &Systems, stack: &str, id: &ResourceId, state: Option<Result<Un
         Err(error) => return Presence::Unknown(error.to_string()),
     };
     if let Some(socket) = unmanaged_socket(systems, stack, id) {
-        return Presence::Unknown(format!("{} is there already and was not made by llamero", socket.display()));
+        return Presence::Unknown(format!("{} exists and is not managed by llamero", socket.display()));
     }
     let mut live = live_unit(&unit);
     (live.socket_handoff, live.orphaned_instances) = instances(systems, id);

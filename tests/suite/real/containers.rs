@@ -176,7 +176,7 @@ async fn a_containerized_stack_is_applied_changed_rolled_back_and_removed() {
         text.replace("policy:", "  theirs: {runtime: docker, image: \"x:1\"}\npolicy:").replace("x:1", &tools)
     });
     let said = home.expect(7, &["apply", "--yes"]);
-    assert!(said.contains("the container boxes-theirs is there already"), "{said}");
+    assert!(said.contains("the container boxes-theirs exists and is not managed by llamero"), "{said}");
 
     // A server moves from one runtime to another in one plan, and back.
     let server = format!("{}/manifests/quickstart/llama_server.py", env!("CARGO_MANIFEST_DIR"));

@@ -123,7 +123,7 @@ async fn clients_notice_no_change_of_the_gateway() {
     let socket = units.join("swaps-gateway.socket");
     fs::write(&socket, "[Socket]\nListenStream=127.0.0.1:1\n").expect("written");
     let said = home.expect(1, &["apply", "--yes"]).split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(said.contains("swaps-gateway.socket is there already"), "{said}");
+    assert!(said.contains("swaps-gateway.socket exists and is not managed by llamero"), "{said}");
     assert!(fs::read_to_string(&socket).expect("it is there").contains("127.0.0.1:1"));
     fs::remove_file(&socket).expect("removed");
     let left = fs::read_dir(home.under_home(".config/systemd/user")).expect("units").flatten();

@@ -380,7 +380,7 @@ async fn llamero_keeps_models_as_declared() {
     ollama.unload(&own, SOON, &CancellationToken::new()).await.expect("unloaded");
     let theirs = OllamaName::parse("theirs:1").expect("a name");
     ollama.copy(&OllamaName::parse(&source).expect("a name"), &theirs).await.expect("copied");
-    assert!(home.expect(0, &["plan"]).contains("to stay loaded and is not"));
+    assert!(home.expect(0, &["plan"]).contains("it should stay loaded, but is not loaded"));
     home.expect(0, &["apply", "--yes"]);
 
     // Another context makes another model of llamero's own; the server runs on.
@@ -471,7 +471,7 @@ async fn models_of_one_source_are_independent() {
     let other = Derived { name: own("b"), from: team, parameters, template: None, system: None };
     ollama.create(&other, &CancellationToken::new()).await.expect("made");
     let planned = home.expect(0, &["plan"]);
-    assert!(planned.contains("model/ollama-b  another program made it anew"), "{planned}");
+    assert!(planned.contains("model/ollama-b  another program recreated it"), "{planned}");
     home.expect(0, &["apply", "--yes"]);
     assert_eq!((has("b").await, digests().await), (is(2048, "second"), untouched));
 
