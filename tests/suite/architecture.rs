@@ -1,6 +1,10 @@
 //! The architecture, as far as it can be read from the sources: which module uses which, where each outside crate is at
 //! home, and what is deliberately absent from the values.
 
+mod functions;
+mod graph;
+
+use functions::functions;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,6 +34,56 @@ const HOMES: &[(&str, &[&str])] = &[
     ("similar", &["cli/"]),
     ("tempfile", &["systems/"]),
     ("zbus", &["systems/systemd/"]),
+];
+
+/// The longest function, in lines, and the most parameters of one; `self` is none.
+const LONGEST: usize = 60;
+const MOST_PARAMETERS: usize = 5;
+
+/// Functions that are longer or have more parameters, and why.
+const LARGE_FUNCTIONS: &[(&str, &str, &str)] = &[
+    ("src/apply/health.rs", "await_healthy", "not yet taken apart"),
+    ("src/apply/model.rs", "pull", "not yet taken apart"),
+    ("crates/core/src/engines/vllm.rs", "model_server", "not yet taken apart"),
+    ("src/history/mod.rs", "memory", "not yet taken apart"),
+    ("crates/core/src/manifest/check/parts.rs", "runnable", "not yet taken apart"),
+    ("crates/core/src/manifest/check/references.rs", "look_up", "not yet taken apart"),
+    ("crates/core/src/plan/canary.rs", "join", "not yet taken apart"),
+    ("crates/core/src/plan/compare/mod.rs", "artifact", "not yet taken apart"),
+    ("crates/core/src/plan/compare/model.rs", "model", "not yet taken apart"),
+    ("crates/core/src/plan/compare/run.rs", "run", "not yet taken apart"),
+    ("crates/core/src/plan/compare/run.rs", "differs", "not yet taken apart"),
+    ("crates/core/src/plan/foresee.rs", "foresee", "not yet taken apart"),
+    ("crates/core/src/plan/order.rs", "models", "not yet taken apart"),
+    ("crates/core/src/plan/order.rs", "switch", "not yet taken apart"),
+    ("crates/core/src/plan/order.rs", "stop", "not yet taken apart"),
+    ("src/reconcile/transaction.rs", "new", "not yet taken apart"),
+    ("crates/core/src/resolve/build.rs", "server", "not yet taken apart"),
+    ("crates/core/src/resolve/gateway.rs", "add", "not yet taken apart"),
+    ("crates/core/src/resolve/gateway.rs", "routing", "not yet taken apart"),
+    ("crates/core/src/resolve/providers/mod.rs", "server", "not yet taken apart"),
+    ("crates/core/src/resolve/references.rs", "place", "not yet taken apart"),
+    ("crates/core/src/resolve/service.rs", "add", "not yet taken apart"),
+    ("src/systems/downloads/make.rs", "make", "not yet taken apart"),
+    ("src/systems/mod.rs", "new", "not yet taken apart"),
+    ("src/systems/ollama/mod.rs", "read", "not yet taken apart"),
+    ("src/systems/openai.rs", "request", "not yet taken apart"),
+    ("crates/core/src/targets/systemd/lower.rs", "body", "not yet taken apart"),
+];
+
+/// Folders whose files use each other in a circle, and why.
+const CIRCLES: &[(&str, &str)] = &[
+    ("engines/", "not yet taken apart"),
+    ("manifest/", "not yet taken apart"),
+    ("plan/", "not yet taken apart"),
+    ("resolve/", "not yet taken apart"),
+    ("targets/", "not yet taken apart"),
+    ("apply/", "not yet taken apart"),
+    ("cli/", "not yet taken apart"),
+    ("doctor/", "not yet taken apart"),
+    ("history/", "not yet taken apart"),
+    ("reconcile/", "not yet taken apart"),
+    ("systems/", "not yet taken apart"),
 ];
 
 /// What values never name: input and output, the environment, clocks, and waiting.
@@ -405,4 +459,45 @@ fn every_invariant_is_kept_by_tests_that_exist() {
     let name = |test: &str| test.rsplit("::").next().unwrap_or_default().to_owned();
     let missing = tests.iter().filter(|test| !texts.contains(&format!("fn {}(", name(test))));
     check(&missing.map(|test| format!("ARCHITECTURE.md names `{test}`, which is no test")).collect::<Vec<_>>());
+}
+
+#[test]
+fn files_do_not_use_each_other_in_a_circle() {
+    let mut problems = Vec::new();
+    let mut excused = BTreeSet::new();
+    for name in PACKAGES {
+        let files = sources_of(name).into_iter().map(|source| (source.path, source.text)).collect();
+        let graph = graph::graph(&files);
+        assert!(graph.values().map(BTreeSet::len).sum::<usize>() > 100, "the graph of {name} is almost empty");
+        for circle in graph::circles(&graph) {
+            match CIRCLES.iter().find(|(folder, _)| circle.iter().all(|file| file.starts_with(folder))) {
+                Some((folder, _)) => drop(excused.insert(*folder)),
+                None => problems.push(format!("{name}: {circle:?}")),
+            }
+        }
+    }
+    let unused = CIRCLES.iter().filter(|(folder, _)| !excused.contains(folder));
+    problems.extend(unused.map(|(folder, _)| format!("{folder} has no circle: take it out")));
+    check(&problems);
+}
+
+#[test]
+fn a_function_is_short_and_takes_few_parameters_or_has_a_reason() {
+    let mut problems = Vec::new();
+    let mut excused = BTreeSet::new();
+    for source in sources() {
+        let path = source.shown();
+        for function in functions(&path, &source.text) {
+            if function.lines <= LONGEST && function.parameters <= MOST_PARAMETERS {
+                continue;
+            }
+            match LARGE_FUNCTIONS.iter().find(|(file, name, _)| *file == path && *name == function.name) {
+                Some((file, name, _)) => drop(excused.insert((*file, *name))),
+                None => problems.push(format!("{path}: {function:?}")),
+            }
+        }
+    }
+    let unused = LARGE_FUNCTIONS.iter().filter(|(file, name, _)| !excused.contains(&(*file, *name)));
+    problems.extend(unused.map(|(file, name, _)| format!("{file}: `{name}` is not large: take it out")));
+    check(&problems);
 }
