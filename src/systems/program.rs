@@ -182,6 +182,7 @@ async fn listen(pipe: Receiver, mut on_line: impl FnMut(String)) {
 #[cfg(test)]
 mod tests {
     use super::{Error, run};
+    use crate::systems::proc;
     use std::time::Duration;
     use tokio_util::sync::CancellationToken;
 
@@ -189,7 +190,7 @@ mod tests {
     async fn lines_arrive_in_order_and_the_status_is_kept() {
         let script = ["sh", "-c", "echo one; echo two >&2; printf '10%%\\r20%%\\n'; exit 3"];
         let ended =
-            run(&script, &[], &|_| {}, Duration::from_secs(10), &CancellationToken::new()).await.expect("it ends");
+            run(&script, &[], &|_| {}, Duration::from_secs(300), &CancellationToken::new()).await.expect("it ends");
         assert_eq!((ended.lines, ended.status.code()), (["one", "two", "20%"].map(str::to_owned).to_vec(), Some(3)));
     }
 
@@ -197,11 +198,21 @@ mod tests {
     async fn a_late_program_is_killed_with_all_its_descendants() {
         let folder = tempfile::tempdir().expect("a folder");
         let alive = folder.path().join("alive");
-        let script = format!("trap '' TERM; (trap '' TERM; sleep 4; touch {}) & echo started; wait", alive.display());
-        let late =
-            run(&["sh", "-c", &script], &[], &|_| {}, Duration::from_millis(200), &CancellationToken::new()).await;
-        assert!(matches!(late, Err(Error::Deadline { lines, .. }) if lines == ["started"]));
-        tokio::time::sleep(Duration::from_secs(4)).await;
+        let script = format!("trap '' TERM; (trap '' TERM; sleep 60; touch {}) & echo $!; wait", alive.display());
+        // On a slow machine it may be killed before its first line.
+        let mut child = None;
+        for deadline in [200, 2_000, 20_000, 200_000].map(Duration::from_millis) {
+            let late = run(&["sh", "-c", &script], &[], &|_| {}, deadline, &CancellationToken::new()).await;
+            let Err(Error::Deadline { lines, .. }) = late else { panic!("{late:?}") };
+            child = lines.first().map(|line| line.parse::<u32>().expect("a pid"));
+            if child.is_some() {
+                break;
+            }
+        }
+        let child = child.expect("it starts");
+        while !proc::status(child).is_none_or(|status| status.zombie) {
+            tokio::task::yield_now().await;
+        }
         assert!(!alive.exists());
     }
 
@@ -213,16 +224,16 @@ mod tests {
                 cancel.cancel();
             }
         };
-        let script = ["sh", "-c", "echo started; sleep 30"];
-        let ended = run(&script, &[], &stop, Duration::from_secs(60), &cancel).await;
+        let script = ["sh", "-c", "echo started; sleep 600"];
+        let ended = run(&script, &[], &stop, Duration::from_secs(300), &cancel).await;
         assert!(matches!(ended, Err(Error::Cancelled)));
     }
 
     #[tokio::test]
     async fn a_background_child_that_holds_the_pipe_does_not_hold_the_caller() {
         // Were the caller held, it would reach its deadline.
-        let (script, cancel) = (["sh", "-c", "sleep 30 & exit 0"], CancellationToken::new());
-        let ended = run(&script, &[], &|_| {}, Duration::from_secs(10), &cancel).await.expect("it ends");
+        let (script, cancel) = (["sh", "-c", "sleep 600 & exit 0"], CancellationToken::new());
+        let ended = run(&script, &[], &|_| {}, Duration::from_secs(300), &cancel).await.expect("it ends");
         assert!(ended.status.success());
     }
 }

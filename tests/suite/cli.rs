@@ -11,7 +11,7 @@ struct Home(tempfile::TempDir);
 
 impl Home {
     fn new() -> Self {
-        let home = tempfile::tempdir().expect("a folder can be made");
+        let home = crate::folder();
         let programs = home.path().join("bin");
         fs::create_dir(&programs).expect("a folder can be made");
         let program = programs.join("llama-server");

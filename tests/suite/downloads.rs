@@ -1,5 +1,6 @@
 //! Downloads, including failures.
 
+use crate::clock::{HANG, at_least, ends};
 use crate::fakes::files::{End, Files, Presence, Reply};
 use llamero::resource::{Bytes, Digest};
 use llamero::systems::downloads::{Download, Error, Fetched, Patience, Progress, Token, digest_file, fetch, make};
@@ -8,15 +9,14 @@ use llamero::systems::{Hint as _, Retry};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-const QUICK: Patience = Patience {
-    stall: Duration::from_millis(300),
-    tries: 3,
-    pause: Duration::from_millis(1),
-    longest_pause: Duration::from_millis(400),
-};
+const PATIENT: Patience =
+    Patience { stall: HANG, tries: 3, pause: Duration::from_millis(1), longest_pause: Duration::from_millis(100) };
+
+/// For a server that sends no more.
+const STALL: Duration = Duration::from_millis(100);
 
 fn content(seed: u8) -> Vec<u8> {
     (0..3_000_000_u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8 ^ seed).collect()
@@ -33,7 +33,7 @@ fn download(url: &str, folder: &Path) -> Download {
         path: folder.join("models/model.gguf"),
         sha256: Some(Digest::of(content(0))),
         keep_free: Bytes(0),
-        patience: QUICK,
+        patience: PATIENT,
     }
 }
 
@@ -52,7 +52,7 @@ fn names(folder: &Path) -> Vec<String> {
 
 #[tokio::test]
 async fn two_downloads_of_one_file_fetch_it_once() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::folder();
     let files = Files::start([file(End::Whole), file(End::Whole)]).await;
     for declared in [Some(Digest::of(content(0))), None] {
         let download = Download { sha256: declared, ..download(&files.url, folder.path()) };
@@ -67,7 +67,7 @@ async fn two_downloads_of_one_file_fetch_it_once() {
 
 #[tokio::test]
 async fn a_broken_download_resumes() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::folder();
     let files = Files::start([file(End::Cut(1_000_000)), file(End::Cut(500_000)), file(End::Whole)]).await;
     let told = Mutex::new(vec![]);
     let download = download(&files.url, folder.path());
@@ -88,10 +88,9 @@ async fn a_broken_download_resumes() {
 
 #[tokio::test]
 async fn a_later_run_resumes_an_interrupted_download() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::folder();
     let files = Files::start([file(End::Stall(2_000_000)), file(End::Whole)]).await;
-    let mut download = download(&files.url, folder.path());
-    download.patience.stall = Duration::from_secs(60);
+    let download = download(&files.url, folder.path());
     let (client, cancel) = (Client::new().expect("a client"), CancellationToken::new());
     let stop = cancel.clone();
     let tell = move |progress: Progress| {
@@ -108,7 +107,7 @@ async fn a_later_run_resumes_an_interrupted_download() {
 
 #[tokio::test]
 async fn a_complete_part_is_not_fetched_again() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::folder();
     let files = Files::start([file(End::Whole)]).await;
     let download = download(&files.url, folder.path());
     run(&download).await.expect("it arrives");
@@ -123,7 +122,7 @@ async fn a_complete_part_is_not_fetched_again() {
 #[tokio::test]
 async fn a_part_from_before_a_reboot_is_resumed_only_with_a_digest() {
     for known in [true, false] {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = crate::folder();
         let files = Files::start([file(End::Cut(1_000_000)), file(End::Whole)]).await;
         let mut download = download(&files.url, folder.path());
         download.sha256 = download.sha256.filter(|_| known);
@@ -141,7 +140,7 @@ async fn a_part_from_before_a_reboot_is_resumed_only_with_a_digest() {
 
 #[tokio::test]
 async fn a_server_without_ranges_starts_again_from_the_first_byte() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::folder();
     let plain = |end| Reply::File { content: content(0), etag: "\"one\"", ranges: false, end };
     let files = Files::start([plain(End::Cut(1_000_000)), plain(End::Whole)]).await;
     assert_eq!(run(&download(&files.url, folder.path())).await.expect("it arrives").size, 3_000_000);
@@ -149,7 +148,7 @@ async fn a_server_without_ranges_starts_again_from_the_first_byte() {
 
 #[tokio::test]
 async fn a_file_that_changed_meanwhile_is_not_stitched_together() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::folder();
     let new = Reply::File { content: content(7), etag: "\"two\"", ranges: true, end: End::Whole };
     let files = Files::start([file(End::Cut(1_000_000)), new]).await;
     let unpinned = Download { sha256: None, ..download(&files.url, folder.path()) };
@@ -159,7 +158,7 @@ async fn a_file_that_changed_meanwhile_is_not_stitched_together() {
 
 #[tokio::test]
 async fn attempts_without_progress_are_limited() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::folder();
     let plain = Reply::File { content: content(0), etag: "\"one\"", ranges: false, end: End::Cut(1_000_000) };
     let files = Files::start([plain]).await;
     let error = run(&download(&files.url, folder.path())).await.expect_err("it never ends");
@@ -169,17 +168,17 @@ async fn attempts_without_progress_are_limited() {
 
 #[tokio::test]
 async fn a_stalled_server_is_given_up_in_time() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::folder();
     let files = Files::start([file(End::Stall(1_000_000)), file(End::Stall(0))]).await;
-    let begun = Instant::now();
-    let error = run(&download(&files.url, folder.path())).await.expect_err("it stalls");
+    let mut download = download(&files.url, folder.path());
+    download.patience.stall = STALL;
+    let error = ends(run(&download)).await.expect_err("it stalls");
     assert!(matches!(error, Error::Stalled { .. }), "{error:?}");
-    assert!(begun.elapsed() < Duration::from_secs(4));
 }
 
 #[tokio::test]
 async fn a_wrong_digest_is_never_visible_and_the_next_attempt_starts_over() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::folder();
     let wrong = Reply::File { content: content(9), etag: "\"one\"", ranges: true, end: End::Whole };
     let files = Files::start([wrong, file(End::Whole)]).await;
     let download = download(&files.url, folder.path());
@@ -193,17 +192,16 @@ async fn a_wrong_digest_is_never_visible_and_the_next_attempt_starts_over() {
 
 #[tokio::test]
 async fn retry_after_is_honoured_within_a_limit() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::folder();
     let busy = [Reply::Status(429, Some("3600")), Reply::Status(503, Some("0")), file(End::Whole)];
     let files = Files::start(busy).await;
-    let begun = Instant::now();
-    run(&download(&files.url, folder.path())).await.expect("it arrives");
-    assert!(begun.elapsed() >= QUICK.longest_pause && begun.elapsed() < Duration::from_secs(5));
+    let download = download(&files.url, folder.path());
+    at_least(PATIENT.longest_pause, run(&download)).await.expect("it arrives");
 }
 
 #[tokio::test]
 async fn errors_are_classified_by_status() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::folder();
     for (status, code) in [(401, "denied"), (403, "denied"), (404, "not found"), (418, "status")] {
         let files = Files::start([Reply::Status(status, None)]).await;
         let error = run(&download(&files.url, folder.path())).await.expect_err("it is refused");
@@ -222,7 +220,7 @@ async fn errors_are_classified_by_status() {
 
 #[tokio::test]
 async fn the_token_stays_with_the_first_host() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::folder();
     let cdn = Files::start([file(End::Cut(1_000_000)), file(End::Whole)]).await;
     let hub = Files::start([Reply::Redirect(format!("{}?signature=abc", cdn.url))]).await;
     let token = Some(Token("tok-secret".to_owned()));
@@ -237,7 +235,7 @@ async fn the_token_stays_with_the_first_host() {
 
 #[tokio::test]
 async fn redirects_in_a_circle_end() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::folder();
     let files = Files::start([Reply::Redirect("/again".to_owned())]).await;
     let error = run(&download(&files.url, folder.path())).await.expect_err("it goes in circles");
     assert_eq!((error.retry(), files.presence().len()), (Retry::Never, 11), "{error:?}");
@@ -245,7 +243,7 @@ async fn redirects_in_a_circle_end() {
 
 #[tokio::test]
 async fn a_file_that_does_not_fit_is_refused_before_the_first_byte() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::folder();
     let files = Files::start([file(End::Whole)]).await;
     let full = Download { keep_free: Bytes(u64::MAX), ..download(&files.url, folder.path()) };
     let error = run(&full).await.expect_err("it does not fit");
@@ -256,17 +254,19 @@ async fn a_file_that_does_not_fit_is_refused_before_the_first_byte() {
 
 #[tokio::test]
 async fn a_command_writes_a_file_completely_or_not_at_all() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::folder();
     let path = folder.path().join("models/made.gguf");
-    let run = async |script: &str, sha256: Option<Digest>| {
+    let run_within = async |script: &str, sha256: Option<Digest>, within: Duration| {
         let argv = ["/bin/sh", "-c", script].map(str::to_owned);
         let cancel = CancellationToken::new();
-        make(&argv, &path, sha256.as_ref(), &|_| {}, Duration::from_secs(1), &cancel).await
+        make(&argv, &path, sha256.as_ref(), &|_| {}, within, &cancel).await
     };
+    let run = async |script: &str, sha256: Option<Digest>| run_within(script, sha256, HANG).await;
     let failed = run("printf half > {path}; echo no luck >&2; exit 4", None).await.expect_err("it fails");
     assert!(failed.to_string().contains("no luck"), "{failed}");
     assert!(matches!(run("true", None).await, Err(Error::NotMade { .. })));
-    assert!(matches!(run("printf half > {path}; sleep 30", None).await, Err(Error::Command { .. })));
+    let hung = run_within("printf half > {path}; sleep 600", None, STALL).await;
+    assert!(matches!(hung, Err(Error::Command { .. })));
     assert!(matches!(run("printf abc > {path}", Some(Digest::of("abd"))).await, Err(Error::Checksum { .. })));
     assert!(names(folder.path()).is_empty());
     let made = run("printf abc > {path}", Some(Digest::of("abc"))).await.expect("it is made");

@@ -4,6 +4,7 @@
 mod architecture;
 pub(crate) mod bad;
 mod cli;
+mod clock;
 mod docker;
 mod downloads;
 mod fakes;
@@ -19,6 +20,16 @@ mod sample;
 mod states;
 mod systemd;
 mod trial;
+
+/// Returns an empty folder: in memory where that is possible, since the tests sync many small files.
+fn folder() -> tempfile::TempDir {
+    let memory = std::path::Path::new("/dev/shm");
+    let suits = rustix::fs::statvfs(memory).is_ok_and(|it| {
+        it.f_bavail * it.f_frsize > 2 << 30 && !it.f_flag.contains(rustix::fs::StatVfsMountFlags::NOEXEC)
+    });
+    let folder = if suits { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    folder.expect("a folder")
+}
 
 /// Prints that a test was skipped, and the reason.
 #[expect(clippy::print_stderr, reason = "a test that is skipped must say so")]

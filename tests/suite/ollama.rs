@@ -1,5 +1,6 @@
 //! The clients of Ollama and its registry, including failures.
 
+use crate::clock::{HANG, at_least, until_async};
 use crate::fakes::ollama::{End, FakeOllama, ReceivedRequest, Reply};
 use crate::fakes::registry::Registry;
 use llamero::engines::Provider as _;
@@ -12,16 +13,14 @@ use llamero::systems::ollama::{Derived, Error, Fault, KeepAlive, Loaded, Ollama,
 use llamero::systems::{Hint as _, Retry, health};
 use serde_json::{Value, json};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-const QUICK: Patience = Patience {
-    stall: Duration::from_millis(300),
-    tries: 3,
-    pause: Duration::from_millis(1),
-    longest_pause: Duration::from_millis(400),
-};
-const SOON: Duration = Duration::from_secs(2);
+const PATIENT: Patience =
+    Patience { stall: HANG, tries: 3, pause: Duration::from_millis(1), longest_pause: Duration::from_millis(100) };
+
+/// For a pull that does not get on.
+const STALL: Duration = Duration::from_millis(100);
 const SEVEN: Duration = Duration::from_secs(7);
 const WEIGHTS: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const CONFIG: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
@@ -61,8 +60,12 @@ fn broken_at(completed: u64, end: End) -> Reply {
 }
 
 async fn pull(server: &FakeOllama) -> (Result<(), Error>, Vec<Progress>) {
+    pull_with(server, PATIENT).await
+}
+
+async fn pull_with(server: &FakeOllama, patience: Patience) -> (Result<(), Error>, Vec<Progress>) {
     let told = Mutex::new(vec![]);
-    let pull = Pull { name: name("m"), insecure: true, patience: QUICK };
+    let pull = Pull { name: name("m"), insecure: true, patience };
     let tell = |progress: Progress| told.lock().expect("no panic").push(progress);
     let client = client();
     let result = Ollama::new(&client, &server.endpoint).pull(&pull, &tell, &CancellationToken::new()).await;
@@ -114,16 +117,12 @@ async fn pulls_without_progress_are_limited() {
 async fn repeated_lines_count_as_a_stall() {
     for end in [End::Repeat, End::Stall] {
         let server = FakeOllama::start(move |_, _| broken_at(700, end)).await;
-        let begun = Instant::now();
-        let (result, told) = pull(&server).await;
+        let patience = Patience { stall: STALL, ..PATIENT };
+        let (result, told) = at_least(STALL * 3, pull_with(&server, patience)).await;
         let error = result.expect_err("it stalls");
         assert!(matches!(error, Error::Stalled { .. }), "{error:?}");
-        assert!(
-            begun.elapsed() >= QUICK.stall * 3 && begun.elapsed() < Duration::from_secs(5),
-            "{:?}",
-            begun.elapsed()
-        );
-        assert_eq!((server.calls().len(), told.len()), (3, 6));
+        // Two lines of each pull bring it on, if they arrive in time, and none that repeats them does.
+        assert!(server.calls().len() == 3 && told.len() <= 6, "{told:?}");
     }
 }
 
@@ -147,7 +146,7 @@ async fn an_error_inside_a_good_answer_is_an_error() {
 
 #[tokio::test]
 async fn an_unreachable_ollama_is_retried() {
-    let pull = Pull { name: name("m"), insecure: false, patience: QUICK };
+    let pull = Pull { name: name("m"), insecure: false, patience: PATIENT };
     let client = client();
     let ollama = Ollama::new(&client, "http://127.0.0.1:9");
     let error = ollama.pull(&pull, &|_| {}, &CancellationToken::new()).await.expect_err("nobody is there");
@@ -167,11 +166,7 @@ async fn cancellation_closes_the_request() {
     };
     let result = Ollama::new(&client, &server.endpoint).pull(&pull, &tell, &cancel).await;
     assert!(matches!(result, Err(Error::Cancelled)), "{result:?}");
-    let begun = Instant::now();
-    while server.open_streams() > 0 {
-        assert!(begun.elapsed() < SOON, "the request is still open");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until_async("the request is closed", async || server.open_streams() == 0).await;
 }
 
 fn listed(name: &str, more: &Value) -> Value {
@@ -250,7 +245,7 @@ async fn errors_are_classified_by_status() {
         let client = client();
         let ollama = Ollama::new(&client, &server.endpoint);
         let cancel = CancellationToken::new();
-        let error = ollama.load(&name("m"), KeepAlive::Default, false, SOON, &cancel).await.expect_err("it is refused");
+        let error = ollama.load(&name("m"), KeepAlive::Default, false, HANG, &cancel).await.expect_err("it is refused");
         let told = match &error {
             Error::Denied { .. } => "denied",
             Error::NotFound { .. } => "not found",
@@ -273,9 +268,9 @@ async fn a_model_is_loaded_pinned_and_unloaded() {
     .await;
     let client = client();
     let (ollama, cancel) = (Ollama::new(&client, &server.endpoint), CancellationToken::new());
-    ollama.load(&name("m"), KeepAlive::Forever, false, SOON, &cancel).await.expect("loaded");
-    ollama.load(&name("e"), KeepAlive::Default, true, SOON, &cancel).await.expect("loaded");
-    ollama.unload(&name("m"), SOON, &cancel).await.expect("unloaded");
+    ollama.load(&name("m"), KeepAlive::Forever, false, HANG, &cancel).await.expect("loaded");
+    ollama.load(&name("e"), KeepAlive::Default, true, HANG, &cancel).await.expect("loaded");
+    ollama.unload(&name("m"), HANG, &cancel).await.expect("unloaded");
     let asked: Vec<_> = server.asked().into_iter().map(|asked| (asked.what, asked.body)).collect();
     let post = |path: &str, body: Value| (format!("POST /api/{path}"), body);
     assert_eq!(asked[0], post("generate", json!({"model": "m:latest", "stream": false, "keep_alive": -1})));
@@ -293,7 +288,7 @@ async fn an_embedding_model_is_unloaded_through_its_own_endpoint() {
     })
     .await;
     let (client, cancel) = (client(), CancellationToken::new());
-    Ollama::new(&client, &server.endpoint).unload(&name("e"), SOON, &cancel).await.expect("unloaded");
+    Ollama::new(&client, &server.endpoint).unload(&name("e"), HANG, &cancel).await.expect("unloaded");
     let asked: Vec<_> = server.asked().into_iter().map(|asked| (asked.what, asked.body)).collect();
     let body = json!({"model": "e:latest", "keep_alive": 0, "stream": false});
     assert_eq!(asked[1], ("POST /api/embed".to_owned(), body));
@@ -311,7 +306,7 @@ async fn unloading_times_out() {
     let (ollama, cancel) = (Ollama::new(&client, &server.endpoint), CancellationToken::new());
     let error = ollama.unload(&name("m"), Duration::from_millis(250), &cancel).await.expect_err("it stays");
     assert!(matches!(error, Error::StillLoaded { .. }), "{error:?}");
-    ollama.unload(&name("gone"), SOON, &cancel).await.expect("a missing model is not loaded");
+    ollama.unload(&name("gone"), HANG, &cancel).await.expect("a missing model is not loaded");
 }
 
 #[tokio::test]
@@ -415,7 +410,7 @@ async fn the_registry_resolves_a_tag() {
     let registry = Registry::start().await;
     let model = name(&format!("{}/team/model:latest", registry.host));
     let client = client();
-    let ask = async || manifest(&client, &model, true, SOON).await;
+    let ask = async || manifest(&client, &model, true, HANG).await;
     assert!(matches!(ask().await, Err(Error::NotFound { .. })));
     let first = registry.publish("team/model", "latest", &[1; 1000]);
     let live = ask().await.expect("a manifest");
@@ -440,7 +435,7 @@ async fn the_registry_resolves_a_tag() {
         assert_eq!(told, kind, "{status}");
     }
     let nobody = name("127.0.0.1:9/team/model");
-    assert!(matches!(manifest(&client, &nobody, true, SOON).await, Err(Error::Network { .. })));
-    let error = manifest(&client, &name(&format!("{}/team/model", registry.host)), false, SOON).await;
+    assert!(matches!(manifest(&client, &nobody, true, HANG).await, Err(Error::Network { .. })));
+    let error = manifest(&client, &name(&format!("{}/team/model", registry.host)), false, HANG).await;
     assert!(matches!(error, Err(Error::Network { .. })), "plain HTTP is asked for only where it is wanted");
 }

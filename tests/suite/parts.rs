@@ -16,7 +16,7 @@ struct Checkout(TempDir);
 
 impl Checkout {
     fn new() -> Self {
-        let checkout = Self(tempfile::tempdir().expect("a folder"));
+        let checkout = Self(crate::folder());
         let recipes = fs::read_dir(source("tests/real/parts")).expect("recipes").flatten();
         let recipes = recipes.map(|entry| format!("tests/real/parts/{}", entry.file_name().to_string_lossy()));
         for path in recipes.chain([INSTALL, MANIFEST].map(str::to_owned)) {
@@ -62,7 +62,7 @@ fn a_parts_content_determines_its_path() {
     if Command::new("python3").arg("-V").output().is_err() {
         return skipped("there is no Python 3, whose version decides too");
     }
-    let (checkout, cache) = (Checkout::new(), tempfile::tempdir().expect("a folder"));
+    let (checkout, cache) = (Checkout::new(), crate::folder());
     let first = checkout.directories(cache.path());
     assert_eq!(first.keys().collect::<Vec<_>>(), ["gemma3", "litellm", "llama", "ollama", "vllm"]);
     assert!(first.values().all(|place| place.starts_with(cache.path()) && !place.exists()), "{first:?}");
@@ -83,7 +83,7 @@ fn a_parts_content_determines_its_path() {
         before = after;
     }
 
-    let elsewhere = tempfile::tempdir().expect("a folder");
+    let elsewhere = crate::folder();
     assert_eq!(
         moved(&before, &checkout.directories(elsewhere.path())).len(),
         5,

@@ -1,5 +1,6 @@
 //! The process runtime with real servers, and with the ways in which supervisors, starters and servers die.
 
+use crate::clock::{HANG, at_least, until_async};
 use llamero::resource::{Fields, Fingerprint, Kind, ResourceId, Restart, Seconds};
 use llamero::systems::process::{Error, Exit, Launch, Phase, ProcessState, Processes};
 use llamero::systems::{files, proc, sealed};
@@ -10,11 +11,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tempfile::TempDir;
 
 const FOLDER: &str = "LLAMERO_TEST_FOLDER";
-const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A folder of servers that end with the test, however it ends.
 struct Home {
@@ -28,7 +28,7 @@ fn processes(folder: &Path) -> Processes {
 
 impl Home {
     fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = crate::folder();
         Self { processes: processes(folder.path()), folder }
     }
 
@@ -46,31 +46,24 @@ impl Home {
     }
 
     async fn stop(&self) {
-        self.processes.stop("server", DEADLINE).await.expect("stopped");
+        self.processes.stop("server", HANG).await.expect("stopped");
     }
 
     async fn until(&self, what: &str, holds: impl Fn(&ProcessState) -> bool) -> ProcessState {
-        let started = Instant::now();
-        loop {
-            let state = self.state();
-            if holds(&state) {
-                return state;
-            }
-            assert!(started.elapsed() < DEADLINE, "{what}: {state:?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let mut state = self.state();
+        until_async(what, async || {
+            state = self.state();
+            holds(&state)
+        })
+        .await;
+        state
     }
 
     /// Returns the number in the file `name` in the server's folder, once there is one.
     async fn number(&self, name: &str) -> u32 {
-        let started = Instant::now();
-        loop {
-            if let Some(number) = fs::read_to_string(self.file(name)).ok().and_then(|text| text.trim().parse().ok()) {
-                return number;
-            }
-            assert!(started.elapsed() < DEADLINE, "no number in {name}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let read = || fs::read_to_string(self.file(name)).ok().and_then(|text| text.trim().parse().ok());
+        until_async(&format!("a number in {name}"), async || read().is_some()).await;
+        read().expect("it is there")
     }
 
     fn supervisor(&self) -> u32 {
@@ -116,11 +109,7 @@ fn lives(pid: u32) -> bool {
 }
 
 async fn until_gone(pid: u32) {
-    let started = Instant::now();
-    while lives(pid) {
-        assert!(started.elapsed() < DEADLINE, "{pid} still lives");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until_async("the process has ended", async || !lives(pid)).await;
 }
 
 #[tokio::test]
@@ -176,7 +165,6 @@ async fn a_server_outlives_its_starter() {
         .spawn()
         .expect("a starter");
     assert!(!starter.wait().expect("waited for").success());
-    tokio::time::sleep(Duration::from_millis(200)).await;
     let state = home.state();
     assert_eq!((state.phase, state.supervised), (Phase::Running, true));
     home.stop().await;
@@ -222,9 +210,7 @@ async fn a_server_that_ignores_sigterm_is_killed_after_its_timeout() {
     home.processes.start("server", &Launch { stop_timeout: Seconds::new(1), ..launch(script) }).await.expect("started");
     let pid = home.state().pid.expect("a pid");
     home.until("deaf", |_| home.processes.last_lines("server", 1) == ["deaf"]).await;
-    let asked = Instant::now();
-    home.stop().await;
-    assert!((1.0..4.0).contains(&asked.elapsed().as_secs_f64()), "{:?}", asked.elapsed());
+    at_least(Duration::from_secs(1), home.stop()).await;
     assert!(!lives(pid));
     assert_eq!(home.state().exit, Some(Exit { code: None, signal: Some(9) }));
 }

@@ -15,7 +15,7 @@ async fn environment(path: PathBuf, requirements: &[&str]) -> Environment {
 }
 
 async fn made(tool: Option<&Path>) {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::folder();
     let declared = environment(folder.path().join("environments/abc"), &["six==1.16.0"]).await;
     let (lines, cancel) = (Mutex::new(vec![]), CancellationToken::new());
     let hear = |line: &str| lines.lock().expect("no panic").push(line.to_owned());
@@ -46,7 +46,7 @@ async fn made(tool: Option<&Path>) {
 
 #[tokio::test]
 async fn two_stacks_create_one_environment_once() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::folder();
     let declared = environment(folder.path().join("environments/abc"), &[]).await;
     let (lines, cancel) = (Mutex::new(vec![]), CancellationToken::new());
     let hear = |line: &str| lines.lock().expect("no panic").push(line.to_owned());
@@ -81,7 +81,7 @@ async fn uv_makes_an_environment() {
 
 #[tokio::test]
 async fn a_missing_requirement_is_reported() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::folder();
     let declared = environment(folder.path().join("abc"), &["six==99.99"]).await;
     let error = create(&declared, None, &|_| {}, &CancellationToken::new()).await.expect_err("there is none");
     let hint = error.hint().expect("a hint");
@@ -91,7 +91,7 @@ async fn a_missing_requirement_is_reported() {
 
 #[tokio::test]
 async fn an_unmanaged_folder_is_left_alone() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::folder();
     std::fs::write(folder.path().join("thesis.txt"), "years").expect("a file");
     let declared = environment(folder.path().to_owned(), &[]).await;
     let result = create(&declared, None, &|_| {}, &CancellationToken::new()).await;
@@ -101,7 +101,7 @@ async fn an_unmanaged_folder_is_left_alone() {
 
 #[tokio::test]
 async fn an_interrupted_attempt_is_cleaned_up_by_the_next() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = crate::folder();
     let declared = environment(folder.path().join("abc"), &[]).await;
     let cancel = CancellationToken::new();
     cancel.cancel();

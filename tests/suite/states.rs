@@ -24,7 +24,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 
 /// Copies the state of a version to where it may be damaged.
 fn copy(version: &str) -> tempfile::TempDir {
-    let copy = tempfile::tempdir().expect("a folder");
+    let copy = crate::folder();
     let from = states().join(version);
     for file in files(&from) {
         let to = copy.path().join(file.strip_prefix(&from).expect("below it"));

@@ -41,7 +41,7 @@ async fn asked(status: u16, group: &'static str, body: Value, mode: Mode) -> Res
     let client = Client::new().expect("a client");
     let probe = gateway(&endpoint);
     let result =
-        openai::request(&client, proven(&probe), &Litellm.api(), "m", mode, Some("sk"), Duration::from_secs(5)).await;
+        openai::request(&client, proven(&probe), &Litellm.api(), "m", mode, Some("sk"), crate::clock::HANG).await;
     result.map_err(|error| (error.to_string(), error.retry()))
 }
 

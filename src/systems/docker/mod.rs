@@ -112,6 +112,13 @@ impl Docker {
         Self::connect_from(&DockerEnvironment::of_process(), Deadlines::default()).await
     }
 
+    /// Returns this client with other deadlines for the calls to come.
+    #[must_use]
+    pub fn with_deadlines(mut self, deadlines: Deadlines) -> Self {
+        self.deadlines = deadlines;
+        self
+    }
+
     /// Finds the engine that `surroundings` lead to.
     pub async fn connect_from(surroundings: &DockerEnvironment, deadlines: Deadlines) -> Result<Self, Error> {
         let socket = connect::pick(surroundings.sockets()?, deadlines.connect).await?;

@@ -1,16 +1,13 @@
 //! Damaged state files.
 
-use super::home::{Home, answer, port, web};
+use super::home::{Home, PATIENT, SICK, answer, port, until, web};
 use std::fs;
 use std::path::Path;
-
-/// These servers are quick, and what is looked at here is not how long they stay well.
-const RULES: &str = "health: {timeout: 2s, stable_for: 0s}";
 
 fn stack(home: &Home, ports: [u16; 2], answer: &str) {
     let [first, second] = ports;
     home.manifest_with(
-        RULES,
+        PATIENT,
         &format!("services:\n{}{}", web("web", first, answer, ""), web("other", second, "stays", "")),
     );
 }
@@ -87,8 +84,8 @@ fn goes_on_without(record: &str) {
     home.expect(0, &["status"]);
     home.expect(0, &["history"]);
     // A failure now rolls back to the running servers, not to the empty state.
-    let broken = web("web", ports[0], "three", ", SICK: \"1\"");
-    home.manifest_with(RULES, &format!("services:\n{broken}{}", web("other", ports[1], "stays", "")));
+    let broken = web("web", ports[0], "three", SICK);
+    home.manifest_with(PATIENT, &format!("services:\n{broken}{}", web("other", ports[1], "stays", "")));
     home.expect(3, &["apply", "--yes"]);
     assert_eq!(answer(ports[0]).as_deref(), Some("two"));
     assert_eq!(answer(ports[1]).as_deref(), Some("stays"));
@@ -143,8 +140,7 @@ fn a_damaged_server_record_does_not_start_a_second_server() {
     fs::remove_file(home.record("processes/web/state.json")).expect("removed");
     home.expect(0, &["plan"]).has(&["Nothing to do"]);
     home.expect(0, &["down", "--yes"]);
-    std::thread::sleep(std::time::Duration::from_millis(2500));
-    assert!(home.processes().is_empty());
+    until("its supervisor has ended, and has restarted nothing", || home.processes().is_empty());
 }
 
 #[track_caller]

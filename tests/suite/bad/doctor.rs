@@ -1,12 +1,10 @@
 //! Damaged records and their repair.
 
-use super::home::{Home, answer, port, run, web};
+use super::home::{Home, PATIENT, SICK, answer, port, run, web};
 use crate::fakes::docker::{FakeDocker, Reply};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs;
-
-const RULES: &str = "health: {timeout: 2s, stable_for: 0s}";
 
 struct Stack {
     home: Home,
@@ -27,7 +25,7 @@ impl Stack {
     fn revision(&self, answer: &str, more: &str) {
         let [first, second] = self.ports;
         let services = format!("services:\n{}{}", web("web", first, answer, more), web("other", second, "stays", ""));
-        self.home.manifest_with(RULES, &services);
+        self.home.manifest_with(PATIENT, &services);
     }
 
     fn codes(&self) -> Vec<String> {
@@ -45,7 +43,7 @@ impl Stack {
         home.expect(0, &["plan"]).has(&["Nothing to do"]);
         home.expect(0, &["apply", "--yes"]);
         assert_eq!(&home.processes(), before, "the running servers were rediscovered and left alone");
-        self.revision("three", ", SICK: \"1\"");
+        self.revision("three", SICK);
         home.expect(3, &["apply", "--yes"]);
         assert_eq!(answer(ports[0]).as_deref(), Some("two"));
         assert_eq!(answer(ports[1]).as_deref(), Some("stays"));
@@ -239,10 +237,10 @@ fn resources_of_a_damaged_revision_are_found_at_llameros_paths() {
     let ports = [port(), port(), port()];
     home.write("key", "secret");
     let one = format!("services:\n{}", web("web", ports[0], "one", ""));
-    home.manifest_with(RULES, &one);
+    home.manifest_with(PATIENT, &one);
     home.expect(0, &["apply", "--yes"]);
     let chosen = home.path("chosen/litellm.yaml");
-    home.manifest_with(RULES, &more([ports[1], ports[2]], &format!("  also_at: [\"{}\"]\n", chosen.display())));
+    home.manifest_with(PATIENT, &more([ports[1], ports[2]], &format!("  also_at: [\"{}\"]\n", chosen.display())));
     home.expect(0, &["apply", "--yes"]);
     let live = [home.path(".config/llamero/bad/litellm.yaml"), home.record("secrets/other.env")];
     assert!(live.iter().chain([&chosen]).all(|path| path.exists()));
@@ -258,7 +256,7 @@ fn resources_of_a_damaged_revision_are_found_at_llameros_paths() {
     assert!(record.contains("litellm.yaml") && !record.contains("TOKEN"), "{record}");
     assert!(!home.expect(0, &["doctor", "--repair"]).out.contains("rediscovered"), "once is enough");
 
-    home.manifest_with(RULES, &one);
+    home.manifest_with(PATIENT, &one);
     home.expect(0, &["apply", "--yes", "--prune-anyway"]);
     for path in &live {
         assert!(!path.exists(), "{} is no longer managed", path.display());

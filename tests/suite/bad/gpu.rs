@@ -7,7 +7,6 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 /// A `vllm` that records its command line and answers requests. One folder stands for the memory of its GPU: an awake
 /// server holds it, and a server that starts meanwhile fails as vLLM does.
@@ -68,7 +67,7 @@ fn stack(home: &Home, gpus: &str, memory: &str) -> Option<PathBuf> {
     let port = port();
     home.manifest(&format!(
         "providers:\n  vllm: {{engine: vllm, runtime: process, port: {port}, command: [./vllm, serve], gpus: [{gpus}], \
-         memory: {memory}, health: {{timeout: 20s}}}}\nmodels:\n  m: {{provider: vllm, source: ./m}}"
+         memory: {memory}}}\nmodels:\n  m: {{provider: vllm, source: ./m}}"
     ));
     let folder = home.path("driver");
     fs::create_dir_all(&folder).expect("a folder");
@@ -106,9 +105,7 @@ fn without_a_working_driver_nothing_changes() {
     let hint = "settings: {gpu_memory_utilization: 0.5}";
     ask("no driver", &driver).has(&["cannot query the NVIDIA driver", hint]);
     ask("", &home.path("nowhere")).has(&["libnvidia-ml.so.1", hint]);
-    let begun = Instant::now();
     ask("hangs", &driver).has(&["did not answer within 10 s", hint]);
-    assert!(begun.elapsed() < Duration::from_secs(20));
 }
 
 #[test]
@@ -134,7 +131,7 @@ fn a_server_sleeps_until_its_successor_on_the_gpu_is_verified() {
     let revision = |model: &str, port: u16| {
         home.manifest(&format!(
             "providers:\n  vllm: {{engine: vllm, runtime: process, port: {}, command: [./vllm, serve], gpus: [0], sleep: \
-             true, health: {{timeout: 10s}}}}\nmodels:\n  {model}: {{provider: vllm, source: ./m, port: {port}}}",
+             true}}\nmodels:\n  {model}: {{provider: vllm, source: ./m, port: {port}}}",
             ports[0]
         ));
     };

@@ -1,5 +1,7 @@
 //! A home of its own for the real program, with small real servers in it.
 
+pub(super) use crate::clock::until;
+use crate::clock::{HANG, pause};
 use rustix::process::{Pid, Signal, getpid, kill_process};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,10 +11,17 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tempfile::TempDir;
 
-const DEADLINE: Duration = Duration::from_secs(30);
+/// Lets a server answer with 503, always.
+pub(super) const SICK: &str = ", SICK: \"1\"";
+
+/// Lets a server accept and never answer.
+pub(super) const SILENT: &str = ", SILENT_WHEN: \"/\"";
+
+/// Health rules of servers that become healthy, however slow the machine is.
+pub(super) const PATIENT: &str = "health: {timeout: 1h, stable_for: 0s}";
 
 /// A home whose stack is gone when the test is, however it ends.
 pub(super) struct Home {
@@ -48,7 +57,7 @@ impl std::fmt::Display for CommandOutput {
 
 impl Home {
     pub(super) fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a folder") }
+        Self { folder: crate::folder() }
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -67,9 +76,9 @@ impl Home {
         path
     }
 
-    /// Writes `llamero.yaml` with these sections and impatient health rules.
+    /// Writes `llamero.yaml` with these sections. Its servers have all the time that they need.
     pub(super) fn manifest(&self, sections: &str) {
-        self.manifest_with("health: {timeout: 3s, stable_for: 1s}", sections);
+        self.manifest_with(PATIENT, sections);
     }
 
     pub(super) fn manifest_with(&self, policy: &str, sections: &str) {
@@ -138,11 +147,16 @@ impl Home {
 
 impl Drop for Home {
     fn drop(&mut self) {
-        let _ = self.command(&["down", "--purge", "--yes", "--stack", "bad"]).output();
-        // A test that damages the records leaves `down` without them.
-        for pid in self.processes() {
-            let pid = Pid::from_raw(pid.cast_signed()).expect("a pid");
-            let _ = kill_process(pid, Signal::KILL);
+        // A supervisor may be starting a server just now.
+        loop {
+            let processes = self.processes();
+            if processes.is_empty() {
+                break;
+            }
+            for pid in processes {
+                let _ = kill_process(Pid::from_raw(pid.cast_signed()).expect("a pid"), Signal::KILL);
+            }
+            pause(Duration::from_millis(5));
         }
     }
 }
@@ -180,12 +194,14 @@ pub(super) fn port() -> u16 {
     }
 }
 
-/// Returns a service that answers with `answer` on `port`; `more` are further lines of its environment.
+/// Returns a service that answers with `answer` on `port`; `more` are further lines of its environment. One that never
+/// becomes healthy is given up soon.
 pub(super) fn web(name: &str, port: u16, answer: &str, more: &str) -> String {
+    let timeout = if [SICK, SILENT].contains(&more) { ", timeout: 1s" } else { "" };
     let program = std::env::current_exe().expect("this program");
     format!(
         "  {name}:\n    runtime: process\n    command: [{}, --exact, \"bad::home::server\", --ignored]\n    \
-         env: {{PORT: \"{port}\", ANSWER: \"{answer}\"{more}}}\n    ports: [\"{port}\"]\n    health: {{path: /}}\n",
+         env: {{PORT: \"{port}\", ANSWER: \"{answer}\"{more}}}\n    ports: [\"{port}\"]\n    health: {{path: /{timeout}}}\n",
         program.display()
     )
 }
@@ -198,10 +214,14 @@ fn server() {
     let Some(port) = variable("PORT").and_then(|port| port.parse::<u16>().ok()) else { return };
     let answer = variable("ANSWER").unwrap_or_default();
     let late = variable("SICK").is_some();
-    if let Some(seconds) = variable("DIES_AFTER").and_then(|seconds| seconds.parse().ok()) {
+    if let Some(path) = variable("DIES_WHEN") {
         std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_secs_f64(seconds));
-            let _ = kill_process(getpid(), Signal::KILL);
+            loop {
+                if Path::new(&path).exists() {
+                    let _ = kill_process(getpid(), Signal::KILL);
+                }
+                pause(Duration::from_millis(5));
+            }
         });
     }
     let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port");
@@ -225,7 +245,7 @@ fn server() {
 
 /// Reads the head of a request.
 fn request(stream: &mut TcpStream) -> Option<Vec<u8>> {
-    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    stream.set_read_timeout(Some(HANG)).ok()?;
     let (mut request, mut chunk) = (Vec::new(), [0; 1024]);
     while !request.windows(4).any(|window| window == b"\r\n\r\n") {
         let size = stream.read(&mut chunk).ok().filter(|size| *size > 0)?;
@@ -276,25 +296,9 @@ pub(super) fn stalling() -> u16 {
 /// Returns what the server on `port` answers, if it does.
 pub(super) fn answer(port: u16) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    stream.set_read_timeout(Some(HANG)).ok()?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").ok()?;
     let mut text = String::new();
     stream.read_to_string(&mut text).ok()?;
     Some(text.split_once("\r\n\r\n")?.1.to_owned())
-}
-
-/// Waits until something holds.
-#[track_caller]
-pub(super) fn until(what: &str, holds: impl FnMut() -> bool) {
-    until_within(DEADLINE, what, holds);
-}
-
-/// Waits until something holds that may take its time.
-#[track_caller]
-pub(super) fn until_within(deadline: Duration, what: &str, mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < deadline, "timed out: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }

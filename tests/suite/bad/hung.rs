@@ -1,6 +1,7 @@
 //! Peers that accept and never answer: every command ends in time, with its own exit code.
 
-use super::home::{CommandOutput, Home, answer, answering, port, run, web};
+use super::home::{CommandOutput, Home, SILENT, answer, answering, port, said, web};
+use crate::clock::{HANG, ends_within};
 use llamero::history::{Ending, History, Outcome};
 use llamero::resource::{Kind, ResourceId, Runtime, Spec};
 use std::collections::BTreeMap;
@@ -8,21 +9,28 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::process::Stdio;
 
-/// The longest that a verb may take against a peer that never answers.
-const PATIENCE: Duration = Duration::from_secs(25);
+/// Runs llamero several times at once, against the bus at `bus`; fails when one of them hangs.
+#[track_caller]
+fn side_by_side<const N: usize>(home: &Home, verbs: [&[&str]; N], bus: Option<&Path>) -> [CommandOutput; N] {
+    let children = verbs.map(|words| {
+        let mut command = home.command(words);
+        if let Some(bus) = bus {
+            command.env("DBUS_SESSION_BUS_ADDRESS", format!("unix:path={}", bus.display()));
+        }
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("llamero runs")
+    });
+    children.map(|mut child| {
+        assert!(ends_within(&mut child, HANG), "it hangs");
+        said(child)
+    })
+}
 
-/// Runs llamero against the bus at `bus` and returns its output; fails when it takes too long.
+/// Runs llamero, which must end.
 #[track_caller]
 fn in_time(home: &Home, words: &[&str], bus: Option<&Path>) -> CommandOutput {
-    let begun = Instant::now();
-    let mut command = home.command(words);
-    if let Some(bus) = bus {
-        command.env("DBUS_SESSION_BUS_ADDRESS", format!("unix:path={}", bus.display()));
-    }
-    let said = run(&mut command);
-    assert!(begun.elapsed() < PATIENCE, "llamero {} took {:?}: {said}", words.join(" "), begun.elapsed());
+    let [said] = side_by_side(home, [words], bus);
     said
 }
 
@@ -81,26 +89,38 @@ fn a_hung_bus_times_out() {
     let bus = silent_bus(&home);
     let unit = web("web", port, "one", "").replace("runtime: process", "runtime: systemd");
     home.manifest(&format!("services:\n{unit}"));
-    for words in [&["plan"][..], &["apply", "--yes"]] {
-        let said = in_time(&home, words, Some(&bus));
+    for said in side_by_side(&home, [&["plan"], &["apply", "--yes"]], Some(&bus)) {
         assert_eq!(said.code, 1, "{said}");
         said.has(&["cannot see unit/bad-web", "user manager"]);
     }
-    // A stack that is known to run there.
-    home.manifest(&format!("services:\n{}", web("web", port, "one", "")));
-    home.expect(0, &["apply", "--yes"]);
-    as_units(&home);
-    let said = in_time(&home, &["status"], Some(&bus));
-    assert_eq!(said.code, 2, "{said}");
-    let before = home.listing();
-    for words in [&["plan"][..], &["apply", "--yes"], &["down", "--yes"], &["rollback", "--yes"]] {
-        let said = in_time(&home, words, Some(&bus));
-        assert_eq!(said.code, 1, "llamero {}: {said}", words.join(" "));
-        said.has(&["cannot see unit/bad-web"]);
-    }
-    let permanent = |listing: &BTreeMap<PathBuf, _>| listing.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(permanent(&home.listing()), permanent(&before), "nothing was changed");
-    assert_eq!(answer(port).as_deref(), Some("one"));
+}
+
+#[test]
+fn a_stack_behind_a_hung_bus_is_not_changed() {
+    let attempt = |verbs: [&[&str]; 2]| {
+        let home = Home::new();
+        let port = port();
+        home.manifest(&format!("services:\n{}", web("web", port, "one", "")));
+        home.expect(0, &["apply", "--yes"]);
+        as_units(&home);
+        let bus = silent_bus(&home);
+        let before = home.listing();
+        for (words, said) in verbs.iter().zip(side_by_side(&home, verbs, Some(&bus))) {
+            let expected = if words == &["status"] { 2 } else { 1 };
+            assert_eq!(said.code, expected, "llamero {}: {said}", words.join(" "));
+            said.has(&["cannot see unit/bad-web"]);
+        }
+        let permanent = |listing: &BTreeMap<PathBuf, _>| listing.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(permanent(&home.listing()), permanent(&before), "nothing was changed");
+        assert_eq!(answer(port).as_deref(), Some("one"));
+    };
+    let attempts: [[&[&str]; 2]; 3] =
+        [[&["status"], &["apply", "--yes"]], [&["plan"], &["down", "--yes"]], [&["plan"], &["rollback", "--yes"]]];
+    std::thread::scope(|scope| {
+        for verbs in attempts {
+            scope.spawn(move || attempt(verbs));
+        }
+    });
 }
 
 #[test]
@@ -110,35 +130,58 @@ fn a_server_that_never_answers_is_rolled_back_in_time() {
     let revision = |answer: &str, more: &str| home.manifest(&format!("services:\n{}", web("web", port, answer, more)));
     revision("one", "");
     home.expect(0, &["apply", "--yes"]);
-    revision("two", ", SILENT_WHEN: \"/\"");
+    revision("two", SILENT);
     let said = in_time(&home, &["apply", "--yes"], None);
     assert_eq!(said.code, 3, "{said}");
     assert_eq!(answer(port).as_deref(), Some("one"));
 }
 
+/// A stack whose only server has stopped to answer.
+struct Hangs {
+    home: Home,
+    server: String,
+}
+
+impl Hangs {
+    fn new() -> Self {
+        let home = Home::new();
+        let silence = home.path("silence");
+        let server = web("web", port(), "one", &format!(", SILENT_WHEN: \"{}\"", silence.display()));
+        let stack = Self { home, server };
+        stack.revision("");
+        stack.home.expect(0, &["apply", "--yes"]);
+        fs::write(&silence, "").expect("written");
+        stack
+    }
+
+    fn revision(&self, more: &str) {
+        self.home.manifest(&format!("services:\n{}{more}", self.server));
+    }
+}
+
 #[test]
-fn a_server_that_hangs_times_out() {
-    let home = Home::new();
-    let port = port();
-    let silence = home.path("silence");
-    let more = format!(", SILENT_WHEN: \"{}\"", silence.display());
-    let revision = |answer: &str| home.manifest(&format!("services:\n{}", web("web", port, answer, &more)));
-    revision("one");
-    home.expect(0, &["apply", "--yes"]);
-    fs::write(&silence, "").expect("written");
-    assert_eq!(in_time(&home, &["plan"], None).code, 0);
-    let said = in_time(&home, &["status"], None);
-    assert_eq!(said.code, 2, "{said}");
-    let said = in_time(&home, &["apply", "--yes"], None);
-    assert_eq!(said.code, 2, "it matches the manifest but is unhealthy: {said}");
-    // A pre-existing failure does not fail another change.
-    let other = self::port();
-    home.manifest(&format!("services:\n{}{}", web("web", port, "one", &more), web("other", other, "new", "")));
-    let said = in_time(&home, &["apply", "--yes"], None);
+fn a_server_that_hangs_is_unhealthy() {
+    let stack = Hangs::new();
+    let verbs: [&[&str]; 3] = [&["plan"], &["status"], &["apply", "--yes"]];
+    let said = side_by_side(&stack.home, verbs, None);
+    assert_eq!(said.each_ref().map(|said| said.code), [0, 2, 2], "it matches the manifest and is unhealthy: {said:?}");
+}
+
+#[test]
+fn a_server_that_hangs_does_not_count_against_a_change_of_another() {
+    let stack = Hangs::new();
+    let other = port();
+    stack.revision(&web("other", other, "new", ""));
+    let said = in_time(&stack.home, &["apply", "--yes"], None);
     assert_eq!(said.code, 2, "{said}");
     assert_eq!(answer(other).as_deref(), Some("new"));
-    assert_eq!(in_time(&home, &["down", "--yes"], None).code, 0);
-    assert!(home.processes().is_empty());
+}
+
+#[test]
+fn a_server_that_hangs_is_removed() {
+    let stack = Hangs::new();
+    assert_eq!(in_time(&stack.home, &["down", "--yes"], None).code, 0);
+    assert!(stack.home.processes().is_empty());
 }
 
 #[test]
@@ -172,6 +215,5 @@ fn a_hung_download_server_does_not_block_a_plan() {
          other: {{provider: llama, source: \"http://127.0.0.1:{first}/other.gguf\", insecure: true}}\n",
         port(),
     ));
-    assert_eq!(in_time(&home, &["plan"], None).code, 0);
-    assert_eq!(in_time(&home, &["status"], None).code, 0);
+    assert_eq!(side_by_side(&home, [&["plan"], &["status"]], None).map(|said| said.code), [0, 0]);
 }

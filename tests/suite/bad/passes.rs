@@ -1,26 +1,30 @@
 //! State across passes: unverified servers, other stacks, saved plans.
 
-use super::home::{Home, answer, port, until, web};
+use super::home::{Home, PATIENT, answer, port, said, signal, until, web};
 use std::fs;
-use std::time::Duration;
 
 #[test]
 fn an_unverified_server_is_verified_by_the_next_apply() {
     let home = Home::new();
     let port = port();
-    let revision = |answer: &str, more: &str| {
+    let revision = |answer: &str, stable: &str, more: &str| {
         let services = format!("services:\n{}", web("web", port, answer, more));
-        home.manifest_with("health: {timeout: 5s, stable_for: 4s}", &services);
+        home.manifest_with(&format!("health: {{timeout: 1h, stable_for: {stable}}}"), &services);
     };
-    revision("one", "");
+    revision("one", "0s", "");
     home.expect(0, &["apply", "--yes"]);
     // It answers, and exits before it is verified; the apply is killed in between.
-    revision("two", ", DIES_AFTER: \"3\"");
+    revision("two", "1h", &format!(", DIES_WHEN: \"{}\"", home.path("death").display()));
     let mut child = home.begin(&["apply", "--yes"]);
     until("the new one answers", || answer(port).as_deref() == Some("two"));
     child.kill().expect("killed");
     child.wait().expect("waited for");
-    home.expect(3, &["apply", "--yes"]).has(&["have not been verified against this manifest yet", "was rolled back"]);
+    let second = home.begin(&["apply", "--yes"]);
+    until("the next apply verifies it", || home.record("generations/3").exists());
+    home.write("death", "");
+    let second = said(second);
+    assert_eq!(second.code, 3, "{second}");
+    second.has(&["have not been verified against this manifest yet", "was rolled back"]);
     assert_eq!(answer(port).as_deref(), Some("one"));
 }
 
@@ -33,10 +37,10 @@ fn an_interrupted_down_keeps_the_records() {
     home.manifest(&format!("services:\n{}{}", sleeper("a"), sleeper("b")));
     home.expect(0, &["apply", "--yes"]);
     let child = home.begin(&["down", "--purge", "--yes"]);
-    std::thread::sleep(Duration::from_millis(700));
-    super::home::signal(&child, rustix::process::Signal::INT);
+    until("it has begun", || home.llamero(&["plan"]).err.contains("being changed right now"));
+    signal(&child, rustix::process::Signal::INT);
     // They ignore SIGTERM and take their full timeout; the current step is finished.
-    let said = super::home::said(child);
+    let said = said(child);
     if said.code == 8 {
         said.has(&["pruning was interrupted"]);
         assert!(home.record("generations").is_dir(), "the records are needed to go on");
@@ -54,7 +58,7 @@ fn a_model_file_that_another_stack_uses_is_kept() {
         home.write(
             &format!("{stack}.yaml"),
             &format!(
-                "version: 1\nstack: {stack}\npolicy: {{health: {{timeout: 2s, stable_for: 0s}}, rollback: off}}\n\
+                "version: 1\nstack: {stack}\npolicy: {{health: {{timeout: 1s, stable_for: 0s}}, rollback: off}}\n\
                  providers:\n  llama: {{engine: llama-cpp, runtime: process, port: {port}, command: [/bin/sleep]}}\n\
                  models:\n  m: {{provider: llama, source: {source}}}\n"
             ),
@@ -78,14 +82,16 @@ fn a_pre_existing_failure_rolls_no_other_change_back() {
     let home = Home::new();
     let port = port();
     let revision = |answer: &str| {
-        let once = "  once: {runtime: process, command: [/bin/sleep, \"2\"]}\n";
+        let once =
+            "  once: {runtime: process, command: [/bin/sh, -c, \"until [ -e $HOME/end ]; do sleep 0.1; done\"]}\n";
         home.manifest_with(
-            "drift: warn, health: {timeout: 3s, stable_for: 0s}",
+            &format!("drift: warn, {PATIENT}"),
             &format!("services:\n{once}{}", web("web", port, answer, "")),
         );
     };
     revision("one");
     home.expect(0, &["apply", "--yes"]);
+    home.write("end", "");
     until("it ended", || home.llamero(&["status"]).out.contains("down"));
     revision("two");
     home.expect(2, &["apply", "--yes"]).has(&["process/once is unhealthy, as before"]);
@@ -96,7 +102,8 @@ fn a_pre_existing_failure_rolls_no_other_change_back() {
 fn a_failed_servers_log_excerpt_shows_no_secret() {
     let home = Home::new();
     home.write("token", "canary-4711");
-    home.manifest(
+    home.manifest_with(
+        "health: {timeout: 1h, stable_for: 1h}",
         "services:\n  loud:\n    runtime: process\n    command: [/bin/sh, -c, \"echo token is $TOKEN; exit 3\"]\n    \
          secrets: {TOKEN: {file: ~/token}}",
     );
@@ -179,7 +186,7 @@ fn a_missing_supervisor_is_replaced() {
 fn a_file_replaced_since_planning_is_not_touched() {
     let home = Home::new();
     home.write("token", "a token");
-    home.write("model.py", "import sys, time; time.sleep(3); open(sys.argv[1], 'w').write('weights')");
+    home.write("model.py", "import os, sys, time\nopen('begun', 'w')\nwhile not os.path.exists('go'): time.sleep(.01)\nopen(sys.argv[1], 'w').write('weights')");
     let revision = |name: &str, more: &str| {
         home.manifest(&format!(
             "services:\n  quiet:\n    runtime: process\n    command: [/bin/sleep, \"600\"]\n    secrets: {{{name}: {{file: \
@@ -198,9 +205,10 @@ fn a_file_replaced_since_planning_is_not_touched() {
     );
     revision("TWO", &provider);
     let child = home.begin(&["apply", "--yes"]);
-    std::thread::sleep(Duration::from_secs(1));
+    until("the model is generated", || home.path("begun").exists());
     fs::write(&rendered, "somebody else's\n").expect("written");
-    let said = super::home::said(child);
+    home.write("go", "");
+    let said = said(child);
     said.has(&["was replaced by another program since planning"]);
     assert_eq!(said.code, 4, "{said}");
     assert_eq!(fs::read_to_string(&rendered).expect("it is there"), "somebody else's\n");

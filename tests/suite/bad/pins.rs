@@ -1,6 +1,6 @@
 //! Sources that move, and lock files that are out of date.
 
-use super::home::{CommandOutput, Home, port, run};
+use super::home::{CommandOutput, Home, PATIENT, port, run};
 use crate::fakes::hub::Hub;
 use std::fs;
 
@@ -20,7 +20,7 @@ impl Pinned {
     fn manifest(&self, more: &str) {
         // A server that is not there to answer: what is fetched for it is what counts.
         self.home.manifest_with(
-            "health: {timeout: 3s, stable_for: 0s}",
+            PATIENT,
             &format!(
                 "providers:\n  llama: {{engine: llama-cpp, runtime: process, port: {}, command: [sleep, \"600\"]}}\n\
                  models:\n  hub: {{provider: llama, source: 'hf:a/b/tiny.gguf'}}\n  plain: {{provider: llama, source: \
@@ -167,7 +167,7 @@ fn every_one_of_many_applies_converges() {
     let models = || home.listing().into_keys().filter(|path| path.extension().is_some_and(|end| end == "gguf")).count();
     for number in 1..=6 {
         home.manifest_with(
-            "health: {timeout: 5s, stable_for: 0s}",
+            PATIENT,
             &format!(
                 "providers:\n  llama: {{engine: llama-cpp, runtime: process, port: {port}, command: [sh, -c, 'exec {} \
                  --exact bad::home::server --ignored'], env: {{PORT: '{port}', ANSWER: \

@@ -6,7 +6,7 @@
 mod disk;
 mod trace;
 
-use super::home::{CommandOutput, Home, answer, port, run, said, signal, until, until_within, web};
+use super::home::{CommandOutput, Home, PATIENT, SICK, answer, port, run, said, signal, until, web};
 use crate::fakes::hub::Hub;
 use disk::{Disk, Node, Tree};
 use rustix::process::{Pid, Signal, kill_process};
@@ -15,18 +15,14 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 use tempfile::TempDir;
 use trace::{CALLS, Event, events};
 
-/// How long the applies take at the very most: each call of theirs is stopped twice.
-const DEADLINE: Duration = Duration::from_secs(120);
-
 /// Of how many states one is looked at where there is not much time.
-const SOME: usize = 12;
+const SOME: usize = 40;
 
 /// Of how many that are looked at one is applied to again.
-const AGAIN: usize = 8;
+const AGAIN: usize = 4;
 
 /// One apply after the other: by what its servers answer, what else it is called with, how it ends, and what it says then.
 const APPLIES: [(&str, &str, i32, &str); 3] = [
@@ -62,7 +58,7 @@ struct Left {
 
 impl Stack {
     fn new() -> Self {
-        let aside = tempfile::tempdir().expect("a folder");
+        let aside = crate::folder();
         let ports = [port(), port(), port()];
         let hub = Hub::start();
         hub.commit("tiny.gguf", "a tiny model");
@@ -85,9 +81,9 @@ impl Stack {
         let program = std::env::current_exe().expect("this program");
         let server = format!("[sh, -c, 'exec \"$0\" --exact bad::home::server --ignored', {}]", program.display());
         let environment = |port: u16| format!("{{PORT: \"{port}\", ANSWER: '{{\"data\": [{{\"id\": \"tiny\"}}]}}'}}");
-        let (sick, timeout) = if word == "broken" { (", SICK: \"1\"", 2) } else { ("", 20) };
+        let sick = if word == "broken" { SICK } else { "" };
         format!(
-            "version: 1\nstack: bad\npolicy: {{health: {{timeout: {timeout}s, stable_for: 0s}}}}\n\
+            "version: 1\nstack: bad\npolicy: {{{PATIENT}}}\n\
              providers:\n  llama: {{engine: llama-cpp, runtime: process, port: {llama}, command: {server}, env: {}}}\n\
              models:\n  tiny: {{provider: llama, source: \"hf:someone/tiny/tiny.gguf\", insecure: true}}\n\
              gateway:\n  engine: litellm\n  runtime: process\n  port: {gateway}\n  retries: {}\n  command: {server}\n  \
@@ -124,7 +120,7 @@ impl Stack {
         let child = strace.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("strace runs");
         // The servers live on, and strace with them.
         let read = || fs::read_to_string(&trace).unwrap_or_default();
-        until_within(DEADLINE, "all is applied", || ended(&read()).is_some());
+        until("all is applied", || ended(&read()).is_some());
         signal(&child, Signal::TERM);
         let said = said(child);
         let text = read();

@@ -1,6 +1,6 @@
 //! Canary rollouts, through a gateway that reads its configuration as `LiteLLM` does and answers at once.
 
-use super::home::{CommandOutput, Home, port, run, said, signal, until};
+use super::home::{CommandOutput, Home, PATIENT, port, run, said, signal, until};
 use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -51,7 +51,7 @@ impl Stack {
     fn revision(&self, [chat, other]: [&str; 2], key: &str, permanent: &str) {
         self.home.manifest_with(
             &format!(
-                "rollout: canary, canary: chat, canary_for: {permanent}, health: {{timeout: 20s, stable_for: 0s}}"
+                "rollout: canary, canary: chat, canary_for: {permanent}, {PATIENT}"
             ),
             &format!(
                 "providers:\n  up: {{engine: openai, endpoint: \"http://127.0.0.1:1/v1\"{key}}}\nmodels:\n  chat: \

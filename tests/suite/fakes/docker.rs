@@ -81,7 +81,7 @@ impl FakeDocker {
     }
 
     fn serve(podman: bool, api: &'static str, answers: Answers) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = crate::folder();
         let shared = Arc::new(Shared { answers, podman, api, asked: Mutex::default() });
         let listener = tokio::net::UnixListener::bind(folder.path().join("docker.sock")).expect("a socket");
         let router = axum::Router::new().fallback(reply).with_state(Arc::clone(&shared));
@@ -155,7 +155,7 @@ fn usual(shared: &Shared, asked: &ReceivedRequest) -> Reply {
 fn stream_of(lines: &[Value], end: End) -> Body {
     let text: Vec<Bytes> = lines.iter().map(|line| Bytes::from(format!("{line}\r\n"))).collect();
     let said = stream::iter(text.into_iter().map(Ok::<_, std::io::Error>)).then(async |line| {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        crate::clock::pause_async(Duration::from_millis(5)).await;
         line
     });
     let rest = stream::unfold(0, move |count| async move {

@@ -110,7 +110,7 @@ fn body(content: Vec<u8>, end: End) -> Body {
     let first = stream::iter([Ok(Bytes::from(content[..length.min(content.len())].to_vec()))]);
     let last = stream::once(async move {
         // Gives the bytes time to leave before the connection breaks.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        crate::clock::pause_async(Duration::from_millis(50)).await;
         if matches!(end, End::Stall(_)) {
             std::future::pending::<()>().await;
         }

@@ -125,7 +125,7 @@ fn stream_of(lines: &[Value], end: End, open: Open) -> Body {
     let rest = stream::unfold((open, 0_u32), move |(open, count)| {
         let last = last.clone();
         async move {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            crate::clock::pause_async(Duration::from_millis(20)).await;
             let next = match end {
                 End::Whole => None,
                 End::Cut if count == 0 => Some(Err(std::io::Error::other("cut"))),

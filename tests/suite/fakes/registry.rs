@@ -147,7 +147,7 @@ fn slowly(part: Bytes, shared: Arc<Shared>) -> Body {
         let pause = shared.pause.load(Ordering::SeqCst);
         async move {
             if pause > 0 {
-                tokio::time::sleep(Duration::from_millis(pause)).await;
+                crate::clock::pause_async(Duration::from_millis(pause)).await;
             }
             let piece = rest.split_to(rest.len().min(PIECE));
             (!piece.is_empty()).then_some((Ok::<_, std::io::Error>(piece), rest))

@@ -120,7 +120,7 @@ impl Manager {
         let state = Arc::clone(&self.state);
         let emitter = emitter.to_owned();
         let end = async move {
-            tokio::time::sleep(takes).await;
+            crate::clock::pause_async(takes).await;
             {
                 let mut state = state.lock().expect("a whole state");
                 state.job = None;
@@ -136,7 +136,7 @@ impl Manager {
             tokio::spawn(end);
         }
         match answers {
-            Some(delay) => tokio::time::sleep(delay).await,
+            Some(delay) => crate::clock::pause_async(delay).await,
             None => std::future::pending().await,
         }
         Ok(job_path(7))

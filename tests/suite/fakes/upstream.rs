@@ -90,7 +90,7 @@ async fn complete(State(all): State<Asked>, Json(asked): Json<Value>) -> Respons
     let paced = stream::unfold(events.into_iter(), async |mut events| {
         let event = events.next()?;
         if event != "[DONE]" {
-            tokio::time::sleep(PACE).await;
+            crate::clock::pause_async(PACE).await;
         }
         Some((Ok::<_, Infallible>(format!("data: {event}\n\n")), events))
     });
