@@ -130,6 +130,18 @@ const OTHER_THINGS: &[(&str, &str)] = &[
     ("reconcile/world.rs", "the dead-man's switch is a timer of the service manager's"),
 ];
 
+/// What reads a clock, or waits by it.
+const CLOCKS: &[&str] = &["Instant::now", "elapsed(", "thread::sleep", "time::sleep"];
+
+/// Tests that do so all the same, and why.
+const TESTS_WITH_CLOCKS: &[(&str, &str)] = &[
+    ("tests/suite/clock.rs", "the module for it"),
+    ("tests/suite/architecture.rs", "it names them"),
+    ("tests/suite/fakes/upstream.rs", "it records when it was asked, for a test on real parts"),
+    ("tests/suite/real/", "real parts take their own time, and some of these tests measure it"),
+    ("tests/sim/world.rs", "its clock is simulated"),
+];
+
 /// Crates that are given up or unsafe to parse strangers' files with.
 const BANNED: &[&str] = &["serde_yaml", "serde_yml", "yaml-rust"];
 
@@ -429,6 +441,46 @@ fn the_source_parser_finds_modules_and_crates() {
     assert!(says("pub async fn run()", "async") && !says("asynchronous", "async"));
 }
 
+/// Returns the path from the root of the repository and the text of every test that is a file of its own.
+fn tests() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders: Vec<PathBuf> = ["tests", "crates/core/tests"].map(|folder| root.join(folder)).to_vec();
+    let mut tests = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("the tests can be listed") {
+            let path = entry.expect("an entry can be read").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let shown = path.strip_prefix(root).expect("it lies under the root").display().to_string();
+                tests.push((shown, fs::read_to_string(&path).expect("a test can be read")));
+            }
+        }
+    }
+    assert!(tests.len() > 50, "only {} tests were found", tests.len());
+    tests
+}
+
+#[test]
+fn tests_read_no_clock() {
+    let of_sources = sources().into_iter().filter_map(|source| {
+        let (_, tests) = source.text.split_once("#[cfg(test)]")?;
+        Some((source.shown(), tests.to_owned()))
+    });
+    let mut unused: Vec<&str> = TESTS_WITH_CLOCKS.iter().map(|(path, _)| *path).collect();
+    let mut problems = Vec::new();
+    for (path, text) in tests().into_iter().chain(of_sources) {
+        let Some(clock) = CLOCKS.iter().find(|clock| text.contains(*clock)) else { continue };
+        let excused = TESTS_WITH_CLOCKS.iter().find(|(excused, _)| path.starts_with(excused));
+        unused.retain(|path| Some(*path) != excused.map(|(path, _)| *path));
+        if excused.is_none() {
+            problems.push(format!("{path}: `{clock}`; tests count work or wait for events, with `clock::until`"));
+        }
+    }
+    problems.extend(unused.iter().map(|path| format!("{path} is excused and uses no clock")));
+    check(&problems);
+}
+
 /// Returns the tests that the table of invariants in `ARCHITECTURE.md` names, such as `laws::converges`.
 fn tests_of_invariants() -> Vec<String> {
     let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/ARCHITECTURE.md")).expect("it can be read");
@@ -441,23 +493,11 @@ fn tests_of_invariants() -> Vec<String> {
 
 #[test]
 fn every_invariant_is_kept_by_tests_that_exist() {
-    let mut texts = String::new();
-    let mut folders: Vec<PathBuf> =
-        ["tests", "crates/core/tests"].map(|folder| Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).to_vec();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).expect("the tests can be listed") {
-            let path = entry.expect("an entry can be read").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                texts.push_str(&fs::read_to_string(&path).expect("a test can be read"));
-            }
-        }
-    }
-    let tests = tests_of_invariants();
-    assert!(tests.len() > 15, "only {} tests are named", tests.len());
+    let texts: String = tests().into_iter().map(|(_, text)| text).collect();
+    let named = tests_of_invariants();
+    assert!(named.len() > 15, "only {} tests are named", named.len());
     let name = |test: &str| test.rsplit("::").next().unwrap_or_default().to_owned();
-    let missing = tests.iter().filter(|test| !texts.contains(&format!("fn {}(", name(test))));
+    let missing = named.iter().filter(|test| !texts.contains(&format!("fn {}(", name(test))));
     check(&missing.map(|test| format!("ARCHITECTURE.md names `{test}`, which is no test")).collect::<Vec<_>>());
 }
 
