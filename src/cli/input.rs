@@ -1,8 +1,8 @@
 //! From arguments and the environment to manifests and stacks, with every notice on standard error.
 
+use super::arguments::{ManifestArgument, StackArgument};
 use super::color;
 use super::problem::{Problem, note, say};
-use super::{ManifestArgument, StackArgument};
 use crate::manifest;
 use crate::reconcile::{LoadedManifest, Notice, Stack, StackSelector};
 use crate::systems::FailureKind;

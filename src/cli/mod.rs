@@ -2,6 +2,7 @@
 //!
 //! A verb is a file of its own under `verbs`. They parse and print; `reconcile` decides and acts.
 
+mod arguments;
 mod color;
 mod consent;
 mod exit;
@@ -13,7 +14,7 @@ mod verbs;
 
 pub use exit::Exit;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 
 /// Declares a local AI stack in one manifest and makes the machine match it.
@@ -25,32 +26,6 @@ struct Arguments {
     color: color::When,
     #[command(subcommand)]
     verb: Verb,
-}
-
-/// The manifest that a verb is about.
-#[derive(Debug, Args)]
-struct ManifestArgument {
-    /// The manifest [default: llamero.yaml here, then ~/.config/llamero/llamero.yaml]
-    #[arg(value_name = "MANIFEST")]
-    manifest: Option<PathBuf>,
-}
-
-/// Whether the lock file must cover the manifest.
-#[derive(Debug, Args)]
-struct LockArgument {
-    /// Refuse a manifest that its lock file does not cover
-    #[arg(long)]
-    locked: bool,
-}
-
-/// The stack that a verb is about.
-#[derive(Debug, Args)]
-struct StackArgument {
-    #[command(flatten)]
-    manifest: ManifestArgument,
-    /// Name the stack instead of pointing to its manifest
-    #[arg(long, value_name = "NAME", conflicts_with = "manifest")]
-    stack: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -72,7 +72,7 @@ impl Progress {
                 let text = format!("Healthy. Run `{command}` within {within} s or this change is rolled back");
                 self.print(&styled(color(AnsiColor::Yellow).bold(), &text));
             }
-            Event::GoingBack { to } => {
+            Event::RollingBack { to } => {
                 let to = to.map_or_else(|| "to the empty state".to_owned(), |number| format!("to generation {number}"));
                 self.print(&styled(color(AnsiColor::Yellow).bold(), &format!("Rolling back {to}")));
             }

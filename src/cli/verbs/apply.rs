@@ -1,9 +1,10 @@
 //! `llamero apply`: makes the machine match the manifest, or a saved plan.
 
+use super::super::arguments::{LockArgument, ManifestArgument};
 use super::super::exit::Exit;
+use super::super::input;
 use super::super::pass::{OutputMode, carry_out};
 use super::super::problem::Problem;
-use super::super::{LockArgument, ManifestArgument, input};
 use crate::reconcile::{Options, Request, Source, open};
 use crate::resource::Seconds;
 

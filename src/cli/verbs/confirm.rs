@@ -1,9 +1,10 @@
 //! `llamero confirm`: keeps what was applied with `--confirm-within`.
 
+use super::super::arguments::StackArgument;
 use super::super::exit::Exit;
+use super::super::input;
 use super::super::problem::{Problem, say};
 use super::super::progress::Progress;
-use super::super::{StackArgument, input};
 use crate::reconcile::{Confirmation, confirm};
 use crate::systems::FailureKind;
 

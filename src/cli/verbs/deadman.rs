@@ -1,10 +1,11 @@
 //! `llamero deadman`, which no user types: the dead-man's switch, which rolls back a generation whose apply process is
 //! gone.
 
+use super::super::arguments::{ManifestArgument, StackArgument};
 use super::super::exit::Exit;
+use super::super::input;
 use super::super::problem::{Problem, say};
 use super::super::progress::Progress;
-use super::super::{ManifestArgument, StackArgument, input};
 use crate::reconcile::{Fired, fire};
 use crate::resource::Seconds;
 use crate::systems::{clock, detached};
@@ -41,7 +42,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
             tell(&format!("generation {number} was confirmed and committed"));
             Exit::Done
         }
-        Fired::WentBack => {
+        Fired::RolledBack => {
             tell(&format!("generation {number} was rolled back"));
             Exit::Done
         }

@@ -1,9 +1,10 @@
 //! `llamero diff`: how rendered files would change, line by line. Secrets are numbered masks.
 
+use super::super::arguments::ManifestArgument;
 use super::super::color::{color, styled};
 use super::super::exit::Exit;
+use super::super::input;
 use super::super::problem::{Problem, error, print};
-use super::super::{ManifestArgument, input};
 use crate::observe::{Depth, RenderedChange};
 use crate::reconcile::{Options, blocked, check_coverage, prepare, rendered_changes};
 use anstyle::AnsiColor;

@@ -1,9 +1,10 @@
 //! `llamero doctor`: checks the records of a stack, and repairs what is damaged.
 
+use super::super::arguments::StackArgument;
 use super::super::color::{color, styled};
 use super::super::exit::Exit;
+use super::super::input;
 use super::super::problem::{Problem, print, print_json};
-use super::super::{StackArgument, input};
 use crate::doctor::{Finding, Repair, Repaired, check, repair};
 use crate::observe::directories;
 use anstyle::AnsiColor;

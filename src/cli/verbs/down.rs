@@ -1,9 +1,10 @@
 //! `llamero down`: applies the desired state in which the stack has nothing.
 
+use super::super::arguments::StackArgument;
 use super::super::exit::Exit;
+use super::super::input;
 use super::super::pass::{OutputMode, carry_out};
 use super::super::problem::Problem;
-use super::super::{StackArgument, input};
 use crate::reconcile::{Options, Request, Source, open};
 
 #[derive(Debug, clap::Args)]

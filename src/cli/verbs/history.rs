@@ -1,8 +1,9 @@
 //! `llamero history`: lists what was applied.
 
+use super::super::arguments::StackArgument;
 use super::super::exit::Exit;
+use super::super::input;
 use super::super::problem::{Problem, print, print_json};
-use super::super::{StackArgument, input};
 use crate::history::{Ending, Generation, StepResult};
 use serde::Serialize;
 

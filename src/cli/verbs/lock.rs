@@ -1,10 +1,10 @@
 //! `llamero lock`: pins every source to its current digest. What is pinned already stays as it is.
 
-use super::super::ManifestArgument;
 use super::super::exit::Exit;
 use super::super::input;
 use super::super::problem::{Problem, print};
 use super::super::progress::Progress;
+use crate::cli::arguments::ManifestArgument;
 use crate::lockfile::Pin;
 use crate::reconcile::{self, PinChange};
 use crate::resource::Bytes;

@@ -1,8 +1,9 @@
 //! `llamero observe`: prints what is observed on the machine.
 
+use super::super::arguments::ManifestArgument;
 use super::super::exit::Exit;
+use super::super::input;
 use super::super::problem::{Problem, print_json};
-use super::super::{ManifestArgument, input};
 use crate::reconcile::observation;
 
 #[derive(Debug, clap::Args)]

@@ -1,8 +1,9 @@
 //! `llamero outdated`: shows which sources lead to other content than what is pinned, and what it costs to follow them.
 
+use super::super::arguments::ManifestArgument;
 use super::super::exit::Exit;
+use super::super::input;
 use super::super::problem::{Problem, error, note, print, print_json};
-use super::super::{ManifestArgument, input};
 use crate::reconcile::{self, SourceReport, SourceState};
 use crate::resource::{Bytes, Digest};
 use serde::Serialize;

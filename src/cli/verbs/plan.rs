@@ -1,9 +1,10 @@
 //! `llamero plan`: shows what would change. Writes nothing but the file that it is asked to save itself to.
 
+use super::super::arguments::{LockArgument, ManifestArgument};
 use super::super::color;
 use super::super::exit::Exit;
+use super::super::input;
 use super::super::problem::{Problem, note, print, print_json, say};
-use super::super::{LockArgument, ManifestArgument, input};
 use crate::history::Revision;
 use crate::observe::Depth;
 use crate::plan::{Plan, text};

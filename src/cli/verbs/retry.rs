@@ -1,8 +1,9 @@
 //! `llamero retry`: clears the failure record of a manifest.
 
+use super::super::arguments::ManifestArgument;
 use super::super::exit::Exit;
+use super::super::input;
 use super::super::problem::{Problem, note, say};
-use super::super::{ManifestArgument, input};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {

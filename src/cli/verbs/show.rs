@@ -1,8 +1,9 @@
 //! `llamero show`: one generation, with what it wished for and how it went.
 
+use super::super::arguments::StackArgument;
 use super::super::exit::Exit;
+use super::super::input;
 use super::super::problem::{Problem, print, print_json};
-use super::super::{StackArgument, input};
 use super::history::word;
 use crate::history::StepResult;
 use serde_json::json;

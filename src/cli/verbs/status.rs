@@ -1,9 +1,10 @@
 //! `llamero status`: the status of the stack, against the committed generation.
 
+use super::super::arguments::StackArgument;
 use super::super::color::{self, color, styled};
 use super::super::exit::Exit;
+use super::super::input;
 use super::super::problem::{Problem, print, print_json};
-use super::super::{StackArgument, input};
 use crate::pace::Class;
 use crate::plan::{Plan, text};
 use crate::reconcile::stack_status;

@@ -1,8 +1,9 @@
 //! `llamero suspend` and `llamero resume`: whether the stack may be changed.
 
+use super::super::arguments::StackArgument;
 use super::super::exit::Exit;
+use super::super::input;
 use super::super::problem::{Problem, note, say};
-use super::super::{StackArgument, input};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct SuspendArguments {

@@ -1,9 +1,10 @@
 //! `llamero update`: pins sources to what they lead to now. Nothing is fetched before an apply.
 
+use super::super::arguments::ManifestArgument;
 use super::super::exit::Exit;
+use super::super::input;
 use super::super::problem::{Problem, print};
 use super::super::progress::Progress;
-use super::super::{ManifestArgument, input};
 use super::lock::lines;
 use crate::reconcile;
 use std::path::PathBuf;

@@ -1,8 +1,9 @@
 //! `llamero validate`: checks a manifest and changes nothing.
 
+use super::super::arguments::ManifestArgument;
 use super::super::exit::Exit;
+use super::super::input;
 use super::super::problem::{Problem, print};
-use super::super::{ManifestArgument, input};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
