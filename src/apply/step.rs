@@ -5,7 +5,7 @@ use crate::live::Managed;
 use crate::plan::{Action, Step};
 use crate::render::marker;
 use crate::resource::{Artifact, ArtifactSource, Environment, FileSpec, Resource, ResourceId, Run, SleepCalls, Spec};
-use crate::systems::downloads::{self, Download, Fetched, Patience, Token};
+use crate::systems::downloads::{self, Download, Fetched, Patience, Recipe, Token};
 use crate::systems::{Hint, Retry, artifacts, files, owned, python, secrets, sleep};
 use crate::targets::{self, Call, Scope};
 use std::time::Duration;
@@ -138,9 +138,9 @@ async fn fetch(execution: Execution<'_>, action: &Action, id: &ResourceId, artif
                 let note = Some(line.to_owned());
                 (execution.report)(Event::Progress { step: step.clone(), done: None, total: None, note });
             };
-            downloads::make(argv, &artifact.path, artifact.sha256.as_ref(), &note, COMMAND, execution.cancel)
-                .await
-                .map_err(|error| failed(&error))?
+            let (path, sha256) = (&artifact.path, artifact.sha256.as_ref());
+            let recipe = Recipe { argv, path, sha256, deadline: COMMAND };
+            downloads::make(recipe, &note, execution.cancel).await.map_err(|error| failed(&error))?
         }
         ArtifactSource::File => return Err(mismatch(id)),
     };

@@ -3,7 +3,9 @@
 use crate::clock::{HANG, at_least, ends};
 use crate::fakes::files::{End, Files, Presence, Reply};
 use llamero::resource::{Bytes, Digest};
-use llamero::systems::downloads::{Download, Error, Fetched, Patience, Progress, Token, digest_file, fetch, make};
+use llamero::systems::downloads::{
+    Download, Error, Fetched, Patience, Progress, Recipe, Token, digest_file, fetch, make,
+};
 use llamero::systems::http::Client;
 use llamero::systems::{Hint as _, Retry};
 use std::os::unix::fs::PermissionsExt as _;
@@ -259,7 +261,8 @@ async fn a_command_writes_a_file_completely_or_not_at_all() {
     let run_within = async |script: &str, sha256: Option<Digest>, within: Duration| {
         let argv = ["/bin/sh", "-c", script].map(str::to_owned);
         let cancel = CancellationToken::new();
-        make(&argv, &path, sha256.as_ref(), &|_| {}, within, &cancel).await
+        let sha256 = sha256.as_ref();
+        make(Recipe { argv: &argv, path: &path, sha256, deadline: within }, &|_| {}, &cancel).await
     };
     let run = async |script: &str, sha256: Option<Digest>| run_within(script, sha256, HANG).await;
     let failed = run("printf half > {path}; echo no luck >&2; exit 4", None).await.expect_err("it fails");

@@ -1,7 +1,7 @@
 //! The partial file of a download.
 
+use super::download::{Download, Fetched, Progress, Tell};
 use super::error::{Error, file_error, refusal};
-use super::{Download, Fetched, Progress, Tell};
 use crate::resource::{Bytes, Digest, Hasher};
 use crate::systems::http::{Client, Incoming, shown};
 use crate::systems::{files, proc};
