@@ -62,7 +62,7 @@ pub enum Event {
         command: String,
     },
     /// The machine is rolled back to the last committed generation.
-    GoingBack {
+    RollingBack {
         /// Its number; `None` is a machine without this stack.
         to: Option<u64>,
     },

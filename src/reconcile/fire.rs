@@ -1,27 +1,18 @@
 //! The firing of a dead-man's switch: it rolls back a generation whose apply is gone, or commits it if it was
 //! confirmed in time.
 
-use super::transaction::finish;
+use super::confirm::{commit, unconfirmed};
+use super::ending::finish;
 use super::world::{Stack, World};
-use super::{deadman, quarantine, rollback};
-use crate::apply::{Event, Executed, Execution, Failure, Report, execute};
-use crate::history::{self, Confirmed, DeadMan, Ending, Passed};
-use crate::observe::Depth;
+use super::{quarantine, rollback};
+use crate::apply::{Event, Executed, Failure, Report};
+use crate::history::{self, DeadMan, Ending, Passed};
 use crate::pace::Class;
-use crate::plan::Phase;
 use crate::systems::Retry;
-use std::collections::BTreeSet;
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 
 /// The polling interval while an apply runs or waits for confirmation.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// The longest wait of a confirmation for an answer.
-const ANSWER: Duration = Duration::from_secs(30);
-
-/// The polling interval of a confirmation.
-const CLOSELY: Duration = Duration::from_millis(100);
 
 /// The result of a dead-man's switch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +22,7 @@ pub enum Fired {
     /// It was confirmed in time and is committed.
     Committed,
     /// The machine is on the last committed generation.
-    WentBack,
+    RolledBack,
     /// The rollback failed.
     Stuck,
 }
@@ -59,7 +50,7 @@ pub async fn fire<W: World>(
             }
         }
     }
-    let mut told = None;
+    let mut reported = None;
     loop {
         if is_over(stack, number)? {
             return Ok(nothing_to_do(stack, number));
@@ -69,13 +60,13 @@ pub async fn fire<W: World>(
             clock.sleep(LOOK.min(open)).await;
             continue;
         }
-        match stack.history.lock(&format!("llamero return --stack {} --generation {number}", stack.name)) {
+        match stack.history.lock(&format!("llamero deadman --stack {} --generation {number}", stack.name)) {
             Ok(_lock) if !is_over(stack, number)? => return resolve_generation(stack, number, report).await,
             Ok(_lock) => return Ok(nothing_to_do(stack, number)),
             Err(history::Error::Occupied(occupant)) => {
-                if told.as_ref() != Some(&occupant) {
+                if reported.as_ref() != Some(&occupant) {
                     say(&format!("generation {number} is unfinished; waiting for the running process: {occupant}"));
-                    told = Some(occupant);
+                    reported = Some(occupant);
                 }
                 clock.sleep(LOOK).await;
             }
@@ -138,109 +129,5 @@ async fn resolve_generation<W: World>(
         report(Event::Failed { step: format!("roll back generation {number}"), why: failure.why.clone() });
     }
     let _ = stack.history.remove_deadman(number);
-    Ok(if ending == Ending::RolledBack { Fired::WentBack } else { Fired::Stuck })
-}
-
-/// Returns the message about an unconfirmed generation.
-pub(super) fn unconfirmed(within: Duration) -> String {
-    format!("it was not confirmed within {} s", within.as_secs_f32())
-}
-
-/// Commits a generation that has passed its gate, and prunes undeclared resources.
-async fn commit<W: World>(
-    stack: &Stack<W>,
-    number: u64,
-    passed: &Passed,
-    report: &Report<'_>,
-) -> Result<(), history::Error> {
-    stack.history.end(number, &passed.outcome)?;
-    report(Event::Committed { generation: number });
-    let revision = stack.history.load(number)?.revision;
-    quarantine::succeeded(stack, &revision);
-    let prepared = super::prepare(stack, revision, Depth::State, super::Options::default()).await?;
-    // Drift since its gate is left to the next apply.
-    if prepared.plan.steps.iter().all(|step| step.phase == Phase::Prune) {
-        let super::Prepared { revision, plan, inventory, .. } = prepared;
-        let cancel = CancellationToken::new();
-        let execution = Execution {
-            desired: &revision.desired,
-            inventory: &inventory,
-            systems: &stack.systems,
-            report,
-            cancel: &cancel,
-        };
-        execute(execution, &plan, Phase::Prune, &BTreeSet::new(), false).await;
-    }
-    let _ = stack.history.trim();
-    Ok(())
-}
-
-/// The result of a confirmation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Confirmation {
-    /// Nothing waits to be confirmed.
-    NothingWaits,
-    /// The generation is the good one now.
-    Committed(u64),
-    /// It came too late: the generation is rolled back.
-    TooLate(u64),
-    /// It is recorded, and the process that holds the stack has not answered yet.
-    Unanswered(u64),
-}
-
-/// Confirms the waiting generation: its apply commits it, or this process does if the apply is gone.
-pub async fn confirm<W: World>(
-    stack: &Stack<W>,
-    by: &str,
-    report: &Report<'_>,
-) -> Result<Confirmation, history::Error> {
-    let Some((number, passed)) = stack.history.waiting()? else { return Ok(Confirmation::NothingWaits) };
-    if stack.systems.until(&passed.until).is_zero() {
-        return Ok(Confirmation::TooLate(number));
-    }
-    stack.history.set_confirmed(number, &Confirmed { by: by.to_owned(), at: stack.systems.now() })?;
-    let begun = stack.systems.elapsed();
-    while stack.systems.elapsed().saturating_sub(begun) < ANSWER {
-        if let Some(outcome) = stack.history.outcome(number)? {
-            let good = outcome.ending == Ending::Committed;
-            return Ok(if good { Confirmation::Committed(number) } else { Confirmation::TooLate(number) });
-        }
-        match stack.history.lock(&format!("llamero confirm --stack {}", stack.name)) {
-            Ok(_lock) if stack.history.outcome(number)?.is_none() => {
-                commit(stack, number, &passed, report).await?;
-                deadman::disarm(stack).await;
-                return Ok(Confirmation::Committed(number));
-            }
-            Ok(_) | Err(history::Error::Occupied(_)) => {}
-            Err(error) => return Err(error),
-        }
-        stack.systems.sleep(CLOSELY).await;
-    }
-    Ok(Confirmation::Unanswered(number))
-}
-
-/// Waits for the confirmation of a generation; returns the reason if there is none.
-pub(super) async fn await_confirmation<W: World>(
-    stack: &Stack<W>,
-    number: u64,
-    passed: &Passed,
-    cancel: &CancellationToken,
-) -> Result<(), String> {
-    loop {
-        // Checked first: a confirmation at the last moment counts.
-        let left = stack.systems.until(&passed.until);
-        match stack.history.confirmed(number) {
-            Ok(Some(_)) => return Ok(()),
-            Ok(None) => {}
-            Err(error) => return Err(error.to_string()),
-        }
-        if left.is_zero() {
-            return Err(unconfirmed(passed.within.duration()));
-        }
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => return Err("it was interrupted before it was confirmed".to_owned()),
-            () = stack.systems.sleep(CLOSELY.min(left)) => {}
-        }
-    }
+    Ok(if ending == Ending::RolledBack { Fired::RolledBack } else { Fired::Stuck })
 }

@@ -1,6 +1,7 @@
 //! Failure records of revisions. They serve later decisions; a failure to write them stops nothing.
 
-use super::transaction::{Finished, learn};
+use super::ending::Finished;
+use super::generated::learn;
 use super::world::{Stack, World};
 use crate::history::{Ending, Revision};
 use crate::pace::{self, Attempt, Class, FailureRecord};

@@ -3,7 +3,7 @@
 //! It needs no network: models and environments of earlier generations are retained, and it removes only what the
 //! failed generation started.
 
-use super::transaction::started;
+use super::prepare::started;
 use super::world::{Stack, World};
 use crate::apply::{Event, Executed, Execution, Failure, Report, execute, gate};
 use crate::history::{self, Memory};
@@ -22,7 +22,7 @@ pub(super) async fn roll_back<W: World>(
     preexisting: &BTreeSet<ResourceId>,
     report: &Report<'_>,
 ) -> Executed {
-    told(attempt(stack, preexisting, Some(Drift::Correct), report).await)
+    or_failure(attempt(stack, preexisting, Some(Drift::Correct), report).await)
 }
 
 /// Removes what a rehearsal created. Nothing else was changed, so the stack's own drift policy applies.
@@ -31,10 +31,10 @@ pub(super) async fn undo_rehearsal<W: World>(
     preexisting: &BTreeSet<ResourceId>,
     report: &Report<'_>,
 ) -> Executed {
-    told(attempt(stack, preexisting, None, report).await)
+    or_failure(attempt(stack, preexisting, None, report).await)
 }
 
-fn told(attempted: Result<Executed, history::Error>) -> Executed {
+fn or_failure(attempted: Result<Executed, history::Error>) -> Executed {
     attempted.unwrap_or_else(|error| Executed { failures: vec![Failure::of(None, &error)], ..Executed::default() })
 }
 
@@ -45,7 +45,7 @@ async fn attempt<W: World>(
     report: &Report<'_>,
 ) -> Result<Executed, history::Error> {
     let good = stack.history.committed()?;
-    report(Event::GoingBack { to: good.as_ref().map(|good| good.number) });
+    report(Event::RollingBack { to: good.as_ref().map(|good| good.number) });
     let mut desired = good.map_or_else(
         || Desired::nothing(stack.name.clone(), Policy::default()),
         |generation| generation.fulfilled().desired,

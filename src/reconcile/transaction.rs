@@ -8,17 +8,21 @@
 //! Each state has one function, which does its work and returns the next state. A failure before `arming` is done ends
 //! the transaction, since nothing that runs was touched; one after it rolls back.
 
+use super::confirm::await_confirmation;
+use super::ending::{Finished, finish, outcome};
+use super::generated::learn;
+use super::prepare::{Options, Prepared};
 use super::world::{Stack, World};
-use super::{Options, Prepared, deadman, fire, rollback};
+use super::{deadman, rollback};
 use crate::apply::{Event, Executed, Execution, Failure, Report, execute, gate};
-use crate::history::{DeadMan, Ending, Outcome, Passed, Revision, StepOutcome};
-use crate::live::{Observation, Presence, RunState};
+use crate::history::{self, DeadMan, Ending, Outcome, Passed, Revision, StepOutcome};
+use crate::live::{Observation, RunState};
 use crate::observe::Depth;
 use crate::plan::{Action, Past, Phase, Plan};
 use crate::resolve::Desired;
 use crate::resource::{Content, Fingerprint, Health, Piece, Resource, ResourceId, Seconds, SecretReference, Spec};
 use crate::systems::{Retry, secrets};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use tokio_util::sync::CancellationToken;
 
 /// The state of a transaction: what it does next.
@@ -48,23 +52,6 @@ enum State {
     Ended(Ending),
 }
 
-/// The end of a reconcile pass.
-#[derive(Debug)]
-pub struct Finished {
-    /// Its generation.
-    pub generation: u64,
-    /// True if it was interrupted.
-    pub interrupted: bool,
-    /// Its recorded outcome.
-    pub outcome: Outcome,
-    /// The failures up to the outcome.
-    pub failures: Vec<Failure>,
-    /// The failures while rolling back or pruning.
-    pub later_failures: Vec<Failure>,
-    /// The committed generation now.
-    pub current: Option<u64>,
-}
-
 /// A generation on its way. The stack lock must be held.
 pub(super) struct Transaction<'a, W: World> {
     stack: &'a Stack<W>,
@@ -89,14 +76,16 @@ pub(super) struct Transaction<'a, W: World> {
 }
 
 impl<'a, W: World> Transaction<'a, W> {
-    pub(super) fn new(
+    /// Puts a generation on record, and returns its transaction.
+    pub(super) fn begin(
         stack: &'a Stack<W>,
-        number: u64,
-        prepared: Prepared,
+        mut prepared: Prepared,
         options: Options,
         report: &'a Report<'a>,
         cancel: &'a CancellationToken,
-    ) -> Self {
+    ) -> Result<Self, history::Error> {
+        prepared.revision.orphans = prepared.orphans();
+        let number = stack.history.begin(&prepared.revision)?;
         let mut preexisting = unhealthy_before(&prepared.revision.desired, &prepared.observed, &prepared.past);
         if let Some(earlier) = unfinished(stack, number) {
             // Its rollback may have started a server a moment ago: only what was unhealthy before it counts as such.
@@ -106,7 +95,7 @@ impl<'a, W: World> Transaction<'a, W> {
         let Prepared { revision, plan, mut inventory, .. } = prepared;
         inventory.extend(revision.desired.resources.values().cloned());
         let (executed, later, armed) = (Executed::default(), Executed::default(), None);
-        Self {
+        Ok(Self {
             stack,
             number,
             revision,
@@ -121,7 +110,7 @@ impl<'a, W: World> Transaction<'a, W> {
             later,
             armed,
             begun: BTreeSet::new(),
-        }
+        })
     }
 
     /// Runs from the first state to the last.
@@ -257,7 +246,7 @@ impl<'a, W: World> Transaction<'a, W> {
         let command = format!("llamero confirm --stack {}", stack.name);
         let within_ms = within.milliseconds;
         (self.report)(Event::AwaitingConfirmation { generation: *number, within_ms, command });
-        fire::await_confirmation(stack, *number, &passed, self.cancel).await.map_err(failed)
+        await_confirmation(stack, *number, &passed, self.cancel).await.map_err(failed)
     }
 
     fn commit(&mut self) -> State {
@@ -376,57 +365,6 @@ impl<'a, W: World> Transaction<'a, W> {
     }
 }
 
-/// Puts on record how a generation ended. Where that cannot be written, it is one more failure.
-pub(super) fn finish<W: World>(
-    stack: &Stack<W>,
-    number: u64,
-    ending: Ending,
-    executed: Executed,
-    mut later: Executed,
-) -> Finished {
-    let outcome = outcome(stack, ending, &executed, &later);
-    if let Err(error) = stack.history.end(number, &outcome) {
-        later.failures.push(Failure::of(None, &error));
-    }
-    Finished {
-        generation: number,
-        interrupted: executed.interrupted,
-        outcome,
-        failures: executed.failures,
-        later_failures: later.failures,
-        current: stack.history.current().unwrap_or_default(),
-    }
-}
-
-fn outcome<W: World>(stack: &Stack<W>, ending: Ending, executed: &Executed, later: &Executed) -> Outcome {
-    Outcome {
-        ending,
-        ended: stack.systems.now(),
-        why: executed.failures.first().map(|failure| failure.why.clone()),
-        steps: executed.steps.clone(),
-        way_back: later.steps.clone(),
-        unhealthy_before: executed.unhealthy_before.iter().cloned().collect(),
-        start_times: executed.start_times.clone(),
-        contents: executed.contents.clone(),
-    }
-}
-
-/// Returns resources of earlier generations that may still exist and are not part of this desired state.
-pub(super) fn orphans(desired: &Desired, observed: &Observation, inventory: &[Resource]) -> Vec<Resource> {
-    let there = |resource: &&Resource| !matches!(observed.resources.get(&resource.id), None | Some(Presence::Absent));
-    let other = |resource: &&Resource| !desired.resources.contains_key(&resource.id);
-    inventory.iter().filter(there).filter(other).cloned().collect()
-}
-
-/// Returns the servers that a plan starts.
-pub(super) fn started(plan: &Plan) -> BTreeSet<ResourceId> {
-    let awaited = plan.steps.iter().filter_map(|step| match &step.action {
-        Action::AwaitHealthy(id) => Some(id.clone()),
-        _ => None,
-    });
-    awaited.collect()
-}
-
 /// Returns the servers of the committed generation that were unhealthy before the change: they do not count against
 /// it. A server left behind by an interrupted apply does.
 fn unhealthy_before(desired: &Desired, observed: &Observation, past: &Past) -> BTreeSet<ResourceId> {
@@ -466,16 +404,4 @@ async fn still_unhealthy<W: World>(execution: Execution<'_, W>, preexisting: &BT
         }
     }
     still
-}
-
-/// Returns a desired state with the secrets that were generated while staging.
-pub(super) fn learn<W: World>(stack: &Stack<W>, desired: &Desired) -> Desired {
-    let references: BTreeSet<&SecretReference> = desired.secrets().collect();
-    let digests: BTreeMap<_, _> = references
-        .into_iter()
-        .filter_map(|reference| Some((reference.clone(), stack.systems.secret_digest(reference)?)))
-        .collect();
-    let mut learned = desired.clone();
-    learned.learn_secrets(&digests);
-    learned
 }

@@ -597,7 +597,7 @@ fn report(
                     sim.violation("A30: the switch begins and no dead-man's switch is armed".to_owned());
                 }
             }
-            Event::GoingBack { to } => {
+            Event::RollingBack { to } => {
                 back.store(true, std::sync::atomic::Ordering::Relaxed);
                 world.sim().note(world.pid, &format!("rolls back to {to:?}"));
             }
