@@ -9,6 +9,7 @@ use crate::pace::Attempt;
 use crate::resolve::{self, Directories, Facts, questions};
 use crate::resource::{Bytes, Digest, Note};
 use crate::systems::{clock, files};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A valid manifest and its lock file.
@@ -78,6 +79,12 @@ impl LoadedManifest {
         }
     }
 
+    /// Reports everything that is wrong with the manifest on every machine. Queries no machine.
+    pub fn check(&self, notify: &Notify<'_>) -> Result<(), Error> {
+        let lock = self.lock.clone().unwrap_or_default();
+        self.report(resolve::check(&self.manifest, &lock, self.directories.clone()), notify)
+    }
+
     /// Finds out what has to be known of this machine to resolve the manifest.
     pub async fn facts(&self) -> Facts {
         facts(&questions(&self.manifest, &self.directories), self.directories.clone()).await
@@ -87,12 +94,7 @@ impl LoadedManifest {
     pub async fn resolve(&self, notify: &Notify<'_>) -> Result<Revision, Error> {
         let lock = self.lock.clone().unwrap_or_default();
         let (desired, notes) = resolve::resolve(&self.manifest, &lock, &self.facts().await);
-        let notes: Vec<Note> =
-            notes.into_iter().map(|(note, keys, span)| note.at(manifest::locate(&self.text, &keys, span))).collect();
-        report(&self.path, &self.text, &notes, notify);
-        if notes.iter().any(Note::is_error) {
-            return Err(invalid(&self.path, &notes));
-        }
+        self.report(notes, notify)?;
         Ok(Revision {
             begun: clock::now(),
             llamero: env!("CARGO_PKG_VERSION").to_owned(),
@@ -104,6 +106,13 @@ impl LoadedManifest {
             desired,
             orphans: Vec::new(),
         })
+    }
+
+    fn report(&self, notes: Vec<(Note, String, Range<usize>)>, notify: &Notify<'_>) -> Result<(), Error> {
+        let place = |(note, keys, span): (Note, String, _)| note.at(manifest::locate(&self.text, &keys, span));
+        let notes: Vec<Note> = notes.into_iter().map(place).collect();
+        report(&self.path, &self.text, &notes, notify);
+        if notes.iter().any(Note::is_error) { Err(invalid(&self.path, &notes)) } else { Ok(()) }
     }
 
     /// Resolves the manifest, and has the route of one model change first if `canary` names one.

@@ -13,6 +13,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let loaded = input::manifest(&arguments.manifest)?;
+    loaded.check(&input::notify)?;
     let manifest = &loaded.manifest;
     let counts = [
         (manifest.providers.0.len(), "provider"),

@@ -191,7 +191,7 @@ fn a_hung_external_provider_times_out() {
     let program = std::env::current_exe().expect("this program");
     home.manifest(&format!(
         "providers:\n  theirs: {{engine: ollama, runtime: external, endpoint: \"http://127.0.0.1:{silent}\"}}\n\
-         models:\n  tiny: {{provider: theirs, load: pinned}}\n\
+         models:\n  tiny: {{provider: theirs}}\n\
          gateway:\n  engine: litellm\n  runtime: process\n  port: {gateway}\n  \
          command: [sh, -c, 'exec \"$0\" --exact bad::home::server --ignored', {}]\n  \
          env: {{PORT: \"{gateway}\", ANSWER: '{{\"data\": [{{\"id\": \"tiny\"}}]}}'}}\n  \

@@ -15,7 +15,7 @@ version: 1
 stack: workstation
 policy: {health: {timeout: 60s, stable_for: 0s}}
 providers:
-  ollama: {engine: ollama, runtime: process, port: {ollama_port}, command: [{ollama}, serve], env: {OLLAMA_MODELS: {store}}}
+  ollama: {engine: ollama, runtime: process, port: {ollama_port}, command: [{ollama}, serve], settings: {models: {store}}}
   llama:
     engine: llama-cpp
     runtime: process

@@ -1,6 +1,6 @@
 //! The `LiteLLM` proxy: the questions that it is asked.
 
-use super::{Engine, Gateway};
+use super::{Engine, Gateway, Rendered, SettingsAs};
 use crate::resource::{AnswerKind, Authorization, GatewayApi, HttpCheck, HttpProbe, Meaning, OfferedModels, Probe};
 use serde_json::{Map, json};
 
@@ -23,6 +23,18 @@ impl Engine for Litellm {
     }
     fn names_cause(&self, line: &str) -> bool {
         super::names_exception(line)
+    }
+    fn renders(&self) -> &'static Rendered {
+        &Rendered {
+            flags: &[
+                (&["--config", "-c"], "`config`"),
+                (&["--host"], "`network`, which decides the address"),
+                (&["--port"], "`port`"),
+            ],
+            variables: &[("CONFIG_FILE_PATH", "`config`"), ("LITELLM_MASTER_KEY", "`master_key`")],
+            defaults: &["LITELLM_MODE", "LITELLM_LOCAL_MODEL_COST_MAP", "PYTHONUNBUFFERED"],
+            settings: SettingsAs::None,
+        }
     }
     fn on_port_taken(&self, _: &str, _: u16) -> Option<String> {
         None

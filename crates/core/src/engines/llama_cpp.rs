@@ -1,6 +1,9 @@
 //! llama.cpp's server: one for each model, with every setting that matters said, so that nothing is guessed at start.
 
-use super::{Engine, Launch, ModelPlace, ModelServer, Models, Provider, PulledServer, Settings, ShareOfGpu, Upstream};
+use super::{
+    Engine, Launch, ModelFields, ModelPlace, ModelServer, Models, Provider, PulledServer, Rendered, Settings,
+    ShareOfGpu, Upstream,
+};
 use crate::resource::{AnswerKind, Command, HttpCheck, HttpProbe, Meaning, Mode, OfferedModels, Probe, SleepCalls};
 
 /// llama.cpp's `llama-server`.
@@ -23,6 +26,23 @@ impl Engine for LlamaCpp {
     fn names_cause(&self, line: &str) -> bool {
         super::names_exception(line)
     }
+    fn renders(&self) -> &'static Rendered {
+        &Rendered {
+            flags: &[
+                (&["--model", "-m"], "`source` of the model"),
+                (&["--alias", "-a"], "the name of the model"),
+                (&["--host"], "`network` of the provider, which decides the address"),
+                (&["--port"], "`port` of the provider or of the model"),
+                (&["--ctx-size", "-c"], "`context` of the model"),
+                (&["--parallel", "-np"], "`parallel` of the model"),
+                (&["--n-gpu-layers", "--gpu-layers", "-ngl"], "`gpu_layers` of the model"),
+                (&["--cache-type-k", "-ctk", "--cache-type-v", "-ctv"], "`kv_cache_type` of the model"),
+                (&["--flash-attn", "-fa"], "`flash_attention` of the model"),
+                (&["--embedding", "--embeddings"], "`mode: embedding` of the model"),
+            ],
+            ..Rendered::NOTHING
+        }
+    }
     fn on_port_taken(&self, _: &str, _: u16) -> Option<String> {
         None
     }
@@ -35,8 +55,11 @@ impl Provider for LlamaCpp {
     fn settings(&self) -> &'static Settings {
         &Settings { known: &[], elsewhere: &[], others: "flags of `llama-server` go under `args`" }
     }
-    fn unused(&self) -> &'static [&'static str] {
-        &[]
+    fn model_fields(&self) -> &'static ModelFields {
+        &ModelFields {
+            used: &["sha256", "context", "parallel", "gpu_layers", "kv_cache_type", "flash_attention", "port", "args"],
+            instead: &[],
+        }
     }
     fn upstream(&self, mode: Mode) -> Upstream {
         Upstream { prefix: super::openai::prefix(mode), versioned: true }

@@ -6,7 +6,10 @@
 //! `CONFIG_FILE` outweigh its flags.
 
 use super::settings::{Setting, Shape};
-use super::{Engine, Launch, ModelPlace, ModelServer, Models, Provider, PulledServer, Settings, ShareOfGpu, Upstream};
+use super::{
+    Engine, Launch, ModelFields, ModelPlace, ModelServer, Models, Provider, PulledServer, Rendered, Settings,
+    SettingsAs, ShareOfGpu, Upstream,
+};
 use crate::resource::{AnswerKind, Command, HttpProbe, Meaning, Mode, OfferedModels, Origins, Probe, SleepCalls};
 
 /// Each is a flag of the server.
@@ -69,6 +72,28 @@ impl Engine for LlamaCppPython {
     fn names_cause(&self, line: &str) -> bool {
         super::names_exception(line)
     }
+    fn renders(&self) -> &'static Rendered {
+        &Rendered {
+            flags: &[
+                (&["--model"], "`source` of the model"),
+                (&["--model-alias"], "the name of the model"),
+                (&["--host"], "`network` of the provider, which decides the address"),
+                (&["--port"], "`port` of the provider or of the model"),
+                (&["--n-ctx"], "`context` of the model"),
+                (&["--n-gpu-layers"], "`gpu_layers` of the model"),
+                (&["--type-k", "--type-v"], "`kv_cache_type` of the model"),
+                (&["--flash-attn"], "`flash_attention` of the model"),
+                (&["--embedding"], "`mode: embedding` of the model"),
+            ],
+            variables: &[
+                ("CONFIG_FILE", "flags of the server under `args`"),
+                ("HOST", "`network` of the provider, which decides the address"),
+                ("PORT", "`port` of the provider or of the model"),
+            ],
+            defaults: &["PYTHONUNBUFFERED"],
+            settings: SettingsAs::Flags,
+        }
+    }
     fn on_port_taken(&self, _: &str, _: u16) -> Option<String> {
         None
     }
@@ -81,8 +106,11 @@ impl Provider for LlamaCppPython {
     fn settings(&self) -> &'static Settings {
         &SETTINGS
     }
-    fn unused(&self) -> &'static [&'static str] {
-        &["parallel"]
+    fn model_fields(&self) -> &'static ModelFields {
+        &ModelFields {
+            used: &["sha256", "context", "gpu_layers", "kv_cache_type", "flash_attention", "port", "args"],
+            instead: &[],
+        }
     }
     fn upstream(&self, mode: Mode) -> Upstream {
         Upstream { prefix: super::openai::prefix(mode), versioned: true }

@@ -1,6 +1,6 @@
 //! The gateway's own memory as a cache: no server.
 
-use super::{Cache, CacheServer, Engine, Launch};
+use super::{Cache, CacheServer, Engine, Launch, Rendered};
 use crate::resource::Probe;
 
 /// The gateway's own memory.
@@ -22,6 +22,9 @@ impl Engine for Memory {
     }
     fn names_cause(&self, _: &str) -> bool {
         false
+    }
+    fn renders(&self) -> &'static Rendered {
+        &Rendered::NOTHING
     }
     fn on_port_taken(&self, _: &str, _: u16) -> Option<String> {
         None

@@ -10,10 +10,12 @@ pub mod memory;
 pub mod ollama;
 pub mod openai;
 pub mod redis;
+mod rendered;
 mod server;
 pub mod settings;
 pub mod vllm;
 
+pub use rendered::{ModelFields, Rendered, SettingsAs};
 pub use server::{CacheServer, Launch, ModelPlace, ModelServer, PulledServer, ShareOfGpu, Upstream};
 pub use settings::{Problem, Setting, Settings, Shape, Value};
 
@@ -41,6 +43,8 @@ pub trait Engine: Sync {
     fn program(&self) -> Option<&'static str>;
     /// Whether a line of its log names the cause of a failure, and does not merely report one.
     fn names_cause(&self, line: &str) -> bool;
+    /// The flags and variables that llamero renders for its server.
+    fn renders(&self) -> &'static Rendered;
     /// Advice for a port that another program holds.
     fn on_port_taken(&self, holder: &str, port: u16) -> Option<String>;
 }
@@ -64,8 +68,8 @@ pub trait Provider: Engine {
     fn models(&self) -> Models;
     /// The settings that the manifest may give it.
     fn settings(&self) -> &'static Settings;
-    /// The fields of a model that mean nothing to it.
-    fn unused(&self) -> &'static [&'static str];
+    /// The fields of a model that have an effect on it.
+    fn model_fields(&self) -> &'static ModelFields;
     /// The way that a gateway reaches a model for a purpose.
     fn upstream(&self, mode: Mode) -> Upstream;
     /// The share of a GPU that its servers claim when they start; `None` where they take what they need.

@@ -1,7 +1,10 @@
 //! Ollama: one server for all its models, which it is asked to pull.
 
 use super::settings::{Setting, Shape};
-use super::{Engine, Launch, ModelServer, Models, Provider, PulledServer, Settings, ShareOfGpu, Upstream};
+use super::{
+    Engine, Launch, ModelFields, ModelServer, Models, Provider, PulledServer, Rendered, Settings, SettingsAs,
+    ShareOfGpu, Upstream,
+};
 use crate::resource::{
     AnswerKind, Command, HttpCheck, HttpProbe, Meaning, Mode, Mount, MountSource, Origin, Origins, Probe, SleepCalls,
 };
@@ -10,6 +13,9 @@ use std::path::PathBuf;
 
 /// The folder in which the image of Ollama keeps what it has.
 const INSIDE: &str = "/root/.ollama";
+
+/// The beginning of a variable of Ollama's.
+const PREFIX: &str = "OLLAMA_";
 
 /// Each is a variable of Ollama's in lower case and without its beginning.
 const SETTINGS: Settings = Settings {
@@ -22,9 +28,10 @@ const SETTINGS: Settings = Settings {
         Setting { name: "load_timeout", shape: Shape::Scalar },
         Setting { name: "max_loaded_models", shape: Shape::Scalar },
         Setting { name: "max_queue", shape: Shape::Scalar },
+        Setting { name: "models", shape: Shape::Path },
         Setting { name: "num_parallel", shape: Shape::Scalar },
     ],
-    elsewhere: &[("host", "`port` of the provider"), ("models", "`OLLAMA_MODELS` under `env`")],
+    elsewhere: &[("host", "`port` of the provider")],
     others: "other variables of Ollama go under `env`",
 };
 
@@ -48,6 +55,13 @@ impl Engine for Ollama {
     fn names_cause(&self, line: &str) -> bool {
         super::names_exception(line)
     }
+    fn renders(&self) -> &'static Rendered {
+        &Rendered {
+            variables: &[("OLLAMA_HOST", "`port` of the provider"), ("OLLAMA_MODELS", "`settings: {models: PATH}`")],
+            settings: SettingsAs::Variables(PREFIX),
+            ..Rendered::NOTHING
+        }
+    }
     fn on_port_taken(&self, holder: &str, port: u16) -> Option<String> {
         // Such as that of a package.
         holder.contains("ollama").then(|| {
@@ -66,8 +80,17 @@ impl Provider for Ollama {
     fn settings(&self) -> &'static Settings {
         &SETTINGS
     }
-    fn unused(&self) -> &'static [&'static str] {
-        &[]
+    fn model_fields(&self) -> &'static ModelFields {
+        &ModelFields {
+            used: &["sha256", "context", "load", "insecure", "parameters", "template", "system"],
+            instead: &[
+                ("flash_attention", "`flash_attention` under the provider's `settings`"),
+                ("gpu_layers", "`parameters: {num_gpu: …}`"),
+                ("kv_cache_type", "`kv_cache_type` under the provider's `settings`"),
+                ("parallel", "`num_parallel` under the provider's `settings`"),
+                ("port", "`port` of the provider"),
+            ],
+        }
     }
     fn upstream(&self, mode: Mode) -> Upstream {
         let prefix = match mode {
@@ -103,13 +126,14 @@ impl Provider for Ollama {
     }
     fn pulled_server(&self, server: &PulledServer<'_>) -> Option<Launch> {
         // A container keeps its models in a volume: what it writes as root does not belong in the user's home.
-        let store = server.store.clone().unwrap_or_else(|| {
+        let own = server.settings.iter().find(|value| value.name == "models").map(|value| PathBuf::from(value.text()));
+        let store = own.unwrap_or_else(|| {
             let folder = if server.volume.is_some() { PathBuf::from(INSIDE) } else { server.home.join(".ollama") };
             folder.join("models")
         });
         let (mut environment, mut origins) = (BTreeMap::new(), Origins::default());
         for value in &server.settings {
-            let variable = format!("OLLAMA_{}", value.name.to_uppercase());
+            let variable = format!("{PREFIX}{}", value.name.to_uppercase());
             origins.add(format!("environment {variable}"), value.origin(&server.provider_path));
             environment.insert(variable, value.text());
         }

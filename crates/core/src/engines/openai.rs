@@ -1,6 +1,8 @@
 //! Any endpoint that speaks `OpenAI`'s protocol: llamero routes to it, and runs nothing.
 
-use super::{Engine, Launch, ModelServer, Models, Provider, PulledServer, Settings, ShareOfGpu, Upstream};
+use super::{
+    Engine, Launch, ModelFields, ModelServer, Models, Provider, PulledServer, Rendered, Settings, ShareOfGpu, Upstream,
+};
 use crate::resource::{HttpProbe, Mode, OfferedModels, Probe, SleepCalls};
 
 /// An endpoint of `OpenAI`'s protocol.
@@ -32,6 +34,9 @@ impl Engine for Openai {
     fn names_cause(&self, _: &str) -> bool {
         false
     }
+    fn renders(&self) -> &'static Rendered {
+        &Rendered::NOTHING
+    }
     fn on_port_taken(&self, _: &str, _: u16) -> Option<String> {
         None
     }
@@ -44,8 +49,8 @@ impl Provider for Openai {
     fn settings(&self) -> &'static Settings {
         &Settings { known: &[], elsewhere: &[], others: "an endpoint has none" }
     }
-    fn unused(&self) -> &'static [&'static str] {
-        &[]
+    fn model_fields(&self) -> &'static ModelFields {
+        &ModelFields { used: &[], instead: &[] }
     }
     fn upstream(&self, mode: Mode) -> Upstream {
         // The address is taken as it is written: not all have a `/v1`.

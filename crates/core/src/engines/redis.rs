@@ -1,6 +1,6 @@
 //! Redis as a cache: bounded, nothing kept on disk, the oldest answers go first.
 
-use super::{Cache, CacheServer, Engine, Launch};
+use super::{Cache, CacheServer, Engine, Launch, Rendered};
 use crate::resource::{Bytes, Command, Origin, Probe, RespProbe};
 use std::collections::BTreeMap;
 
@@ -26,6 +26,17 @@ impl Engine for Redis {
     }
     fn names_cause(&self, line: &str) -> bool {
         super::names_exception(line)
+    }
+    fn renders(&self) -> &'static Rendered {
+        &Rendered {
+            flags: &[
+                (&["--port"], "`port`"),
+                (&["--bind"], "`network`, which decides the address"),
+                (&["--maxmemory"], "`memory`"),
+            ],
+            defaults: &["--save", "--appendonly", "--maxmemory-policy", "--protected-mode"],
+            ..Rendered::NOTHING
+        }
     }
     fn on_port_taken(&self, _: &str, _: u16) -> Option<String> {
         None

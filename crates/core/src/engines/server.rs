@@ -75,8 +75,6 @@ pub struct PulledServer<'a> {
     pub listen: &'a str,
     /// The port to listen on.
     pub port: u16,
-    /// The folder of models that the manifest names.
-    pub store: Option<PathBuf>,
     /// The user's home.
     pub home: PathBuf,
     /// The name of the volume that keeps models, in a container.

@@ -17,6 +17,8 @@ pub enum Shape {
     Size,
     /// A word.
     Text,
+    /// An absolute path.
+    Path,
     /// A word, a number, or `true` or `false` as `1` or `0`.
     Scalar,
 }
@@ -110,6 +112,10 @@ impl Shape {
             Self::Text => {
                 let text = value.as_str().filter(|text| !text.is_empty() && !text.starts_with('-'));
                 text.ok_or("a word")?.to_owned()
+            }
+            Self::Path => {
+                let path = value.as_str().filter(|path| path.starts_with('/') && !path.chars().any(char::is_control));
+                path.ok_or("an absolute path")?.to_owned()
             }
             Self::Scalar => match value {
                 serde_json::Value::String(text) => text.clone(),

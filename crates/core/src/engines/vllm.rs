@@ -3,7 +3,10 @@
 //! Without a setting it takes its own share of the GPU; a budget becomes that share.
 
 use super::settings::{Given, Setting, Shape};
-use super::{Engine, Launch, ModelPlace, ModelServer, Models, Provider, PulledServer, Settings, ShareOfGpu, Upstream};
+use super::{
+    Engine, Launch, ModelFields, ModelPlace, ModelServer, Models, Provider, PulledServer, Rendered, Settings,
+    SettingsAs, ShareOfGpu, Upstream,
+};
 use crate::resource::{
     AnswerKind, Command, HttpCheck, HttpProbe, Meaning, Mode, Mount, MountSource, OfferedModels, Origin, Origins,
     Probe, Restart, Seconds, SleepCalls,
@@ -68,6 +71,28 @@ impl Engine for Vllm {
         // Its own process says this of the one that runs the engine.
         !line.contains("See root cause above") && super::names_exception(line)
     }
+    fn renders(&self) -> &'static Rendered {
+        &Rendered {
+            flags: &[
+                (&["--model"], "`source` of the model"),
+                (&["--served-model-name"], "the name of the model"),
+                (&["--host"], "`network` of the provider, which decides the address"),
+                (&["--port"], "`port` of the provider or of the model"),
+                (&["--revision"], "`@revision` in the model's `source`"),
+                (&["--max-model-len"], "`context` of the model"),
+                (&["--max-num-seqs"], "`parallel` of the model"),
+                (&["--kv-cache-dtype"], "`kv_cache_type` of the model"),
+                (&["--runner"], "`mode: embedding` of the model"),
+                (&["--enable-sleep-mode"], "`sleep: true`"),
+            ],
+            variables: &[
+                ("HF_ENDPOINT", "it where llamero itself runs, so that both use the same hub"),
+                ("VLLM_SERVER_DEV_MODE", "`sleep: true`"),
+            ],
+            defaults: &["VLLM_NO_USAGE_STATS", "PYTHONUNBUFFERED"],
+            settings: SettingsAs::Flags,
+        }
+    }
     fn on_port_taken(&self, _: &str, _: u16) -> Option<String> {
         None
     }
@@ -80,8 +105,8 @@ impl Provider for Vllm {
     fn settings(&self) -> &'static Settings {
         &SETTINGS
     }
-    fn unused(&self) -> &'static [&'static str] {
-        &["gpu_layers", "flash_attention"]
+    fn model_fields(&self) -> &'static ModelFields {
+        &ModelFields { used: &["context", "parallel", "kv_cache_type", "port", "args"], instead: &[] }
     }
     fn upstream(&self, mode: Mode) -> Upstream {
         let prefix = match mode {

@@ -76,48 +76,40 @@ pub fn sources(manifest: &Manifest) -> Vec<Source> {
 
 fn image(part: &str, common: Common<'_>) -> Option<Source> {
     common.runtime.filter(|runtime| runtime.value == RuntimeName::Docker)?;
-    let name = ImageName::parse(&common.image?.value).ok().filter(|name| name.digest().is_none())?;
+    let name = common.image.map(|image| image.value.name.clone()).filter(|name| name.digest().is_none())?;
     let key = format!("image:{name}");
     Some(Source { key, origin: Origin::Image(name), parts: vec![part.to_owned()], declared: None })
 }
 
 fn source(provider: &Entry<Provider>, model: &Entry<Model>) -> Option<Source> {
-    let external = provider.value.runtime.as_ref().is_none_or(|runtime| runtime.value == RuntimeName::External);
-    let text = match model.value.source.as_ref().map(|source| &source.value) {
-        Some(manifest::Source::Text(text)) => Some(text.as_str()),
-        // The output of a command is not pinned.
-        Some(manifest::Source::Command(_)) => return None,
-        None => None,
-    };
-    let (key, origin) = match provider.value.engine.value.models() {
-        Models::Pulled if !external || provider.value.manage.is_some() => {
-            let name = OllamaName::parse(text.unwrap_or(&model.name.value)).ok()?;
-            (format!("ollama:{}", name.shortest()), Origin::Ollama { name, insecure: model.value.insecure.value })
+    let external = provider.value.is_external();
+    let source = model.value.source.as_ref().map(|source| &source.value);
+    let origin = match (provider.value.engine.value.models(), source) {
+        (Models::Pulled, _) if !external || provider.value.manage.is_some() => {
+            Origin::Ollama { name: model.ollama_name()?, insecure: model.value.insecure.value }
         }
-        Models::File if !external => (text?.to_owned(), file(text?)?),
-        Models::Repository if !external => (text?.to_owned(), repository(text?)?),
+        (Models::File | Models::Repository, Some(source)) if !external => content(source)?,
         _ => return None,
     };
-    let declared = model.value.sha256.as_ref().and_then(|text| Digest::parse(text));
+    let key = match &origin {
+        Origin::Ollama { name, .. } => format!("ollama:{}", name.shortest()),
+        _ => source?.to_string(),
+    };
+    let declared = model.value.sha256.as_ref().map(|sha256| sha256.value.0.clone());
     Some(Source { key, origin, parts: vec![model.name.value.clone()], declared })
 }
 
-fn repository(text: &str) -> Option<Origin> {
-    let rest = text.strip_prefix("hf:")?;
-    let (repository, revision) = rest.split_once('@').map_or((rest, None), |(path, revision)| (path, Some(revision)));
-    Some(Origin::Repository { repository: repository.to_owned(), revision: revision.map(str::to_owned) })
-}
-
-fn file(text: &str) -> Option<Origin> {
-    if let Some(rest) = text.strip_prefix("hf:") {
-        let (path, revision) = rest.split_once('@').map_or((rest, None), |(path, revision)| (path, Some(revision)));
-        let mut parts = path.splitn(3, '/');
-        let (organization, repository, file) = (parts.next()?, parts.next()?, parts.next()?);
-        return Some(Origin::Hub {
-            repository: format!("{organization}/{repository}"),
-            file: file.to_owned(),
-            revision: revision.map(str::to_owned),
-        });
+/// Returns the origin of a source's content; a path and the output of a command are not pinned.
+fn content(source: &manifest::Source) -> Option<Origin> {
+    match source {
+        manifest::Source::Hub(hub) => {
+            let (repository, revision) = (hub.name(), hub.revision.clone());
+            Some(match hub.file.clone() {
+                Some(file) => Origin::Hub { repository, file, revision },
+                None => Origin::Repository { repository, revision },
+            })
+        }
+        manifest::Source::Url(url) => Some(Origin::Url(url.to_string())),
+        _ => None,
     }
-    text.starts_with("http").then(|| Origin::Url(text.to_owned()))
 }

@@ -1,6 +1,9 @@
 //! The fields that all servers share.
 
+use super::names::{ContainerName, HttpPath, Image, UnitName, Word};
+use super::template::Template;
 use super::values::{Argv, Entries, SecretSource, Size, Spanned, Time};
+use crate::resource::Volume;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -65,7 +68,7 @@ pub struct LimitSettings {
 #[serde(deny_unknown_fields)]
 pub struct HealthSettings {
     /// A path that answers with a status below 400 when the server is healthy.
-    pub path: Option<Spanned<String>>,
+    pub path: Option<Spanned<HttpPath>>,
     /// The longest wait without progress until the server is healthy.
     pub timeout: Option<Spanned<Time>>,
     /// The time for which the server must stay healthy and unchanged to be verified.
@@ -82,11 +85,11 @@ pub struct Common<'a> {
     /// Arguments appended to the command.
     pub args: &'a Spanned<Argv>,
     /// Environment variables.
-    pub env: &'a Entries<Spanned<String>>,
+    pub env: &'a Entries<Spanned<Template>>,
     /// Environment variables with secret values.
     pub secrets: &'a Entries<SecretSource>,
     /// The container image.
-    pub image: Option<&'a Spanned<String>>,
+    pub image: Option<&'a Spanned<Image>>,
     /// The software installed for it.
     pub install: &'a Install,
     /// Limits that the runtime enforces.
@@ -94,15 +97,15 @@ pub struct Common<'a> {
     /// Its health rules.
     pub health: &'a HealthSettings,
     /// Its unit's name.
-    pub unit: Option<&'a Spanned<String>>,
+    pub unit: Option<&'a Spanned<UnitName>>,
     /// Its container's name.
-    pub container: Option<&'a Spanned<String>>,
+    pub container: Option<&'a Spanned<ContainerName>>,
     /// The mounts of its container.
-    pub volumes: &'a [Spanned<String>],
+    pub volumes: &'a [Spanned<Volume>],
     /// The network of its container.
     pub network: Option<&'a Spanned<Network>>,
     /// The user that its container runs as.
-    pub user: Option<&'a Spanned<String>>,
+    pub user: Option<&'a Spanned<Word>>,
     /// True if its container's root file system is read-only.
     pub read_only: &'a Spanned<bool>,
     /// The size of its container's `/dev/shm`.
@@ -129,12 +132,12 @@ macro_rules! runnable {
             pub args: Spanned<Argv>,
             /// Environment variables without secrets.
             #[serde(default)]
-            pub env: Entries<Spanned<String>>,
+            pub env: Entries<Spanned<crate::manifest::Template>>,
             /// Environment variables with secret values, each by reference.
             #[serde(default)]
             pub secrets: Entries<SecretSource>,
             /// The container image, with a tag or a digest.
-            pub image: Option<Spanned<String>>,
+            pub image: Option<Spanned<crate::manifest::Image>>,
             /// The software installed for it, isolated from the rest of the machine.
             #[serde(default)]
             pub install: Install,
@@ -145,16 +148,16 @@ macro_rules! runnable {
             #[serde(default)]
             pub health: HealthSettings,
             /// The name of its unit, if it is not derived from the stack's name.
-            pub unit: Option<Spanned<String>>,
+            pub unit: Option<Spanned<crate::manifest::UnitName>>,
             /// The name of its container, if it is not derived from the stack's name.
-            pub container: Option<Spanned<String>>,
+            pub container: Option<Spanned<crate::manifest::ContainerName>>,
             /// The mounts of its container: `PATH:TARGET` or `VOLUME:TARGET`, with `:ro` for read-only.
             #[serde(default)]
-            pub volumes: Vec<Spanned<String>>,
+            pub volumes: Vec<Spanned<crate::resource::Volume>>,
             /// The network of its container: the host's, the default for engines, or the stack's own.
             pub network: Option<Spanned<Network>>,
             /// The user that its container runs as, if it is not the image's own.
-            pub user: Option<Spanned<String>>,
+            pub user: Option<Spanned<crate::manifest::Word>>,
             /// Makes the root file system of its container read-only.
             #[serde(default)]
             pub read_only: Spanned<bool>,

@@ -8,9 +8,12 @@ mod check;
 mod common;
 mod decode;
 mod engine;
+mod names;
 mod report;
 mod schema;
+mod source;
 mod suggest;
+mod template;
 mod types;
 mod values;
 mod yaml;
@@ -18,14 +21,17 @@ mod yaml;
 pub use addresses::{HttpAddress, RedisAddress, ServicePort};
 pub use common::{Common, HealthSettings, Install, LimitSettings, Network, RuntimeName};
 pub use engine::{CacheEngine, GatewayEngine, ProviderEngine};
+pub use names::{ContainerName, HttpPath, Image, PathText, Sha256, UnitName, Word};
 pub use report::report;
 pub use schema::schema;
+pub use source::{COMMAND_PATH, DownloadUrl, HubSource, Source, file_name};
 pub use suggest::hint as suggest;
+pub use template::{Part, Template, TemplatePiece};
 pub use types::{
-    Cache, DriftPolicy, Gateway, Gpu, GpuChoice, Load, Machine, Managed, Manifest, Model, ModelFiles, Policy, Provider,
-    Rollback, Rollout, Service,
+    Cache, DriftPolicy, Gateway, Gpu, Load, Machine, Managed, Manifest, Model, ModelFiles, Policy, Provider, Rollback,
+    Rollout, Service,
 };
-pub use values::{Argv, Entries, Entry, RawSettings, SecretSource, Size, Source, Spanned, Time};
+pub use values::{Argv, Entries, Entry, RawSettings, SecretSource, Size, Spanned, Time};
 
 pub use crate::resource::Mode;
 
@@ -52,7 +58,15 @@ pub fn read(text: &str) -> (Option<Manifest>, Vec<Note>) {
     let (manifest, mut notes) = decode::decode(text, &tree);
     if let Some(manifest) = &manifest {
         // Decoding reports some of these already.
-        let is_known = |note: &Note| notes.iter().any(|known| (&known.code, &known.place) == (&note.code, &note.place));
+        let is_known = |note: &Note| {
+            // What cannot be decoded is not also unused.
+            let within = |known: &Note| match (&known.place, &note.place) {
+                (Some(known), Some(place)) => known.path.starts_with(&place.path),
+                _ => false,
+            };
+            let same = |known: &Note| (&known.code, &known.place) == (&note.code, &note.place);
+            notes.iter().any(|known| same(known) || note.code == "unused" && within(known))
+        };
         let found = check::check(text, &tree, manifest);
         notes.extend(found.into_iter().filter(|note| !is_known(note)).collect::<Vec<_>>());
     }

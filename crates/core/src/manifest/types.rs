@@ -3,8 +3,11 @@
 use super::addresses::{HttpAddress, RedisAddress, ServicePort};
 use super::common::{Common, HealthSettings, Install, LimitSettings, Network, RuntimeName, runnable};
 use super::engine::{CacheEngine, GatewayEngine, ProviderEngine};
-use super::values::{Argv, Entries, RawSettings, SecretSource, Size, Source, Spanned, Time, positive};
-use crate::resource::{Mode, Port};
+use super::names::{PathText, Sha256, Word};
+use super::source::Source;
+use super::values::{Argv, Entries, Entry, RawSettings, SecretSource, Size, Spanned, Time, positive};
+use crate::engines::Models;
+use crate::resource::{GpuDevice, Mode, OllamaName, Port};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -55,21 +58,17 @@ pub struct Machine {
 #[serde(deny_unknown_fields)]
 pub struct Gpu {
     /// Its index or UUID.
-    pub device: Spanned<GpuChoice>,
+    pub device: Spanned<GpuDevice>,
     /// The memory budget.
     pub budget: Option<Spanned<Size>>,
 }
-
-/// A GPU, by index or UUID.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GpuChoice(pub String);
 
 /// The storage of model files.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelFiles {
     /// The folder; by default `$XDG_DATA_HOME/llamero/models`.
-    pub path: Option<Spanned<String>>,
+    pub path: Option<Spanned<PathText>>,
     /// The free space that downloads leave on that disk.
     pub keep_free: Option<Spanned<Size>>,
 }
@@ -84,7 +83,7 @@ runnable! {
         pub port: Option<Spanned<Port>>,
         /// The GPUs that it may use.
         #[serde(default)]
-        pub gpus: Vec<Spanned<GpuChoice>>,
+        pub gpus: Vec<Spanned<GpuDevice>>,
         /// The memory that it may use on its GPUs.
         pub memory: Option<Spanned<Size>>,
         /// If true, a vLLM server without a route that must free its GPU sleeps instead of stopping until its
@@ -100,6 +99,26 @@ runnable! {
         pub api_key: Option<SecretSource>,
         /// The part of an external server that llamero manages: `models`, or nothing.
         pub manage: Option<Spanned<Managed>>,
+    }
+}
+
+impl Provider {
+    /// Returns whether llamero does not run its server.
+    #[must_use]
+    pub fn is_external(&self) -> bool {
+        let external = self.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::External);
+        external || self.engine.value.models() == Models::Upstream
+    }
+}
+
+impl Entry<Model> {
+    /// Returns the name by which Ollama pulls it; `None` where its source is no such name.
+    #[must_use]
+    pub fn ollama_name(&self) -> Option<OllamaName> {
+        match &self.value.source {
+            Some(source) => source.ollama_name().ok(),
+            None => OllamaName::parse(&self.name.value).ok(),
+        }
     }
 }
 
@@ -131,7 +150,7 @@ pub struct Model {
     /// Its source; by default its own name.
     pub source: Option<Spanned<Source>>,
     /// The SHA-256 digest of its file.
-    pub sha256: Option<Spanned<String>>,
+    pub sha256: Option<Spanned<Sha256>>,
     /// The context length, in tokens.
     #[serde(default, deserialize_with = "positive")]
     #[schemars(with = "Option<u64>")]
@@ -143,7 +162,7 @@ pub struct Model {
     /// The number of layers on the GPU; by default as many as fit.
     pub gpu_layers: Option<Spanned<u64>>,
     /// The type of its key-value cache, such as `f16` or `q8_0`.
-    pub kv_cache_type: Option<Spanned<String>>,
+    pub kv_cache_type: Option<Spanned<Word>>,
     /// Enables or disables flash attention.
     pub flash_attention: Option<Spanned<bool>>,
     /// The kind of requests that it serves.
@@ -196,10 +215,10 @@ runnable! {
         /// Its port.
         pub port: Option<Spanned<Port>>,
         /// The path of its rendered configuration.
-        pub config: Option<Spanned<String>>,
+        pub config: Option<Spanned<PathText>>,
         /// Further paths for copies of the configuration.
         #[serde(default)]
-        pub also_at: Vec<Spanned<String>>,
+        pub also_at: Vec<Spanned<PathText>>,
         /// The key that clients must send.
         pub master_key: Option<SecretSource>,
         /// The number of failures within a minute after which a model is cooled down.
@@ -224,7 +243,7 @@ runnable! {
         #[serde(default)]
         pub after: Vec<Spanned<String>>,
         /// The working directory.
-        pub working_directory: Option<Spanned<String>>,
+        pub working_directory: Option<Spanned<PathText>>,
     }
 }
 

@@ -283,75 +283,6 @@ impl JsonSchema for SecretSource {
     }
 }
 
-/// The source of a model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    /// A name, a `file:`, an `https:` or `http:` address, or `hf:org/repository/file[@revision]`.
-    Text(String),
-    /// A command that writes the file to `{path}`.
-    Command(Vec<String>),
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Text(text) => f.write_str(text),
-            Self::Command(words) => f.write_str(&words.join(" ")),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Source {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct SourceVisitor;
-        impl<'de> Visitor<'de> for SourceVisitor {
-            type Value = Source;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a source such as `hf:org/repository/file`, or `{command: [...]}`")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Source, E> {
-                Ok(Source::Text(text.to_owned()))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Source, A::Error> {
-                let mut command: Option<Vec<String>> = None;
-                while let Some(key) = map.next_key::<String>()? {
-                    if key != "command" {
-                        let message = format!("`{key}` is not a known key\nthe only key is `command`");
-                        return Err(de::Error::custom(message));
-                    }
-                    command = Some(map.next_value()?);
-                }
-                command.map(Source::Command).ok_or_else(|| de::Error::custom("`command` is missing"))
-            }
-        }
-        deserializer.deserialize_any(SourceVisitor)
-    }
-}
-
-impl JsonSchema for Source {
-    fn schema_name() -> Cow<'static, str> {
-        "Source".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "The source of a model.",
-            "oneOf": [
-                { "type": "string", "examples": ["hf:Qwen/Qwen3-8B-GGUF/Qwen3-8B-Q4_K_M.gguf", "file:~/models/a.gguf"] },
-                {
-                    "type": "object",
-                    "additionalProperties": false,
-                    "required": ["command"],
-                    "properties": { "command": { "type": "array", "items": { "type": "string" }, "minItems": 1 } }
-                }
-            ]
-        })
-    }
-}
-
 /// A value of any shape that is merged into a program's own configuration.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RawSettings(pub serde_json::Value);
@@ -405,9 +336,12 @@ impl<'de> Deserialize<'de> for Argv {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Argv, A::Error> {
-                let mut words = Vec::new();
+                let mut words: Vec<String> = Vec::new();
                 while let Some(word) = list.next_element()? {
                     words.push(word);
+                }
+                if words.iter().any(|word| word.contains('\0')) {
+                    return Err(de::Error::custom("no word of a command can hold the character U+0000"));
                 }
                 Ok(Argv(words))
             }
@@ -427,21 +361,5 @@ impl JsonSchema for Argv {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "array", "items": { "type": "string" } })
-    }
-}
-
-impl<'de> Deserialize<'de> for super::types::GpuChoice {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self)
-    }
-}
-
-impl JsonSchema for super::types::GpuChoice {
-    fn schema_name() -> Cow<'static, str> {
-        "GpuChoice".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["integer", "string"], "examples": [0, "GPU-1b2c"] })
     }
 }

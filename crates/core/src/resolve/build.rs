@@ -83,8 +83,8 @@ impl<'a> Builder<'a> {
     /// Returns what the lock file says of a model's source.
     pub(super) fn pin(&mut self, key: &str, model: &Entry<Model>) -> Option<&'a Pin> {
         let pin = self.lock.pins.get(key)?;
-        let declared = model.value.sha256.as_ref().and_then(|text| Some((text, Digest::parse(text)?)));
-        if let Some((text, declared)) = declared.filter(|(_, declared)| *declared != pin.sha256) {
+        let declared = model.value.sha256.as_ref().map(|sha256| (sha256, &sha256.value.0));
+        if let Some((text, declared)) = declared.filter(|(_, declared)| **declared != pin.sha256) {
             let said = format!("`sha256` says {}…, and the lock file {}…", declared.short(), pin.sha256.short());
             let hint = format!("correct one of them; `llamero update {}` moves the lock file on", model.name.value);
             self.note(
@@ -177,7 +177,7 @@ impl Builder<'_> {
         let name = Self::name(part);
         match runtime {
             RuntimeName::Systemd => {
-                let own = common.unit.map(|unit| unit.value.trim_end_matches(".service").to_owned());
+                let own = common.unit.map(|unit| unit.value.to_string());
                 Some(ResourceId::new(
                     Kind::Unit,
                     own.unwrap_or_else(|| format!("{}-{name}", self.manifest.stack.value)),

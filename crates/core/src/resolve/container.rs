@@ -4,10 +4,9 @@ use super::build::{Builder, Server};
 use crate::manifest::{Common, Network, RuntimeName};
 use crate::resource::{
     Container, ImageName, ImageSpec, Input, Kind, Mount, MountSource, Note, Origin, Origins, Publish, Resource,
-    ResourceId, Spec,
+    ResourceId, Spec, Volume, VolumeSource,
 };
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 /// What an engine or a service wants of its container beyond the common fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +48,7 @@ pub(super) fn origins(server: &Server<'_>, container: &Container) -> Origins {
     origins.add("image", common.image.map(|image| Origin::new(path.key("image"), &image.value)));
     let command = common.command.map(|command| Origin::new(path.key("command"), command.value.0.join(" ")));
     origins.add("entrypoint", command);
-    let volumes = common.volumes.iter().map(|volume| volume.value.as_str()).collect::<Vec<_>>();
+    let volumes = common.volumes.iter().map(|volume| &volume.value).collect::<Vec<_>>();
     // The declared volumes come last.
     let declared = container.mounts.iter().rev().zip(volumes.iter().rev());
     for (mount, volume) in declared {
@@ -71,7 +70,7 @@ pub(super) fn origins(server: &Server<'_>, container: &Container) -> Origins {
 impl Builder<'_> {
     /// Returns the name of a server's container.
     pub(super) fn container_name(&self, part: &str, common: Common<'_>) -> String {
-        let own = common.container.map(|container| container.value.clone());
+        let own = common.container.map(|container| container.value.to_string());
         own.unwrap_or_else(|| format!("{}-{}", self.manifest.stack.value, Self::name(part)))
     }
 
@@ -79,26 +78,19 @@ impl Builder<'_> {
     pub(super) fn image(&mut self, server: &Server<'_>) -> Option<(ResourceId, ImageName)> {
         let span = server.common.image.map_or(&server.span, |image| &image.span).clone();
         let path = server.path.key("image");
-        let text = server.common.image.map(|image| image.value.clone());
-        let Some(text) = text else {
+        let Some(image) = server.common.image else {
             let note = Note::error("missing-field", "`image` is missing").hint("`runtime: docker` runs an image");
             self.note(note, path.as_str(), &span);
             return None;
         };
-        let name = match ImageName::parse(&text) {
-            Ok(name) => name,
-            Err(why) => {
-                self.note(Note::error("image", why), path.as_str(), &span);
-                return None;
-            }
-        };
+        let name = image.value.name.clone();
         let pin = self.lock.pins.get(&format!("image:{name}")).filter(|_| name.digest().is_none());
         let exclusive = pin.map_or_else(|| name.clone(), |pin| name.at(pin.sha256.clone()));
         let short = name.repository().rsplit('/').next().unwrap_or_default();
         let unique = crate::resource::Digest::of(exclusive.to_string());
         let id = ResourceId::new(Kind::Image, format!("{}-{}", Self::plain(short), &unique.as_str()[..6]));
         let spec = Spec::Image(ImageSpec { name: exclusive.clone() });
-        let origins = Origins::of("name", [Origin::new(server.path.key("image"), &text)]);
+        let origins = Origins::of("name", [Origin::new(server.path.key("image"), &image.value)]);
         self.add(Resource { origins, ..Resource::new(id.clone(), &server.role, spec) }, &span);
         Some((id, exclusive))
     }
@@ -108,16 +100,7 @@ impl Builder<'_> {
         let common = server.common;
         let mut mounts: Vec<Mount> = inputs.iter().filter_map(|input| self.seen_inside(&input.resource)).collect();
         mounts.extend(server.contained.mounts.iter().cloned());
-        for volume in common.volumes {
-            match self.volume(&volume.value) {
-                Some(mount) => mounts.push(mount),
-                None => {
-                    let note = Note::error("volume", format!("`{}` is not a volume", volume.value));
-                    let hint = "write `PATH:TARGET` or `VOLUME:TARGET`, with `:ro` if it must not change it";
-                    self.note(note.hint(hint), server.path.key("volumes").as_str(), &volume.span);
-                }
-            }
-        }
+        mounts.extend(common.volumes.iter().map(|volume| self.mount(&volume.value)));
         let isolated = is_isolated(common, server.contained.network);
         let mut publish = server.contained.publish.clone();
         if isolated && publish.is_empty() {
@@ -137,7 +120,7 @@ impl Builder<'_> {
             extra_hosts: BTreeMap::new(),
             ipc_host: server.contained.ipc_host,
             shm_size: common.shm_size.map(|size| size.value.0),
-            user: common.user.map(|user| user.value.clone()),
+            user: common.user.map(|user| user.value.to_string()),
             read_only: common.read_only.value,
         }
     }
@@ -153,26 +136,11 @@ impl Builder<'_> {
         Some(Mount { source: MountSource::Path(path.clone()), target: path, read_only: true })
     }
 
-    fn volume(&self, text: &str) -> Option<Mount> {
-        let (text, read_only) = match text.rsplit_once(':') {
-            Some((rest, "ro")) => (rest, true),
-            Some((rest, "rw")) => (rest, false),
-            _ => (text, false),
+    fn mount(&self, volume: &Volume) -> Mount {
+        let source = match &volume.source {
+            VolumeSource::Path(path) => MountSource::Path(self.facts.directories.expand(path)),
+            VolumeSource::Name(name) => MountSource::Volume(name.clone()),
         };
-        let (source, target) = text.rsplit_once(':')?;
-        let target = PathBuf::from(target);
-        let is_path = source.starts_with(['/', '.', '~', '$']);
-        let is_name = source.len() > 1
-            && source.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && source.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
-        if !target.is_absolute() || !(is_path || is_name) {
-            return None;
-        }
-        let source = if is_path {
-            MountSource::Path(self.facts.directories.expand(source))
-        } else {
-            MountSource::Volume(source.to_owned())
-        };
-        Some(Mount { source, target, read_only })
+        Mount { source, target: volume.target.clone(), read_only: volume.read_only }
     }
 }

@@ -144,7 +144,7 @@ pub fn questions(manifest: &Manifest, directories: &Directories) -> Questions {
     for provider in &manifest.providers {
         let engine = provider.value.engine.value;
         questions.gpus |= engine.share_of_gpu().is_some() && provider.value.memory.is_some();
-        let external = provider.value.runtime.as_ref().is_none_or(|runtime| runtime.value == RuntimeName::External);
+        let external = provider.value.is_external();
         if !external && !in_container(provider.value.runtime.as_ref()) {
             let command = provider.value.command.as_ref().map(|words| words.0.as_slice());
             ask(&provider.value.install, command, engine.program());

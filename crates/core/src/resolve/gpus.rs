@@ -2,7 +2,7 @@
 
 use super::build::Builder;
 use crate::manifest::{Entry, Provider, Size, Spanned};
-use crate::resource::{Bytes, Gpu, Note};
+use crate::resource::{Bytes, Gpu, GpuDevice, Note};
 
 /// In how many parts a GPU is told apart where a share of it is said.
 const PARTS: u64 = 10_000;
@@ -42,9 +42,12 @@ impl Builder<'_> {
         };
         let mut chosen: Vec<&Gpu> = Vec::new();
         for device in &provider.value.gpus {
-            let live = all.iter().find(|gpu| gpu.is(&device.value.0)).ok_or_else(|| {
+            if matches!(device.value, GpuDevice::Mig(_)) {
+                return Err(unknown("llamero does not ask how large a part of a GPU is"));
+            }
+            let live = all.iter().find(|gpu| gpu.is(&device.value)).ok_or_else(|| {
                 let there: Vec<String> = all.iter().map(|gpu| format!("{} ({})", gpu.index, gpu.name)).collect();
-                let note = Note::error("unknown-gpu", format!("there is no GPU `{}` here", device.value.0));
+                let note = Note::error("unknown-gpu", format!("there is no GPU `{}` here", device.value));
                 note.hint(format!("there are: {}", there.join(", ")))
             })?;
             chosen.push(live);
@@ -69,7 +72,7 @@ impl Builder<'_> {
             let on_it = |provider: &&Entry<Provider>| {
                 let gpus = &provider.value.gpus;
                 // Without a word it takes the first one.
-                gpus.iter().any(|device| gpu.is(&device.value.0)) || (gpus.is_empty() && gpu.index == 0)
+                gpus.iter().any(|device| gpu.is(&device.value)) || (gpus.is_empty() && gpu.index == 0)
             };
             let claims: Vec<_> = self.manifest.providers.iter().filter(on_it).collect();
             let claims: Vec<(&str, &Spanned<Size>)> = claims

@@ -6,6 +6,7 @@
 mod build;
 mod cache;
 mod canary;
+mod check;
 mod container;
 mod facts;
 mod gateway;
@@ -18,6 +19,7 @@ mod service;
 mod stack;
 
 pub use canary::{Canary, First, PreviousRoutes, canary};
+pub use check::check;
 pub use facts::{Directories, Facts, Questions, SecretFact, questions};
 pub use routes::{Route, Routing};
 pub use stack::resolve;

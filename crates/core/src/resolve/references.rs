@@ -2,7 +2,7 @@
 
 use super::build::Builder;
 use super::container::is_isolated;
-use crate::manifest::{Common, Network, RuntimeName};
+use crate::manifest::{Common, Network, Part, RuntimeName, Template, TemplatePiece};
 use crate::resource::Note;
 
 /// Where a part of the stack is reached.
@@ -16,42 +16,29 @@ struct Location {
 }
 
 impl Builder<'_> {
-    /// Returns a text with every reference spelled out for a reader that has a network of its own or has not. `$$`
-    /// stands for a dollar sign.
-    pub(super) fn spelled_out(&self, text: &str, reader_is_apart: bool) -> Result<String, Note> {
-        let mut result = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(start) = rest.find('$') {
-            let (before, after) = rest.split_at(start);
-            result.push_str(before);
-            if let Some(escaped) = after.strip_prefix("$${") {
-                result.push_str("${");
-                rest = escaped;
-            } else if let Some((name, more)) = after.strip_prefix("${").and_then(|inner| inner.split_once('}')) {
-                result.push_str(&self.address(name, reader_is_apart)?);
-                rest = more;
-            } else {
-                result.push('$');
-                rest = &after[1..];
-            }
-        }
-        result.push_str(rest);
-        Ok(result)
+    /// Returns a text with every reference replaced by the address that leads there for a reader that has a network of
+    /// its own or has not.
+    pub(super) fn spelled_out(&self, text: &Template, is_isolated: bool) -> Result<String, Note> {
+        let piece = |piece: &TemplatePiece| match piece {
+            TemplatePiece::Text(text) => Ok(text.clone()),
+            TemplatePiece::Address(part) => self.address(part, is_isolated),
+        };
+        text.pieces().iter().map(piece).collect()
     }
 
-    fn address(&self, name: &str, reader_is_apart: bool) -> Result<String, Note> {
-        let Some(place) = name.strip_suffix(".url").and_then(|part| self.place(part)) else {
-            let note = Note::error("reference", format!("`${{{name}}}` refers to nothing of this stack"));
-            return Err(note.hint(format!("there is {}; `$${{` stands for itself", self.known().join(", "))));
+    fn address(&self, part: &Part, is_isolated: bool) -> Result<String, Note> {
+        let Some(place) = self.place(part) else {
+            let note = Note::error("reference", format!("`${{{part}.url}}` refers to nothing of this stack"));
+            return Err(note.hint(format!("there is {}", self.known().join(", "))));
         };
         let Location { scheme, at, isolated } = place;
-        match (at, isolated, reader_is_apart) {
+        match (at, isolated, is_isolated) {
             (Err(address), _, _) => Ok(address),
             (Ok(port), _, false) => Ok(format!("{scheme}://127.0.0.1:{port}")),
             (Ok(_), Some((container, port)), true) => Ok(format!("{scheme}://{container}:{port}")),
             (Ok(_), None, true) => {
                 let message =
-                    format!("`${{{name}}}` listens on the host's loopback, which this container cannot reach");
+                    format!("`${{{part}.url}}` listens on the host's loopback, which this container cannot reach");
                 Err(Note::error("not-reachable", message).hint("write `network: host` for it"))
             }
         }
@@ -60,30 +47,29 @@ impl Builder<'_> {
     /// Returns everything that can be referred to.
     fn known(&self) -> Vec<String> {
         let manifest = self.manifest;
-        let providers = manifest.providers.iter().map(|entry| format!("providers.{}", entry.name.value));
-        let models = manifest.models.iter().map(|entry| format!("models.{}", entry.name.value));
-        let services = manifest.services.iter().map(|entry| format!("services.{}", entry.name.value));
-        let parts = ["gateway", "cache"].map(str::to_owned).into_iter().chain(providers).chain(models).chain(services);
+        let providers = manifest.providers.iter().map(|entry| Part::Provider(entry.name.value.clone()));
+        let models = manifest.models.iter().map(|entry| Part::Model(entry.name.value.clone()));
+        let services = manifest.services.iter().map(|entry| Part::Service(entry.name.value.clone()));
+        let parts = [Part::Gateway, Part::Cache].into_iter().chain(providers).chain(models).chain(services);
         parts.filter(|part| self.place(part).is_some()).map(|part| format!("`${{{part}.url}}`")).collect()
     }
 
-    fn place(&self, part: &str) -> Option<Location> {
+    fn place(&self, part: &Part) -> Option<Location> {
         let manifest = self.manifest;
         let isolated = |part: &str, common: Common<'_>, default, port| {
             is_isolated(common, default).then(|| (self.container_name(part, common), port))
         };
-        let (kind, name) = part.split_once('.').unwrap_or((part, ""));
-        Some(match kind {
-            "gateway" if name.is_empty() => {
+        Some(match part {
+            Part::Gateway => {
                 let gateway = manifest.gateway.as_ref()?;
                 let port = gateway.port.as_ref().map_or(gateway.engine.value.port(), |port| port.get());
                 Location {
                     scheme: "http",
                     at: Ok(port),
-                    isolated: isolated(kind, gateway.common(), Network::Host, port),
+                    isolated: isolated("gateway", gateway.common(), Network::Host, port),
                 }
             }
-            "cache" if name.is_empty() => {
+            Part::Cache => {
                 let cache = manifest.cache.as_ref()?;
                 let default = cache.engine.value.port()?;
                 let external = cache.runtime.as_ref().is_some_and(|it| it.value == RuntimeName::External);
@@ -94,11 +80,11 @@ impl Builder<'_> {
                 Location {
                     scheme: "redis",
                     at: Ok(port),
-                    isolated: isolated(kind, cache.common(), Network::Host, port),
+                    isolated: isolated("cache", cache.common(), Network::Host, port),
                 }
             }
-            "providers" => {
-                let provider = manifest.providers.iter().find(|entry| entry.name.value == name)?;
+            Part::Provider(name) => {
+                let provider = manifest.providers.iter().find(|entry| entry.name.value == *name)?;
                 if let Some(endpoint) = &provider.value.endpoint {
                     let at = Err(endpoint.0.to_string());
                     return Some(Location { scheme: "http", at, isolated: None });
@@ -113,16 +99,16 @@ impl Builder<'_> {
                 let isolated = isolated(name, provider.value.common(), Network::Host, port);
                 Location { scheme: "http", at: Ok(port), isolated }
             }
-            "models" => {
-                let model = manifest.models.iter().find(|entry| entry.name.value == name)?;
+            Part::Model(name) => {
+                let model = manifest.models.iter().find(|entry| entry.name.value == *name)?;
                 let provider = &model.value.provider.value;
                 let provider = manifest.providers.iter().find(|entry| entry.name.value == *provider)?;
                 if provider.value.endpoint.is_some() || !provider.value.engine.value.models().has_a_server_each() {
-                    return self.place(&format!("providers.{}", provider.name.value));
+                    return self.place(&Part::Provider(provider.name.value.clone()));
                 }
                 let (_, port) =
-                    super::providers::ports(manifest, provider).into_iter().find(|(it, _)| it.name.value == name)?;
-                let part = if name == provider.name.value {
+                    super::providers::ports(manifest, provider).into_iter().find(|(it, _)| it.name.value == *name)?;
+                let part = if *name == provider.name.value {
                     name.to_owned()
                 } else {
                     format!("{}-{name}", provider.name.value)
@@ -133,13 +119,12 @@ impl Builder<'_> {
                     isolated: isolated(&part, provider.value.common(), Network::Host, port),
                 }
             }
-            "services" => {
-                let service = manifest.services.iter().find(|entry| entry.name.value == name)?;
+            Part::Service(name) => {
+                let service = manifest.services.iter().find(|entry| entry.name.value == *name)?;
                 let port = &service.value.ports.first()?.value.0;
                 let isolated = isolated(name, service.value.common(), Network::Bridge, port.container);
                 Location { scheme: "http", at: Ok(port.host), isolated }
             }
-            _ => return None,
         })
     }
 }

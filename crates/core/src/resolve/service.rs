@@ -28,7 +28,7 @@ pub(super) fn add(
     let probe = match (&service.value.health.path, ports.first()) {
         (Some(path), Some(port)) => Probe::Http(HttpProbe {
             endpoint: format!("http://127.0.0.1:{port}"),
-            checks: vec![HttpCheck { accepts: Accepts::NoError, ..HttpCheck::of(path.value.clone()) }],
+            checks: vec![HttpCheck { accepts: Accepts::NoError, ..HttpCheck::of(path.value.to_string()) }],
             models: None,
             authorization: None,
         }),

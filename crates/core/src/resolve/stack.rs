@@ -46,6 +46,7 @@ pub fn resolve(manifest: &Manifest, lock: &LockFile, facts: &Facts) -> (Desired,
     services(&mut builder, cache, gateway);
     builder.check_identities();
     builder.check_definitions();
+    builder.check_names();
     let mut desired = Desired {
         stack: manifest.stack.value.clone(),
         resources: builder.resources,

@@ -73,7 +73,7 @@ impl LiveIdentity {
             Self::Port(_) => "give one of them another `port`",
             Self::Image(_) => "write the image the same way for both",
             Self::Model { .. } => "declare both models under one provider",
-            Self::StoredModel { .. } => "give one of the servers its own folder: `env: {OLLAMA_MODELS: PATH}`",
+            Self::StoredModel { .. } => "give one of the servers its own folder: `settings: {models: PATH}`",
         }
     }
 }

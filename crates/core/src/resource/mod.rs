@@ -24,6 +24,7 @@ mod run;
 mod secret;
 mod spec;
 mod units;
+mod volume;
 
 pub use capability::{GatewayApi, GpuClaim, SleepCalls};
 pub use command::{Command, Part};
@@ -31,7 +32,7 @@ pub use container::{Container, Mount, MountSource, Protocol, Publish};
 pub use endpoint::{Endpoint, Host, NotAnAddress, Port, RedisEndpoint, has_password};
 pub use engine_name::EngineName;
 pub use fingerprint::{Digest, Field, Fields, Fingerprint, Hasher, SCHEME};
-pub use gpu::{Gpu, Gpus};
+pub use gpu::{Gpu, GpuDevice, Gpus};
 pub use health::Health;
 pub use id::{Kind, ResourceId};
 pub use identity::{LiveIdentity, Shared, shared};
@@ -48,3 +49,4 @@ pub use spec::{
     Artifact, ArtifactSource, Environment, FileSpec, GeneratedSecret, ImageSpec, Resource, ServedModel, Spec,
 };
 pub use units::{Bytes, Seconds};
+pub use volume::{Volume, VolumeSource};

@@ -377,7 +377,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "engine: llama-cpp, runtime: systemd",
         &["engine: llama-cpp, runtime: process", "engine: ollama, runtime: docker"],
     ),
-    ("engine: llama-cpp, runtime: systemd", &["engine: vllm, runtime: external, endpoint: 'http://[::1]:1/'"]),
+    ("engine: llama-cpp, runtime: systemd", &["engine: openai, runtime: external, endpoint: 'http://[::1]:1/'"]),
     (
         "port: 8000",
         &["port: 1", "port: 65534", "port: 3001, limits: {memory: 16777215TiB}", "port: 4001, adopt: true, unit: x"],
@@ -399,7 +399,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("command: [page,", &["command: ['/',", "command: ['a b',", "command: [./page, ~/x, ../y,"]),
     ("ports: [3000]", &["ports: ['3000:8080']", "ports: ['127.0.0.1:1:2']", "ports: []"]),
     ("after: [gateway]", &["after: [cache, llama-cpp, gateway]", "env: {A: '%$\"'}", "working_directory: ''"]),
-    ("health: {path: /healthz}", &["health: {path: '/ %'}", "health: {timeout: 0s, stable_for: 1000000d}"]),
+    ("health: {path: /healthz}", &["health: {path: '/%'}", "health: {timeout: 0s, stable_for: 1000000d}"]),
 ];
 
 proptest! {

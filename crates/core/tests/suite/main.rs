@@ -2,6 +2,7 @@
 
 mod addresses;
 mod cases;
+mod effects;
 mod engines;
 mod golden;
 mod laws;
@@ -12,4 +13,5 @@ mod replacement;
 mod rollout;
 mod sample;
 mod schema;
+mod values;
 mod written;

@@ -25,6 +25,7 @@ fn settings(engine: &dyn Provider) -> String {
             Shape::Share => "0.5",
             Shape::Size => "1GiB",
             Shape::Text => "word",
+            Shape::Path => "/a/path",
         };
         format!("{}: {value}", setting.name)
     });
@@ -32,7 +33,7 @@ fn settings(engine: &dyn Provider) -> String {
 }
 
 /// Returns a manifest with a provider of an engine, and a model for each purpose.
-fn provider(engine: &dyn Provider, runtime: &str) -> String {
+pub(crate) fn provider(engine: &dyn Provider, runtime: &str) -> String {
     let (sleep, memory) = (engine.sleep("").is_some(), engine.share_of_gpu().is_some());
     let source = match engine.models() {
         Models::File => "\"file:/models/m.gguf\"",
@@ -40,13 +41,14 @@ fn provider(engine: &dyn Provider, runtime: &str) -> String {
         Models::Pulled | Models::Upstream => "model",
     };
     let fields = [
+        ("context", "context: 4096"),
         ("parallel", "parallel: 2"),
         ("gpu_layers", "gpu_layers: 10"),
         ("kv_cache_type", "kv_cache_type: q8_0"),
         ("flash_attention", "flash_attention: true"),
     ];
     let fields: Vec<&str> =
-        fields.iter().filter(|(name, _)| !engine.unused().contains(name)).map(|(_, text)| *text).collect();
+        fields.iter().filter(|(name, _)| engine.model_fields().used.contains(name)).map(|(_, text)| *text).collect();
     let runs = match engine.models() {
         Models::Upstream => "endpoint: \"https://api.example/v1\", api_key: {env: KEY}".to_owned(),
         _ => format!(
@@ -58,9 +60,8 @@ fn provider(engine: &dyn Provider, runtime: &str) -> String {
             if runtime == "docker" { ", image: \"example/image:1\"" } else { "" },
         ),
     };
-    let modes = ["chat", "completion", "embedding"].map(|mode| {
-        format!("  {mode}: {{provider: it, source: {source}, mode: {mode}, context: 4096, {}}}\n", fields.join(", "))
-    });
+    let modes = ["chat", "completion", "embedding"]
+        .map(|mode| format!("  {mode}: {{provider: it, source: {source}, mode: {mode}, {}}}\n", fields.join(", ")));
     format!("providers:\n  it: {{engine: {}, {runs}}}\nmodels:\n{}", engine.name(), modes.concat())
 }
 

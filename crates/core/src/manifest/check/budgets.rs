@@ -21,7 +21,7 @@ fn gpus(checker: &mut Checker<'_>) {
         let sum: Bytes = claims.iter().map(|(_, claim)| *claim).sum();
         if sum > budget.0 {
             let claims: Vec<String> = claims.iter().map(|(name, claim)| format!("`{name}` {claim}")).collect();
-            let message = format!("GPU {} has a budget of {}, but {sum} are claimed", gpu.device.0, budget.0);
+            let message = format!("GPU {} has a budget of {}, but {sum} are claimed", gpu.device.value, budget.0);
             let note = Note::error("over-budget", message).hint(format!("lower one of these: {}", claims.join(", ")));
             checker.at(note, "machine.gpus", &budget.span);
         }

@@ -4,6 +4,7 @@
 //! so that one mistake does not cause others.
 
 mod budgets;
+mod clash;
 mod cycles;
 mod engines;
 mod parts;
@@ -11,6 +12,8 @@ mod ports;
 mod references;
 mod secrets;
 mod servers;
+mod sources;
+mod unused;
 
 use super::suggest;
 use super::types::Manifest;
@@ -30,6 +33,9 @@ pub(super) fn check(text: &str, tree: &Node, manifest: &Manifest) -> Vec<Note> {
     ports::check(&mut checker);
     budgets::check(&mut checker);
     engines::check(&mut checker);
+    sources::check(&mut checker);
+    clash::check(&mut checker);
+    unused::check(&mut checker);
     checker.notes
 }
 
@@ -49,7 +55,7 @@ fn index(tree: &Node) -> BTreeMap<(&str, &str), (&Key, &Node)> {
     entries.map(|(section, key, node)| ((section.text.as_str(), key.text.as_str()), (key, node))).collect()
 }
 
-impl Checker<'_> {
+impl<'a> Checker<'a> {
     /// Adds a note with a location.
     fn at(&mut self, note: Note, path: impl AsRef<str>, span: &Range<usize>) {
         let place = super::locate(self.text, path.as_ref(), span.clone());
@@ -58,14 +64,18 @@ impl Checker<'_> {
 
     /// Returns whether a field is present in the manifest, even if it could not be decoded.
     fn says(&self, path: &str, field: &str) -> bool {
-        let (section, name) = path.split_once('.').map_or((path, None), |(section, name)| (section, Some(name)));
-        let node = match name {
-            None => self.tree.field(section),
-            Some(name) => self.index.get(&(section, name)).map(|(_, node)| *node),
-        };
+        let node = self.node(path);
         // A misspelt key is reported as such, and not also as missing.
         let meant = |key: &str| suggest::nearest(key, [field]).is_some();
         node.is_some_and(|node| node.entries().iter().any(|(key, _)| meant(&key.text)))
+    }
+
+    /// Returns the node at a section, or at a section and a name.
+    fn node(&self, path: &str) -> Option<&'a Node> {
+        match path.split_once('.') {
+            None => self.tree.field(path),
+            Some((section, name)) => self.index.get(&(section, name)).map(|(_, node)| *node),
+        }
     }
 
     /// Returns the location of the key at a path.

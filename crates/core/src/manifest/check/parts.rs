@@ -7,8 +7,7 @@ use crate::manifest::common::{Common, RuntimeName};
 use crate::manifest::is_stack_name;
 use crate::manifest::suggest::looks_secret;
 use crate::manifest::types::Rollout;
-use crate::manifest::values::Source;
-use crate::resource::{Digest, Endpoint, NotAnAddress, Note};
+use crate::resource::Note;
 use std::ops::Range;
 
 const NAME_HINT: &str = "use lower-case letters, digits and `-`, 32 at most, a letter first";
@@ -41,8 +40,9 @@ pub(super) fn check(checker: &mut Checker<'_>) {
         name(checker, &service.name.value, &path, &service.name.span);
         let common = service.value.common();
         runnable(checker, &path, common, &service.name.span, true);
-        let no_command = common.command.is_none() && common.image.is_none();
-        if no_command && common.runtime.is_some_and(|runtime| runtime.value != RuntimeName::Docker) {
+        let runs = |runtime: RuntimeName| matches!(runtime, RuntimeName::Systemd | RuntimeName::Process);
+        let no_command = !checker.says(&path, "command") && common.image.is_none();
+        if no_command && common.runtime.is_some_and(|runtime| runs(runtime.value)) {
             let note = Note::error("missing-field", "a service needs a `command`");
             checker.at(note.hint("write `command: [program, argument, …]`"), &path, &service.name.span);
         }
@@ -96,6 +96,12 @@ fn providers(checker: &mut Checker<'_>) {
             );
             checker.at(note.hint("set `runtime: external`, or remove it"), format!("{path}.runtime"), &runtime.span);
         }
+        if let (Some(key), Some(_)) = (&provider.api_key, provider.manage.as_ref().filter(|_| external)) {
+            let span = checker.key(&format!("{path}.api_key")).unwrap_or_else(|| span.clone());
+            let note = Note::error("api-key", format!("llamero cannot send a key, such as {key}, to manage models"));
+            let hint = "remove `manage` to only route to this server, or `api_key` if the server requires none";
+            checker.at(note.hint(hint), format!("{path}.api_key"), &span);
+        }
         if provider.sleep.value && (external || engine.sleep("").is_none()) {
             let note = Note::error("sleep", "`sleep` is supported only for a vLLM server that llamero runs");
             checker.at(note.hint("remove it"), format!("{path}.sleep"), &provider.sleep.span);
@@ -121,64 +127,15 @@ fn providers(checker: &mut Checker<'_>) {
 
 fn models(checker: &mut Checker<'_>) {
     for entry in &checker.manifest.models {
-        let path = format!("models.{}", entry.name.value);
-        let model = &entry.value;
-        let control = entry.name.value.chars().any(|c| c.is_control() || c.is_whitespace());
-        if entry.name.value.is_empty() || control || entry.name.value.len() > 128 {
-            let note = Note::error("name", "a model name has 1 to 128 characters and no white space");
-            checker.at(note, &path, &entry.name.span);
-        }
-        if let Some(sha256) = model.sha256.as_ref().filter(|sha256| Digest::parse(sha256).is_none()) {
-            let note = Note::error("sha256", "a SHA-256 digest has 64 hexadecimal digits");
-            checker.at(note.hint("`sha256sum FILE` prints it"), format!("{path}.sha256"), &sha256.span);
-        }
-        let engine = checker.manifest.providers.find(&model.provider).map(|provider| provider.engine.value.models());
-        if engine == Some(Models::File) {
-            source(checker, &path, model.source.as_ref(), &entry.name.span);
-        }
-    }
-}
-
-fn source(
-    checker: &mut Checker<'_>,
-    path: &str,
-    source: Option<&crate::manifest::Spanned<Source>>,
-    span: &Range<usize>,
-) {
-    let forms = "write `hf:org/repository/file.gguf`, `https:…`, `file:PATH` or `{command: [...]}`";
-    let Some(source) = source else {
-        if checker.says(path, "source") {
-            return;
-        }
-        checker.at(Note::error("missing-field", "`source` is missing").hint(forms), path, span);
-        return;
-    };
-    let path = format!("{path}.source");
-    match &source.value {
-        Source::Command(words) if words.is_empty() => {
-            checker.at(Note::error("source", "the command is empty"), path, &source.span);
-        }
-        Source::Command(words) if !words.iter().any(|word| word.contains("{path}")) => {
-            let note = Note::error("source", "the command does not contain `{path}`");
-            checker.at(note.hint("`{path}` is replaced by the path of the file to write"), path, &source.span);
-        }
-        Source::Command(_) => {}
-        Source::Text(text) => {
-            if let Some(rest) = text.strip_prefix("hf:") {
-                let file = rest.split('@').next().unwrap_or_default();
-                if file.split('/').filter(|part| !part.is_empty()).count() < 3 {
-                    let note = Note::error("source", format!("`{text}` names no file of a repository"));
-                    checker.at(
-                        note.hint("write `hf:org/repository/file.gguf`, optionally with `@revision`"),
-                        path,
-                        &source.span,
-                    );
-                }
-            } else if text.starts_with("http:") || text.starts_with("https:") {
-                url(checker, text, &path, &source.span);
-            } else if !text.starts_with("file:") {
-                checker.at(Note::error("source", format!("`{text}` is not a source")).hint(forms), path, &source.span);
-            }
+        let name = &entry.name.value;
+        let valid = (1..=128).contains(&name.len())
+            && !name.starts_with('-')
+            && name.bytes().all(|byte| byte.is_ascii_graphic());
+        if !valid {
+            let note = Note::error("name", format!("`{}` is not a valid model name", name.escape_debug()));
+            // It is an argument of a command, and the value of an HTTP header.
+            let hint = "use 1 to 128 printable ASCII characters, without white space and without a leading `-`";
+            checker.at(note.hint(hint), format!("models.{name}"), &entry.name.span);
         }
     }
 }
@@ -282,11 +239,7 @@ fn runnable(checker: &mut Checker<'_>, path: &str, common: Common<'_>, span: &Ra
             let note = Note::error("image", "`image` requires `runtime: docker`");
             checker.at(note.hint("set `runtime: docker`, or remove `image`"), format!("{path}.image"), &image.span);
         }
-        Some(image) if !has_version(&image.value) => {
-            let note = Note::error("image", format!("`{}` has neither a tag nor a digest", image.value));
-            checker.at(note.hint("add one, such as `:v1.2` or `@sha256:…`"), format!("{path}.image"), &image.span);
-        }
-        None if takes_image => {
+        None if takes_image && !checker.says(path, "image") => {
             let note = Note::error("missing-field", "`image` is missing");
             checker.at(note.hint("`runtime: docker` requires an image"), path, span);
         }
@@ -314,7 +267,7 @@ fn runnable(checker: &mut Checker<'_>, path: &str, common: Common<'_>, span: &Ra
     for variable in common.env {
         let path = format!("{path}.env.{}", variable.name.value);
         variable_name(checker, &variable.name.value, &path, &variable.name.span);
-        if variable.value.chars().any(char::is_control) {
+        if variable.value.to_string().chars().any(char::is_control) {
             let note = Note::error("bad-value", "an environment variable must be one line without control characters");
             checker.at(note, &path, &variable.value.span);
         }
@@ -341,10 +294,6 @@ fn runnable(checker: &mut Checker<'_>, path: &str, common: Common<'_>, span: &Ra
         let note = Note::error("bad-value", format!("{} is too little memory for any program", memory.0));
         checker.at(note, format!("{path}.limits.memory"), &memory.span);
     }
-    if let Some(health) = common.health.path.as_ref().filter(|health| !health.starts_with('/')) {
-        let note = Note::error("bad-value", "a path must begin with `/`");
-        checker.at(note, format!("{path}.health.path"), &health.span);
-    }
     if common.adopt.value && common.unit.is_none() && common.container.is_none() {
         let note = Note::error("adopt", "`adopt` requires the name of the existing unit or container");
         checker.at(
@@ -360,18 +309,4 @@ fn variable_name(checker: &mut Checker<'_>, name: &str, path: &str, span: &Range
     if name.is_empty() || !letters || name.starts_with(|c: char| c.is_ascii_digit()) {
         checker.at(Note::error("name", format!("`{name}` is not a valid name of an environment variable")), path, span);
     }
-}
-
-fn has_version(image: &str) -> bool {
-    image.contains('@') || image.rsplit('/').next().is_some_and(|name| name.contains(':'))
-}
-
-/// Checks that a text is a download address. It may include a query.
-fn url(checker: &mut Checker<'_>, text: &str, path: &str, span: &Range<usize>) {
-    let note = match Endpoint::split(text) {
-        Ok(_) => return,
-        Err(why @ NotAnAddress::HasSecret) => Note::error("secret-in-clear", why.to_string()),
-        Err(why) => Note::error("url", format!("`{text}` is not an address: {why}")),
-    };
-    checker.at(note, path, span);
 }

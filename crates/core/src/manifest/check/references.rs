@@ -24,11 +24,11 @@ pub(super) fn check(checker: &mut Checker<'_>) {
         }
     }
     if let Some(gpus) = &manifest.machine.gpus {
-        let known = Names::new(gpus.iter().map(|gpu| gpu.device.0.clone()));
+        let known = Names::new(gpus.iter().map(|gpu| gpu.device.to_string()));
         for provider in &manifest.providers {
             for gpu in &provider.value.gpus {
                 let path = format!("providers.{}.gpus", provider.name.value);
-                look_up(checker, &gpu.value.0, &known, "GPU", &path, &gpu.span);
+                look_up(checker, &gpu.value.to_string(), &known, "GPU", &path, &gpu.span);
             }
         }
     }

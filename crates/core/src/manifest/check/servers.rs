@@ -2,15 +2,11 @@
 //! limits of zero.
 
 use super::Checker;
-use crate::engines::Models;
 use crate::manifest::common::{Common, RuntimeName};
-use crate::manifest::values::{SecretSource, Source, Spanned};
-use crate::resource::{Endpoint, Note, SecretReference};
+use crate::manifest::values::SecretSource;
+use crate::resource::{Note, SecretReference};
 use std::collections::BTreeMap;
 use std::ops::Range;
-
-/// The longest unit name (systemd.unit(5)), without its suffix.
-const LONGEST: usize = 255 - ".service".len();
 
 pub(super) fn check(checker: &mut Checker<'_>) {
     let manifest = checker.manifest;
@@ -22,13 +18,15 @@ pub(super) fn check(checker: &mut Checker<'_>) {
             secret(checker, key, format!("{path}.api_key"), &entry.name.span);
         }
         let models = manifest.models.iter().filter(|model| model.value.provider.value == entry.name.value).count();
-        if let Some(unit) = entry.value.unit.as_ref().or(entry.value.container.as_ref())
+        let unit = entry.value.unit.as_ref().map(|unit| (unit.to_string(), &unit.span));
+        let container = entry.value.container.as_ref().map(|container| (container.to_string(), &container.span));
+        if let Some((unit, span)) = unit.or(container)
             && entry.value.engine.value.models().has_a_server_each()
             && models > 1
         {
-            let message = format!("`{}` would name {models} servers, one for each model", unit.value);
+            let message = format!("`{unit}` would name {models} servers, one for each model");
             let note = Note::error("name", message).hint("remove it, or give each model its own provider");
-            checker.at(note, path, &unit.span);
+            checker.at(note, path, span);
         }
     }
     if let Some(cache) = &manifest.cache {
@@ -59,24 +57,13 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     for entry in &manifest.services {
         server(checker, &format!("services.{}", entry.name.value), entry.value.common(), &mut units);
     }
-    for entry in &manifest.models {
-        let engine = manifest.providers.find(&entry.value.provider).map(|provider| provider.engine.value.models());
-        // For other engines a source is a model name of their own.
-        if let Some(source) = entry.value.source.as_ref().filter(|_| engine == Some(Models::File)) {
-            place(checker, source, format!("models.{}.source", entry.name.value));
-        }
-    }
 }
 
 fn server<'a>(checker: &mut Checker<'_>, path: &str, common: Common<'a>, units: &mut BTreeMap<&'a str, String>) {
     if let Some(unit) = common.unit {
-        let name = unit.value.trim_end_matches(".service");
-        let letters = |b: u8| b.is_ascii_alphanumeric() || b":-_.@".contains(&b);
+        let name: &str = &unit.value;
         let path = format!("{path}.unit");
-        if name.is_empty() || name.len() > LONGEST || name.starts_with('.') || !name.bytes().all(letters) {
-            let note = Note::error("name", format!("`{}` is not a valid unit name", unit.value));
-            checker.at(note.hint("use letters, digits and `-`, `_`, `.`, `:`, `@`"), path, &unit.span);
-        } else if let Some(other) = units.insert(name, path.clone()) {
+        if let Some(other) = units.insert(name, path.clone()) {
             let message = format!("`{name}` names two units: this one and `{other}`");
             checker.at(Note::error("name", message).hint("rename one of them"), path, &unit.span);
         }
@@ -110,31 +97,5 @@ fn secret(checker: &mut Checker<'_>, source: &SecretSource, path: impl AsRef<str
     };
     if empty {
         checker.at(Note::error("bad-value", "the reference to this secret is empty"), path, span);
-    }
-}
-
-/// Checks that a source denotes a file.
-fn place(checker: &mut Checker<'_>, source: &Spanned<Source>, path: String) {
-    let Source::Text(text) = &source.value else { return };
-    let wrong = if let Some(file) = text.strip_prefix("file:") {
-        file.trim_start_matches("//").is_empty().then_some("it names no file")
-    } else if let Some(rest) = text.strip_prefix("hf:") {
-        let (file, revision) = rest.split_once('@').map_or((rest, None), |(file, revision)| (file, Some(revision)));
-        if file.split('/').any(|part| matches!(part, "." | "..")) {
-            Some("a path in a repository must not contain `.` or `..`")
-        } else {
-            revision.is_some_and(str::is_empty).then_some("the revision after `@` is empty")
-        }
-    } else if text.starts_with("http:") || text.starts_with("https:") {
-        // `parts` reports invalid addresses.
-        let path = Endpoint::split(text).map_or("/-", |(_, rest)| rest).split(['?', '#']).next();
-        path.and_then(|path| path.rsplit('/').next())
-            .is_none_or(str::is_empty)
-            .then_some("it does not end with a file name")
-    } else {
-        None
-    };
-    if let Some(wrong) = wrong {
-        checker.at(Note::error("source", format!("`{text}` does not denote a file: {wrong}")), path, &source.span);
     }
 }

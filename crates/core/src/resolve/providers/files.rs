@@ -1,7 +1,7 @@
 //! The files that models are: where each comes from, and its place on this machine.
 
 use super::super::build::Builder;
-use crate::manifest::{Entry, Model, Provider, Source};
+use crate::manifest::{Entry, HubSource, Model, Provider, Source, file_name};
 use crate::render::source::{content_name, hub_url};
 use crate::resource::{
     Artifact, ArtifactSource, Digest, Kind, Origin, Origins, Resource, ResourceId, SecretReference, Spec,
@@ -21,20 +21,16 @@ pub(super) fn artifact(
     let own = builder.manifest.machine.models.path.as_ref();
     let folder = own.map_or_else(|| directories.data.join("llamero").join("models"), |path| directories.expand(path));
     let mut needs = BTreeSet::new();
-    let mut sha256 = model.value.sha256.as_ref().and_then(|text| Digest::parse(text));
-    let (origin, kind, (path, known)) = match &source.value {
-        Source::Text(text) => {
-            if let Some(path) = text.strip_prefix("file:") {
-                let path = directories.expand(path.trim_start_matches("//"));
-                (text.clone(), ArtifactSource::File, (path, sha256.clone()))
-            } else {
-                let pin = builder.pin(text, model);
-                let (url, token) = address(builder, text, pin.and_then(|pin| pin.revision.as_deref()))?;
-                sha256 = sha256.or_else(|| pin.map(|pin| pin.sha256.clone()));
-                let file = url.rsplit('/').next().and_then(|name| name.split(['?', '#']).next()).unwrap_or("model");
-                let place = place(builder, &folder, text, sha256.as_ref(), file);
-                (text.clone(), ArtifactSource::Url { url, token }, place)
-            }
+    let mut sha256 = model.value.sha256.as_ref().map(|sha256| sha256.value.0.clone());
+    let origin = source.value.to_string();
+    let (kind, (path, known)) = match &source.value {
+        Source::File(path) => (ArtifactSource::File, (directories.expand(path), sha256.clone())),
+        Source::Hub(_) | Source::Url(_) => {
+            let pin = builder.pin(&origin, model);
+            let (url, token) = address(builder, &source.value, pin.and_then(|pin| pin.revision.as_deref()))?;
+            sha256 = sha256.or_else(|| pin.map(|pin| pin.sha256.clone()));
+            let place = place(builder, &folder, &origin, sha256.as_ref(), file_name(&url));
+            (ArtifactSource::Url { url, token }, place)
         }
         Source::Command(words) => {
             let path = format!("providers.{}", provider.name.value);
@@ -43,10 +39,9 @@ pub(super) fn artifact(
             let environment = installed.as_ref().map(|(_, path)| path.as_path());
             let argv = builder.command(words, environment, &role, &source.span)?;
             let file = format!("{}.gguf", Builder::name(&model.name.value));
-            let origin = words.join(" ");
-            let place = place(builder, &folder, &origin, sha256.as_ref(), &file);
-            (origin, ArtifactSource::Command { argv }, place)
+            (ArtifactSource::Command { argv }, place(builder, &folder, &origin, sha256.as_ref(), &file))
         }
+        Source::Name(_) | Source::Path(_) => return None,
     };
     // By its place alone: two models made of one file share it.
     let unique = Digest::of(path.to_string_lossy().as_bytes());
@@ -79,12 +74,15 @@ fn place(
     }
 }
 
-/// Returns the address of a source, and the token that its server wants.
-fn address(builder: &Builder<'_>, text: &str, pinned: Option<&str>) -> Option<(String, Option<SecretReference>)> {
-    let Some(rest) = text.strip_prefix("hf:") else { return Some((text.to_owned(), None)) };
-    let (path, revision) = rest.split_once('@').map_or((rest, None), |(path, revision)| (path, Some(revision)));
-    let mut parts = path.splitn(3, '/');
-    let (organisation, repository, file) = (parts.next()?, parts.next()?, parts.next()?);
-    let token = builder.facts.hub_token.then(|| SecretReference::Env("HF_TOKEN".to_owned()));
-    Some((hub_url(&builder.facts.hub, organisation, repository, file, pinned.or(revision)), token))
+/// Returns the address of a download, and the token that its server wants.
+fn address(builder: &Builder<'_>, source: &Source, pinned: Option<&str>) -> Option<(String, Option<SecretReference>)> {
+    match source {
+        Source::Url(url) => Some((url.to_string(), None)),
+        Source::Hub(HubSource { organization, repository, file: Some(file), revision }) => {
+            let token = builder.facts.hub_token.then(|| SecretReference::Env("HF_TOKEN".to_owned()));
+            let revision = pinned.or(revision.as_deref());
+            Some((hub_url(&builder.facts.hub, organization, repository, file, revision), token))
+        }
+        _ => None,
+    }
 }

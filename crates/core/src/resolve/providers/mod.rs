@@ -118,7 +118,7 @@ fn server(
         context: settings.context.as_ref().map(|context| context.value),
         parallel: settings.parallel.as_ref().map(|parallel| parallel.value),
         gpu_layers: settings.gpu_layers.as_ref().map(|layers| layers.value),
-        kv_cache_type: settings.kv_cache_type.as_ref().map(|kind| kind.value.as_str()),
+        kv_cache_type: settings.kv_cache_type.as_ref().map(|kind| &*kind.value),
         flash_attention: settings.flash_attention.as_ref().map(|on| on.value),
         mode: settings.mode,
         settings: engine.settings().read(&provider.value.settings.0).0,
@@ -167,19 +167,18 @@ fn server(
 
 /// Returns the folder or the repository that a model is.
 fn repository(builder: &mut Builder<'_>, model: &Entry<Model>) -> Option<ModelPlace> {
-    let Some(Source::Text(text)) = model.value.source.as_ref().map(|source| &source.value) else { return None };
-    let Some(rest) = text.strip_prefix("hf:") else {
-        let folder = text.strip_prefix("file:").map_or(text.as_str(), |path| path.trim_start_matches("//"));
-        return Some(ModelPlace::Path(builder.facts.directories.expand(folder)));
+    let source = &model.value.source.as_ref()?.value;
+    let hub = match source {
+        Source::Path(folder) | Source::File(folder) => {
+            return Some(ModelPlace::Path(builder.facts.directories.expand(folder)));
+        }
+        Source::Hub(hub) => hub,
+        Source::Name(_) | Source::Url(_) | Source::Command(_) => return None,
     };
-    let (name, revision) = rest.split_once('@').map_or((rest, None), |(it, of)| (it, Some(of.to_owned())));
     // What the lock file says of it is the commit that the revision was at.
-    let locked = builder.pin(text, model).and_then(|pin| pin.revision.clone());
-    Some(ModelPlace::Repository {
-        name: name.to_owned(),
-        revision: locked.or(revision),
-        hub: builder.facts.hub.clone(),
-    })
+    let locked = builder.pin(&source.to_string(), model).and_then(|pin| pin.revision.clone());
+    let revision = locked.or_else(|| hub.revision.clone());
+    Some(ModelPlace::Repository { name: hub.name(), revision, hub: builder.facts.hub.clone() })
 }
 
 /// Returns the variable of the gateway with the key of a provider's server.
@@ -201,7 +200,7 @@ fn external(builder: &Builder<'_>, provider: &Entry<Provider>) -> Vec<Route> {
     let path = ManifestPath::from(format!("providers.{}", provider.name.value));
     let route = |model: &Entry<Model>| {
         let source = model.value.source.as_ref().map(|source| &source.value);
-        let upstream = if let Some(Source::Text(text)) = source { text } else { &model.name.value };
+        let upstream = source.map_or_else(|| model.name.value.clone(), ToString::to_string);
         let mut origins = vec![Origin::new(path.key("endpoint"), &endpoint.value.0).through(provider_path(model))];
         origins.extend(source.map(|source| Origin::new(format!("models.{}.source", model.name.value), source)));
         let key = provider.value.api_key.as_ref();
@@ -209,7 +208,7 @@ fn external(builder: &Builder<'_>, provider: &Entry<Provider>) -> Vec<Route> {
         Route {
             port: loopback_port(&provider.value),
             key: key.map(|_| key_variable(provider)),
-            ..route(provider, model, upstream, (&base, &with_version), origins)
+            ..route(provider, model, &upstream, (&base, &with_version), origins)
         }
     };
     models.map(route).collect()
@@ -263,7 +262,7 @@ fn in_container(provider: &Entry<Provider>) -> bool {
 
 /// Returns the GPUs that a provider's servers may use. A container sees those that the manifest names and no others.
 fn gpus(provider: &Entry<Provider>) -> Gpus {
-    let chosen: Vec<String> = provider.value.gpus.iter().map(|gpu| gpu.value.0.clone()).collect();
+    let chosen: Vec<String> = provider.value.gpus.iter().map(|gpu| gpu.value.to_string()).collect();
     let claims = provider.value.engine.value.share_of_gpu().is_some();
     match (chosen.is_empty(), in_container(provider)) {
         (false, _) => Gpus::Devices(chosen),

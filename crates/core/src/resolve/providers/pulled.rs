@@ -23,12 +23,10 @@ pub(super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider>) -> Vec<
     let engine = provider.value.engine.value.0;
     super::share_of_gpu(builder, provider, 1);
     let stack = &builder.manifest.stack.value;
-    let own = provider.value.env.find("OLLAMA_MODELS").map(|path| PathBuf::from(&path.value));
     let launch = engine.pulled_server(&PulledServer {
         provider_path: path.as_str().into(),
         listen: listen(provider.value.common()),
         port,
-        store: own.filter(|path| path.is_absolute()),
         home: builder.facts.directories.home.clone(),
         volume: in_container(provider).then(|| format!("{stack}-{}", provider.name.value)),
         settings: engine.settings().read(&provider.value.settings.0).0,
@@ -80,7 +78,7 @@ pub(super) fn models(
         agree(builder, &mut sources, &source, entry);
     }
     for entry in manifest.models.iter().filter(|model| model.value.provider.value == provider.name.value) {
-        let Some((source, declared)) = source_of(entry).and_then(|text| sources.get_key_value(&text.ok()?)) else {
+        let Some((source, declared)) = entry.ollama_name().and_then(|name| sources.get_key_value(&name)) else {
             continue;
         };
         let model = served(builder, entry, (source, declared), endpoint, store);
@@ -150,7 +148,7 @@ fn agree<'a>(
     entry: &'a Entry<Model>,
 ) {
     let insecure = entry.value.insecure.value;
-    let sha256 = entry.value.sha256.as_ref().and_then(|text| Digest::parse(text));
+    let sha256 = entry.value.sha256.as_ref().map(|sha256| sha256.value.0.clone());
     let Some(known) = sources.get_mut(source) else {
         sources.insert(source.clone(), Declared { insecure, sha256, by: entry });
         return;
@@ -171,29 +169,13 @@ fn agree<'a>(
     }
 }
 
-/// Returns the name that a model is pulled by, or why it is none; nothing for what a command makes.
-fn source_of(entry: &Entry<Model>) -> Option<Result<OllamaName, String>> {
-    let text = match entry.value.source.as_ref().map(|source| &source.value) {
-        Some(Source::Text(text)) => text,
-        Some(Source::Command(_)) => return None,
-        None => &entry.name.value,
-    };
-    Some(OllamaName::parse(text).map_err(|why| format!("Ollama cannot pull `{text}`: {why}")))
-}
-
+/// Returns the name that a model is pulled by. A manifest whose names cannot be pulled is not valid.
 fn source(builder: &mut Builder<'_>, entry: &Entry<Model>) -> Option<OllamaName> {
-    let path = format!("models.{}", entry.name.value);
-    match source_of(entry) {
-        Some(Ok(source)) => Some(source),
-        Some(Err(why)) => {
-            builder.note(Note::error("source", why), path, &entry.name.span);
-            None
-        }
-        None => {
-            builder.unsupported("making an Ollama model by a command", path, &entry.name.span);
-            None
-        }
+    if let Some(source) = entry.value.source.as_ref().filter(|source| matches!(source.value, Source::Command(_))) {
+        let path = format!("models.{}.source", entry.name.value);
+        builder.unsupported("making a pulled model by a command", path, &source.span);
     }
+    entry.ollama_name()
 }
 
 fn served(

@@ -59,8 +59,9 @@ fn a_server_claims_the_share_that_its_command_says_last() {
     assert_eq!(claim("", ""), GpuClaim::Default);
     let settings = ", settings: {gpu_memory_utilization: 0.5}";
     assert_eq!(claim(settings, ""), GpuClaim::Share(500_000));
-    assert_eq!(claim(settings, "--gpu_memory_utilization=0.25"), GpuClaim::Share(250_000));
-    assert_eq!(claim(settings, "--gpu-memory-utilization, \"0.4267\""), GpuClaim::Share(426_700));
+    assert_eq!(claim("", "--gpu_memory_utilization=0.25"), GpuClaim::Share(250_000));
+    let twice = "--gpu-memory-utilization, \"0.9\", --gpu-memory-utilization, \"0.4267\"";
+    assert_eq!(claim("", twice), GpuClaim::Share(426_700));
 }
 
 #[test]
