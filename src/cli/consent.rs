@@ -1,8 +1,8 @@
 //! Asks for consent before anything changes.
 
-use super::problem::Problem;
+use super::problem::{self, Problem};
 use crate::systems::FailureKind;
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 
 /// Asks on the terminal, unless consent was given already.
 pub(super) fn ask(question: &str, yes: bool) -> Result<(), Problem> {
@@ -14,8 +14,7 @@ pub(super) fn ask(question: &str, yes: bool) -> Result<(), Problem> {
         return Err(Problem::new(FailureKind::Declined, message));
     }
     // What is not shown is not answered either.
-    let mut errors = anstream::stderr();
-    let _ = write!(errors, "{question} [y/N] ").and_then(|()| errors.flush());
+    problem::prompt(&format!("{question} [y/N] "));
     let mut answer = String::new();
     let read = std::io::stdin().lock().read_line(&mut answer);
     if read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {

@@ -41,7 +41,7 @@ pub(super) fn program() -> Result<PathBuf, Problem> {
 
 /// Returns the command line, for whoever finds the stack locked.
 pub(super) fn command() -> String {
-    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     format!("llamero {}", words.join(" "))
 }
 

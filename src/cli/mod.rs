@@ -8,6 +8,7 @@ mod consent;
 mod exit;
 mod input;
 mod pass;
+mod printable;
 mod problem;
 mod progress;
 mod verbs;
@@ -91,9 +92,14 @@ pub fn run() -> Exit {
         Ok(arguments) => arguments,
         Err(error) => {
             let declared = !error.use_stderr();
+            let text = error.render().ansi().to_string();
+            if !declared {
+                problem::say(text.trim_end());
+                return Exit::Error;
+            }
             // A reader that has had enough of the help is no failure.
-            let _ = error.print();
-            return if declared { Exit::Done } else { Exit::Error };
+            let _ = problem::print(&text);
+            return Exit::Done;
         }
     };
     color::choose(arguments.color);

@@ -2,6 +2,7 @@
 
 use super::color::{color, styled};
 use super::exit::Exit;
+use super::printable::printable;
 use crate::systems::{FailureKind, Hint};
 use anstyle::AnsiColor;
 use std::io::Write;
@@ -48,7 +49,13 @@ pub(super) fn error(message: &str, hint: Option<&str>) {
 
 /// Writes a line to standard error. Where it cannot be written, as in a log on a full disk, the work goes on.
 pub(super) fn say(text: &str) {
-    let _ = writeln!(anstream::stderr(), "{text}");
+    let _ = writeln!(anstream::stderr(), "{}", printable(text));
+}
+
+/// Writes a question to standard error; the answer is typed behind it.
+pub(super) fn prompt(question: &str) {
+    let mut errors = anstream::stderr();
+    let _ = write!(errors, "{}", printable(question)).and_then(|()| errors.flush());
 }
 
 /// Prints a remark.
@@ -59,7 +66,7 @@ pub(super) fn note(message: &str) {
 /// Writes data to standard output. A reader that has had enough is no failure.
 pub(super) fn print(text: &str) -> Result<(), Problem> {
     let mut output = anstream::stdout();
-    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+    match output.write_all(printable(text).as_bytes()).and_then(|()| output.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Problem::new(FailureKind::Error, format!("cannot write to standard output: {error}")))
         }

@@ -1,6 +1,7 @@
 //! The progress of a pass: bars on a terminal, plain lines elsewhere, one JSON object a line when asked.
 
 use super::color::{color, styled};
+use super::printable::printable;
 use super::problem;
 use crate::apply::Event;
 use crate::plan::Phase;
@@ -85,7 +86,7 @@ impl Progress {
             Some(bars) => {
                 let text = if super::color::on_errors() { text.to_owned() } else { plain(text) };
                 // A terminal that went away does not stop the pass.
-                let _ = bars.println(text);
+                let _ = bars.println(printable(&text));
             }
             None => problem::say(text),
         }
@@ -95,7 +96,7 @@ impl Progress {
         let bar = self.bars.as_ref().map(|bars| {
             let bar = bars.add(ProgressBar::new_spinner());
             bar.set_style(spinner());
-            bar.set_prefix(step.clone());
+            bar.set_prefix(printable(&step).into_owned());
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
@@ -115,7 +116,7 @@ impl Progress {
                     bar.set_position(done);
                 }
                 (Some(bar), Some(done), None) => bar.set_message(Bytes(done).to_string()),
-                (Some(bar), None, _) => bar.set_message(shortened(note.unwrap_or_default())),
+                (Some(bar), None, _) => bar.set_message(printable(&shortened(note.unwrap_or_default())).into_owned()),
                 (None, ..) if known.reported.elapsed() >= EVERY => {
                     known.reported = Instant::now();
                     line = Some(status_line(step, done, total, note, known.begun.elapsed()));

@@ -44,6 +44,9 @@ pub enum Error {
     /// The manifest has the name that its lock file would have.
     #[error("{} would be its own lock file; nothing was changed", .0.display())]
     OwnLockFile(PathBuf),
+    /// The manifest's path is not UTF-8, so records and unit files cannot name what lies beside it.
+    #[error("the path {} is not UTF-8; nothing was changed", .0.display())]
+    NotUtf8(PathBuf),
     /// The lock file cannot be read.
     #[error("{} is damaged: {why}; nothing was changed", path.display())]
     DamagedLockFile {
@@ -137,6 +140,7 @@ impl Hint for Error {
             }
             Self::NoManifest(_) => "name the manifest, such as `llamero plan stack.yaml`",
             Self::OwnLockFile(_) => "give the manifest another extension, such as `.yaml`",
+            Self::NotUtf8(_) => "rename the file or folder: records and unit files name what lies beside it",
             Self::DamagedLockFile { .. } => "restore it from git, or move it away and run `llamero lock`",
             Self::CanaryOfPlan => "pass `--canary` when you plan: `llamero plan --canary MODEL -o FILE`",
             Self::NoGateway(_) => "leave out `--canary`",

@@ -48,10 +48,13 @@ impl LoadedManifest {
 
     /// Reads a manifest's text as if it stood in the file at `path`, with the lock file that lies beside that.
     pub fn parse(path: &Path, text: String, notify: &Notify<'_>) -> Result<Self, Error> {
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        if absolute.to_str().is_none() {
+            return Err(Error::NotUtf8(absolute));
+        }
         let (manifest, notes) = manifest::read(&text);
         report(path, &text, &notes, notify);
         let manifest = manifest.ok_or_else(|| invalid(path, &notes))?;
-        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let directories = directories(absolute.parent().unwrap_or(Path::new("/")));
         let lock_path = path.with_extension("lock");
         if lock_path == path {

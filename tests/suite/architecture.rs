@@ -18,7 +18,7 @@ const PACKAGES: [&str; 2] = ["crates/core", "."];
 /// Each outside crate that has a home, and the paths under `src/` of its package where it may be named.
 const HOMES: &[(&str, &[&str])] = &[
     ("annotate_snippets", &["manifest/report.rs"]),
-    ("anstream", &["cli/"]),
+    ("anstream", &["cli/problem.rs", "cli/progress.rs", "cli/color.rs"]),
     ("anstyle", &["cli/"]),
     ("bollard", &["systems/docker/"]),
     ("clap", &["cli/"]),

@@ -20,5 +20,6 @@ mod quiet;
 mod refused;
 mod rollout;
 mod sources;
+mod terminal;
 mod unhealthy;
 mod writers;
