@@ -5,7 +5,7 @@ use crate::resolve::Desired;
 use crate::resource::{Bytes, Digest, Kind, OllamaName, Resource, ResourceId, ServedModel};
 use crate::systems::ollama::{Error, Loaded, Ollama, Tag};
 use crate::systems::pulled::Pulled;
-use crate::systems::{Systems, files, pulled};
+use crate::systems::{Systems, files, pulled, with_causes};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -105,7 +105,7 @@ fn presence(stack: &str, model: &ServedModel, record: Option<&Pulled>, managed: 
             }
             Some(Ok(_)) => Presence::Absent,
             Some(Err(error)) => Presence::Unknown(error.to_string()),
-            None => Presence::Unknown(error.to_string()),
+            None => Presence::Unknown(with_causes(error)),
         },
     }
 }

@@ -1,35 +1,55 @@
-//! Inspects servers, each through its target.
+//! Inspects what targets keep: each target is asked beside the others, and has its own deadline.
 
+use super::deadline::ANSWER;
 use crate::live::Presence;
-use crate::resource::ResourceId;
+use crate::resolve::Desired;
+use crate::resource::{Resource, ResourceId};
 use crate::systems::Systems;
-use crate::targets::{Scope, drivers};
+use crate::targets::{self, Driver, Findings, Inquiry, Scope};
 use futures_util::future::join_all;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Inspects one server.
 pub async fn inspect(systems: &Systems, stack: &str, id: &ResourceId) -> Presence {
-    let presence = inspect_all(systems, stack, &BTreeSet::from([id.clone()])).await;
+    let Some(driver) = targets::drivers().find(|driver| driver.kind() == id.kind) else { return Presence::Absent };
+    let presence = driver.inspect(Scope { systems, stack }, vec![id]).await;
     presence.into_values().next().unwrap_or(Presence::Absent)
 }
 
-/// Inspects several servers at once.
-pub(super) async fn inspect_all(
+/// Observes every target at once.
+pub(super) async fn observe_targets(
     systems: &Systems,
-    stack: &str,
-    ids: &BTreeSet<ResourceId>,
-) -> BTreeMap<ResourceId, Presence> {
-    let scope = Scope { systems, stack };
-    let inspections = drivers().map(|driver| {
-        let servers = ids.iter().filter(|id| id.kind == driver.kind()).collect();
-        driver.inspect(scope, servers)
-    });
-    join_all(inspections).await.into_iter().flatten().collect()
+    desired: &Desired,
+    known: &BTreeMap<&ResourceId, &Resource>,
+) -> Vec<(&'static dyn Driver, Findings)> {
+    let scope = Scope { systems, stack: &desired.stack };
+    let observed =
+        targets::drivers().map(|driver| async move { (driver, observe(scope, driver, desired, known).await) });
+    join_all(observed).await
 }
 
-/// Returns the servers that are known, and those that carry the stack's ownership marker.
-pub(super) async fn list(systems: &Systems, stack: &str, known: BTreeSet<ResourceId>) -> BTreeSet<ResourceId> {
-    let scope = Scope { systems, stack };
-    let listed = join_all(drivers().map(|driver| driver.list(scope, &known))).await;
-    listed.into_iter().flatten().chain(known.iter().cloned()).collect()
+async fn observe(
+    scope: Scope<'_>,
+    driver: &dyn Driver,
+    desired: &Desired,
+    known: &BTreeMap<&ResourceId, &Resource>,
+) -> Findings {
+    let kind = driver.kind();
+    let target = targets::of_kind(kind);
+    let own = desired.runs().filter(|(resource, _)| resource.id.kind == kind);
+    let through = |resource: &&Resource| target.is_some_and(|target| target.observes(resource.id.kind));
+    let others: Vec<&Resource> =
+        known.values().copied().filter(|resource| resource.id.kind != kind).filter(through).collect();
+    let servers = known.keys().filter(|id| id.kind == kind).map(|id| (*id).clone()).collect();
+    let needed = own.flat_map(|(_, run)| target.map(|target| target.prerequisites(run)).unwrap_or_default()).collect();
+    let inquiry = Inquiry { servers, others, needed };
+    match tokio::time::timeout(ANSWER, driver.observe(scope, inquiry.clone())).await {
+        Ok(findings) => findings,
+        Err(_) => {
+            let why = format!("{} did not answer within {} s", driver.system(), ANSWER.as_secs());
+            let others = inquiry.others.into_iter().map(|resource| resource.id.clone());
+            let unknown = inquiry.servers.into_iter().chain(others).map(|id| (id, Presence::Unknown(why.clone())));
+            Findings { resources: unknown.collect(), ..Findings::default() }
+        }
+    }
 }

@@ -99,7 +99,7 @@ impl World for Systems {
     }
 
     async fn heartbeat(&self, switch: &Switch, timer: bool) -> JoinSet<()> {
-        let systemd = if timer { self.systemd().await.ok().cloned() } else { None };
+        let systemd = if timer { self.systemd().await.ok() } else { None };
         let mut heartbeat = JoinSet::new();
         heartbeat.spawn(beat(systemd, switch.clone()));
         heartbeat

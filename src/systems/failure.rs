@@ -81,13 +81,14 @@ impl Failure {
     /// Returns what an error means for a resource, or for none.
     #[must_use]
     pub fn of(on: Option<&ResourceId>, error: &dyn Hint) -> Self {
-        let mut why = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            why = format!("{why}: {cause}");
-            source = cause.source();
-        }
         let (retry, interrupted) = (error.retry(), error.interrupted());
-        Self { on: on.cloned(), why, hint: error.hint(), log: Vec::new(), retry, interrupted }
+        Self { on: on.cloned(), why: with_causes(error), hint: error.hint(), log: Vec::new(), retry, interrupted }
     }
+}
+
+/// Returns an error in one line with its causes.
+#[must_use]
+pub fn with_causes<E: std::error::Error + ?Sized>(error: &E) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -12,6 +12,7 @@ pub mod exclusive;
 mod failure;
 pub mod files;
 pub mod gpu;
+mod handle;
 pub mod health;
 pub mod http;
 mod inspection;
@@ -34,7 +35,8 @@ pub mod start_clock;
 pub mod store;
 pub mod systemd;
 
-pub use failure::{Failure, FailureKind};
+pub use failure::{Failure, FailureKind, with_causes};
+pub use handle::{Connection, Handle};
 pub use inspection::removal;
 
 use crate::resource::ResourceId;
@@ -89,8 +91,8 @@ pub struct Systems {
     /// The folder of records about images.
     pub images: PathBuf,
     started: std::time::Instant,
-    systemd: tokio::sync::OnceCell<systemd::Systemd>,
-    docker: tokio::sync::OnceCell<docker::Docker>,
+    systemd: Handle<systemd::Systemd>,
+    docker: Handle<docker::Docker>,
 }
 
 impl Systems {
@@ -104,19 +106,31 @@ impl Systems {
         pulled: PathBuf,
         images: PathBuf,
     ) -> Self {
-        let (systemd, docker) = (tokio::sync::OnceCell::new(), tokio::sync::OnceCell::new());
+        let (systemd, docker) = (Handle::new(systemd::Systemd::connect), Handle::new(docker::Docker::connect));
         let started = std::time::Instant::now();
         Self { client, processes, units, records, pulled, images, started, systemd, docker }
     }
 
-    /// Returns the connection to the systemd user manager, made at the first call.
-    pub async fn systemd(&self) -> Result<&systemd::Systemd, systemd::Error> {
-        self.systemd.get_or_try_init(systemd::Systemd::connect).await
+    /// Returns the same with another way to the systemd user manager.
+    #[must_use]
+    pub fn with_systemd(self, systemd: Handle<systemd::Systemd>) -> Self {
+        Self { systemd, ..self }
     }
 
-    /// Returns the client of the container engine, located at the first call.
-    pub async fn docker(&self) -> Result<&docker::Docker, docker::Error> {
-        self.docker.get_or_try_init(docker::Docker::connect).await
+    /// Returns the same with another way to the container engine.
+    #[must_use]
+    pub fn with_docker(self, docker: Handle<docker::Docker>) -> Self {
+        Self { docker, ..self }
+    }
+
+    /// Returns the connection to the systemd user manager.
+    pub async fn systemd(&self) -> Result<systemd::Systemd, systemd::Error> {
+        self.systemd.get().await
+    }
+
+    /// Returns the client of the container engine.
+    pub async fn docker(&self) -> Result<docker::Docker, docker::Error> {
+        self.docker.get().await
     }
 
     /// Returns the file of a unit.

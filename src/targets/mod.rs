@@ -14,7 +14,6 @@ use crate::live::Presence;
 use crate::plan::Step;
 use crate::resource::{Kind, Prerequisite, Resource, ResourceId};
 use crate::systems::{Failure, Systems};
-use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_util::sync::CancellationToken;
@@ -29,6 +28,28 @@ pub struct Scope<'a> {
     pub systems: &'a Systems,
     /// The stack's name.
     pub stack: &'a str,
+}
+
+/// The questions of one observation to a target.
+#[derive(Debug, Clone)]
+pub struct Inquiry<'a> {
+    /// The servers that are known otherwise.
+    pub servers: BTreeSet<ResourceId>,
+    /// The resources that are no servers and are observed through the target, such as images.
+    pub others: Vec<&'a Resource>,
+    /// The prerequisites of declared servers.
+    pub needed: BTreeSet<Prerequisite>,
+}
+
+/// The answers of a target.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Findings {
+    /// The resources, whether present or not.
+    pub resources: BTreeMap<ResourceId, Presence>,
+    /// The prerequisites that exist.
+    pub prerequisites: BTreeSet<Prerequisite>,
+    /// The networks that carry the stack's ownership marker.
+    pub networks: BTreeSet<String>,
 }
 
 /// Progress of a call.
@@ -88,8 +109,12 @@ pub trait Driver: Sync {
     /// Returns the kind of its servers.
     fn kind(&self) -> Kind;
 
-    /// Returns its servers that carry the stack's ownership marker. `known` are all that are known otherwise.
-    fn list<'a>(&'a self, scope: Scope<'a>, known: &'a BTreeSet<ResourceId>) -> BoxFuture<'a, Vec<ResourceId>>;
+    /// Returns the name of the outside system that it asks, for messages.
+    fn system(&self) -> &'static str;
+
+    /// Observes the servers inquired about, its other servers that carry the stack's ownership marker, and what it keeps
+    /// for them. The system is connected to once, and what it does not tell is unknown.
+    fn observe<'a>(&'a self, scope: Scope<'a>, inquiry: Inquiry<'a>) -> BoxFuture<'a, Findings>;
 
     /// Inspects servers by their names, managed or not.
     fn inspect<'a>(
@@ -97,24 +122,6 @@ pub trait Driver: Sync {
         scope: Scope<'a>,
         servers: Vec<&'a ResourceId>,
     ) -> BoxFuture<'a, BTreeMap<ResourceId, Presence>>;
-
-    /// Inspects those of `resources` that are no servers and are observed through the target, such as images.
-    fn inspect_others<'a>(
-        &'a self,
-        _scope: Scope<'a>,
-        _resources: Vec<&'a Resource>,
-    ) -> BoxFuture<'a, BTreeMap<ResourceId, Presence>> {
-        async { BTreeMap::new() }.boxed()
-    }
-
-    /// Returns those of `needed` that are there, and the networks that carry the stack's ownership marker.
-    fn prerequisites<'a>(
-        &'a self,
-        _scope: Scope<'a>,
-        _needed: BTreeSet<Prerequisite>,
-    ) -> BoxFuture<'a, (BTreeSet<Prerequisite>, BTreeSet<String>)> {
-        async { (BTreeSet::new(), BTreeSet::new()) }.boxed()
-    }
 
     /// Makes one call.
     fn execute<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<(), Failure>>;

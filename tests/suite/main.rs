@@ -10,6 +10,7 @@ mod downloads;
 mod fakes;
 mod files;
 mod health;
+mod observe;
 mod ollama;
 mod parts;
 mod process;

@@ -221,6 +221,16 @@ impl Fault {
 }
 
 impl Error {
+    /// Returns whether the way to the engine is gone, or leads to another engine than the one that was found: an engine
+    /// that was upgraded may refuse the version that was agreed on with its predecessor.
+    pub(super) fn is_of_the_connection(&self) -> bool {
+        match self {
+            Self::Connection { .. } => true,
+            Self::Refused { said, .. } => said.starts_with("client version "),
+            _ => false,
+        }
+    }
+
     /// Translates what the engine's client said about an attempt to do `what`.
     pub(super) fn of(what: &str, socket: &std::path::Path, error: bollard::errors::Error) -> Self {
         let what = what.to_owned();

@@ -21,9 +21,11 @@ pub use images::Image;
 pub use live::{Check, Live, Status};
 pub use pull::PullProgress;
 
-use super::files;
+use super::{Connection, files};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -98,6 +100,16 @@ pub struct Docker {
     rootless: bool,
     configuration: Option<PathBuf>,
     deadlines: Deadlines,
+    /// Whether the engine that was found is not there any more as it was.
+    lost: Arc<AtomicBool>,
+}
+
+impl Connection for Docker {
+    type Error = Error;
+
+    fn is_usable(&self) -> bool {
+        !self.lost.load(Ordering::Relaxed)
+    }
 }
 
 impl fmt::Debug for Docker {
@@ -163,6 +175,7 @@ impl Docker {
             configuration: surroundings.configuration.clone(),
             deadlines,
             socket,
+            lost: Arc::default(),
         })
     }
 
@@ -208,7 +221,11 @@ impl Docker {
         deadline: Duration,
         call: impl Future<Output = Result<T, bollard::errors::Error>>,
     ) -> Result<T, Error> {
-        within(what, &self.socket, deadline, call).await
+        let answer = within(what, &self.socket, deadline, call).await;
+        if answer.as_ref().is_err_and(Error::is_of_the_connection) {
+            self.lost.store(true, Ordering::Relaxed);
+        }
+        answer
     }
 }
 

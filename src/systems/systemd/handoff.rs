@@ -4,7 +4,7 @@
 //! In which order this is done, and when it is given up, is decided elsewhere.
 
 use super::bus::PropertiesProxy;
-use super::{CALL, Error, Systemd, Unit, within};
+use super::{CALL, Error, Systemd, Unit};
 use std::path::PathBuf;
 use std::time::Duration;
 use zbus::proxy::CacheProperties;
@@ -15,7 +15,7 @@ const POLL: Duration = Duration::from_millis(50);
 impl Systemd {
     /// Returns llamero's folder for what lives until the next boot: `%t/llamero` of the manager's units.
     pub async fn runtime_folder(&self) -> Result<PathBuf, Error> {
-        within(CALL, "ask the manager for its environment", async {
+        self.within(CALL, "ask the manager for its environment", async {
             let manager = self.manager.inner();
             let properties = PropertiesProxy::builder(&self.connection).path(manager.path().to_owned());
             let properties = properties.cache_properties(CacheProperties::No).build().await?;
@@ -49,22 +49,22 @@ impl Systemd {
             self.forget_failure(unit).await?;
             self.manager.start_unit(unit, "replace").await
         };
-        within(CALL, &format!("start `{unit}`"), call).await.map(drop)
+        self.within(CALL, &format!("start `{unit}`"), call).await.map(drop)
     }
 
     /// Tells a service to end, and does not wait for it.
     pub async fn begin_stop(&self, unit: &str) -> Result<(), Error> {
-        within(CALL, &format!("stop `{unit}`"), self.manager.stop_unit(unit, "replace")).await.map(drop)
+        self.within(CALL, &format!("stop `{unit}`"), self.manager.stop_unit(unit, "replace")).await.map(drop)
     }
 
     /// Kills all processes of a unit.
     pub async fn kill(&self, unit: &str) -> Result<(), Error> {
         let signal = rustix::process::Signal::KILL.as_raw();
-        within(CALL, &format!("kill `{unit}`"), self.manager.kill_unit(unit, "all", signal)).await
+        self.within(CALL, &format!("kill `{unit}`"), self.manager.kill_unit(unit, "all", signal)).await
     }
 
     /// Has the manager forget how a unit failed, and with it the unit, once it has no file.
     pub async fn reset_failed(&self, unit: &str) -> Result<(), Error> {
-        within(CALL, &format!("reset `{unit}`"), self.forget_failure(unit)).await
+        self.within(CALL, &format!("reset `{unit}`"), self.forget_failure(unit)).await
     }
 }

@@ -4,7 +4,7 @@
 
 use super::bus::{ManagerProxy, UNIT};
 use super::unit::{ActiveState, words};
-use super::{Error, Systemd, within};
+use super::{Error, Systemd};
 use futures_util::StreamExt;
 use std::collections::HashMap;
 use std::fmt;
@@ -89,7 +89,7 @@ impl Systemd {
 
     async fn change(&self, verb: Verb, unit: &str, deadline: Duration) -> Result<Job, Error> {
         let what = format!("{} `{unit}`", verb.as_str());
-        within(deadline, &what, async {
+        self.within(deadline, &what, async {
             // The signal may come before the call's own answer: listen first.
             let mut signals = self.manager.receive_job_removed().await?;
             let (sender, ended) = unbounded_channel();

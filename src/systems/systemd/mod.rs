@@ -20,6 +20,8 @@ use bus::{ManagerProxy, PropertiesProxy, SERVICE, SOCKET, UNIT};
 use futures_util::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use zbus::connection::Builder;
 use zbus::proxy::CacheProperties;
@@ -35,6 +37,8 @@ const CALL: Duration = Duration::from_secs(10);
 pub struct Systemd {
     connection: zbus::Connection,
     manager: ManagerProxy<'static>,
+    /// Whether a call found that the connection leads nowhere any more.
+    lost: Arc<AtomicBool>,
 }
 
 impl Systemd {
@@ -62,7 +66,7 @@ impl Systemd {
     async fn subscribed(connection: zbus::Connection) -> zbus::Result<Self> {
         let manager = ManagerProxy::builder(&connection).cache_properties(CacheProperties::No).build().await?;
         manager.subscribe().await?;
-        Ok(Self { connection, manager })
+        Ok(Self { connection, manager, lost: Arc::default() })
     }
 
     /// Returns what the manager tells of each unit; all are asked at once.
@@ -72,7 +76,7 @@ impl Systemd {
 
     /// Returns what the manager tells of one unit.
     pub async fn unit(&self, name: &str) -> Result<Unit, Error> {
-        within(CALL, &format!("read `{name}`"), async {
+        self.within(CALL, &format!("read `{name}`"), async {
             let properties = self.properties(name).await?;
             // To ask for the interface of another kind of unit is an error.
             let kind = if name.ends_with(".socket") { SOCKET } else { SERVICE };
@@ -85,32 +89,55 @@ impl Systemd {
     /// Returns the processes of a unit: all that are in its control group.
     pub async fn processes(&self, name: &str) -> Result<BTreeSet<u32>, Error> {
         let call = self.manager.get_unit_processes(name);
-        let listed = within(CALL, &format!("list the processes of `{name}`"), call).await?;
+        let listed = self.within(CALL, &format!("list the processes of `{name}`"), call).await?;
         Ok(listed.into_iter().map(|(_, pid, _)| pid).collect())
     }
 
     /// Makes the manager read all unit files again. It restarts nothing.
     pub async fn reload(&self) -> Result<(), Error> {
-        within(CALL, "reload the manager", self.manager.reload()).await
+        self.within(CALL, "reload the manager", self.manager.reload()).await
     }
 
     /// Makes units start with the machine. The manager must be reloaded to see it.
     pub async fn enable(&self, units: &[String]) -> Result<(), Error> {
         let names: Vec<&str> = units.iter().map(String::as_str).collect();
         let call = self.manager.enable_unit_files(&names, false, false);
-        within(CALL, &format!("enable {}", listed(units)), call).await.map(drop)
+        self.within(CALL, &format!("enable {}", listed(units)), call).await.map(drop)
     }
 
     /// Makes units no longer start with the machine. The manager must be reloaded to see it.
     pub async fn disable(&self, units: &[String]) -> Result<(), Error> {
         let names: Vec<&str> = units.iter().map(String::as_str).collect();
         let call = self.manager.disable_unit_files(&names, false);
-        within(CALL, &format!("disable {}", listed(units)), call).await.map(drop)
+        self.within(CALL, &format!("disable {}", listed(units)), call).await.map(drop)
+    }
+
+    /// Runs one call under its deadline and translates its failure.
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        what: &str,
+        call: impl Future<Output = zbus::Result<T>>,
+    ) -> Result<T, Error> {
+        // A job's future is large, and it would be a part of every future around it.
+        let answer = Box::pin(within(limit, what, call)).await;
+        if matches!(answer, Err(Error::Connection { .. })) {
+            self.lost.store(true, Ordering::Relaxed);
+        }
+        answer
     }
 
     async fn properties(&self, unit: &str) -> zbus::Result<PropertiesProxy<'static>> {
         let builder = PropertiesProxy::builder(&self.connection).path(bus::unit_path(unit));
         builder.cache_properties(CacheProperties::No).build().await
+    }
+}
+
+impl crate::systems::Connection for Systemd {
+    type Error = Error;
+
+    fn is_usable(&self) -> bool {
+        !self.lost.load(Ordering::Relaxed) && !self.connection.is_closed()
     }
 }
 

@@ -3,7 +3,7 @@
 //! are done.
 
 use super::unit::ActiveState;
-use super::{CALL, Error, Systemd, within};
+use super::{CALL, Error, Systemd};
 use std::time::Duration;
 use zbus::Variant;
 
@@ -61,21 +61,25 @@ impl Systemd {
             ("CollectMode", Variant::from("inactive-or-failed")),
         ];
         let what = format!("set the timer `{timer}`");
-        within(CALL, &what, self.manager.start_transient_unit(&timer, "fail", of_timer, vec![(&service, of_service)]))
-            .await?;
+        self.within(
+            CALL,
+            &what,
+            self.manager.start_transient_unit(&timer, "fail", of_timer, vec![(&service, of_service)]),
+        )
+        .await?;
         let runs = async {
             while self.unit_state(&timer).await? != ActiveState::Active {
                 tokio::time::sleep(LOOK).await;
             }
             Ok(())
         };
-        within(CALL, &what, runs).await
+        self.within(CALL, &what, runs).await
     }
 
     /// Has the time of a program that was put off begin anew.
     pub async fn put_off(&self, name: &str) -> Result<(), Error> {
         let timer = format!("{name}.timer");
-        within(CALL, &format!("put off the timer `{timer}`"), self.manager.restart_unit(&timer, "replace"))
+        self.within(CALL, &format!("put off the timer `{timer}`"), self.manager.restart_unit(&timer, "replace"))
             .await
             .map(drop)
     }

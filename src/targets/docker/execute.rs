@@ -14,7 +14,7 @@ pub(super) async fn execute(call: Call<'_>) -> Result<(), Failure> {
     if let Action::Prepare { what: Prerequisite::Folder(path), .. } = &call.step.action {
         return files::create_folder(path).map_err(|error| failed(&error));
     }
-    let docker = docker.map_err(|error| failed(&error))?;
+    let docker = &docker.map_err(|error| failed(&error))?;
     let stack = docker.stack(call.scope.stack);
     let done = match &call.step.action {
         Action::Prepare { what, .. } => match what {

@@ -3,13 +3,13 @@
 mod execute;
 mod observe;
 
-use super::{Call, Driver, Scope};
+use super::{Call, Driver, Findings, Inquiry, Scope};
 use crate::live::Presence;
-use crate::resource::{Kind, Prerequisite, Resource, ResourceId};
+use crate::resource::{Kind, ResourceId};
 use crate::systems::{Failure, Systems};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The container engine.
 #[derive(Debug)]
@@ -20,13 +20,12 @@ impl Driver for Docker {
         Kind::Container
     }
 
-    fn list<'a>(&'a self, scope: Scope<'a>, known: &'a BTreeSet<ResourceId>) -> BoxFuture<'a, Vec<ResourceId>> {
-        async move {
-            // Where a stack has no container, there need be no engine.
-            let needed = known.iter().any(|id| id.kind == Kind::Container);
-            if needed { observe::list(scope.systems, scope.stack).await } else { Vec::new() }
-        }
-        .boxed()
+    fn system(&self) -> &'static str {
+        "the container engine"
+    }
+
+    fn observe<'a>(&'a self, scope: Scope<'a>, inquiry: Inquiry<'a>) -> BoxFuture<'a, Findings> {
+        observe::observe(scope, inquiry).boxed()
     }
 
     fn inspect<'a>(
@@ -34,29 +33,7 @@ impl Driver for Docker {
         scope: Scope<'a>,
         servers: Vec<&'a ResourceId>,
     ) -> BoxFuture<'a, BTreeMap<ResourceId, Presence>> {
-        async move {
-            if servers.is_empty() {
-                return BTreeMap::new();
-            }
-            observe::inspect_containers(scope.systems, scope.stack, servers).await
-        }
-        .boxed()
-    }
-
-    fn inspect_others<'a>(
-        &'a self,
-        scope: Scope<'a>,
-        resources: Vec<&'a Resource>,
-    ) -> BoxFuture<'a, BTreeMap<ResourceId, Presence>> {
-        async move { observe::inspect_images(scope.systems, resources.into_iter()).await }.boxed()
-    }
-
-    fn prerequisites<'a>(
-        &'a self,
-        scope: Scope<'a>,
-        needed: BTreeSet<Prerequisite>,
-    ) -> BoxFuture<'a, (BTreeSet<Prerequisite>, BTreeSet<String>)> {
-        observe::prerequisites(scope.systems, scope.stack, needed).boxed()
+        observe::inspect_containers(scope, servers).boxed()
     }
 
     fn execute<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<(), Failure>> {

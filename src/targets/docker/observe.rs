@@ -1,121 +1,145 @@
 //! Containers, images, networks and volumes, as the engine tells of them.
 
+use super::super::{Findings, Inquiry, Scope};
 use crate::live::{Live, LiveRun, Ownership, Presence, RunState};
-use crate::resource::{Fingerprint, Health, Kind, Prerequisite, Resource, ResourceId, Spec};
-use crate::systems::docker::{self, FINGERPRINT_LABEL, STACK_LABEL, Status};
-use crate::systems::{Systems, pulled};
+use crate::resource::{Fingerprint, Health, ImageSpec, Kind, Prerequisite, ResourceId, Spec};
+use crate::systems::docker::{self, FINGERPRINT_LABEL, STACK_LABEL, Stack, Status};
+use crate::systems::{Systems, pulled, with_causes};
 use futures_util::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The exit codes of a program that ended on request: its own, and those of the signals.
 const ENDED_IN_PEACE: [i64; 3] = [0, 130, 143];
 
-/// Returns every container that carries a stack's mark; none where the engine does not answer.
-pub(super) async fn list(systems: &Systems, stack: &str) -> Vec<ResourceId> {
-    let Ok(docker) = systems.docker().await else { return Vec::new() };
-    let live = docker.stack(stack).containers().await.unwrap_or_default();
-    live.into_iter().map(|live| ResourceId::new(Kind::Container, live.name)).collect()
+/// Observes the containers and images of a stack, and what its containers need; the engine is looked for once.
+pub(super) async fn observe(scope: Scope<'_>, inquiry: Inquiry<'_>) -> Findings {
+    let Inquiry { servers, others, needed } = inquiry;
+    let images: Vec<(&ResourceId, &ImageSpec)> = others
+        .into_iter()
+        .filter_map(|resource| if let Spec::Image(image) = &resource.spec { Some((&resource.id, image)) } else { None })
+        .collect();
+    // Where a stack has no container, there need be no engine.
+    if servers.is_empty() && images.is_empty() {
+        return Findings::default();
+    }
+    let docker = match scope.systems.docker().await {
+        Ok(docker) => docker,
+        Err(error) => {
+            let ids = servers.into_iter().chain(images.into_iter().map(|(id, _)| id.clone()));
+            let resources = ids.map(|id| (id, unknown(&error))).collect();
+            return Findings { resources, prerequisites: folders(needed).collect(), ..Findings::default() };
+        }
+    };
+    let stack = docker.stack(scope.stack);
+    let (containers, images, (prerequisites, networks)) = tokio::join!(
+        containers(stack, servers),
+        inspect_images(scope.systems, &docker, images),
+        prerequisites(stack, needed),
+    );
+    Findings { resources: containers.into_iter().chain(images).collect(), prerequisites, networks }
 }
 
-/// Looks at containers by their names, whosever they are.
-pub(super) async fn inspect_containers(
-    systems: &Systems,
-    stack: &str,
-    ids: Vec<&ResourceId>,
-) -> BTreeMap<ResourceId, Presence> {
-    let unknown = |error: &docker::Error| Presence::Unknown(said(error));
-    let docker = match systems.docker().await {
-        Ok(docker) => docker,
-        Err(error) => return ids.into_iter().map(|id| (id.clone(), unknown(&error))).collect(),
+/// Inspects the containers that carry the stack's ownership marker, and those of `known` names.
+async fn containers(stack: Stack<'_>, known: BTreeSet<ResourceId>) -> BTreeMap<ResourceId, Presence> {
+    if known.is_empty() {
+        return BTreeMap::new();
+    }
+    let managed = stack.containers().await.unwrap_or_default();
+    let present = |live: docker::Live| {
+        let presence = Presence::Present(Live::Run(Box::new(run(&live))));
+        (ResourceId::new(Kind::Container, live.name), presence)
     };
-    let looks = ids.into_iter().map(|id| async move {
-        let presence = match docker.stack(stack).find(&id.name).await {
+    let mut found: BTreeMap<ResourceId, Presence> = managed.into_iter().map(present).collect();
+    let others = inspect_each(stack, known.iter().filter(|id| !found.contains_key(id))).await;
+    found.extend(others);
+    found
+}
+
+/// Inspects containers by their names, managed or not.
+pub(super) async fn inspect_containers(scope: Scope<'_>, ids: Vec<&ResourceId>) -> BTreeMap<ResourceId, Presence> {
+    match scope.systems.docker().await {
+        Ok(docker) => inspect_each(docker.stack(scope.stack), ids.into_iter()).await,
+        Err(error) => ids.into_iter().map(|id| (id.clone(), unknown(&error))).collect(),
+    }
+}
+
+async fn inspect_each<'a>(
+    stack: Stack<'_>,
+    ids: impl Iterator<Item = &'a ResourceId>,
+) -> BTreeMap<ResourceId, Presence> {
+    let inspected = ids.map(|id| async move {
+        let presence = match stack.find(&id.name).await {
             Ok(None) => Presence::Absent,
             Ok(Some(live)) => Presence::Present(Live::Run(Box::new(run(&live)))),
             Err(error) => unknown(&error),
         };
         (id.clone(), presence)
     });
-    join_all(looks).await.into_iter().collect()
+    join_all(inspected).await.into_iter().collect()
 }
 
-/// Inspects the prerequisites of servers, and the networks of the stack. What cannot be inspected is missing: to create it
-/// says why.
-pub(super) async fn prerequisites(
-    systems: &Systems,
-    stack: &str,
-    needed: BTreeSet<Prerequisite>,
-) -> (BTreeSet<Prerequisite>, BTreeSet<String>) {
-    let docker = systems.docker().await.ok();
-    let stack = docker.map(|docker| docker.stack(stack));
-    let networks = match stack {
-        Some(stack) => stack.networks().await.unwrap_or_default(),
-        None => Vec::new(),
-    };
-    let networks: BTreeSet<String> = networks.into_iter().collect();
-    let looks = needed.into_iter().map(|prerequisite| {
+/// Inspects the prerequisites of servers, and the networks of the stack. What cannot be inspected is missing: the attempt to
+/// create it reports why.
+async fn prerequisites(stack: Stack<'_>, needed: BTreeSet<Prerequisite>) -> (BTreeSet<Prerequisite>, BTreeSet<String>) {
+    let networks: BTreeSet<String> = stack.networks().await.unwrap_or_default().into_iter().collect();
+    let inspected = needed.iter().map(|prerequisite| {
         let networks = &networks;
         async move {
-            let there = match (&prerequisite, stack) {
-                (Prerequisite::Network(name), _) => networks.contains(name),
-                (Prerequisite::Volume(name), Some(stack)) => stack.has_volume(name).await.unwrap_or_default(),
-                (Prerequisite::Volume(_), None) => false,
-                (Prerequisite::Folder(path), _) => path.exists(),
+            let present = match prerequisite {
+                Prerequisite::Network(name) => networks.contains(name),
+                Prerequisite::Volume(name) => stack.has_volume(name).await.unwrap_or_default(),
+                Prerequisite::Folder(path) => path.exists(),
             };
-            there.then_some(prerequisite)
+            present.then(|| prerequisite.clone())
         }
     });
-    let there = join_all(looks).await.into_iter().flatten().collect();
-    (there, networks)
+    let present = join_all(inspected).await.into_iter().flatten().collect();
+    (present, networks)
 }
 
-/// Looks at every image of `resources`.
-pub(super) async fn inspect_images<'a>(
+/// Returns the folders that exist.
+fn folders(needed: BTreeSet<Prerequisite>) -> impl Iterator<Item = Prerequisite> {
+    needed.into_iter().filter(|prerequisite| matches!(prerequisite, Prerequisite::Folder(path) if path.exists()))
+}
+
+/// Inspects images.
+async fn inspect_images(
     systems: &Systems,
-    resources: impl Iterator<Item = &'a Resource>,
+    docker: &docker::Docker,
+    images: Vec<(&ResourceId, &ImageSpec)>,
 ) -> BTreeMap<ResourceId, Presence> {
-    let images: Vec<_> = resources
-        .filter_map(|resource| if let Spec::Image(image) = &resource.spec { Some((&resource.id, image)) } else { None })
-        .collect();
     if images.is_empty() {
         return BTreeMap::new();
     }
-    let docker = match systems.docker().await {
-        Ok(docker) => docker,
-        Err(error) => return images.into_iter().map(|(id, _)| (id.clone(), Presence::Unknown(said(&error)))).collect(),
-    };
     let records = match pulled::all(&systems.images, Kind::Image) {
         Ok(records) => records,
         Err(error) => {
             return images.into_iter().map(|(id, _)| (id.clone(), Presence::Unknown(error.to_string()))).collect();
         }
     };
-    // An image pulled by its tag is managed by its digest too.
-    let looks = images.into_iter().map(|(id, image)| {
+    // An image that was pulled by its tag is managed by its digest too.
+    let inspected = images.into_iter().map(|(id, image)| {
         let records = &records;
         async move {
             let presence = match docker.image(&image.name.to_string()).await {
                 Ok(None) => Presence::Absent,
-                Ok(Some(there)) => {
-                    let content = there.digest_at(&image.name);
+                Ok(Some(live)) => {
+                    let content = live.digest_at(&image.name);
                     let same = |(known, record): &(ResourceId, pulled::Pulled)| {
                         known == id || (content.is_some() && record.sha256 == content)
                     };
                     Presence::Present(Live::Image { managed: records.iter().any(same) })
                 }
-                Err(error) => Presence::Unknown(said(&error)),
+                Err(error) => unknown(&error),
             };
             (id.clone(), presence)
         }
     });
-    join_all(looks).await.into_iter().collect()
+    join_all(inspected).await.into_iter().collect()
 }
 
-fn said(error: &docker::Error) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
+fn unknown(error: &docker::Error) -> Presence {
+    Presence::Unknown(with_causes(error))
 }
 
 fn run(live: &docker::Live) -> LiveRun {

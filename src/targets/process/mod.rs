@@ -2,7 +2,7 @@
 
 mod observe;
 
-use super::{Call, Driver, Scope};
+use super::{Call, Driver, Findings, Inquiry, Scope};
 use crate::live::Presence;
 use crate::plan::Action;
 use crate::resource::{Kind, ResourceId};
@@ -10,7 +10,7 @@ use crate::systems::process::Launch;
 use crate::systems::{Failure, Hint, Systems, files};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The longest wait for a server to stop: its supervisor knows how long it may take.
@@ -25,9 +25,19 @@ impl Driver for Process {
         Kind::Process
     }
 
-    fn list<'a>(&'a self, scope: Scope<'a>, _known: &'a BTreeSet<ResourceId>) -> BoxFuture<'a, Vec<ResourceId>> {
-        let names = scope.systems.processes.list().unwrap_or_default();
-        async { names.into_iter().map(|name| ResourceId::new(Kind::Process, name)).collect() }.boxed()
+    fn system(&self) -> &'static str {
+        "llamero's supervisor"
+    }
+
+    fn observe<'a>(&'a self, scope: Scope<'a>, inquiry: Inquiry<'a>) -> BoxFuture<'a, Findings> {
+        async move {
+            let recorded = scope.systems.processes.list().unwrap_or_default();
+            let mut servers = inquiry.servers;
+            servers.extend(recorded.into_iter().map(|name| ResourceId::new(Kind::Process, name)));
+            let resources = observe::inspect(scope.systems, servers.iter().collect());
+            Findings { resources, ..Findings::default() }
+        }
+        .boxed()
     }
 
     fn inspect<'a>(

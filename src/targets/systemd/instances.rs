@@ -58,7 +58,7 @@ pub(super) fn enable(systems: &Systems, id: &ResourceId) -> Result<(), Failure> 
 pub(super) struct Parts<'a> {
     pub(super) call: Call<'a>,
     pub(super) id: &'a ResourceId,
-    pub(super) systemd: &'a Systemd,
+    pub(super) systemd: Systemd,
     pub(super) runtime: PathBuf,
 }
 

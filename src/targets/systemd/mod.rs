@@ -5,13 +5,13 @@ mod handoff;
 mod instances;
 mod observe;
 
-use super::{Call, Driver, Scope};
+use super::{Call, Driver, Findings, Inquiry, Scope};
 use crate::live::Presence;
 use crate::resource::{Kind, ResourceId};
 use crate::systems::{Failure, Systems, files, proc};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The systemd user manager.
 #[derive(Debug)]
@@ -22,8 +22,17 @@ impl Driver for Systemd {
         Kind::Unit
     }
 
-    fn list<'a>(&'a self, scope: Scope<'a>, known: &'a BTreeSet<ResourceId>) -> BoxFuture<'a, Vec<ResourceId>> {
-        async move { observe::list(scope, known) }.boxed()
+    fn system(&self) -> &'static str {
+        "the systemd user manager"
+    }
+
+    fn observe<'a>(&'a self, scope: Scope<'a>, inquiry: Inquiry<'a>) -> BoxFuture<'a, Findings> {
+        async move {
+            let servers = observe::list(scope, inquiry.servers);
+            let resources = observe::inspect(scope, servers.iter().collect()).await;
+            Findings { resources, ..Findings::default() }
+        }
+        .boxed()
     }
 
     fn inspect<'a>(

@@ -5,7 +5,7 @@ use crate::live::{Live, LiveRun, Ownership, Presence, RunState};
 use crate::render::marker;
 use crate::resource::{Bytes, Kind, ResourceId};
 use crate::systems::systemd::{self, ActiveState, LoadState, Unit};
-use crate::systems::{Systems, files, proc};
+use crate::systems::{Connection as _, Systems, files, proc, with_causes};
 use llamero_core::targets::systemd::lower::{socket_name, unit_name};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 pub(super) const LIMIT: Bytes = Bytes(1 << 20);
 
 /// Returns the units that carry the stack's ownership marker. An instance is part of the server whose name it bears.
-pub(super) fn list(scope: Scope<'_>, known: &BTreeSet<ResourceId>) -> Vec<ResourceId> {
+pub(super) fn list(scope: Scope<'_>, known: BTreeSet<ResourceId>) -> BTreeSet<ResourceId> {
     let Scope { systems, stack } = scope;
-    let mut live = known.clone();
+    let mut live = known;
     for name in files::names(&systems.units).unwrap_or_default() {
         let Some(unit) = name.strip_suffix(".service") else { continue };
         let id = ResourceId::new(Kind::Unit, unit);
@@ -29,8 +29,7 @@ pub(super) fn list(scope: Scope<'_>, known: &BTreeSet<ResourceId>) -> Vec<Resour
             live.insert(id);
         }
     }
-    live.retain(|id| id.kind == Kind::Unit);
-    live.into_iter().collect()
+    live
 }
 
 /// Returns whether a unit is an instance of a server that hands its socket off.
@@ -47,14 +46,13 @@ pub(super) async fn inspect(scope: Scope<'_>, units: Vec<&ResourceId>) -> BTreeM
         return BTreeMap::new();
     }
     let names: Vec<String> = units.iter().map(|id| unit_name(id)).collect();
-    let systemd = match systems.systemd().await {
-        Ok(systemd) => systemd,
+    let mut states = match states(systems, &names).await {
+        Ok(states) => states,
         Err(error) => {
-            let unknown = |id: &ResourceId| (id.clone(), Presence::Unknown(error.to_string()));
+            let unknown = |id: &ResourceId| (id.clone(), Presence::Unknown(with_causes(&error)));
             return units.into_iter().map(unknown).collect();
         }
     };
-    let mut states = systemd.units(&names).await;
     let inspected = units.into_iter().zip(&names).map(|(id, name)| {
         let state = states.remove(name);
         (id.clone(), unit(systems, stack, id, state))
@@ -62,10 +60,23 @@ pub(super) async fn inspect(scope: Scope<'_>, units: Vec<&ResourceId>) -> BTreeM
     inspected.collect()
 }
 
+/// Returns the state of each unit. Where the connection turns out to be gone, they are asked for once more over another.
+async fn states(
+    systems: &Systems,
+    names: &[String],
+) -> Result<BTreeMap<String, Result<Unit, systemd::Error>>, systemd::Error> {
+    let systemd = systems.systemd().await?;
+    let states = systemd.units(names).await;
+    if systemd.is_usable() {
+        return Ok(states);
+    }
+    Ok(systems.systemd().await?.units(names).await)
+}
+
 fn unit(systems: &Systems, stack: &str, id: &ResourceId, state: Option<Result<Unit, systemd::Error>>) -> Presence {
     let unit = match state {
         Some(Ok(unit)) => unit,
-        Some(Err(error)) => return Presence::Unknown(error.to_string()),
+        Some(Err(error)) => return Presence::Unknown(with_causes(&error)),
         None => return Presence::Unknown("systemd says nothing of it".to_owned()),
     };
     let text = match files::read_text(&systems.unit_file(id), LIMIT) {

@@ -3,6 +3,7 @@
 pub(crate) mod docker;
 pub(crate) mod files;
 pub(crate) mod hub;
+pub(crate) mod machine;
 pub(crate) mod ollama;
 pub(crate) mod registry;
 pub(crate) mod systemd;
