@@ -8,10 +8,12 @@ mod recovered;
 use crate::history::{self, StackLock};
 use crate::reconcile::Stack;
 use crate::resolve::Directories;
-use crate::resource::{ResourceId, Spec};
+use crate::resource::{Kind, ResourceId, Spec};
 use crate::systems::pulled::Pulled;
 use crate::systems::{FailureKind, Hint, artifacts, files, process, pulled, sealed};
+use crate::targets;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -29,6 +31,8 @@ pub enum Code {
     RecordUnreadable,
     /// A managed process runs without a record.
     RecordLost,
+    /// The servers of the stack end when their user logs out.
+    EndsAtLogout,
 }
 
 impl Code {
@@ -41,6 +45,7 @@ impl Code {
             Self::RecordNewer => "record-newer",
             Self::RecordUnreadable => "record-unreadable",
             Self::RecordLost => "record-lost",
+            Self::EndsAtLogout => "ends-at-logout",
         }
     }
 }
@@ -117,7 +122,7 @@ impl Hint for Error {
 }
 
 /// Checks every record of a stack. Writes nothing.
-pub fn check(stack: &Stack) -> Result<Vec<Finding>, Error> {
+pub async fn check(stack: &Stack) -> Result<Vec<Finding>, Error> {
     let mut findings: Vec<Finding> = stack.history.damage()?.iter().map(finding).collect();
     let processes = &stack.systems.processes;
     for name in files::names(processes.folder())? {
@@ -136,7 +141,27 @@ pub fn check(stack: &Stack) -> Result<Vec<Finding>, Error> {
         findings.extend(pulled::damage(folder)?.iter().map(|(_, error)| finding(error)));
     }
     findings.extend(artifacts::damage(&stack.systems.records)?.iter().map(finding));
+    findings.extend(at_logout(stack).await);
     Ok(findings)
+}
+
+/// Returns the finding that servers of the committed generation all end when their user logs out.
+async fn at_logout(stack: &Stack) -> Option<Finding> {
+    // Damaged records have findings of their own.
+    let desired = stack.history.committed().ok()??.revision.desired;
+    let kinds: BTreeSet<Kind> = desired.runs().map(|(resource, _)| resource.id.kind).collect();
+    for kind in kinds {
+        let (Some(driver), Some(target)) = (targets::driver(kind), targets::of_kind(kind)) else { continue };
+        if driver.ends_at_logout(&stack.systems).await != Some(true) {
+            continue;
+        }
+        if let Some((message, remedy)) = target.at_logout() {
+            let path = stack.history.folder().to_owned();
+            let remedy = Some(remedy.to_owned());
+            return Some(Finding { code: Code::EndsAtLogout, path, message: message.to_owned(), remedy });
+        }
+    }
+    None
 }
 
 const REPAIR: &str = "`llamero doctor --repair` rebuilds it from the running servers";

@@ -4,6 +4,8 @@
 //! nothing, and decides nothing.
 
 mod deadline;
+mod derived;
+mod externals;
 mod facts;
 mod model;
 mod offers;
@@ -12,6 +14,7 @@ mod plain;
 mod ports;
 mod rendered;
 mod servers;
+mod settings;
 
 pub use facts::{directories, facts};
 pub use model::contents;
@@ -49,25 +52,33 @@ pub async fn observe(systems: &Systems, desired: &Desired, inventory: &[Resource
         .chain(desired.resources.iter())
         .collect();
     let resources = || known.values().copied();
-    let (targets, models, plain) = tokio::join!(
+    let (targets, models, externals, plain) = tokio::join!(
         servers::observe_targets(systems, desired, &known),
         model::inspect_models(systems, &desired.stack, resources()),
+        externals::ask(systems, desired),
         plain::inspect(systems.records.clone(), resources()),
     );
-    let mut observed = Observation { resources: plain, ..Observation::default() };
+    let mut observed = Observation { resources: plain, externals, ..Observation::default() };
     observed.resources.extend(models);
-    for (driver, Findings { resources, prerequisites, networks }) in targets {
+    for (driver, Findings { resources, prerequisites, networks, ends_at_logout }) in targets {
         observed.resources.extend(resources);
         observed.prerequisites.extend(prerequisites);
         observed.networks.extend(networks.into_iter().map(|name| (name, driver.kind())));
+        if ends_at_logout == Some(true) {
+            observed.end_at_logout.insert(driver.kind());
+        }
     }
-    let (asleep, ports, offers) = tokio::join!(
+    let (asleep, settings, ports, offers) = tokio::join!(
         sleepers(systems, &known, &observed),
+        settings::reported(systems, desired, &observed),
         ports::holders(desired, &known, &observed),
         offers::offers(systems, desired, &observed),
     );
     for id in asleep {
         on_run(&mut observed, &id, |run| run.asleep = true);
+    }
+    for (id, values) in settings {
+        on_run(&mut observed, &id, |run| run.effective.values.extend(values));
     }
     observed.ports = ports;
     for (id, offer) in offers {

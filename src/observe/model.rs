@@ -1,5 +1,6 @@
 //! Observation of models on servers, each server once.
 
+use super::derived;
 use crate::live::{Live, Presence};
 use crate::resolve::Desired;
 use crate::resource::{Bytes, Digest, Kind, OllamaName, Resource, ResourceId, ServedModel};
@@ -11,6 +12,9 @@ use std::path::Path;
 
 /// The largest manifest of a model that is read, in bytes.
 const LIMIT: Bytes = Bytes(1 << 20);
+
+/// The parameter that is a model's context.
+const CONTEXT: &str = "num_ctx";
 
 type Answer = Result<(Vec<Tag>, Vec<Loaded>), Error>;
 
@@ -50,6 +54,7 @@ pub(super) async fn inspect_models<'a>(
             things.insert((*id).clone(), presence(stack, model, records.get(*id), managed, answer));
         }
     }
+    derived::read_back(systems, &models, &mut things).await;
     // Retained contents are known only by their records. They stay while they cannot be observed.
     for (id, record) in others {
         let Some(Ok((tags, _))) = answers.get(record.endpoint.as_str()) else { continue };
@@ -62,6 +67,7 @@ pub(super) async fn inspect_models<'a>(
             kept: false,
             unserved: false,
             edited: false,
+            effective: BTreeMap::new(),
         };
         things.insert(id.clone(), if there { Presence::Present(live()) } else { Presence::Absent });
     }
@@ -83,25 +89,28 @@ fn presence(stack: &str, model: &ServedModel, record: Option<&Pulled>, managed: 
     let (name, source) = (&model.name, &model.source);
     let digest =
         |tags: &[Tag], name: &OllamaName| tags.iter().find(|tag| tag.name == *name).map(|tag| tag.digest.clone());
-    let live = |loaded, content: Option<Digest>, kept, live: Option<Digest>| {
+    let live = |loaded: Option<&Loaded>, content: Option<Digest>, kept, live: Option<Digest>| {
         let made_from = record.and_then(|record| record.sha256.clone());
         let sha256 = if model.is_derived() { made_from } else { content };
         let recorded = record.map(|record| record.fingerprint.clone());
         let made = record.and_then(|record| record.made.as_ref()).filter(|_| model.is_derived());
         let edited = made.is_some_and(|made| live.as_ref().is_some_and(|live| live != made));
         let unserved = live.is_none();
-        Presence::Present(Live::Model { recorded, loaded, sha256, managed, kept, unserved, edited })
+        let context = loaded.and_then(|loaded| loaded.context_length);
+        let effective = context.map(|context| (CONTEXT.to_owned(), context.to_string())).into_iter().collect();
+        let loaded = loaded.is_some_and(|loaded| loaded.pinned);
+        Presence::Present(Live::Model { recorded, loaded, sha256, managed, kept, unserved, edited, effective })
     };
     match answer {
         Ok((tags, loaded)) => {
             let Some(content) = digest(tags, name) else { return Presence::Absent };
-            let loaded = loaded.iter().any(|loaded| loaded.name == *name && loaded.pinned);
+            let loaded = loaded.iter().find(|loaded| loaded.name == *name);
             live(loaded, digest(tags, source), is_kept(stack, model, tags), Some(content))
         }
         // The server does not run; its model folder shows what it will have once it runs.
         Err(error) => match model.manifest.as_ref().map(|path| content(path)) {
             Some(Ok(Some(content))) if !model.is_derived() || record.is_some() => {
-                live(false, Some(content), false, None)
+                live(None, Some(content), false, None)
             }
             Some(Ok(_)) => Presence::Absent,
             Some(Err(error)) => Presence::Unknown(error.to_string()),

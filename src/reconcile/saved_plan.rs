@@ -1,6 +1,7 @@
 //! Plans on disk. A saved plan is only compared: every apply plans again.
 
 use super::{Error, Prepared, Staleness};
+use crate::plan::Plan;
 use crate::resource::{Bytes, Digest};
 use crate::systems::files;
 use crate::systems::output::Format;
@@ -108,7 +109,9 @@ impl SavedPlan {
 }
 
 fn plan(prepared: &Prepared) -> serde_json::Value {
-    serde_json::to_value(&prepared.plan).unwrap_or_default()
+    // What others run, and how this user's sessions are kept, makes no plan out of date.
+    let plan = Plan { warnings: Vec::new(), ..prepared.plan.clone() };
+    serde_json::to_value(plan).unwrap_or_default()
 }
 
 fn digest(prepared: &Prepared) -> Digest {

@@ -9,6 +9,7 @@ pub mod detached;
 pub mod docker;
 pub mod downloads;
 pub mod exclusive;
+pub mod external;
 mod failure;
 pub mod files;
 pub mod gpu;
@@ -27,6 +28,7 @@ pub mod process;
 pub mod program;
 pub mod pulled;
 pub mod python;
+pub mod readings;
 mod resp;
 pub mod sealed;
 pub mod secrets;
@@ -93,6 +95,7 @@ pub struct Systems {
     started: std::time::Instant,
     systemd: Handle<systemd::Systemd>,
     docker: Handle<docker::Docker>,
+    logind: Handle<systemd::Logind>,
 }
 
 impl Systems {
@@ -107,8 +110,9 @@ impl Systems {
         images: PathBuf,
     ) -> Self {
         let (systemd, docker) = (Handle::new(systemd::Systemd::connect), Handle::new(docker::Docker::connect));
+        let logind = Handle::new(systemd::Logind::connect);
         let started = std::time::Instant::now();
-        Self { client, processes, units, records, pulled, images, started, systemd, docker }
+        Self { client, processes, units, records, pulled, images, started, systemd, docker, logind }
     }
 
     /// Returns the same with another way to the systemd user manager.
@@ -121,6 +125,17 @@ impl Systems {
     #[must_use]
     pub fn with_docker(self, docker: Handle<docker::Docker>) -> Self {
         Self { docker, ..self }
+    }
+
+    /// Returns the same with another way to the login manager.
+    #[must_use]
+    pub fn with_logind(self, logind: Handle<systemd::Logind>) -> Self {
+        Self { logind, ..self }
+    }
+
+    /// Returns whether this user's manager outlives the user's sessions; `None` where that is not known.
+    pub async fn lingers(&self) -> Option<bool> {
+        self.logind.get().await.ok()?.lingers(rustix::process::getuid().as_raw()).await
     }
 
     /// Returns the connection to the systemd user manager.

@@ -9,12 +9,40 @@ const LONGEST_LINE: u64 = 64 << 10;
 
 /// Asks whether the server on a loopback port answers, and has the sizes in force that it must have.
 pub(super) async fn ask(probe: &RespProbe) -> Health {
-    match converse(probe).await {
+    of_connection(converse(probe).await)
+}
+
+fn of_connection(asked: io::Result<Health>) -> Health {
+    match asked {
         Ok(health) => health,
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Health::unreachable("connection refused"),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Health::unhealthy(error.to_string()),
         Err(error) => Health::unreachable(error.to_string()),
     }
+}
+
+/// Asks a server that others run whether it answers; `password` is what it is told first. Over TLS only the connection is
+/// tried.
+pub(super) async fn ping(host: &str, port: u16, tls: bool, password: Option<&str>) -> Health {
+    let asked = async {
+        let stream = TcpStream::connect((host, port)).await?;
+        if tls {
+            return Ok(Health::Healthy);
+        }
+        let mut stream = BufReader::new(stream);
+        if let Some(password) = password {
+            match command(&mut stream, &["AUTH", password]).await? {
+                Reply::Argv(words) if words == ["OK"] => {}
+                Reply::Error(text) => return Ok(Health::unhealthy(format!("it does not accept the password: {text}"))),
+                reply @ Reply::Argv(_) => return Ok(reply.judge("AUTH")),
+            }
+        }
+        Ok(match command(&mut stream, &["PING"]).await? {
+            Reply::Argv(words) if words == ["PONG"] => Health::Healthy,
+            reply => reply.judge("PING"),
+        })
+    };
+    of_connection(asked.await)
 }
 
 async fn converse(probe: &RespProbe) -> io::Result<Health> {

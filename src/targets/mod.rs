@@ -14,6 +14,7 @@ use crate::live::Presence;
 use crate::plan::Step;
 use crate::resource::{Kind, Prerequisite, Resource, ResourceId};
 use crate::systems::{Failure, Systems};
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_util::sync::CancellationToken;
@@ -50,6 +51,8 @@ pub struct Findings {
     pub prerequisites: BTreeSet<Prerequisite>,
     /// The networks that carry the stack's ownership marker.
     pub networks: BTreeSet<String>,
+    /// Whether all its servers end when the user logs out, where that is known.
+    pub ends_at_logout: Option<bool>,
 }
 
 /// Progress of a call.
@@ -122,6 +125,11 @@ pub trait Driver: Sync {
         scope: Scope<'a>,
         servers: Vec<&'a ResourceId>,
     ) -> BoxFuture<'a, BTreeMap<ResourceId, Presence>>;
+
+    /// Returns whether all its servers end when the user logs out, where that is known.
+    fn ends_at_logout<'a>(&'a self, _systems: &'a Systems) -> BoxFuture<'a, Option<bool>> {
+        async { None }.boxed()
+    }
 
     /// Makes one call.
     fn execute<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<(), Failure>>;

@@ -3,10 +3,11 @@
 mod damaged;
 mod deadman;
 mod doctor;
+mod externals;
 mod faults;
 mod full;
 mod gpu;
-mod home;
+pub(crate) mod home;
 mod hung;
 pub(crate) mod intruders;
 mod killed;

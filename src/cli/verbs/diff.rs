@@ -1,11 +1,12 @@
 //! `llamero diff`: how rendered files would change, line by line. Secrets are numbered masks.
 
 use super::super::arguments::ManifestArgument;
-use super::super::color::{color, styled};
+use super::super::color::{self, color, styled};
 use super::super::exit::Exit;
 use super::super::input;
-use super::super::problem::{Problem, error, print};
+use super::super::problem::{Problem, error, print, say};
 use crate::observe::{Depth, RenderedChange};
+use crate::plan::text::warning_lines;
 use crate::reconcile::{Options, blocked, check_coverage, prepare, rendered_changes};
 use anstyle::AnsiColor;
 use similar::TextDiff;
@@ -23,6 +24,10 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let stack = loaded.stack(input::program()?)?;
     let prepared = prepare(&stack, revision, Depth::State, Options::default()).await?;
     print(&rendered_changes(&stack, &prepared)?.iter().map(text).collect::<String>())?;
+    let warnings = color::text(&warning_lines(&prepared.plan.warnings));
+    if !warnings.is_empty() {
+        say(warnings.trim_end());
+    }
     let refusals = &prepared.plan.refusals;
     for refusal in refusals {
         error(&refusal.message, refusal.hint.as_deref());

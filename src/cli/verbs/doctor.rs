@@ -43,7 +43,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     } else {
         Repaired::default()
     };
-    let findings = check(&stack)?;
+    let findings = check(&stack).await?;
     let exit = if findings.is_empty() { Exit::Done } else { Exit::Changes };
     let document = Document { schema: SCHEMA, stack: stack.name, findings, repairs, left };
     if arguments.json {

@@ -31,6 +31,14 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     Ok(Exit::differs(!status.well))
 }
 
+fn tone(state: Word) -> AnsiColor {
+    match state {
+        Word::Healthy => AnsiColor::Green,
+        Word::Loading => AnsiColor::Yellow,
+        Word::Unhealthy | Word::Down | Word::Unknown => AnsiColor::Red,
+    }
+}
+
 fn lines(status: &Status, plan: &Plan) -> String {
     let mut text = match status.generation {
         Some(number) => format!("{}: generation {number}\n", status.stack),
@@ -52,14 +60,9 @@ fn lines(status: &Status, plan: &Plan) -> String {
     }
     let width = status.servers.iter().map(|server| server.id.to_string().len()).max().unwrap_or(0);
     for server in &status.servers {
-        let tone = match server.state {
-            Word::Healthy => AnsiColor::Green,
-            Word::Loading => AnsiColor::Yellow,
-            Word::Unhealthy | Word::Down | Word::Unknown => AnsiColor::Red,
-        };
         let ports: Vec<String> = server.ports.iter().map(|port| format!(":{port}")).collect();
         let memory = server.memory.map(|memory| memory.to_string()).unwrap_or_default();
-        let word = styled(color(tone), &format!("{:<9}", server.state.as_str()));
+        let word = styled(color(tone(server.state)), &format!("{:<9}", server.state.as_str()));
         let id = server.id.to_string();
         let line = format!("  {word} {id:<width$}  {:<6} {memory}", ports.join(" "));
         text.push_str(line.trim_end());
@@ -71,14 +74,23 @@ fn lines(status: &Status, plan: &Plan) -> String {
             text.push_str(&format!("            restarted {} times by its runtime\n", server.restarts));
         }
     }
+    for part in &status.externals {
+        let word = styled(color(tone(part.state)), &format!("{:<9}", part.state.as_str()));
+        text.push_str(&format!("  {word} {} at {}\n", part.role, part.address));
+        if let Some(why) = &part.why {
+            text.push_str(&format!("            {why}\n"));
+        }
+    }
+    text.push_str(&color::text(&text::warning_lines(&status.warnings)));
     if !plan.changes.is_empty() || !plan.refusals.is_empty() {
         let from =
             status.generation.map_or_else(|| "the empty state".to_owned(), |number| format!("generation {number}"));
         text.push_str(&format!("\ndrift from {from}:\n"));
         let mut lines = text::lines(plan);
         lines.pop();
+        lines.truncate(lines.len() - text::warning_lines(&plan.warnings).len());
         text.push_str(&color::text(&lines));
-        if plan.refusals.is_empty() {
+        if !plan.is_empty() {
             text.push_str("`llamero apply` corrects it\n");
         }
     }

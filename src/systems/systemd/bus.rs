@@ -16,6 +16,9 @@ pub(super) const SOCKET: &str = "org.freedesktop.systemd1.Socket";
 /// The settings of a unit that is not in any file.
 pub(super) type Settings<'a> = Vec<(&'a str, Variant<'a>)>;
 
+/// A command of a service: its program, its words, whether its failure is ignored, and how it ran last.
+pub(super) type Command = (String, Vec<String>, bool, u64, u64, u64, u64, u32, i32, i32);
+
 /// What enabling or disabling changed: kind, link, target.
 pub(super) type Change = (String, String, String);
 
@@ -66,6 +69,7 @@ pub(super) struct UnitProperties {
     pub(super) active_state: Option<String>,
     pub(super) sub_state: Option<String>,
     pub(super) fragment_path: Option<String>,
+    pub(super) drop_in_paths: Option<Vec<String>>,
     pub(super) unit_file_state: Option<String>,
     pub(super) need_daemon_reload: Option<bool>,
     pub(super) condition_result: Option<bool>,
@@ -92,6 +96,8 @@ pub(super) struct ServiceProperties {
     pub(super) cpu_quota: Option<u64>,
     pub(super) status_text: Option<String>,
     pub(super) listen: Option<Vec<(String, String)>>,
+    pub(super) exec_start: Option<Vec<Command>>,
+    pub(super) environment: Option<Vec<String>>,
 }
 
 /// Returns the path of the object that stands for a unit.

@@ -8,11 +8,13 @@ mod error;
 mod handoff;
 mod job;
 mod journal;
+mod logind;
 mod transient;
 mod unit;
 
 pub use error::Error;
 pub use job::{Job, JobResult};
+pub use logind::Logind;
 pub use transient::Later;
 pub use unit::{ActiveState, LoadState, Unit};
 

@@ -105,6 +105,12 @@ pub struct Unit {
     pub need_daemon_reload: bool,
     /// The file that defines it.
     pub fragment_path: Option<String>,
+    /// The files beside it that the manager has read with it.
+    pub drop_ins: Vec<String>,
+    /// The command that it starts next, its program first.
+    pub command: Vec<String>,
+    /// The variables that it sets, as `NAME=value`.
+    pub environment: Vec<String>,
     /// `enabled`, `disabled`, `static`, ...; empty where it has no file.
     pub file_state: String,
     /// Whether its conditions held when it was last started; one that was never started says false.
@@ -161,6 +167,9 @@ impl Unit {
             invocation_id: unit.invocation_id.and_then(|id| hexadecimal(&id)),
             need_daemon_reload: unit.need_daemon_reload.unwrap_or_default(),
             fragment_path: text(unit.fragment_path),
+            drop_ins: unit.drop_in_paths.unwrap_or_default(),
+            command: service.exec_start.and_then(|commands| commands.into_iter().next()).unwrap_or_default().1,
+            environment: service.environment.unwrap_or_default(),
             file_state: unit.unit_file_state.unwrap_or_default(),
             condition_met: unit.condition_result.unwrap_or_default(),
             exec_main_code: service.exec_main_code.unwrap_or_default(),

@@ -1,8 +1,8 @@
 //! Containers, images, networks and volumes, as the engine tells of them.
 
 use super::super::{Findings, Inquiry, Scope};
-use crate::live::{Live, LiveRun, Ownership, Presence, RunState};
-use crate::resource::{Fingerprint, Health, ImageSpec, Kind, Prerequisite, ResourceId, Spec};
+use crate::live::{Effective, Live, LiveRun, Ownership, Presence, RunState};
+use crate::resource::{Fingerprint, Health, ImageSpec, Kind, Limits, Prerequisite, ResourceId, Spec};
 use crate::systems::docker::{self, FINGERPRINT_LABEL, STACK_LABEL, Stack, Status};
 use crate::systems::{Systems, pulled, with_causes};
 use futures_util::future::join_all;
@@ -36,7 +36,8 @@ pub(super) async fn observe(scope: Scope<'_>, inquiry: Inquiry<'_>) -> Findings 
         inspect_images(scope.systems, &docker, images),
         prerequisites(stack, needed),
     );
-    Findings { resources: containers.into_iter().chain(images).collect(), prerequisites, networks }
+    let resources = containers.into_iter().chain(images).collect();
+    Findings { resources, prerequisites, networks, ..Findings::default() }
 }
 
 /// Inspects the containers that carry the stack's ownership marker, and those of `known` names.
@@ -175,5 +176,15 @@ fn run(live: &docker::Live) -> LiveRun {
         asleep: false,
         reported,
         health: None,
+        socket_down: None,
+        effective: Effective { values: limits(&live.limits), ..Effective::default() },
     }
+}
+
+/// Returns the limits in force.
+fn limits(limits: &Limits) -> BTreeMap<String, String> {
+    let none = || Effective::UNLIMITED.to_owned();
+    let memory = limits.memory.map_or_else(none, |memory| memory.0.to_string());
+    let cpus = limits.cpu_percent.map_or_else(none, |percent| format!("{percent}%"));
+    BTreeMap::from([(Effective::MEMORY.to_owned(), memory), (Effective::CPUS.to_owned(), cpus)])
 }

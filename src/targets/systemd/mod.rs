@@ -4,6 +4,7 @@ mod execute;
 mod handoff;
 mod instances;
 mod observe;
+mod settings;
 
 use super::{Call, Driver, Findings, Inquiry, Scope};
 use crate::live::Presence;
@@ -29,8 +30,12 @@ impl Driver for Systemd {
     fn observe<'a>(&'a self, scope: Scope<'a>, inquiry: Inquiry<'a>) -> BoxFuture<'a, Findings> {
         async move {
             let servers = observe::list(scope, inquiry.servers);
-            let resources = observe::inspect(scope, servers.iter().collect()).await;
-            Findings { resources, ..Findings::default() }
+            if servers.is_empty() {
+                return Findings::default();
+            }
+            let (resources, ends_at_logout) =
+                tokio::join!(observe::inspect(scope, servers.iter().collect()), self.ends_at_logout(scope.systems));
+            Findings { resources, ends_at_logout, ..Findings::default() }
         }
         .boxed()
     }
@@ -41,6 +46,10 @@ impl Driver for Systemd {
         servers: Vec<&'a ResourceId>,
     ) -> BoxFuture<'a, BTreeMap<ResourceId, Presence>> {
         observe::inspect(scope, servers).boxed()
+    }
+
+    fn ends_at_logout<'a>(&'a self, systems: &'a Systems) -> BoxFuture<'a, Option<bool>> {
+        async { systems.lingers().await.map(|lingers| !lingers) }.boxed()
     }
 
     fn execute<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<(), Failure>> {

@@ -1,7 +1,8 @@
 //! Units of the user manager, as it and their files tell of them.
 
 use super::super::Scope;
-use crate::live::{Live, LiveRun, Ownership, Presence, RunState};
+use super::settings;
+use crate::live::{Effective, Live, LiveRun, Ownership, Presence, RunState};
 use crate::render::marker;
 use crate::resource::{Bytes, Kind, ResourceId};
 use crate::systems::systemd::{self, ActiveState, LoadState, Unit};
@@ -45,7 +46,8 @@ pub(super) async fn inspect(scope: Scope<'_>, units: Vec<&ResourceId>) -> BTreeM
     if units.is_empty() {
         return BTreeMap::new();
     }
-    let names: Vec<String> = units.iter().map(|id| unit_name(id)).collect();
+    let sockets = units.iter().filter(|id| instances(systems, id).0).map(|id| socket_name(id));
+    let names: Vec<String> = units.iter().map(|id| unit_name(id)).chain(sockets).collect();
     let mut states = match states(systems, &names).await {
         Ok(states) => states,
         Err(error) => {
@@ -54,8 +56,12 @@ pub(super) async fn inspect(scope: Scope<'_>, units: Vec<&ResourceId>) -> BTreeM
         }
     };
     let inspected = units.into_iter().zip(&names).map(|(id, name)| {
-        let state = states.remove(name);
-        (id.clone(), unit(systems, stack, id, state))
+        let (state, socket) = (states.remove(name), states.remove(&socket_name(id)));
+        let mut presence = unit(systems, stack, id, state);
+        if let (Presence::Present(Live::Run(run)), Some(Ok(socket))) = (&mut presence, socket) {
+            run.socket_down = socket_down(&socket);
+        }
+        (id.clone(), presence)
     });
     inspected.collect()
 }
@@ -92,6 +98,7 @@ fn unit(systems: &Systems, stack: &str, id: &ResourceId, state: Option<Result<Un
         let wants = systems.units.join("default.target.wants").join(unit_name(id));
         live.enabled = matches!(files::link_target(&wants), Ok(Some(_)));
     }
+    live.effective = settings::effective(&unit);
     match text {
         Some(text) => {
             live.definition = marker::read(&text).filter(|marker| marker.resource == *id).map(|marker| Ownership {
@@ -139,6 +146,15 @@ fn instances(systems: &Systems, id: &ResourceId) -> (bool, bool) {
     (is_instance(&current), names.iter().any(stray))
 }
 
+/// Returns why a socket does not listen; `None` where it does.
+fn socket_down(socket: &Unit) -> Option<String> {
+    match (&socket.active_state, socket.result.as_str()) {
+        (ActiveState::Active | ActiveState::Activating | ActiveState::Reloading, _) => None,
+        (ActiveState::Failed, result) => Some(format!("it failed ({result})")),
+        (state, _) => Some(format!("it is {state}")),
+    }
+}
+
 fn is_at(unit: &Unit, file: &Path) -> bool {
     unit.fragment_path.as_deref().is_some_and(|fragment| Path::new(fragment) == file)
 }
@@ -178,10 +194,12 @@ fn live_unit(unit: &Unit) -> LiveRun {
         memory: unit.memory_current.map(Bytes),
         memory_limit: unit.memory_max.map(Bytes),
         socket_handoff: false,
+        socket_down: None,
         orphaned_instances: false,
         asleep: false,
         reported: None,
         health: None,
+        effective: Effective::default(),
     }
 }
 

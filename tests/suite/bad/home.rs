@@ -263,7 +263,7 @@ fn serve(mut stream: TcpStream, status: &str, answer: &str) {
 }
 
 /// Answers every request with the same, for as long as the test lives.
-pub(super) fn answering(status: &'static str, answer: &'static str) -> u16 {
+pub(crate) fn answering(status: &'static str, answer: &'static str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
     std::thread::spawn(move || listener.incoming().flatten().for_each(|stream| serve(stream, status, answer)));

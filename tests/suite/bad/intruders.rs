@@ -1,6 +1,6 @@
 //! Another program on a server's port: it gets no request and no secret, and never counts as the server.
 
-use super::home::{Home, answer, port, said, until};
+use super::home::{Home, answer, answering, port, said, until};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -75,8 +75,9 @@ impl Intruder {
 }
 
 fn gateway(port: u16, command: &str, more: &str) -> String {
+    let upstream = answering("200 OK", "{}");
     format!(
-        "providers:\n  one: {{engine: openai, runtime: external, endpoint: \"http://127.0.0.1:9/v1\"}}\n\
+        "providers:\n  one: {{engine: openai, runtime: external, endpoint: \"http://127.0.0.1:{upstream}/v1\"}}\n\
          models:\n  first: {{provider: one}}\n\
          gateway:\n  engine: litellm\n  runtime: process\n  port: {port}\n  command: {command}\n{more}  \
          master_key: {{file: ~/key, generate: true}}\n"

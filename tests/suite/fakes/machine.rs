@@ -6,7 +6,7 @@ use axum::response::{IntoResponse as _, Json, Response};
 use llamero::systems::docker::{Deadlines, Docker, DockerEnvironment};
 use llamero::systems::http::Client;
 use llamero::systems::process::Processes;
-use llamero::systems::systemd::Systemd;
+use llamero::systems::systemd::{Logind, Systemd};
 use llamero::systems::{Handle, Systems};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,7 +94,9 @@ impl FakeMachine {
             path("models"),
             path("images"),
         );
-        let systems = systems.with_systemd(systemd).with_docker(docker);
+        let of_logind = wires.clone();
+        let logind = Handle::new(move || logind(of_logind.clone()));
+        let systems = systems.with_systemd(systemd).with_docker(docker).with_logind(logind);
         let machine = Self { wires, systems, ollama, managers, folder, engine: Mutex::default(), _servers: servers };
         machine.start_engine(api);
         machine
@@ -160,6 +162,34 @@ async fn manager(wires: Wires, kept: Managers) -> Result<Systemd, llamero::syste
     let (server, client) = tokio::try_join!(server.build(), client.build()).expect("two ends");
     kept.lock().expect("no panic").push(server);
     Systemd::over(client).await
+}
+
+/// Connects to a login manager, which is there where `before` names it, and whose users then do not linger.
+async fn logind(wires: Wires) -> zbus::Result<Logind> {
+    if !wires.before.contains_key("logind") {
+        return Err(zbus::Error::Failure("there is none".to_owned()));
+    }
+    let (near, far) = UnixStream::pair().expect("a socket pair");
+    let user = format!("/org/freedesktop/login1/user/_{}", rustix::process::getuid().as_raw());
+    let server =
+        connection::Builder::unix_stream(far).server(Guid::generate()).p2p().serve_at(user, User { linger: false });
+    let client = connection::Builder::unix_stream(near).p2p();
+    let (server, client) = tokio::try_join!(server.build(), client.build())?;
+    // It lasts as long as its client.
+    tokio::spawn(async move { server.closed().await });
+    Ok(Logind::over(client))
+}
+
+struct User {
+    linger: bool,
+}
+
+#[interface(name = "org.freedesktop.login1.User")]
+impl User {
+    #[zbus(property)]
+    fn linger(&self) -> bool {
+        self.linger
+    }
 }
 
 struct Manager(Wires);

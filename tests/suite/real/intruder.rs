@@ -20,9 +20,10 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
 /// Declares a gateway that runs `script`, which gets the port.
 fn manifest(home: &Home, script: &str) {
     let program = std::env::current_exe().expect("this program");
+    let upstream = crate::bad::home::answering("200 OK", "{}");
     let text = format!(
         "version: 1\nstack: intruded\npolicy: {{health: {{timeout: 1h, stable_for: 1s}}}}\n\
-         providers:\n  one: {{engine: openai, runtime: external, endpoint: \"http://127.0.0.1:9/v1\"}}\n\
+         providers:\n  one: {{engine: openai, runtime: external, endpoint: \"http://127.0.0.1:{upstream}/v1\"}}\n\
          models:\n  first: {{provider: one}}\n\
          gateway:\n  engine: litellm\n  runtime: systemd\n  port: {PORT}\n  command: [/bin/sh, -c, '{script}', {}]\n  \
          env: {{INTRUDES_ON: \"{PORT}\"}}\n  master_key: {{file: {}, generate: true}}\n",

@@ -4,6 +4,7 @@ mod containers;
 mod deadman;
 mod docker;
 mod doctor;
+mod drift;
 mod engine;
 mod fake_litellm;
 mod handoff;

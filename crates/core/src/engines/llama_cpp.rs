@@ -1,7 +1,7 @@
 //! llama.cpp's server: one for each model, with every setting that matters said, so that nothing is guessed at start.
 
 use super::{
-    Engine, Launch, ModelFields, ModelPlace, ModelServer, Models, Provider, PulledServer, Rendered, Settings,
+    Engine, Launch, ModelFields, ModelPlace, ModelServer, Models, Provider, PulledServer, Reading, Rendered, Settings,
     ShareOfGpu, Upstream,
 };
 use crate::resource::{AnswerKind, Command, HttpCheck, HttpProbe, Meaning, Mode, OfferedModels, Probe, SleepCalls};
@@ -81,6 +81,21 @@ impl Provider for LlamaCpp {
             models: Some(OfferedModels { names, ..OfferedModels::default() }),
             authorization: None,
         })
+    }
+    fn readings(&self) -> &'static [Reading] {
+        // Each slot sees its part of the context, and no more than the model was trained for.
+        &[
+            Reading {
+                path: "/props",
+                pointer: "/default_generation_settings/n_ctx",
+                option: "--ctx-size",
+                shared_by: Some("--parallel"),
+            },
+            Reading { path: "/props", pointer: "/total_slots", option: "--parallel", shared_by: None },
+        ]
+    }
+    fn external_path(&self) -> &'static str {
+        "/models"
     }
     fn model_server(&self, server: &ModelServer<'_>) -> Option<Launch> {
         let ModelPlace::Path(file) = &server.place else { return None };

@@ -7,7 +7,7 @@
 
 use super::settings::{Setting, Shape};
 use super::{
-    Engine, Launch, ModelFields, ModelPlace, ModelServer, Models, Provider, PulledServer, Rendered, Settings,
+    Engine, Launch, ModelFields, ModelPlace, ModelServer, Models, Provider, PulledServer, Reading, Rendered, Settings,
     SettingsAs, ShareOfGpu, Upstream,
 };
 use crate::resource::{AnswerKind, Command, HttpProbe, Meaning, Mode, OfferedModels, Origins, Probe, SleepCalls};
@@ -131,6 +131,13 @@ impl Provider for LlamaCppPython {
             models: Some(OfferedModels { names, exactly: false, meanings }),
             authorization: None,
         })
+    }
+    fn readings(&self) -> &'static [Reading] {
+        // It reports no more than its name.
+        &[]
+    }
+    fn external_path(&self) -> &'static str {
+        "/models"
     }
     fn model_server(&self, server: &ModelServer<'_>) -> Option<Launch> {
         let ModelPlace::Path(file) = &server.place else { return None };

@@ -16,7 +16,7 @@ pub mod settings;
 pub mod vllm;
 
 pub use rendered::{ModelFields, Rendered, SettingsAs};
-pub use server::{CacheServer, Launch, ModelPlace, ModelServer, PulledServer, ShareOfGpu, Upstream};
+pub use server::{CacheServer, Launch, ModelPlace, ModelServer, PulledServer, Reading, ShareOfGpu, Upstream};
 pub use settings::{Problem, Setting, Settings, Shape, Value};
 
 use crate::resource::{Authorization, GatewayApi, Mode, Probe, SleepCalls};
@@ -78,6 +78,11 @@ pub trait Provider: Engine {
     fn sleep(&self, endpoint: &str) -> Option<SleepCalls>;
     /// The question by which a server shows that it is healthy, and offers a model if it is the server of one.
     fn probe(&self, endpoint: &str, model: Option<&str>) -> Probe;
+    /// The values that a server reports of itself.
+    fn readings(&self) -> &'static [Reading];
+    /// The path below the address that a gateway is given which shows whether a server of others answers. It costs
+    /// nothing.
+    fn external_path(&self) -> &'static str;
     /// The server of one model; `None` of an engine that has none.
     fn model_server(&self, server: &ModelServer<'_>) -> Option<Launch>;
     /// The server of all models; `None` of an engine that has none.
@@ -116,6 +121,12 @@ impl Models {
 #[must_use]
 pub fn find(name: &str) -> Option<&'static dyn Engine> {
     all().find(|engine| engine.name() == name)
+}
+
+/// Returns the values that servers of an engine report of themselves.
+#[must_use]
+pub fn readings(name: &str) -> &'static [Reading] {
+    PROVIDERS.iter().find(|engine| engine.name() == name).map(|engine| engine.readings()).unwrap_or_default()
 }
 
 /// Returns every engine.

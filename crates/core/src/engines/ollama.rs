@@ -2,7 +2,7 @@
 
 use super::settings::{Setting, Shape};
 use super::{
-    Engine, Launch, ModelFields, ModelServer, Models, Provider, PulledServer, Rendered, Settings, SettingsAs,
+    Engine, Launch, ModelFields, ModelServer, Models, Provider, PulledServer, Reading, Rendered, Settings, SettingsAs,
     ShareOfGpu, Upstream,
 };
 use crate::resource::{
@@ -120,6 +120,12 @@ impl Provider for Ollama {
             models: None,
             authorization: None,
         })
+    }
+    fn readings(&self) -> &'static [Reading] {
+        &[]
+    }
+    fn external_path(&self) -> &'static str {
+        "/api/version"
     }
     fn model_server(&self, _: &ModelServer<'_>) -> Option<Launch> {
         None

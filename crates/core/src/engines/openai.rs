@@ -1,7 +1,8 @@
 //! Any endpoint that speaks `OpenAI`'s protocol: llamero routes to it, and runs nothing.
 
 use super::{
-    Engine, Launch, ModelFields, ModelServer, Models, Provider, PulledServer, Rendered, Settings, ShareOfGpu, Upstream,
+    Engine, Launch, ModelFields, ModelServer, Models, Provider, PulledServer, Reading, Rendered, Settings, ShareOfGpu,
+    Upstream,
 };
 use crate::resource::{HttpProbe, Mode, OfferedModels, Probe, SleepCalls};
 
@@ -71,6 +72,12 @@ impl Provider for Openai {
             models: Some(models),
             authorization: None,
         })
+    }
+    fn readings(&self) -> &'static [Reading] {
+        &[]
+    }
+    fn external_path(&self) -> &'static str {
+        "/models"
     }
     fn model_server(&self, _: &ModelServer<'_>) -> Option<Launch> {
         None

@@ -137,6 +137,19 @@ pub struct ShareOfGpu {
     pub setting: &'static str,
 }
 
+/// A value that a server reports of itself, and the option that declares it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// The path that answers `GET` with JSON, without loading or running anything.
+    pub path: &'static str,
+    /// The JSON pointer (RFC 6901) to the number in the answer.
+    pub pointer: &'static str,
+    /// The option of its command that declares the value.
+    pub option: &'static str,
+    /// The option that says among how many the declared value is divided.
+    pub shared_by: Option<&'static str>,
+}
+
 impl ModelServer<'_> {
     /// Returns the origin of a field of the model.
     #[must_use]

@@ -4,7 +4,7 @@
 
 use super::settings::{Given, Setting, Shape};
 use super::{
-    Engine, Launch, ModelFields, ModelPlace, ModelServer, Models, Provider, PulledServer, Rendered, Settings,
+    Engine, Launch, ModelFields, ModelPlace, ModelServer, Models, Provider, PulledServer, Reading, Rendered, Settings,
     SettingsAs, ShareOfGpu, Upstream,
 };
 use crate::resource::{
@@ -141,6 +141,12 @@ impl Provider for Vllm {
             models: Some(OfferedModels { names, ..OfferedModels::default() }),
             authorization: None,
         })
+    }
+    fn readings(&self) -> &'static [Reading] {
+        &[Reading { path: "/v1/models", pointer: "/data/0/max_model_len", option: "--max-model-len", shared_by: None }]
+    }
+    fn external_path(&self) -> &'static str {
+        "/models"
     }
     fn model_server(&self, server: &ModelServer<'_>) -> Option<Launch> {
         // Telemetry is off, and a log is written as it happens.

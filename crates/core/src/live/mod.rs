@@ -3,13 +3,15 @@
 //! Values only. `observe` produces observations, and tests write them by hand. Unknown is never treated as absent:
 //! the planner does not create a resource that it cannot see.
 
+mod effective;
 mod managed;
 mod run;
 
+pub use effective::{Effective, Override};
 pub use managed::Managed;
 pub use run::{LiveRun, RunState};
 
-use crate::resource::{Digest, Fingerprint, Kind, Prerequisite, ResourceId};
+use crate::resource::{Digest, Fingerprint, Health, Kind, Prerequisite, ResourceId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -73,6 +75,9 @@ pub enum Live {
         /// True if it is llamero's own model, but another program has recreated it since.
         #[serde(default)]
         edited: bool,
+        /// Its settings in force, where they were read back, by the names of the fields that declare them.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        effective: BTreeMap<String, String>,
     },
     /// A server.
     Run(Box<LiveRun>),
@@ -129,6 +134,12 @@ pub struct Observation {
     /// The networks that carry this stack's ownership marker, and the kind of the servers that are in them.
     #[serde(default)]
     pub networks: BTreeMap<String, Kind>,
+    /// The health of the parts that others run, by their places in the manifest.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub externals: BTreeMap<String, Health>,
+    /// The kinds of servers that all end when the user logs out, where that is known.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub end_at_logout: BTreeSet<Kind>,
 }
 
 impl Observation {
@@ -147,7 +158,8 @@ impl Observation {
         }
     }
 
-    /// Returns the observation without values that change by themselves: restarts, process identities and health. A
+    /// Returns the observation without values that change by themselves: restarts, process identities, health and what
+    /// servers report of themselves. A
     /// planner treats two observations as the same when these are equal.
     #[must_use]
     pub fn steady(mut self) -> Self {
@@ -157,8 +169,10 @@ impl Observation {
                 run.restarts = 0;
                 run.health = None;
                 run.memory = None;
+                run.effective.values.clear();
             }
         }
+        self.externals.clear();
         for holder in self.ports.values_mut() {
             holder.pid = None;
         }

@@ -1,8 +1,9 @@
 //! A live server: its definition, the configuration its process runs with, and its health.
 
-use super::Ownership;
+use super::{Effective, Ownership};
 use crate::resource::{Bytes, Fingerprint};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The state of a server's process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +53,9 @@ pub struct LiveRun {
     /// True if the running process can pass its socket on to a successor.
     #[serde(default)]
     pub socket_handoff: bool,
+    /// The reason why its socket does not listen, where it has a socket of its own that should.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub socket_down: Option<String>,
     /// True if orphaned instances remain.
     #[serde(default)]
     pub orphaned_instances: bool,
@@ -64,6 +68,9 @@ pub struct LiveRun {
     /// The result of its probe, if it was probed.
     #[serde(default)]
     pub health: Option<crate::resource::Health>,
+    /// The settings in force.
+    #[serde(default, skip_serializing_if = "Effective::is_empty")]
+    pub effective: Effective,
 }
 
 impl LiveRun {
@@ -82,10 +89,12 @@ impl LiveRun {
             memory: None,
             memory_limit: None,
             socket_handoff: false,
+            socket_down: None,
             orphaned_instances: false,
             asleep: false,
             reported: None,
             health: None,
+            effective: Effective { overrides: Vec::new(), values: BTreeMap::new() },
         }
     }
 

@@ -4,6 +4,7 @@ use crate::resource::{Field, Fields, ManifestPath, ResourceId};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::PathBuf;
 
 /// The name of the field for a file's content.
 const CONTENT: &str = "content";
@@ -51,6 +52,24 @@ pub enum Cause {
     Drift(String),
     /// An earlier apply was interrupted.
     Unfinished(String),
+    /// A file outside of its definition changes it.
+    Overridden {
+        /// The file.
+        by: PathBuf,
+        /// The names of the settings that it makes.
+        settings: Vec<String>,
+        /// The remedy; llamero never removes a file of the user's.
+        remedy: Option<String>,
+    },
+    /// A setting is in force otherwise than it is declared.
+    NotInForce {
+        /// The setting's path in the manifest, or the name of the rendered field.
+        setting: String,
+        /// The declared value, where it can be shown.
+        declared: Option<String>,
+        /// The value in force, where it can be shown.
+        in_force: Option<String>,
+    },
 }
 
 impl fmt::Display for FieldChange {
@@ -90,11 +109,25 @@ impl fmt::Display for Cause {
             Self::Content { of } => write!(f, "{of} changes"),
             Self::Unrecorded => f.write_str("created by an unrecorded revision"),
             Self::Drift(what) | Self::Unfinished(what) => f.write_str(what),
+            Self::Overridden { by, settings, remedy } => {
+                write!(f, "changed outside llamero: {} sets {}", by.display(), settings.join(", "))?;
+                remedy.as_ref().map_or(Ok(()), |remedy| write!(f, "; {remedy}"))
+            }
+            Self::NotInForce { setting, declared: Some(declared), in_force: Some(in_force) } => {
+                write!(f, "{setting}: {declared} declared, {in_force} in force")
+            }
+            Self::NotInForce { setting, .. } => write!(f, "{setting} is not in force as declared"),
         }
     }
 }
 
 impl Cause {
+    /// Returns whether the live state differs though nothing else is declared.
+    #[must_use]
+    pub const fn is_drift(&self) -> bool {
+        matches!(self, Self::Drift(_) | Self::Overridden { .. } | Self::NotInForce { .. })
+    }
+
     /// Returns the cause with the rendered fields that differ because of it.
     #[must_use]
     pub fn detailed(&self) -> String {

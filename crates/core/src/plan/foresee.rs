@@ -6,6 +6,7 @@ use crate::live::{Live, LiveFile, LiveRun, Managed, Observation, Ownership, Port
 use crate::resolve::Desired;
 use crate::resource::{Kind, Prerequisite, Resource, ResourceId, Spec};
 use crate::targets;
+use std::collections::BTreeMap;
 
 /// Returns the observation expected after every step of `plan` has succeeded.
 #[must_use]
@@ -43,6 +44,7 @@ pub fn foresee(desired: &Desired, mut observed: Observation, step: &Step) -> Obs
                     kept: false,
                     unserved: false,
                     edited: false,
+                    effective: BTreeMap::new(),
                 },
             );
         }
@@ -181,6 +183,9 @@ fn start(desired: &Desired, observed: &mut Observation, id: &ResourceId, resourc
         run.phase = RunState::Running;
         run.why = None;
         run.asleep = false;
+        run.socket_down = None;
+        // What a new start makes of its settings is not known.
+        run.effective.values.clear();
         // A manager that has not read the new definition starts the old one.
         loaded = run.loaded || defines;
         run.socket_handoff = spec.socket_handoff;

@@ -13,12 +13,14 @@ mod order;
 mod replace;
 mod step;
 pub mod text;
+mod warn;
 
 pub use canary::{CanarySkipped, Rollout, Trial};
 pub use cause::{Cause, FieldChange};
 pub use change::{Change, Consequence, Disruption, Refusal, RefusalKind, Verb};
 pub use foresee::{foresee, foresee_all};
 pub use step::{Action, Arguments, Phase, Step, StepId};
+pub use warn::{Warning, end_at_logout, warnings};
 
 use crate::live::Observation;
 use crate::resolve::{Desired, PreviousRoutes};
@@ -107,6 +109,9 @@ pub struct Plan {
     pub unchanged: usize,
     /// The conflicts that block the plan; empty if it may be executed.
     pub refusals: Vec<Refusal>,
+    /// What users should know; it blocks nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
     /// The start of a canary rollout, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,
@@ -173,6 +178,7 @@ fn at_once(desired: &Desired, observed: &Observation, past: &Past) -> Plan {
         steps,
         unchanged,
         refusals,
+        warnings: warnings(desired, observed),
         rollout: None,
         first: None,
     }

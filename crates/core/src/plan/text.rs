@@ -4,7 +4,7 @@
 
 use super::cause::Cause;
 use super::change::{Change, Disruption, Refusal, Verb};
-use super::{CanarySkipped, Plan, Rollout, Trial};
+use super::{CanarySkipped, Plan, Rollout, Trial, Warning};
 use crate::resource::Bytes;
 
 const WIDTH: usize = 80;
@@ -55,8 +55,22 @@ pub fn detailed(plan: &Plan, fields: bool) -> Vec<Line> {
             lines.extend(wrapped(Tone::Detail, "  hint: ", "        ", hint));
         }
     }
+    lines.extend(warning_lines(&plan.warnings));
     lines.push(Line { tone: Tone::Summary, text: summary(plan) });
     lines
+}
+
+/// Returns warnings as lines.
+#[must_use]
+pub fn warning_lines(warnings: &[Warning]) -> Vec<Line> {
+    let one = |Warning { message, hint }: &Warning| {
+        let mut lines = wrapped(Tone::Correct, "warning: ", "  ", message);
+        if let Some(hint) = hint {
+            lines.extend(wrapped(Tone::Detail, "  hint: ", "        ", hint));
+        }
+        lines
+    };
+    warnings.iter().flat_map(one).collect()
 }
 
 /// Describes the start of a canary rollout.
@@ -178,8 +192,12 @@ fn consequence(change: &Change) -> String {
         parts.push(format!("memory {} → {}", shown(before), shown(after)));
     }
     if change.left {
-        let policy = if change.verb == Verb::Remove { "prune: false" } else { "drift: warn" };
-        parts.push(format!("left as found ({policy})"));
+        let reported = |cause: &Cause| matches!(cause, Cause::Overridden { .. } | Cause::NotInForce { .. });
+        parts.push(match change.verb {
+            Verb::Remove => "left as found (prune: false)".to_owned(),
+            _ if change.causes.iter().all(reported) => "left as found".to_owned(),
+            _ => "left as found (drift: warn)".to_owned(),
+        });
     }
     parts.join("; ")
 }

@@ -8,6 +8,7 @@ mod cache;
 mod canary;
 mod check;
 mod container;
+mod externals;
 mod facts;
 mod gateway;
 mod gpus;
@@ -25,7 +26,7 @@ pub use routes::{Route, Routing};
 pub use stack::resolve;
 
 use crate::resource::{
-    Bytes, Content, Digest, Input, Kind, Origin, Piece, Resource, ResourceId, Run, SecretReference, Spec,
+    Bytes, Content, Digest, External, Input, Kind, Origin, Piece, Resource, ResourceId, Run, SecretReference, Spec,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -69,6 +70,9 @@ pub struct Desired {
     /// What the gateway serves, if one is part of the stack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routing: Option<Routing>,
+    /// The parts that others run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub externals: Vec<External>,
     /// Host memory that the stack's servers may take together.
     pub memory: Option<Bytes>,
     /// The rules by which it is changed.

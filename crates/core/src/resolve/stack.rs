@@ -2,6 +2,7 @@
 
 use super::build::Builder;
 use super::container::is_isolated;
+use super::externals::externals;
 use super::facts::Facts;
 use super::providers;
 use super::routes::Route;
@@ -51,6 +52,7 @@ pub fn resolve(manifest: &Manifest, lock: &LockFile, facts: &Facts) -> (Desired,
         stack: manifest.stack.value.clone(),
         resources: builder.resources,
         routing,
+        externals: externals(manifest, &facts.directories),
         memory: manifest
             .machine
             .memory

@@ -5,9 +5,9 @@
 
 use crate::live::{LiveRun, Observation, Presence, RunState};
 use crate::pace::{FailureRecord, Suspension};
-use crate::plan::{Change, Plan, Refusal};
+use crate::plan::{self, Change, Plan, Refusal, Warning};
 use crate::resolve::Desired;
-use crate::resource::{Bytes, Health, ResourceId};
+use crate::resource::{Bytes, External, Health, ResourceId};
 use serde::Serialize;
 
 /// The version of the JSON form.
@@ -62,6 +62,19 @@ pub struct Server {
     pub restarts: u32,
 }
 
+/// The status of a part that others run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ExternalPart {
+    /// The part of the manifest that it is.
+    pub role: String,
+    /// Its address.
+    pub address: String,
+    /// Its state.
+    pub state: Word,
+    /// The reason, where it is not obvious.
+    pub why: Option<String>,
+}
+
 /// The status of a stack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Status {
@@ -81,11 +94,15 @@ pub struct Status {
     pub quarantined: Vec<FailureRecord>,
     /// Every server.
     pub servers: Vec<Server>,
+    /// Every part that others run.
+    pub externals: Vec<ExternalPart>,
+    /// What users should know; it is no drift.
+    pub warnings: Vec<Warning>,
     /// The drift from the last committed generation.
     pub drift: Vec<Change>,
     /// The conflicts that block its repair.
     pub refusals: Vec<Refusal>,
-    /// True if every server is healthy and nothing has drifted.
+    /// True if every server and every part that others run is healthy, and nothing has drifted.
     pub well: bool,
 }
 
@@ -124,7 +141,8 @@ pub fn status(desired: &Desired, observed: &Observation, plan: Plan, known: Know
         })
         .collect();
     let well = servers.iter().all(|server| server.state == Word::Healthy) && plan.changes.is_empty();
-    let well = well && plan.refusals.is_empty();
+    let externals: Vec<ExternalPart> = desired.externals.iter().map(|part| external(part, observed)).collect();
+    let well = well && plan.refusals.is_empty() && externals.iter().all(|part| part.state == Word::Healthy);
     let Plan { changes: drift, refusals, .. } = plan;
     let Known { generation, changing, unconfirmed, exclusive, quarantined } = known;
     let stack = desired.stack.clone();
@@ -137,9 +155,27 @@ pub fn status(desired: &Desired, observed: &Observation, plan: Plan, known: Know
         exclusive,
         quarantined,
         servers,
+        externals,
+        warnings: plan::end_at_logout(desired, observed).into_iter().collect(),
         drift,
         refusals,
         well,
+    }
+}
+
+fn external(part: &External, observed: &Observation) -> ExternalPart {
+    let (state, why) = match observed.externals.get(&part.role) {
+        Some(health) => of_health(health),
+        None => (Word::Unknown, Some("it was not asked".to_owned())),
+    };
+    ExternalPart { role: part.role.clone(), address: part.address.clone(), state, why }
+}
+
+fn of_health(health: &Health) -> (Word, Option<String>) {
+    match health {
+        Health::Healthy => (Word::Healthy, None),
+        Health::Loading { why } => (Word::Loading, Some(why.clone())),
+        Health::Unhealthy { why } | Health::Unreachable { why } => (Word::Unhealthy, Some(why.clone())),
     }
 }
 
@@ -156,11 +192,7 @@ fn word(presence: Option<&Presence>, live: Option<&LiveRun>) -> (Word, Option<St
             (Word::Unhealthy, Some(format!("it exited and waits to be restarted{why}")))
         }
         (RunState::Starting, _) => (Word::Loading, Some("it is starting".to_owned())),
-        (RunState::Running, Some(Health::Healthy)) => (Word::Healthy, None),
-        (RunState::Running, Some(Health::Loading { why })) => (Word::Loading, Some(why.clone())),
-        (RunState::Running, Some(Health::Unhealthy { why } | Health::Unreachable { why })) => {
-            (Word::Unhealthy, Some(why.clone()))
-        }
+        (RunState::Running, Some(health)) => of_health(health),
         (RunState::Running, None) => (Word::Unknown, Some("it was not probed".to_owned())),
     }
 }

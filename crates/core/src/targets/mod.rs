@@ -11,6 +11,7 @@ use crate::live::LiveRun;
 use crate::render::quote::Unrepresentable;
 use crate::resource::{Kind, Prerequisite, Resource, ResourceId, Run, Runtime};
 use std::fmt;
+use std::path::Path;
 
 /// Every target. A new one is a folder and a line here.
 pub const TARGETS: [&dyn Target; 3] = [&systemd::Systemd, &process::Process, &docker::Docker];
@@ -69,6 +70,21 @@ pub trait Target: fmt::Debug + Sync {
     /// Returns whether it is the target itself that listens on the ports of its servers.
     fn listens_for_servers(&self) -> bool {
         false
+    }
+
+    /// Returns whether a server that starts again has its declared limits, whatever was changed since.
+    fn resets_limits(&self) -> bool {
+        false
+    }
+
+    /// Returns how users remove a file that changes a server's definition from outside.
+    fn override_remedy(&self, _id: &ResourceId, _path: &Path) -> Option<String> {
+        None
+    }
+
+    /// Returns the warning and the remedy where all its servers end when their user logs out, if they can.
+    fn at_logout(&self) -> Option<(&'static str, &'static str)> {
+        None
     }
 
     /// Returns why a server that runs must start again though it is as declared.

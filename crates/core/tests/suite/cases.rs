@@ -8,13 +8,16 @@
 //! - `first.txt`: the rendered files until the canary has been tried, if there is one.
 
 use crate::golden;
-use llamero_core::live::{Live, LiveFile, LiveRun, Observation, Ownership, PortHolder, Presence, RunState};
+use llamero_core::live::{
+    Effective, Live, LiveFile, LiveRun, Observation, Override, Ownership, PortHolder, Presence, RunState,
+};
 use llamero_core::lockfile::LockFile;
 use llamero_core::manifest;
 use llamero_core::plan::{Past, Plan, foresee_all, plan, text};
 use llamero_core::resolve::{Desired, Directories, Facts, SecretFact, questions, resolve};
 use llamero_core::resource::{
-    ArtifactSource, Bytes, Digest, Fingerprint, Gpu, Kind, Note, Resource, ResourceId, Seconds, SecretReference, Spec,
+    ArtifactSource, Bytes, Digest, Fingerprint, Gpu, Health, Kind, Note, Resource, ResourceId, Seconds,
+    SecretReference, Spec,
 };
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -51,6 +54,10 @@ pub(crate) struct Since {
     down: bool,
     /// Whether what was applied before is on no record.
     unrecorded: bool,
+    /// What parts answer that others run; without a word they are healthy.
+    externals: BTreeMap<String, String>,
+    /// Whether units end when the user logs out.
+    lingering_is_off: bool,
 }
 
 impl Since {
@@ -99,6 +106,16 @@ enum Happening {
     Unserved,
     /// A model file of another content, or an environment that is not whole.
     Damaged,
+    /// A drop-in of the user's gives it another command and another memory limit.
+    Overridden,
+    /// A drop-in of the administrator's for several units sets something that is not declared.
+    OverriddenByPrefix,
+    /// Its engine, or the server that it is on, sees fewer tokens at once than it is told.
+    Lowered,
+    /// Its limits were changed while it runs.
+    Limited,
+    /// Its socket failed, and it runs on.
+    SocketDown,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -254,13 +271,24 @@ fn happen(observed: &mut Observation, stack: &str, id: &ResourceId, happening: H
         (Live::Artifact { sha256, .. }, Happening::Unverified) => *sha256 = None,
         (Live::Artifact { sha256, .. }, Happening::Damaged) => *sha256 = Some(Digest::of("damaged")),
         (Live::Model { unserved, .. }, Happening::Unserved) => *unserved = true,
-        (Live::Model { edited, .. }, Happening::Edited) => *edited = true,
+        (Live::Model { edited, effective, .. }, Happening::Edited) => {
+            *edited = true;
+            *effective = [("num_ctx", "512"), ("temperature", "0.70"), ("system", "another")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into();
+        }
+        (Live::Model { effective, .. }, Happening::Lowered) => {
+            effective.insert("num_ctx".to_owned(), "2048".to_owned());
+        }
         (Live::Model { sha256, .. }, Happening::Damaged) => *sha256 = Some(Digest::of("damaged")),
         (Live::Model { sha256, managed, recorded, .. }, Happening::Stranger) => {
             (*sha256, *managed, *recorded) = (Some(Digest::of("damaged")), false, None);
         }
         (Live::Environment { complete }, Happening::Damaged) => *complete = false,
-        (Live::Run(run), happening) => happen_to_run(run, happening, nobody),
+        (Live::Run(run), happening) => {
+            happen_to_run(run, happening, nobody);
+            happen_to_settings(run, happening, id);
+        }
         (live, happening) => panic!("{happening:?} cannot happen to {live:?}"),
     }
 }
@@ -281,7 +309,43 @@ fn happen_to_run(run: &mut LiveRun, happening: Happening, nobody: Fingerprint) {
         Happening::NotLoaded => run.loaded = false,
         Happening::Orphaned => run.orphaned_instances = true,
         Happening::Asleep => run.asleep = true,
+        Happening::Overridden
+        | Happening::OverriddenByPrefix
+        | Happening::Lowered
+        | Happening::Limited
+        | Happening::SocketDown => {}
         other => panic!("{other:?} cannot happen to a server"),
+    }
+}
+
+fn happen_to_settings(run: &mut LiveRun, happening: Happening, id: &ResourceId) {
+    let mut set = |name: &str, value: &str| drop(run.effective.values.insert(name.to_owned(), value.to_owned()));
+    let drop_in = |folder: &str, file: &str, settings: &[&str]| Override {
+        path: Path::new(folder).join(file),
+        settings: settings.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    match happening {
+        Happening::Overridden => {
+            set(Effective::MEMORY, "1073741824");
+            set(Effective::COMMAND, &Effective::digested("/home/ai/other"));
+            let folder = format!("/home/ai/.config/systemd/user/{}.service.d", id.name);
+            run.effective.overrides = vec![drop_in(&folder, "mine.conf", &["ExecStart", "MemoryMax"])];
+        }
+        Happening::OverriddenByPrefix => {
+            run.effective.overrides = vec![drop_in("/etc/systemd/user/home-.service.d", "nice.conf", &["Nice"])];
+        }
+        Happening::Lowered => {
+            // What each of two slots sees.
+            set("--ctx-size", "2048");
+            set("--parallel", "2");
+            set("--max-model-len", "2048");
+        }
+        Happening::Limited => {
+            set(Effective::MEMORY, "1073741824");
+            set(Effective::CPUS, "50%");
+        }
+        Happening::SocketDown => run.socket_down = Some("it failed (resources)".to_owned()),
+        _ => {}
     }
 }
 
@@ -340,6 +404,11 @@ fn check(folder: &Path) -> Option<String> {
     for (name, content) in &since.moved {
         observed.moved.insert(find(&observed, name), content.clone());
     }
+    for part in &declared.externals {
+        let health = since.externals.get(&part.role).map_or(Health::Healthy, Health::unreachable);
+        observed.externals.insert(part.role.clone(), health);
+    }
+    observed.end_at_logout.extend(since.lingering_is_off.then_some(Kind::Unit));
     let mut past = if since.unrecorded { Past::default() } else { past(&applied) };
     for (name, time) in &since.start_times {
         past.start_times.insert(find(&observed, name), time.parse::<Seconds>().expect("a duration"));

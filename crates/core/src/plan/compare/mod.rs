@@ -3,6 +3,7 @@
 //! It decides about one resource at a time. The order of steps and interactions between changes are decided
 //! elsewhere.
 
+mod effective;
 mod model;
 mod run;
 
@@ -334,7 +335,7 @@ fn asked_otherwise(past: &Past, resource: &Resource, claim: &Ownership) -> (Verb
 
 /// Applies the drift policy: a change that is only reported loses its remedy.
 fn sync(desired: &Desired, mut difference: Difference) -> Verdict {
-    let only_drift = difference.change.causes.iter().all(|cause| matches!(cause, Cause::Drift(_)));
+    let only_drift = difference.change.causes.iter().all(Cause::is_drift);
     if only_drift {
         difference.change.verb = Verb::Correct;
         if desired.policy.drift == Drift::Warn {
@@ -343,6 +344,12 @@ fn sync(desired: &Desired, mut difference: Difference) -> Verdict {
         }
     }
     Verdict::Differs(difference)
+}
+
+/// Returns drift that is only reported, because no step ends it.
+fn reported(resource: &Resource, causes: Vec<Cause>) -> Verdict {
+    let change = change(resource, Verb::Correct, causes, Consequence::of(Disruption::None));
+    Verdict::Differs(Difference { change: Change { left: true, ..change }, remedy: None })
 }
 
 fn undeclared(desired: &Desired, presence: &Presence, managed: Managed) -> Difference {

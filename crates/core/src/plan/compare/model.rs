@@ -27,7 +27,7 @@ pub(super) fn model(
     if let Some(moved) = observed.moved.get(&resource.id) {
         return Verdict::Refused(moved_on(resource, spec, moved));
     }
-    let Some(Live::Model { recorded, loaded, sha256, managed, kept, edited, .. }) = live else {
+    let Some(Live::Model { recorded, loaded, sha256, managed, kept, edited, effective, .. }) = live else {
         return made(desired, resource, vec![absent(past, resource)], pulled);
     };
     if let (Some(is), Some(declared)) = (sha256, &spec.sha256)
@@ -57,14 +57,19 @@ pub(super) fn model(
         // An existing model of that name that llamero did not create.
         None if spec.is_derived() => differs(Verb::Change, vec![Cause::Unrecorded], nothing, Remedy::Make),
         _ if *edited => {
-            let cause = Cause::Drift("another program recreated it with other settings".to_owned());
-            differs(Verb::Correct, vec![cause], nothing, Remedy::Make)
+            let mut causes = vec![Cause::Drift("another program recreated it with other settings".to_owned())];
+            causes.extend(super::effective::of_recreated_model(resource, effective));
+            differs(Verb::Correct, causes, nothing, Remedy::Make)
         }
         _ if spec.pinned && !loaded && server_is_up(observed, resource) => {
             let cause = Cause::Drift("it should stay loaded, but is not loaded".to_owned());
             differs(Verb::Correct, vec![cause], nothing, Remedy::Load)
         }
-        _ => Verdict::Same,
+        // It is what llamero made, and its server does not honour it.
+        _ => match super::effective::of_model(resource, effective) {
+            causes if causes.is_empty() => Verdict::Same,
+            causes => super::reported(resource, causes),
+        },
     }
 }
 

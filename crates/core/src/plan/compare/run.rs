@@ -4,7 +4,10 @@ use super::super::Past;
 use super::super::cause::Cause;
 use super::super::change::{Consequence, Disruption, Verb};
 use super::super::replace::left_aside;
-use super::{Difference, Remedy, RunAction, RunRemedy, Verdict, absent, asked_otherwise, change, not_managed, sync};
+use super::effective::{Deviations, deviations};
+use super::{
+    Difference, Remedy, RunAction, RunRemedy, Verdict, absent, asked_otherwise, change, not_managed, reported, sync,
+};
 use crate::live::{Live, LiveRun, Managed, Observation, Presence, RunState};
 use crate::resolve::Desired;
 use crate::resource::{Bytes, Resource, Run};
@@ -44,7 +47,12 @@ pub(super) fn run(
     } else if !claim.intact {
         causes.push(Cause::Drift("its definition was edited by hand".to_owned()));
     }
-    let write = !causes.is_empty();
+    let differs_by_definition = !causes.is_empty();
+    // A server that cannot be changed gets its limits again when another takes its place.
+    let Deviations { correctable, reported: only_reported } =
+        deviations(resource, spec, live, !differs_by_definition && live.loaded);
+    let write = differs_by_definition || !correctable.is_empty();
+    causes.extend(correctable);
     let go = if live.is_up() {
         let older = match &live.running {
             Some(running) => *running != declared,
@@ -57,13 +65,17 @@ pub(super) fn run(
         }
         let unattended = target.and_then(|target| target.unattended(live));
         causes.extend(unattended.map(|why| Cause::Drift(why.to_owned())));
+        let socket_down = live.socket_down.as_ref().filter(|_| spec.socket_handoff);
+        causes.extend(socket_down.map(|why| Cause::Drift(format!("its socket does not listen: {why}"))));
+        let again = unattended.is_some() || socket_down.is_some();
         // Of the good generation: what a failed one asked for says nothing of where the socket listens.
         let fields = resource.fields();
         let committed = past.committed.get(&resource.id).and_then(|fields| fields.get("port"));
         let same_port = committed.is_some() && committed == fields.get("port");
-        match older || write || unattended.is_some() {
+        let keeps_socket = spec.socket_handoff && live.socket_handoff && same_port && socket_down.is_none();
+        match older || write || again {
             // The socket stays, and with it the port.
-            true if spec.socket_handoff && live.socket_handoff && same_port => RunAction::HandOff(managed),
+            true if keeps_socket => RunAction::HandOff(managed),
             true => RunAction::Restart(managed),
             false if live.asleep => {
                 causes.push(Cause::Drift("it sleeps".to_owned()));
@@ -99,8 +111,10 @@ pub(super) fn run(
     }
     // Enabling links are removed together with the socket hand-off units.
     enable |= live.socket_handoff && !spec.socket_handoff;
-    if causes.is_empty() {
-        return Verdict::Same;
+    match (causes.is_empty(), only_reported.is_empty()) {
+        (true, true) => return Verdict::Same,
+        (true, false) => return reported(resource, only_reported),
+        (false, _) => causes.extend(only_reported),
     }
     differs(desired, past, resource, spec, verb, causes, RunRemedy { write, reload, enable, orphans, go })
 }

@@ -34,6 +34,10 @@ impl Target for Docker {
         )
     }
 
+    fn resets_limits(&self) -> bool {
+        true
+    }
+
     fn listens_for_servers(&self) -> bool {
         true
     }

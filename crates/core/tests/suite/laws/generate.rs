@@ -512,6 +512,7 @@ fn presence(before: Option<&Resource>, now: Option<&Resource>, condition: Condit
             kept: false,
             unserved: false,
             edited: false,
+            effective: BTreeMap::new(),
         },
         Spec::File(_) => Live::File(LiveFile { marker: claim(&fingerprint, condition), text: None }),
         Spec::Run(_) => {
