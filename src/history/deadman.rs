@@ -109,6 +109,12 @@ impl<S: Store> History<S> {
         Ok(sealed::write_to(&self.store, &self.generation(number).join("passed"), passed)?)
     }
 
+    /// Records that a generation is not to be confirmed any more.
+    pub fn withdraw_passed(&self, number: u64) -> Result<(), Error> {
+        self.store.remove(&self.generation(number).join("passed"))?;
+        Ok(())
+    }
+
     /// Returns the confirmation of a generation, if there is one.
     pub fn confirmed(&self, number: u64) -> Result<Option<Confirmed>, Error> {
         Ok(sealed::read_from(&self.store, &self.generation(number).join("confirmed"))?)

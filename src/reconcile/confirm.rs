@@ -48,7 +48,8 @@ pub async fn confirm<W: World>(
             return Ok(if good { Confirmation::Committed(number) } else { Confirmation::TooLate(number) });
         }
         match stack.history.lock(&format!("llamero confirm --stack {}", stack.name)) {
-            Ok(_lock) if stack.history.outcome(number)?.is_none() => {
+            // Without its record it is being rolled back, and its switch finishes that.
+            Ok(_lock) if stack.history.outcome(number)?.is_none() && stack.history.passed(number)?.is_some() => {
                 commit(stack, number, &passed, report).await?;
                 deadman::disarm(stack).await;
                 return Ok(Confirmation::Committed(number));

@@ -231,6 +231,10 @@ impl<'a, W: World> Transaction<'a, W> {
             Ok(()) => State::Committing,
             Err(failure) => {
                 self.executed.failures.push(failure);
+                // A confirmation that comes while it is being rolled back must find nothing to commit.
+                if let Err(error) = self.stack.history.withdraw_passed(self.number) {
+                    self.executed.failures.push(Failure::of(None, &error));
+                }
                 self.failed()
             }
         }
