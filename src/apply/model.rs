@@ -7,7 +7,7 @@ use crate::plan::Action;
 use crate::resource::{Digest, Fields, Fingerprint, OllamaName, Resource, ResourceId, ServedModel};
 use crate::systems::downloads::{self, Patience, Progress};
 use crate::systems::ollama::{self, Derived, KeepAlive, Ollama, Pull};
-use crate::systems::{Hint, pulled};
+use crate::systems::{Hint, pulled, sealed};
 use std::time::Duration;
 
 /// The longest that a model may take to load.
@@ -185,11 +185,36 @@ pub(super) async fn remove(execution: Execution<'_>, managed: &Managed) -> Resul
         delete(execution, id, ollama, &record.name).await?;
     }
     if let Some(text) = &record.pulled
+        && !inherits(execution, id, text, &record).map_err(|error| failed(&error))?
         && !pulled::is_shared(folder, id, text, &record.endpoint).map_err(|error| failed(&error))?
     {
         delete(execution, id, ollama, text).await?;
     }
     pulled::forget(folder, id).map_err(|error| failed(&error))
+}
+
+/// Records that a declared model of the same source was pulled, if there is one that has no record since the source was
+/// already present for the model that is removed; returns whether there is.
+fn inherits(
+    execution: Execution<'_>,
+    removed: &ResourceId,
+    text: &str,
+    record: &pulled::Pulled,
+) -> Result<bool, sealed::Error> {
+    let folder = &execution.systems.pulled;
+    let mut inherits = false;
+    for resource in execution.desired.resources.values().filter(|resource| resource.id != *removed) {
+        let Some(model) = resource.model().filter(|model| !model.is_derived()) else { continue };
+        let same = model.endpoint == record.endpoint && model.source.shortest().eq_ignore_ascii_case(text);
+        if !same || pulled::find(folder, &resource.id)?.is_some() {
+            continue;
+        }
+        let name = model.name.shortest();
+        let heir = pulled::Pulled { fingerprint: resource.fingerprint(), name, made: None, ..record.clone() };
+        pulled::record(folder, &resource.id, &heir)?;
+        inherits = true;
+    }
+    Ok(inherits)
 }
 
 /// Removes a name from a server. What is loaded under it would stay in memory, for ever where it was to stay loaded.
