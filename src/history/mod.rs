@@ -275,6 +275,7 @@ impl<S: Store> History<S> {
         let mut past = Past::default();
         let mut inventory: BTreeMap<ResourceId, Resource> = BTreeMap::new();
         let (mut good, mut read, mut failed, mut newer) = (0, false, BTreeSet::new(), None);
+        let mut unread = None;
         for (age, number) in numbers.iter().rev().enumerate() {
             let outcome = self.outcome(*number)?;
             if age < RECENT {
@@ -290,6 +291,7 @@ impl<S: Store> History<S> {
             let is_good = committed && good < KEPT;
             // The last one with a revision carries the orphans of its predecessors.
             if read && !is_good && Some(*number) != current {
+                unread = unread.or((good == 1).then_some(*number));
                 continue;
             }
             let Some(revision) = sealed::read_from::<Revision>(&self.store, &self.generation(*number).join("desired"))?
@@ -305,6 +307,15 @@ impl<S: Store> History<S> {
             let state = (&revision.desired.resources, &contents);
             let same = newer.as_ref().is_some_and(|(resources, contents)| state == (resources, contents));
             good += usize::from(is_good && !same);
+            if same
+                && is_good
+                && let Some(number) = unread.take()
+            {
+                // The plan between them removed nothing, so what failed before it has not expired yet.
+                let file = self.generation(number).join("desired");
+                let revision = sealed::read_from::<Revision>(&self.store, &file)?;
+                failed = revision.map(|revision| needed(&revision.desired, &BTreeMap::new())).unwrap_or_default();
+            }
             if is_good && !same {
                 newer = Some((revision.desired.resources.clone(), contents.clone()));
             }

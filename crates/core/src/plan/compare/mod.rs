@@ -100,8 +100,11 @@ pub(super) fn compare(desired: &Desired, observed: &Observation, past: &Past) ->
     // What stands aside for a declared server is part of that one's change.
     let aside: BTreeSet<ResourceId> = desired.resources.keys().filter_map(targets::previous).collect();
     let kept = |id: &ResourceId| past.keep.contains(id) && !past.oldest.contains(id);
-    // Without other changes there is no further generation.
-    let stays = comparison.changes.iter().all(|difference| difference.remedy.is_none())
+    // Without other changes there is no further generation, unless what is there already is committed by it.
+    let committed = |resource: &Resource| past.committed.get(&resource.id) == Some(&resource.fields());
+    let is_committed = past.committed.len() == desired.resources.len() && desired.resources.values().all(committed);
+    let stays = is_committed
+        && comparison.changes.iter().all(|difference| difference.remedy.is_none())
         && observed.resources.iter().filter(|(id, _)| !aside.contains(*id)).all(|(id, presence)| {
             let needed = desired.resources.contains_key(id) || past.keep.contains(id);
             needed || Managed::prove(&desired.stack, id, presence).is_none()
