@@ -8,11 +8,12 @@
 # box          cuts the power of a disposable machine in the middle of an apply; as root
 # deny         checks dependencies: advisories where their database can be had, bans, licences and sources
 # simulate     runs the transaction in a simulated world, RUNS times, and writes docs/simulation.md
+# busy-tests   runs the tests that touch nothing outside ROUNDS times beside a busy loop on every core
 # bench        prints llamero and its peers side by side
 export CARGO_TERM_COLOR ?= auto
 heading = @printf '\n== %s\n' '$(1)'
 
-.PHONY: quickstart test check deny pure real lane vllm llama-cpp-python faults kills busy box simulate bench
+.PHONY: quickstart test check deny pure real lane vllm llama-cpp-python faults kills busy box simulate busy-tests bench
 
 quickstart:
 	@tools/need cargo cc python3 python3-venv
@@ -82,6 +83,12 @@ simulate:
 	$(call heading,$(RUNS) simulated runs)
 	RUNS=$(RUNS) COMMIT="$$(git rev-parse --short HEAD)" REPORT="$(CURDIR)/docs/simulation.md" \
 	  cargo test --profile simulate --test sim -- simulate --exact --ignored --nocapture
+
+ROUNDS ?= 10
+busy-tests:
+	@tools/need cargo cc
+	$(call heading,$(ROUNDS) rounds on a busy machine)
+	tools/busy $(ROUNDS) env RUST_TEST_THREADS=24 cargo test --workspace
 
 bench:
 	@tools/need cargo cc python3 python3-venv

@@ -1,22 +1,24 @@
 //! One run: episode after episode, each with its processes, until the machine is quiet; then what must hold is asked.
 
+use crate::apply::apply;
 use crate::disk::Disk;
 use crate::executor::{Executor, Pid};
+use crate::happen::Happening;
 use crate::invariants;
 use crate::random::Random;
-use crate::schedule::{Drift, Episode, Schedule};
+use crate::schedule::{Episode, Schedule};
 use crate::stacks::{Declaration, Resolved, STACK, directories};
-use crate::truth::{Behaviour, Definition, MarkedFile, Server, Truth};
+use crate::truth::Truth;
 use crate::world::{Sim, World};
-use llamero::apply::Event;
-use llamero::history::{self, History, Revision};
+use llamero::history::{History, Revision};
 use llamero::live::RunState;
-use llamero::observe::Depth;
-use llamero::plan::{Phase, Plan};
-use llamero::reconcile::{self, Confirmation, Finished, Fired, Options, Stack, fire, prepare, run_pass};
+use llamero::pace::{self, Next};
+use llamero::plan::Plan;
+use llamero::reconcile::{Confirmation, Finished, Fired, Options, Stack, attempt, environment_digest};
 use llamero::resolve::Desired;
-use llamero::resource::{Digest, Fingerprint, Kind, ResourceId, Seconds, Spec};
-use std::collections::{BTreeMap, BTreeSet};
+use llamero::resource::{Digest, Fingerprint, ResourceId, Seconds, Spec};
+use llamero::systems::clock::Clock;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -51,6 +53,12 @@ pub(crate) struct Notes {
     /// The servers that the manifest of an apply shares with the committed generation and that were unhealthy before it.
     pub(crate) preexisting: BTreeSet<ResourceId>,
     pub(crate) before: Truth,
+    /// Whether the manifest of the apply was on record as failed for good.
+    pub(crate) quarantined: bool,
+    /// Whether the server that pulls models answered before the apply.
+    pub(crate) served: bool,
+    /// When the last apply ended.
+    pub(crate) ended: Duration,
     /// How every apply of the run ended.
     pub(crate) met: Vec<String>,
 }
@@ -59,8 +67,9 @@ pub(crate) struct Notes {
 pub(crate) struct Run {
     pub(crate) shared: Arc<Mutex<Sim>>,
     pub(crate) notes: Arc<Mutex<Notes>>,
-    executor: Executor,
+    pub(crate) executor: Executor,
     pids: Pid,
+    ticks: u32,
     random: Random,
 }
 
@@ -70,6 +79,10 @@ pub(crate) struct Outcome {
     pub(crate) trace: Vec<String>,
     pub(crate) violations: Vec<String>,
     pub(crate) ends: Vec<String>,
+    /// The actions that were planned or carried out.
+    pub(crate) actions: BTreeSet<String>,
+    /// The instants of the last apply.
+    pub(crate) ticks: u32,
 }
 
 pub(crate) fn stack(world: &World) -> Stack<World> {
@@ -93,8 +106,8 @@ pub(crate) fn revision(resolved: &Resolved) -> Revision {
 }
 
 /// Returns whether a resource is the server of a part of the stack.
-fn is_part(id: &ResourceId, part: usize) -> bool {
-    id.kind.runs() && id.name.contains(["alpha", "beta", "gamma", "small", "gateway"][part])
+pub(crate) fn is_part(id: &ResourceId, part: usize) -> bool {
+    id.kind.runs() && id.name.contains(["alpha", "beta", "gamma", "small", "gateway", "ollama", "vllm"][part])
 }
 
 pub(crate) fn run(schedule: &Schedule) -> Outcome {
@@ -103,6 +116,7 @@ pub(crate) fn run(schedule: &Schedule) -> Outcome {
         notes: Arc::default(),
         executor: Executor::default(),
         pids: 0,
+        ticks: 0,
         random: Random::new(schedule.seed ^ 0x51),
     };
     run.sim().timers = crate::executor::Timers::default();
@@ -115,6 +129,7 @@ pub(crate) fn run(schedule: &Schedule) -> Outcome {
         }
     }
     let last = schedule.episodes.last().expect("there is one");
+    let ticks = run.ticks;
     run.heal();
     let declaration = Declaration { rollback: true, warn: false, prune: true, ..last.declaration.clone() };
     let calm = Episode { declaration, timers: true, ..Episode::default() };
@@ -122,6 +137,7 @@ pub(crate) fn run(schedule: &Schedule) -> Outcome {
     run.episode(&calm);
     invariants::after(&mut run, &calm);
     invariants::healed(&mut run, &calm);
+    run.ticks = ticks;
     run.outcome()
 }
 
@@ -136,9 +152,11 @@ impl Run {
 
     fn outcome(self) -> Outcome {
         let ends = std::mem::take(&mut self.notes().met);
+        let ticks = self.ticks;
         let mut sim = self.sim();
         let (trace, violations) = (std::mem::take(&mut sim.trace), std::mem::take(&mut sim.violations));
-        Outcome { trace, violations, ends }
+        let actions = std::mem::take(&mut sim.actions);
+        Outcome { trace, violations, ends, actions, ticks }
     }
 
     pub(crate) fn world(&mut self) -> World {
@@ -167,6 +185,8 @@ impl Run {
         }
         let resolved = self.resolved(&episode.declaration);
         self.prepare_notes(&resolved.desired);
+        let quarantined = self.is_quarantined(&resolved);
+        self.notes().quarantined = quarantined;
         {
             let committed = self.committed();
             let mut sim = self.sim();
@@ -175,6 +195,10 @@ impl Run {
             sim.broken.clear();
             sim.files.writes = 0;
             sim.full = episode.full;
+            sim.begun = sim.now;
+            sim.cancelled = None;
+            sim.arrivals.clear();
+            sim.stopped.clear();
             for (part, behaviour) in &episode.behaviours {
                 for (resource, _) in resolved.desired.runs().filter(|(resource, _)| is_part(&resource.id, *part)) {
                     let key = (resource.id.clone(), resource.fingerprint());
@@ -187,18 +211,24 @@ impl Run {
         }
         let options = Options {
             fail_fast: episode.fail_fast,
+            rehearse: episode.rehearse,
             confirm_within: episode.confirming.map(|confirming| Seconds::new(confirming.within)),
             ..Options::default()
         };
         let cancel = CancellationToken::new();
         let world = self.world();
         let pid = world.pid;
-        self.sim().kill = episode.kill.map(|(tick, _)| (pid, tick));
+        {
+            let mut sim = self.sim();
+            sim.kill = episode.kill.map(|(tick, _)| (pid, tick));
+            sim.blow = episode.blow.clone().map(|(tick, blow)| (pid, tick, blow));
+            sim.cancel = Some(cancel.clone());
+        }
         let begun = self.sim().now;
         let mut events: Vec<(Duration, Happening)> = Vec::new();
         if let Some((after, twice)) = episode.cancel {
             let at = begun + Duration::from_millis(after);
-            events.push((at, Happening::Cancel(cancel.clone())));
+            events.push((at, Happening::Cancel));
             if twice {
                 events.push((at + Duration::from_millis(300), Happening::Kill(pid)));
             }
@@ -212,10 +242,23 @@ impl Run {
         let notes = Arc::clone(&self.notes);
         self.executor.spawn(pid, apply(world, episode.declaration.clone(), options, cancel, notes));
         self.settle(&mut events);
+        let ticks = self.sim().ticks.get(&pid).copied();
+        self.ticks = ticks.unwrap_or_default();
         let mut sim = self.sim();
         sim.full = None;
-        sim.kill = None;
+        (sim.kill, sim.blow, sim.cancel) = (None, None, None);
+        sim.episode.blind = None;
         sim.broken.clear();
+    }
+
+    fn is_quarantined(&mut self, resolved: &Arc<Resolved>) -> bool {
+        let resolved = Arc::clone(resolved);
+        self.ask(async move |world| {
+            let attempt = attempt(&revision(&resolved)).expect("a manifest says it");
+            let quarantine = stack(&world).history.quarantine().unwrap_or_default();
+            let environment = environment_digest(&revision(&resolved));
+            matches!(pace::next(&quarantine, &attempt, &environment, world.seconds()), Next::Quarantined(_))
+        })
     }
 
     fn prepare_notes(&mut self, desired: &Desired) {
@@ -241,6 +284,7 @@ impl Run {
             .map(|(resource, _)| resource.id.clone())
             .filter(|id| before.servers.get(id).is_none_or(|server| !server.is_healthy(now)))
             .collect();
+        notes.served = before.servers.iter().any(|(id, server)| id.name.contains("ollama") && server.is_healthy(now));
         notes.before = before;
     }
 
@@ -257,8 +301,12 @@ impl Run {
         let begun = self.sim().now;
         loop {
             let dead = self.sim().dead.clone();
-            let polled = self.executor.poll(|pid| self.shared.lock().expect("no panic").dead.contains(&pid));
+            let polled = {
+                let sim = || self.shared.lock().expect("no panic");
+                self.executor.poll(|pid| sim().dead.contains(&pid), |pid| sim().stopped.contains_key(&pid))
+            };
             self.bury(&dead);
+            self.arrive();
             let detached = std::mem::take(&mut self.sim().detached);
             for (generation, after) in detached {
                 self.fire(generation, Some(after));
@@ -272,8 +320,18 @@ impl Run {
         }
     }
 
+    /// Starts the applies that come.
+    fn arrive(&mut self) {
+        let (due, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.sim().arrivals).into_iter().partition(|(after, _)| !self.executor.runs(*after));
+        self.sim().arrivals = later;
+        for (_, declaration) in due {
+            self.happen(Happening::Apply(declaration));
+        }
+    }
+
     /// Clears away after processes that were killed since.
-    fn bury(&mut self, before: &BTreeSet<Pid>) {
+    pub(crate) fn bury(&mut self, before: &BTreeSet<Pid>) {
         let new: Vec<Pid> = self.sim().dead.difference(before).copied().collect();
         for pid in new {
             self.sim().files.unlock(pid);
@@ -294,6 +352,8 @@ impl Run {
         let mut sim = self.sim();
         sim.note(0, "the power is lost");
         sim.dead.extend(all);
+        sim.stopped.clear();
+        sim.arrivals.clear();
         sim.boot += 1;
         sim.files.lose_power(|| random.chance(1, 2));
         sim.switches.clear();
@@ -310,7 +370,8 @@ impl Run {
         let switch = sim.switches.iter().map(|(name, switch)| (switch.fires, name.clone())).min();
         let event = events.iter().map(|(at, _)| *at).min();
         let timer = if idle { None } else { sim.timers.next() };
-        let moments = [timer, event, switch.as_ref().map(|(at, _)| *at)];
+        let resumed = sim.stopped.values().min().copied();
+        let moments = [timer, event, resumed, switch.as_ref().map(|(at, _)| *at)];
         let Some(next) = moments.into_iter().flatten().min() else {
             if !idle {
                 sim.violation("A17: a process waits for something that never comes".to_owned());
@@ -327,7 +388,11 @@ impl Run {
         }
         sim.now = sim.now.max(next);
         let now = sim.now;
-        for path in sim.beats.values().cloned().collect::<Vec<_>>() {
+        sim.stopped.retain(|_, until| *until > now);
+        let awake = |pid: &Pid| !sim.stopped.contains_key(pid);
+        let beats: Vec<PathBuf> =
+            sim.beats.iter().filter(|(pid, _)| awake(pid)).map(|(_, path)| path.clone()).collect();
+        for path in beats {
             if !sim.episode.deaf {
                 sim.files.touch(&path);
             }
@@ -336,8 +401,9 @@ impl Run {
         if let Some((_, name)) = switch.filter(|(at, _)| *at <= now) {
             let (late, twice, deaf) =
                 (Duration::from_secs(sim.episode.late), sim.episode.fires_twice, sim.episode.deaf);
+            let stopped: BTreeSet<Pid> = sim.stopped.keys().copied().collect();
             let armed = sim.switches.get_mut(&name).expect("it is armed");
-            if armed.postponed_by.is_some() && !deaf {
+            if armed.postponed_by.is_some_and(|pid| !stopped.contains(&pid)) && !deaf {
                 armed.fires = now + armed.after;
             } else if !late.is_zero() && armed.after != late {
                 // Late once.
@@ -359,256 +425,6 @@ impl Run {
             self.happen(happening);
         }
         true
-    }
-
-    fn happen(&mut self, happening: Happening) {
-        match happening {
-            Happening::Cancel(cancel) => {
-                self.sim().note(0, "it is cancelled");
-                cancel.cancel();
-            }
-            Happening::Kill(pid) => {
-                let before = self.sim().dead.clone();
-                self.sim().note(pid, "is killed from outside");
-                self.sim().dead.insert(pid);
-                self.bury(&before);
-            }
-            Happening::Apply(declaration) => {
-                let world = self.world();
-                let notes = Arc::clone(&self.notes);
-                world.sim().note(world.pid, "a second apply comes");
-                let apply = apply(world.clone(), declaration, Options::default(), CancellationToken::new(), notes);
-                self.executor.spawn(world.pid, apply);
-            }
-            Happening::Confirm => {
-                let world = self.world();
-                let notes = Arc::clone(&self.notes);
-                self.executor.spawn(world.pid, async move {
-                    let stack = stack(&world);
-                    let report = report(&world, &notes, None);
-                    let confirmed = reconcile::confirm(&stack, "sim", &report).await.map_err(|error| error.to_string());
-                    world.sim().note(world.pid, &format!("confirm: {confirmed:?}"));
-                    notes.lock().expect("no panic").confirmed.push(confirmed);
-                });
-            }
-        }
-    }
-
-    fn fire(&mut self, generation: u64, deadline: Option<Duration>) {
-        let world = self.world();
-        let notes = Arc::clone(&self.notes);
-        let killed = self.sim().episode.kill_switch.take();
-        if let Some(tick) = killed {
-            self.sim().kill = Some((world.pid, tick));
-        }
-        world.sim().note(world.pid, &format!("the switch of generation {generation} begins"));
-        self.executor.spawn(world.pid, async move {
-            let stack = stack(&world);
-            let report = report(&world, &notes, None);
-            let fired = fire(&stack, generation, deadline, &|_| {}, &report).await.map_err(|error| error.to_string());
-            world.sim().note(world.pid, &format!("the switch of generation {generation}: {fired:?}"));
-            notes.lock().expect("no panic").fired.push((generation, fired));
-        });
-    }
-
-    fn drift(&mut self, drift: Drift) {
-        let mut sim = self.sim();
-        sim.note(0, &format!("by hand: {drift:?}"));
-        let truth = &mut sim.truth;
-        let server = |truth: &Truth, part: usize| truth.servers.keys().find(|id| is_part(id, part)).cloned();
-        match drift {
-            Drift::Stop(part) => {
-                if let Some(id) = server(truth, part) {
-                    truth.stop(&id);
-                }
-            }
-            Drift::RemoveDefinition(part) => {
-                if let Some(id) = server(truth, part).filter(|id| id.kind == Kind::Unit) {
-                    let handoff = truth.servers[&id].handoff;
-                    let server = truth.servers.get_mut(&id).expect("it is there");
-                    if !handoff {
-                        server.definition = None;
-                    }
-                }
-            }
-            Drift::EditDefinition(part) => {
-                if let Some(id) = server(truth, part).filter(|id| id.kind == Kind::Unit)
-                    && let Some(definition) = &mut truth.servers.get_mut(&id).expect("it is there").definition
-                {
-                    definition.intact = false;
-                }
-            }
-            Drift::Disable(part) => {
-                if let Some(id) = server(truth, part) {
-                    truth.servers.get_mut(&id).expect("it is there").enabled = false;
-                }
-            }
-            Drift::RemoveFiles => truth.files.retain(|_, file| file.owner.is_none()),
-            Drift::EditFiles => truth.files.values_mut().for_each(|file| file.intact = false),
-            Drift::RemoveEnvironments => truth.environments.clear(),
-            Drift::RemoveArtifacts => truth.artifacts.clear(),
-            Drift::ForeignFile => {
-                if let Some(file) = truth.files.values_mut().next() {
-                    *file = MarkedFile { owner: None, fingerprint: None, intact: true };
-                }
-            }
-            Drift::ForeignServer(part) => {
-                if let Some(id) = server(truth, part) {
-                    let was = truth.servers[&id].definition.clone();
-                    let Some(was) = was else { return };
-                    let foreign = Definition { stack: None, fingerprint: Fingerprint::of(&BTreeMap::default()), ..was };
-                    let server = Server { definition: Some(foreign), ..Server::default() };
-                    truth.servers.insert(id, server);
-                }
-            }
-            Drift::Sicken(part) => {
-                if let Some(id) = server(truth, part) {
-                    let server = truth.servers.get_mut(&id).expect("it is there");
-                    if let Some(process) = &mut server.process {
-                        process.behaviour.ready = None;
-                        let key = (id.clone(), process.definition.fingerprint.clone());
-                        let behaviour = Behaviour { ready: None, ..Behaviour::HEALTHY };
-                        truth.behaviours.insert(key, behaviour);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Puts the machine right, but not the stack.
-    fn heal(&mut self) {
-        let mut sim = self.sim();
-        sim.truth.heal();
-        sim.truth.files.retain(|_, file| file.owner.is_some());
-        let foreign = |server: &Server| server.definition.as_ref().is_some_and(|definition| definition.stack.is_none());
-        sim.truth.servers.retain(|_, server| !foreign(server));
-        // Whatever waits to be started again is up by then.
-        sim.now += Duration::from_secs(60);
-        let now = sim.now;
-        sim.truth.advance(now);
-    }
-}
-
-/// Something that happens from outside.
-enum Happening {
-    Cancel(CancellationToken),
-    Kill(Pid),
-    Apply(Declaration),
-    Confirm,
-}
-
-pub(crate) fn name(end: &End) -> String {
-    match end {
-        End::Occupied => "Occupied".to_owned(),
-        End::Error(_) => "Error".to_owned(),
-        End::Refused => "Refused".to_owned(),
-        End::Nothing => "Nothing".to_owned(),
-        End::Finished(finished) => format!("{:?}", finished.1.outcome.ending),
-    }
-}
-
-/// Does what `llamero apply` does.
-async fn apply(
-    world: World,
-    declaration: Declaration,
-    options: Options,
-    cancel: CancellationToken,
-    notes: Arc<Mutex<Notes>>,
-) {
-    let end = match attempt(&world, &declaration, options, &cancel, &notes).await {
-        Ok(end) => end,
-        Err(history::Error::Occupied(_)) => End::Occupied,
-        Err(error) => End::Error(error.to_string()),
-    };
-    if world.is_gone() {
-        return;
-    }
-    let text = match &end {
-        End::Finished(finished) => {
-            let failures: Vec<_> = finished.1.failures.iter().chain(&finished.1.later_failures).collect();
-            let whys: Vec<String> =
-                failures.iter().map(|failure| format!("{:?}: {}", failure.on, failure.why)).collect();
-            format!("ends: {:?} {whys:?}", finished.1.outcome.ending)
-        }
-        End::Error(why) => format!("ends: {why}"),
-        other => format!("ends: {}", name(other)),
-    };
-    world.sim().note(world.pid, &text);
-    let mut notes = notes.lock().expect("no panic");
-    notes.met.push(name(&end));
-    notes.ends.push((declaration, end));
-}
-
-async fn attempt(
-    world: &World,
-    declaration: &Declaration,
-    options: Options,
-    cancel: &CancellationToken,
-    notes: &Arc<Mutex<Notes>>,
-) -> Result<End, history::Error> {
-    let stack = stack(world);
-    let _lock = stack.history.lock("apply")?;
-    let resolved = declaration.resolved(!world.sim().truth.secrets.is_empty());
-    let prepared = prepare(&stack, revision(&resolved), Depth::Health, options).await?;
-    if !prepared.plan.refusals.is_empty() {
-        let whys: Vec<&String> = prepared.plan.refusals.iter().map(|refusal| &refusal.message).collect();
-        world.sim().note(world.pid, &format!("refused: {whys:?}"));
-        return Ok(End::Refused);
-    }
-    let committed = stack.history.committed()?;
-    if prepared.plan.is_empty() && committed.is_some_and(|good| good.revision.desired == prepared.revision.desired) {
-        if prepared.plan.changes.is_empty() {
-            reconcile::disarm(&stack).await;
-        }
-        return Ok(End::Nothing);
-    }
-    let (plan, revision) = (prepared.plan.clone(), prepared.revision.clone());
-    let report = report(world, notes, Some((cancel.clone(), revision.desired.policy.rollback)));
-    let finished = run_pass(&stack, prepared, options, &report, cancel).await?;
-    Ok(End::Finished(Box::new((plan, finished, revision))))
-}
-
-/// Returns what receives the events of a process, and what must hold at each.
-fn report(
-    world: &World,
-    notes: &Arc<Mutex<Notes>>,
-    forward: Option<(CancellationToken, bool)>,
-) -> impl Fn(Event) + Send + Sync + use<> {
-    let (world, notes) = (world.clone(), Arc::clone(notes));
-    let back = std::sync::atomic::AtomicBool::new(false);
-    move |event| {
-        if world.is_gone() {
-            return;
-        }
-        let is_back = back.load(std::sync::atomic::Ordering::Relaxed);
-        match &event {
-            Event::Started { step, .. } => {
-                world.sim().note(world.pid, &format!("begins: {step}"));
-                let cancelled = forward.as_ref().is_some_and(|(cancel, _)| cancel.is_cancelled());
-                if cancelled && !is_back {
-                    world.sim().violation(format!("A15: `{step}` begins after it was cancelled"));
-                }
-            }
-            Event::Phase { phase: Phase::Switch | Phase::Canary, .. } => {
-                let rollback = forward.as_ref().is_some_and(|(_, rollback)| *rollback);
-                let mut sim = world.sim();
-                let armed = !sim.switches.is_empty() || sim.beats.contains_key(&world.pid);
-                if rollback && !is_back && !armed {
-                    sim.violation("A30: the switch begins and no dead-man's switch is armed".to_owned());
-                }
-            }
-            Event::RollingBack { to } => {
-                back.store(true, std::sync::atomic::Ordering::Relaxed);
-                world.sim().note(world.pid, &format!("rolls back to {to:?}"));
-            }
-            Event::Committed { generation } => {
-                world.sim().note(world.pid, &format!("commits generation {generation}"));
-                let mut notes = notes.lock().expect("no panic");
-                notes.committed.insert(*generation);
-            }
-            Event::Failed { step, why } => world.sim().note(world.pid, &format!("failed: {step}: {why}")),
-            _ => {}
-        }
     }
 }
 

@@ -62,6 +62,10 @@ impl Executor {
         self.tasks.push(Task { pid, flag: Arc::new(Flag(AtomicBool::new(true))), future: Box::pin(future) });
     }
 
+    pub(crate) fn runs(&self, pid: Pid) -> bool {
+        self.tasks.iter().any(|task| task.pid == pid)
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.tasks.is_empty()
     }
@@ -71,13 +75,13 @@ impl Executor {
         self.tasks.retain(|task| !gone(task.pid));
     }
 
-    /// Polls whoever was woken; returns whether anybody was.
-    pub(crate) fn poll(&mut self, gone: impl Fn(Pid) -> bool) -> bool {
+    /// Polls whoever was woken and is not stopped; returns whether anybody was.
+    pub(crate) fn poll(&mut self, gone: impl Fn(Pid) -> bool, stopped: impl Fn(Pid) -> bool) -> bool {
         let mut polled = false;
         let mut index = 0;
         while index < self.tasks.len() {
             let task = &mut self.tasks[index];
-            if !task.flag.0.swap(false, Ordering::Relaxed) {
+            if stopped(task.pid) || !task.flag.0.swap(false, Ordering::Relaxed) {
                 index += 1;
                 continue;
             }

@@ -1,20 +1,25 @@
 //! What must hold after every episode, named after the statements of the acceptance list.
 
-use crate::drive::{End, Run, file_as_declared, name, revision, runs_as_declared, stack};
-use crate::schedule::Episode;
+use crate::apply::name;
+use crate::drive::{End, Run, file_as_declared, revision, runs_as_declared, stack};
+use crate::schedule::{Blow, Episode};
 use crate::stacks::{Declaration, STACK};
 use crate::truth::Truth;
 use llamero::history::{Ending, Generation, StepResult};
 use llamero::observe::Depth;
 use llamero::pace::{self, Next};
-use llamero::plan::{Phase, Plan};
-use llamero::reconcile::{Finished, Options, attempt, environment_digest, prepare};
+use llamero::plan::{Action, Phase, Plan};
+use llamero::reconcile::{Finished, Fired, Options, attempt, environment_digest, prepare};
 use llamero::resolve::Desired;
 use llamero::resource::{Resource, ResourceId, Spec};
 use llamero::systems::Retry;
 use llamero::systems::clock::Clock;
 use llamero::targets::previous;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// The longest that steps under way take, and to notice a cancellation.
+const SOON: Duration = Duration::from_secs(2);
 
 /// What the records say.
 struct Records {
@@ -55,7 +60,10 @@ pub(crate) fn after(run: &mut Run, episode: &Episode) {
     for (_, end) in &ends {
         if let End::Finished(finished) = end {
             let (plan, finished, _) = &**finished;
-            every_step_is_reported_once(run, plan, finished);
+            // What a rehearsal leaves out was never to be attempted.
+            if !episode.rehearse {
+                every_step_is_reported_once(run, plan, finished);
+            }
             pre_existing_failures_do_not_count(run, finished);
         }
     }
@@ -63,7 +71,11 @@ pub(crate) fn after(run: &mut Run, episode: &Episode) {
     if let [(declaration, End::Finished(finished))] = &ends[..] {
         let (_, finished, revision) = &**finished;
         if run.notes().fired.is_empty() {
-            ends_where_it_says(run, &records, finished, &revision.desired);
+            let alone = episode.kill.is_none() && episode.cancel.is_none_or(|(_, killed)| !killed);
+            if alone || finished.outcome.ending != Ending::Abandoned {
+                ends_where_it_says(run, &records, finished, &revision.desired);
+            }
+            ends_soon_after_a_cancellation(run, episode, finished);
             remembers_failures(run, episode, declaration, finished);
             if finished.outcome.ending == Ending::Committed
                 && !finished.interrupted
@@ -184,7 +196,8 @@ fn kept_for_rolling_back(run: &Run, records: &Records, _: &Episode) {
 /// A30: an apply that was killed ends rolled back or committed all the same.
 fn dead_man_ends_it(run: &Run, records: &Records, episode: &Episode) {
     let killed = episode.kill.is_some_and(|(_, power)| !power) && run.notes().ends.is_empty();
-    let hindered = episode.kill_switch.is_some() || episode.full.is_some() || episode.second.is_some();
+    let second = episode.second.is_some() || matches!(episode.blow, Some((_, Blow::Second(_) | Blow::Supersede(_))));
+    let hindered = episode.kill_switch.is_some() || episode.full.is_some() || second || episode.blind.is_some();
     let fired = !run.notes().fired.is_empty();
     if !killed || hindered || !fired {
         return;
@@ -193,6 +206,20 @@ fn dead_man_ends_it(run: &Run, records: &Records, episode: &Episode) {
     let errors: Vec<String> = run.notes().fired.iter().filter_map(|(_, fired)| fired.clone().err()).collect();
     if let Some(open) = open {
         run.sim().violation(format!("A30: generation {} was left without an outcome {errors:?}", open.number));
+    }
+    if run.notes().fired.iter().any(|(_, fired)| *fired == Ok(Fired::RolledBack)) {
+        let good = records.generations.iter().rev().find(|generation| Some(generation.number) == records.current);
+        let nothing =
+            records.generations.last().map(|last| Desired::nothing(STACK, last.revision.desired.policy.clone()));
+        let desired = good.map(|good| &good.revision.desired).or(nothing.as_ref());
+        let excused = run.notes().preexisting.clone();
+        let mut sim = run.sim();
+        let now = sim.now;
+        sim.truth.advance(now);
+        let wrong = desired.map(|desired| differs(&sim.truth, desired, &excused.iter().collect(), true));
+        if let Some(wrong) = wrong.filter(|wrong| !wrong.is_empty()) {
+            sim.violation(format!("A30: the switch rolled back, and {wrong:?}"));
+        }
     }
     if !records.watched.is_empty() {
         run.sim().violation(format!("A30: {:?} are still watched over", records.watched));
@@ -244,19 +271,7 @@ fn ends_where_it_says(run: &Run, records: &Records, finished: &Finished, desired
     let truth = sim.truth.clone();
     let excused: BTreeSet<&ResourceId> = finished.outcome.unhealthy_before.iter().chain(&preexisting).collect();
     let mut wrong = Vec::new();
-    let mut compare = |desired: &Desired, strict: bool| {
-        for resource in desired.resources.values() {
-            let fingerprint = resource.fingerprint();
-            let live = match &resource.spec {
-                Spec::Run(_) if excused.contains(&resource.id) => true,
-                Spec::Run(_) => runs_as_declared(&truth, &resource.id, &fingerprint),
-                spec => file_as_declared(&truth, spec, &fingerprint),
-            };
-            if !live && (strict || !matches!(resource.spec, Spec::Run(_))) {
-                wrong.push(format!("{} is not as declared", resource.id));
-            }
-        }
-    };
+    let mut compare = |desired: &Desired, strict: bool| wrong.extend(differs(&truth, desired, &excused, strict));
     match finished.outcome.ending {
         Ending::Committed => {
             let learned = records.generations.last().map(|last| last.revision.desired.clone());
@@ -292,6 +307,17 @@ fn ends_where_it_says(run: &Run, records: &Records, finished: &Finished, desired
         Ending::Stuck if finished.failures.is_empty() && finished.later_failures.is_empty() => {
             wrong.push("nothing failed".to_owned());
         }
+        Ending::Rehearsed => {
+            let before = &run.notes().before;
+            for (id, server) in &truth.servers {
+                if before.servers.get(id).map(|server| &server.definition) != Some(&server.definition) {
+                    wrong.push(format!("{id} was changed by a rehearsal"));
+                }
+                if server.successor.is_some() || server.orphans {
+                    wrong.push(format!("a rehearsed instance of {id} is left"));
+                }
+            }
+        }
         Ending::Abandoned => {
             let before = &run.notes().before;
             if before.files != truth.files {
@@ -311,6 +337,35 @@ fn ends_where_it_says(run: &Run, records: &Records, finished: &Finished, desired
     }
 }
 
+/// Returns what is not as declared.
+fn differs(truth: &Truth, desired: &Desired, excused: &BTreeSet<&ResourceId>, strict: bool) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for resource in desired.resources.values() {
+        let fingerprint = resource.fingerprint();
+        let live = match &resource.spec {
+            Spec::Run(_) if excused.contains(&resource.id) => true,
+            Spec::Run(_) => runs_as_declared(truth, &resource.id, &fingerprint),
+            Spec::Model(model) => truth.models.tags.contains_key(&(model.endpoint.clone(), model.name.shortest())),
+            spec => file_as_declared(truth, spec, &fingerprint),
+        };
+        if !live && (strict || !matches!(resource.spec, Spec::Run(_))) {
+            wrong.push(format!("{} is not as declared", resource.id));
+        }
+    }
+    wrong
+}
+
+/// A15, A41: whoever is cancelled waits for no server any more, and finishes only what is under way.
+fn ends_soon_after_a_cancellation(run: &Run, episode: &Episode, finished: &Finished) {
+    let ended = run.notes().ended;
+    let mut sim = run.sim();
+    let held_up = episode.hung.is_some() || matches!(episode.blow, Some((_, Blow::Suspend(_))));
+    let Some(took) = sim.cancelled.map(|cancelled| ended.saturating_sub(cancelled)) else { return };
+    if finished.outcome.ending == Ending::Interrupted && !held_up && took > SOON {
+        sim.violation(format!("A41: it ends {took:?} after it was cancelled"));
+    }
+}
+
 /// A33, A34: what failed for good is not tried again unasked, and what succeeded is.
 fn remembers_failures(run: &mut Run, episode: &Episode, declaration: &Declaration, finished: &Finished) {
     if episode.full.is_some() {
@@ -323,10 +378,14 @@ fn remembers_failures(run: &mut Run, episode: &Episode, declaration: &Declaratio
         let quarantine = stack(&world).history.quarantine().ok()?;
         Some(pace::next(&quarantine, &attempt, &environment_digest(&revision), world.seconds()))
     });
+    let quarantined = run.notes().quarantined;
     let transient = finished.failures.iter().all(|failure| failure.retry == Retry::Soon);
     let expected = |next: &Next| match finished.outcome.ending {
         Ending::Committed => *next == Next::Try,
-        Ending::Abandoned | Ending::RolledBack | Ending::Stuck if transient => !matches!(next, Next::Quarantined(_)),
+        Ending::Abandoned | Ending::RolledBack | Ending::Stuck if transient => {
+            // What failed for good before stays on record until it succeeds.
+            quarantined || !matches!(next, Next::Quarantined(_))
+        }
         Ending::Abandoned | Ending::RolledBack | Ending::Stuck => matches!(next, Next::Quarantined(_)),
         Ending::Interrupted | Ending::Rehearsed => true,
     };
@@ -352,6 +411,7 @@ fn applying_again_does_nothing(run: &mut Run, declaration: &Declaration) {
     if declaration.warn || !well {
         return;
     }
+    let served = run.notes().served;
     let plan = run.ask(async move |world| {
         let stack = stack(&world);
         let prepared = prepare(&stack, revision(&resolved), Depth::Health, Options::default()).await;
@@ -359,6 +419,8 @@ fn applying_again_does_nothing(run: &mut Run, declaration: &Declaration) {
     });
     match plan {
         Ok(plan) if plan.steps.iter().all(|step| step.phase == Phase::Prune && !declaration.prune) => {}
+        // What was left on a server that did not run could not be seen.
+        Ok(plan) if !served && plan.steps.iter().all(|step| matches!(step.action, Action::RemoveModel(_))) => {}
         Ok(plan) => {
             let steps: Vec<String> = plan.steps.iter().map(ToString::to_string).collect();
             run.sim().violation(format!("A4: applying again would do {steps:?} {:?}", plan.refusals));

@@ -1,5 +1,6 @@
 //! How the simulated machine is looked at and changed: each action's effect on what really is there.
 
+use crate::models;
 use crate::stacks::STACK;
 use crate::truth::{Definition, MarkedFile, Server, Truth};
 use llamero::live::{Live, LiveFile, LiveRun, Observation, Ownership, PortHolder, Presence, RunState};
@@ -40,10 +41,16 @@ pub(crate) fn observe(
             }),
             Spec::Image(_) => truth.images.get(*id).map(|_| Live::Image { managed: true }),
             Spec::File(file) => truth.files.get(&file.path).map(|file| Live::File(live_file(file, id))),
-            Spec::Model(_) | Spec::Run(_) => continue,
+            Spec::Model(model) => {
+                let presence = models::inspect(truth, now, &desired.stack, id, model);
+                observed.resources.insert((*id).clone(), presence);
+                continue;
+            }
+            Spec::Run(_) => continue,
         };
         observed.resources.insert((*id).clone(), presence.map_or(Presence::Absent, Presence::Present));
     }
+    observed.resources.extend(models::others(truth, now, |id| known.contains_key(id)));
     for id in servers {
         let mut presence = inspect(truth, now, &desired.stack, &id);
         if depth == Depth::Health
@@ -114,6 +121,7 @@ pub(crate) fn inspect(truth: &Truth, now: Duration, stack: &str, id: &ResourceId
         memory_limit: running.and_then(|process| process.definition.run.limits.memory),
         socket_handoff: server.handoff,
         orphaned_instances: server.orphans || server.successor.is_some(),
+        asleep: running.is_some_and(|process| process.asleep),
         ..LiveRun::stopped()
     };
     Presence::Present(Live::Run(Box::new(live)))
@@ -127,13 +135,16 @@ pub(crate) fn health(server: Option<&Server>, now: Duration) -> Health {
         return Health::Healthy;
     }
     let process = server.process.as_ref().expect("it runs");
+    if process.asleep {
+        return Health::unhealthy("it sleeps");
+    }
     if process.behaviour.ready.is_some() { Health::loading("loading") } else { Health::unhealthy("wrong") }
 }
 
 /// Returns in how many parts an action has its effect: between them it may be cut off.
 pub(crate) const fn parts(action: &Action) -> u8 {
     match action {
-        Action::CreateEnvironment(_) | Action::Rehearse(_) => 2,
+        Action::CreateEnvironment(_) | Action::Rehearse(_) | Action::PullModel(_) => 2,
         Action::RemoveServer(managed) if matches!(managed.id().kind, Kind::Unit) => 2,
         _ => 1,
     }
@@ -269,14 +280,16 @@ pub(crate) fn perform(
             let Spec::Artifact(artifact) = known(managed.id())? else { return Err("not one".to_owned()) };
             truth.artifacts.remove(&artifact.path);
         }
-        Action::AwaitHealthy(_)
-        | Action::KeepContent(_)
-        | Action::PullModel(_)
-        | Action::LoadModel(_)
-        | Action::RemoveModel(_)
-        | Action::Sleep(_)
-        | Action::Wake(_)
-        | Action::Try(_) => return Err(format!("the simulated machine has no `{action}`")),
+        Action::KeepContent(id) => models::keep(truth, now, &desired.stack, declared(id)?)?,
+        Action::PullModel(id) => models::pull(truth, now, &desired.stack, declared(id)?, part)?,
+        Action::LoadModel(id) => models::load(truth, now, declared(id)?)?,
+        Action::RemoveModel(managed) => models::remove(truth, now, desired, managed.id())?,
+        Action::Sleep(managed) | Action::Wake(managed) => {
+            let server = truth.servers.get_mut(managed.id()).filter(|server| server.state == RunState::Running);
+            let process = server.and_then(|server| server.process.as_mut()).ok_or("it does not run")?;
+            process.asleep = matches!(action, Action::Sleep(_));
+        }
+        Action::AwaitHealthy(_) | Action::Try(_) => return Err(format!("the simulated machine has no `{action}`")),
     }
     Ok(())
 }

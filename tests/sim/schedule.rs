@@ -4,6 +4,7 @@
 use crate::random::Random;
 use crate::stacks::{Declaration, PARTS};
 use crate::truth::Behaviour;
+use llamero::resource::Kind;
 use std::time::Duration;
 
 /// A step that fails.
@@ -32,8 +33,25 @@ pub(crate) enum Drift {
     /// Another program's file stands where one of the stack's was.
     ForeignFile,
     ForeignServer(usize),
+    /// The registry has another content under the same name.
+    RegistryMoves,
+    /// A model is removed from its server.
+    RemoveModels,
     /// A committed server becomes sick, for good.
     Sicken(usize),
+}
+
+/// What happens to an apply at one of its instants, other than its death.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Blow {
+    /// It is cancelled.
+    Cancel,
+    /// Another apply comes.
+    Second(Declaration),
+    /// It is cancelled since another revision is to be applied, as soon as it has ended.
+    Supersede(Declaration),
+    /// It is stopped with SIGSTOP, and goes on so many seconds later.
+    Suspend(u64),
 }
 
 /// A confirmation that is asked for.
@@ -71,6 +89,16 @@ pub(crate) struct Episode {
     pub(crate) cancel: Option<(u64, bool)>,
     /// When a second apply comes, in milliseconds, and of what.
     pub(crate) second: Option<(u64, Declaration)>,
+    /// What happens at which of its instants.
+    pub(crate) blow: Option<(u32, Blow)>,
+    /// The step whose system does not answer until its deadline, and whether the step has its effect all the same.
+    pub(crate) hung: Option<(u32, bool)>,
+    /// From and until when, in milliseconds, the servers of a kind cannot be seen.
+    pub(crate) blind: Option<(Kind, u64, u64)>,
+    /// Whether it only rehearses.
+    pub(crate) rehearse: bool,
+    /// Whether requests through the gateway fail.
+    pub(crate) broken_route: bool,
     /// Whether heartbeats are lost, so that the switch fires early.
     pub(crate) deaf: bool,
     pub(crate) fires_twice: bool,
@@ -85,29 +113,50 @@ pub(crate) struct Schedule {
     pub(crate) episodes: Vec<Episode>,
 }
 
+impl Episode {
+    /// Returns what differs from an episode in which nothing goes wrong, field by field.
+    pub(crate) fn shown(&self) -> String {
+        let (all, plain) = (format!("{self:#?}"), format!("{:#?}", Self::default()));
+        let fields = |text: &str| -> Vec<String> {
+            let mut fields: Vec<String> = Vec::new();
+            for line in text.lines().filter(|line| line.starts_with("    ")) {
+                match fields.last_mut() {
+                    Some(field) if line.starts_with("     ") || !line.contains(": ") => field.push_str(line.trim()),
+                    _ => fields.push(line.trim().to_owned()),
+                }
+            }
+            fields
+        };
+        let plain = fields(&plain);
+        fields(&all).into_iter().filter(|field| !plain.contains(field)).collect::<Vec<_>>().join(" ")
+    }
+}
+
 impl Default for Declaration {
     fn default() -> Self {
         Self {
-            present: [true, false, false, false, false],
+            present: std::array::from_fn(|part| part == 0),
             versions: [0; PARTS],
             swapped: false,
             hands_on: true,
             warn: false,
             prune: true,
             rollback: true,
+            canary: false,
         }
     }
 }
 
 fn declaration(random: &mut Random) -> Declaration {
     let mut declaration = Declaration {
-        present: std::array::from_fn(|_| random.chance(3, 5)),
+        present: std::array::from_fn(|_| random.chance(1, 2)),
         versions: std::array::from_fn(|_| u8::try_from(random.below(4)).expect("small")),
         swapped: random.chance(1, 4),
         hands_on: random.chance(3, 4),
         warn: random.chance(1, 8),
         prune: !random.chance(1, 8),
         rollback: !random.chance(1, 10),
+        canary: random.chance(1, 2),
     };
     if declaration.present == [false; PARTS] {
         declaration.present[0] = true;
@@ -157,7 +206,7 @@ fn part(random: &mut Random) -> usize {
 
 fn drift(random: &mut Random) -> Drift {
     let part = part(random);
-    match random.below(13) {
+    match random.below(15) {
         0..=2 => Drift::Stop(part),
         3 => Drift::RemoveDefinition(part),
         4 => Drift::EditDefinition(part),
@@ -168,6 +217,8 @@ fn drift(random: &mut Random) -> Drift {
         9 => Drift::RemoveArtifacts,
         10 => Drift::ForeignFile,
         11 => Drift::ForeignServer(part),
+        12 => Drift::RegistryMoves,
+        13 => Drift::RemoveModels,
         _ => Drift::Sicken(part),
     }
 }
@@ -212,6 +263,28 @@ fn episode(random: &mut Random, declaration: Declaration, first: bool) -> Episod
     if random.chance(1, 6) && episode.declaration.rollback {
         let comes = random.chance(2, 3).then(|| random.below(60));
         episode.confirming = Some(Confirming { within: 5 + random.below(40), comes });
+    }
+    if random.chance(1, 4) {
+        let other = |random: &mut Random| edited(random, episode.declaration.clone());
+        let blow = match random.below(5) {
+            0 => Blow::Cancel,
+            1 => Blow::Second(other(random)),
+            2 => Blow::Supersede(other(random)),
+            _ => Blow::Suspend(1 + random.below(300)),
+        };
+        episode.blow = Some((1 + small(random, 120), blow));
+    }
+    if random.chance(1, 10) {
+        episode.hung = Some((1 + small(random, 30), random.chance(1, 2)));
+    }
+    if random.chance(1, 10) {
+        let kind = [Kind::Unit, Kind::Process, Kind::Container][usize::try_from(random.below(3)).expect("small")];
+        let from = random.below(20_000);
+        episode.blind = Some((kind, from, from + random.below(60_000)));
+    }
+    episode.broken_route = random.chance(1, 8);
+    if random.chance(1, 16) {
+        (episode.rehearse, episode.confirming) = (true, None);
     }
     episode.fail_fast = random.chance(1, 6);
     episode.nobody = random.chance(1, 12);
@@ -275,6 +348,12 @@ impl Schedule {
             with(&|episode| episode.cancel = episode.cancel.map(|(at, _)| (at, false)));
             with(&|episode| episode.second = None);
             with(&|episode| episode.confirming = None);
+            with(&|episode| episode.blow = None);
+            with(&|episode| episode.hung = None);
+            with(&|episode| episode.blind = None);
+            with(&|episode| episode.rehearse = false);
+            with(&|episode| episode.broken_route = false);
+            with(&|episode| episode.declaration.canary = false);
             with(&|episode| episode.spoiled = false);
             with(&|episode| episode.fail_fast = false);
             with(&|episode| episode.nobody = false);

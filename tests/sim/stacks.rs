@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 pub(crate) const STACK: &str = "sim";
 
-/// The parts of a stack: a unit, a process, a container, a server with a model file, and a gateway.
-pub(crate) const PARTS: usize = 5;
+/// The parts of a stack: a unit, a process, a container, a server with a model file, a gateway, a server that pulls its
+/// models, and a server that may sleep.
+pub(crate) const PARTS: usize = 7;
 
 /// A manifest in numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -26,6 +27,8 @@ pub(crate) struct Declaration {
     pub(crate) warn: bool,
     pub(crate) prune: bool,
     pub(crate) rollback: bool,
+    /// Whether one route of the gateway changes first.
+    pub(crate) canary: bool,
 }
 
 /// What a manifest comes to on this machine.
@@ -83,10 +86,11 @@ impl Declaration {
             "version: 1".to_owned(),
             format!("stack: {STACK}"),
             format!(
-                "policy: {{drift: {}, prune: {}, rollback: {}, health: {{timeout: 20s, stable_for: 3s}}}}",
+                "policy: {{drift: {}, prune: {}, rollback: {}, health: {{timeout: 20s, stable_for: 3s}}{}}}",
                 if self.warn { "warn" } else { "correct" },
                 self.prune,
                 if self.rollback { "auto" } else { "off" },
+                if self.canary && present[4] { ", rollout: canary, canary: far, canary_for: 5s" } else { "" },
             ),
         ];
         let (one, other) = if self.swapped { (9001, 9000) } else { (9000, 9001) };
@@ -110,7 +114,8 @@ impl Declaration {
             let version = versions[2];
             lines.push(format!("  gamma: {{runtime: docker, image: \"gamma:{version}\", ports: [\"9002:80\"]}}"));
         }
-        if present[3] || present[4] {
+        let models = present[3..].iter().any(|present| *present);
+        if models {
             lines.push("providers:".to_owned());
         }
         if present[3] {
@@ -121,7 +126,13 @@ impl Declaration {
                 "  openai: {engine: openai, endpoint: \"https://api.example/v1\", api_key: {env: TOKEN}}".to_owned(),
             );
         }
-        if present[3] || present[4] {
+        if present[5] {
+            lines.push("  ollama: {engine: ollama, runtime: systemd, port: 11500}".to_owned());
+        }
+        if present[6] {
+            lines.push("  vllm: {engine: vllm, runtime: systemd, port: 8100, gpus: [0], sleep: true}".to_owned());
+        }
+        if models {
             lines.push("models:".to_owned());
         }
         if present[3] {
@@ -132,9 +143,23 @@ impl Declaration {
                 "  small: {{provider: llama-cpp, source: \"https://models.example/{source}.gguf\", context: {context}}}"
             ));
         }
+        if present[5] {
+            let (context, load) =
+                (1024 * u32::from(versions[5] % 2), if versions[5] > 1 { ", load: pinned" } else { "" });
+            let context = if context == 0 { String::new() } else { format!(", context: {context}") };
+            lines.push(format!("  tiny: {{provider: ollama, source: \"tiny:1b\"{context}{load}}}"));
+        }
+        if present[6] {
+            let (which, context) = (u16::from(versions[6] % 2), 1024 * (u32::from(versions[6] / 2) + 1));
+            let port = 8101 + which;
+            lines.push(format!(
+                "  big-{which}: {{provider: vllm, source: \"hf:org/big\", port: {port}, context: {context}}}"
+            ));
+        }
         if present[4] {
             let version = versions[4];
-            lines.push(format!("  far-{}: {{provider: openai}}", version % 2));
+            lines.push(format!("  far: {{provider: openai, source: far-{}}}", version % 2));
+            lines.push(format!("  near: {{provider: openai, source: near-{}}}", version / 2));
             lines.push("gateway:".to_owned());
             lines.push("  engine: litellm".to_owned());
             lines.push("  runtime: systemd".to_owned());

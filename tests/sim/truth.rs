@@ -45,7 +45,9 @@ pub(crate) struct Process {
     pub(crate) number: u64,
     pub(crate) started: Duration,
     pub(crate) behaviour: Behaviour,
-    /// Whether its port was taken when it started: it dies at once.
+    /// Whether it sleeps.
+    pub(crate) asleep: bool,
+    /// Whether its port or its GPU was taken when it started: it dies at once.
     pub(crate) clashed: bool,
 }
 
@@ -94,7 +96,7 @@ impl Server {
         let age = now.saturating_sub(process.started);
         let ready = process.behaviour.ready.is_some_and(|ready| age >= ready);
         let sick = process.behaviour.sick.is_some_and(|(from, to)| (from..to).contains(&age));
-        ready && !sick
+        ready && !sick && !process.asleep
     }
 }
 
@@ -105,6 +107,29 @@ pub(crate) struct MarkedFile {
     pub(crate) owner: Option<(String, ResourceId)>,
     pub(crate) fingerprint: Option<Fingerprint>,
     pub(crate) intact: bool,
+}
+
+/// The models on servers that pull them, and what is on record of them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Models {
+    /// Counts the contents that the registry had.
+    pub(crate) registry: u64,
+    /// The content of each name of each server.
+    pub(crate) tags: BTreeMap<(String, String), Digest>,
+    /// The process in which each name is loaded.
+    pub(crate) loaded: BTreeMap<(String, String), u64>,
+    pub(crate) records: BTreeMap<ResourceId, ModelRecord>,
+}
+
+/// What is on record of one model.
+#[derive(Debug, Clone)]
+pub(crate) struct ModelRecord {
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) endpoint: String,
+    pub(crate) name: String,
+    /// The name that was pulled for it.
+    pub(crate) pulled: Option<String>,
+    pub(crate) content: Option<Digest>,
 }
 
 /// Everything on the machine but llamero's own records.
@@ -118,6 +143,7 @@ pub(crate) struct Truth {
     pub(crate) environments: BTreeMap<PathBuf, bool>,
     pub(crate) artifacts: BTreeMap<PathBuf, Option<Digest>>,
     pub(crate) images: BTreeSet<ResourceId>,
+    pub(crate) models: Models,
     pub(crate) servers: BTreeMap<ResourceId, Server>,
     /// What servers of a fingerprint do from now on.
     pub(crate) behaviours: BTreeMap<(ResourceId, Fingerprint), Behaviour>,
@@ -137,10 +163,25 @@ impl Truth {
 
     pub(crate) fn process(&self, id: &ResourceId, definition: Definition, now: Duration) -> Process {
         let behaviour = self.behaviours.get(&(id.clone(), definition.fingerprint.clone())).cloned();
-        let clashed =
+        let taken =
             self.listeners(now).iter().any(|(port, holder)| holder != id && definition.run.ports.contains(port));
+        let clashed = taken || self.gpu_is_taken(id, &definition.run);
         let (number, started) = (self.starts, now);
-        Process { definition, number, started, behaviour: behaviour.unwrap_or(Behaviour::HEALTHY), clashed }
+        Process {
+            definition,
+            number,
+            started,
+            behaviour: behaviour.unwrap_or(Behaviour::HEALTHY),
+            asleep: false,
+            clashed,
+        }
+    }
+
+    /// Returns whether another server that does not sleep has the memory of a GPU.
+    fn gpu_is_taken(&self, id: &ResourceId, run: &Run) -> bool {
+        let others = self.servers.iter().filter(|(other, server)| *other != id && server.state == RunState::Running);
+        let mut awake = others.filter_map(|(_, server)| server.process.as_ref()).filter(|it| !it.asleep && !it.clashed);
+        run.sleep.is_some() && awake.any(|other| other.definition.run.sleep.is_some())
     }
 
     pub(crate) fn stop(&mut self, id: &ResourceId) {

@@ -3,17 +3,18 @@
 use crate::disk::{Disk, Files};
 use crate::executor::{Pid, Timers};
 use crate::machine;
-use crate::schedule::{Episode, Fault};
-use crate::stacks;
+use crate::models;
+use crate::schedule::{Blow, Episode, Fault};
+use crate::stacks::{self, Declaration};
 use crate::truth::Truth;
 use llamero::apply::{Execution, Failure, Machine};
 use llamero::history::Watcher;
 use llamero::live::{LiveRun, Observation, Presence};
 use llamero::observe::Depth;
-use llamero::plan::Step;
+use llamero::plan::{Action, Step, Trial};
 use llamero::reconcile::{Switch, World as Outside};
 use llamero::resolve::Desired;
-use llamero::resource::{Digest, Health, Resource, ResourceId, Run, SecretReference};
+use llamero::resource::{Digest, Health, Kind, Resource, ResourceId, Run, SecretReference};
 use llamero::systems::clock::{Clock, Moment};
 use llamero::systems::listener::Foreign;
 use llamero::systems::secrets::{self, Secret};
@@ -24,6 +25,10 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How long a call on a system that does not answer takes.
+const HANGS: Duration = Duration::from_secs(90);
 
 /// A dead-man's switch that is armed.
 #[derive(Debug, Clone)]
@@ -51,6 +56,21 @@ pub(crate) struct Sim {
     /// After how many ticks of which process it is killed.
     pub(crate) kill: Option<(Pid, u32)>,
     pub(crate) ticks: BTreeMap<Pid, u32>,
+    /// What happens at which tick of which process.
+    pub(crate) blow: Option<(Pid, u32, Blow)>,
+    /// Cancels the apply, and when it was.
+    pub(crate) cancel: Option<CancellationToken>,
+    pub(crate) cancelled: Option<Duration>,
+    /// Applies that come, each once a process has ended.
+    pub(crate) arrivals: Vec<(Pid, Declaration)>,
+    /// Processes that are stopped, and until when.
+    pub(crate) stopped: BTreeMap<Pid, Duration>,
+    /// The actions that were planned or carried out.
+    pub(crate) actions: BTreeSet<String>,
+    /// Switches that have fired and are at work, or wait for the lock.
+    pub(crate) firing: BTreeSet<Pid>,
+    /// When the episode began.
+    pub(crate) begun: Duration,
     pub(crate) episode: Episode,
     pub(crate) performed: u32,
     /// The actions that go on failing.
@@ -65,6 +85,51 @@ impl Sim {
     pub(crate) fn note(&mut self, pid: Pid, text: &str) {
         let line = format!("{:>9.3} [{pid}] {text}", self.now.as_secs_f64());
         self.trace.push(line);
+    }
+
+    /// Returns whether the step that was just begun hangs, and then whether it has its effect all the same.
+    fn hangs(&self) -> Option<bool> {
+        self.episode.hung.filter(|(step, _)| *step == self.performed).map(|(_, effect)| effect)
+    }
+
+    /// Notes that an action occurs.
+    pub(crate) fn plans(&mut self, action: &Action) {
+        let debug = format!("{action:?}");
+        let name = debug.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+        if !self.actions.contains(name) {
+            self.actions.insert(name.to_owned());
+        }
+    }
+
+    /// Returns whether the servers of a kind cannot be seen now.
+    fn is_blind(&self, kind: Kind) -> bool {
+        self.episode.blind.is_some_and(|(blind, from, to)| {
+            let since = self.now.saturating_sub(self.begun);
+            blind == kind && (Duration::from_millis(from)..Duration::from_millis(to)).contains(&since)
+        })
+    }
+
+    /// Cancels the apply.
+    pub(crate) fn interrupt(&mut self) {
+        self.cancelled = self.cancelled.or(Some(self.now));
+        if let Some(cancel) = &self.cancel {
+            cancel.cancel();
+        }
+    }
+
+    fn strike(&mut self, pid: Pid, what: &str, blow: Blow) {
+        self.note(pid, &format!("{blow:?} at `{what}`"));
+        match blow {
+            Blow::Cancel => self.interrupt(),
+            Blow::Second(declaration) => self.arrivals.push((0, declaration)),
+            Blow::Supersede(declaration) => {
+                self.interrupt();
+                self.arrivals.push((pid, declaration));
+            }
+            Blow::Suspend(seconds) => {
+                self.stopped.insert(pid, self.now + Duration::from_secs(seconds));
+            }
+        }
     }
 
     pub(crate) fn violation(&mut self, text: String) {
@@ -116,6 +181,9 @@ impl World {
         let tick = sim.ticks.entry(self.pid).or_default();
         *tick += 1;
         let tick = *tick;
+        if let Some((_, _, blow)) = sim.blow.take_if(|(pid, at, _)| *pid == self.pid && *at == tick) {
+            sim.strike(self.pid, what, blow);
+        }
         if sim.kill == Some((self.pid, tick)) {
             sim.note(self.pid, &format!("is killed at `{what}`"));
             sim.dead.insert(self.pid);
@@ -127,6 +195,10 @@ impl World {
     async fn pass(&self, what: &str) {
         if self.tick(what) {
             pending::<()>().await;
+        }
+        let stopped = self.sim().stopped.get(&self.pid).copied();
+        if let Some(until) = stopped {
+            Sleep { world: self.clone(), until }.await;
         }
     }
 
@@ -143,6 +215,33 @@ impl World {
         Sleep { world: self.clone(), until }.await;
         if self.is_gone() {
             pending::<()>().await;
+        }
+    }
+}
+
+impl World {
+    /// Sends requests through the gateway for a while.
+    async fn try_out(&self, cancel: &CancellationToken, trial: &Trial, failed: Failure) -> Result<(), Failure> {
+        let until = self.sim().now + trial.permanent.duration();
+        loop {
+            let (now, answers) = {
+                let mut sim = self.sim();
+                let now = sim.now;
+                sim.truth.advance(now);
+                let gateway = sim.truth.servers.get(&trial.gateway);
+                (now, gateway.is_some_and(|gateway| gateway.is_healthy(now)) && !sim.episode.broken_route)
+            };
+            if cancel.is_cancelled() {
+                return Err(Failure { interrupted: true, ..failed });
+            }
+            if !answers {
+                self.sim().note(self.pid, "a request through the gateway fails");
+                return Err(failed);
+            }
+            if now >= until {
+                return Ok(());
+            }
+            self.wait(Duration::from_secs(1)).await;
         }
     }
 }
@@ -177,16 +276,23 @@ impl Machine for World {
         let mut sim = self.sim();
         let now = sim.now;
         sim.truth.advance(now);
-        machine::observe(&sim.truth, now, desired, inventory, depth)
+        let mut observed = machine::observe(&sim.truth, now, desired, inventory, depth);
+        for (id, presence) in &mut observed.resources {
+            if sim.is_blind(id.kind) {
+                *presence = Presence::Unknown("its manager does not answer".to_owned());
+            }
+        }
+        observed
     }
 
     async fn perform(&self, execution: Execution<'_, Self>, step: &Step) -> Result<(), Failure> {
         let action = &step.action;
         let name = action.to_string();
         self.pass(&name).await;
-        let (fault, took) = {
+        let (fault, hung, took) = {
             let mut sim = self.sim();
             sim.performed += 1;
+            sim.plans(action);
             let nth = sim.performed;
             let fault = sim.episode.faults.iter().find(|fault| fault.step == nth).cloned();
             if fault.as_ref().is_some_and(|fault| fault.sticky) {
@@ -194,7 +300,7 @@ impl Machine for World {
             }
             let sticky = Fault { step: nth, late: false, transient: false, sticky: true };
             let fault = fault.or_else(|| sim.broken.contains(&name).then_some(sticky));
-            (fault, Duration::from_millis(u64::from(nth % 7) * 40))
+            (fault, sim.hangs(), Duration::from_millis(u64::from(nth % 7) * 40))
         };
         if !self.sim().files.is_locked_by(self.pid) {
             self.sim().violation(format!("A14: process {} does `{name}` without the lock", self.pid));
@@ -211,6 +317,16 @@ impl Machine for World {
             self.sim().note(self.pid, &format!("{name}: fails"));
             return Err(failed(fault));
         }
+        if let Some(effect) = hung {
+            self.wait(HANGS).await;
+            if !effect {
+                self.sim().note(self.pid, &format!("{name}: times out"));
+                return Err(Failure { why: "timed out".to_owned(), retry: Retry::Soon, ..failed(&Fault::default()) });
+            }
+        }
+        if let Action::Try(trial) = action {
+            return self.try_out(execution.cancel, trial, failed(&Fault::default())).await;
+        }
         for part in 0..machine::parts(action) {
             self.wait(took).await;
             let done = {
@@ -226,6 +342,7 @@ impl Machine for World {
         }
         match fault {
             Some(fault) => Err(failed(&fault)),
+            None if hung.is_some() => Err(Failure { retry: Retry::Soon, ..failed(&Fault::default()) }),
             None => Ok(()),
         }
     }
@@ -237,6 +354,9 @@ impl Machine for World {
         let mut sim = self.sim();
         let now = sim.now;
         sim.truth.advance(now);
+        if sim.is_blind(id.kind) {
+            return Presence::Unknown("its manager does not answer".to_owned());
+        }
         machine::inspect(&sim.truth, now, stack, id)
     }
 
@@ -254,8 +374,10 @@ impl Machine for World {
         Ok(machine::health(server, now))
     }
 
-    async fn contents(&self, _: &Desired) -> BTreeMap<ResourceId, Digest> {
-        BTreeMap::new()
+    async fn contents(&self, desired: &Desired) -> BTreeMap<ResourceId, Digest> {
+        self.pass("read the contents of the models").await;
+        let sim = self.sim();
+        models::contents(&sim.truth, sim.now, desired)
     }
 
     fn log_size(&self, _: &ResourceId) -> u64 {

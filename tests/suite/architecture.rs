@@ -135,6 +135,7 @@ const TESTS_WITH_CLOCKS: &[(&str, &str)] = &[
     ("tests/suite/architecture.rs", "it names them"),
     ("tests/suite/fakes/upstream.rs", "it records when it was asked, for a test on real parts"),
     ("tests/suite/real/", "real parts take their own time, and some of these tests measure it"),
+    ("tests/sim/main.rs", "it reports how many runs it makes in a second"),
     ("tests/sim/world.rs", "its clock is simulated"),
 ];
 

@@ -1,0 +1,134 @@
+//! The process that applies a manifest, and what must hold at each of its events.
+
+use crate::drive::{End, Notes, revision, stack};
+use crate::stacks::Declaration;
+use crate::world::World;
+use llamero::apply::Event;
+use llamero::history;
+use llamero::observe::Depth;
+use llamero::plan::Phase;
+use llamero::reconcile::{self, Options, prepare, run_pass};
+use std::sync::{Arc, Mutex};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) fn name(end: &End) -> String {
+    match end {
+        End::Occupied => "Occupied".to_owned(),
+        End::Error(_) => "Error".to_owned(),
+        End::Refused => "Refused".to_owned(),
+        End::Nothing => "Nothing".to_owned(),
+        End::Finished(finished) => format!("{:?}", finished.1.outcome.ending),
+    }
+}
+
+/// Does what `llamero apply` does.
+pub(crate) async fn apply(
+    world: World,
+    declaration: Declaration,
+    options: Options,
+    cancel: CancellationToken,
+    notes: Arc<Mutex<Notes>>,
+) {
+    let end = match attempt(&world, &declaration, options, &cancel, &notes).await {
+        Ok(end) => end,
+        Err(history::Error::Occupied(_)) => End::Occupied,
+        Err(error) => End::Error(error.to_string()),
+    };
+    if world.is_gone() {
+        return;
+    }
+    let text = match &end {
+        End::Finished(finished) => {
+            let failures: Vec<_> = finished.1.failures.iter().chain(&finished.1.later_failures).collect();
+            let whys: Vec<String> =
+                failures.iter().map(|failure| format!("{:?}: {}", failure.on, failure.why)).collect();
+            format!("ends: {:?} {whys:?}", finished.1.outcome.ending)
+        }
+        End::Error(why) => format!("ends: {why}"),
+        other => format!("ends: {}", name(other)),
+    };
+    world.sim().note(world.pid, &text);
+    let now = world.sim().now;
+    let mut notes = notes.lock().expect("no panic");
+    notes.ended = now;
+    notes.met.push(name(&end));
+    notes.ends.push((declaration, end));
+}
+
+async fn attempt(
+    world: &World,
+    declaration: &Declaration,
+    options: Options,
+    cancel: &CancellationToken,
+    notes: &Arc<Mutex<Notes>>,
+) -> Result<End, history::Error> {
+    let stack = stack(world);
+    let _lock = stack.history.lock("apply")?;
+    let resolved = declaration.resolved(!world.sim().truth.secrets.is_empty());
+    let prepared = prepare(&stack, revision(&resolved), Depth::Health, options).await?;
+    if !prepared.plan.refusals.is_empty() {
+        let whys: Vec<&String> = prepared.plan.refusals.iter().map(|refusal| &refusal.message).collect();
+        world.sim().note(world.pid, &format!("refused: {whys:?}"));
+        return Ok(End::Refused);
+    }
+    for step in &prepared.plan.steps {
+        world.sim().plans(&step.action);
+    }
+    let committed = stack.history.committed()?;
+    if prepared.plan.is_empty() && committed.is_some_and(|good| good.revision.desired == prepared.revision.desired) {
+        if prepared.plan.changes.is_empty() {
+            reconcile::disarm(&stack).await;
+        }
+        return Ok(End::Nothing);
+    }
+    let (plan, revision) = (prepared.plan.clone(), prepared.revision.clone());
+    let report = report(world, notes, Some((cancel.clone(), revision.desired.policy.rollback)));
+    let finished = run_pass(&stack, prepared, options, &report, cancel).await?;
+    Ok(End::Finished(Box::new((plan, finished, revision))))
+}
+
+/// Returns what receives the events of a process, and what must hold at each.
+pub(crate) fn report(
+    world: &World,
+    notes: &Arc<Mutex<Notes>>,
+    forward: Option<(CancellationToken, bool)>,
+) -> impl Fn(Event) + Send + Sync + use<> {
+    let (world, notes) = (world.clone(), Arc::clone(notes));
+    let back = std::sync::atomic::AtomicBool::new(false);
+    move |event| {
+        if world.is_gone() {
+            return;
+        }
+        let is_back = back.load(std::sync::atomic::Ordering::Relaxed);
+        match &event {
+            Event::Started { step, .. } => {
+                world.sim().note(world.pid, &format!("begins: {step}"));
+                let cancelled = forward.as_ref().is_some_and(|(cancel, _)| cancel.is_cancelled());
+                if cancelled && !is_back {
+                    world.sim().violation(format!("A15: `{step}` begins after it was cancelled"));
+                }
+            }
+            Event::Phase { phase: Phase::Switch | Phase::Canary, .. } => {
+                let rollback = forward.as_ref().is_some_and(|(_, rollback)| *rollback);
+                let mut sim = world.sim();
+                // One that has fired waits for the lock.
+                let fired = sim.firing.iter().any(|pid| !sim.dead.contains(pid));
+                let armed = !sim.switches.is_empty() || sim.beats.contains_key(&world.pid) || fired;
+                if rollback && !is_back && !armed {
+                    sim.violation("A30: the switch begins and no dead-man's switch is armed".to_owned());
+                }
+            }
+            Event::RollingBack { to } => {
+                back.store(true, std::sync::atomic::Ordering::Relaxed);
+                world.sim().note(world.pid, &format!("rolls back to {to:?}"));
+            }
+            Event::Committed { generation } => {
+                world.sim().note(world.pid, &format!("commits generation {generation}"));
+                let mut notes = notes.lock().expect("no panic");
+                notes.committed.insert(*generation);
+            }
+            Event::Failed { step, why } => world.sim().note(world.pid, &format!("failed: {step}: {why}")),
+            _ => {}
+        }
+    }
+}

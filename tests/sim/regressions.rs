@@ -1,0 +1,54 @@
+//! Schedules that broke a statement once, in their simplest form. They run before all others.
+
+use crate::schedule::{Confirming, Episode, Schedule};
+use crate::stacks::{Declaration, PARTS};
+
+/// Returns a declaration of some parts, each with its version.
+pub(crate) fn declared(parts: &[(usize, u8)]) -> Declaration {
+    let mut declaration = Declaration { present: [false; PARTS], ..Declaration::default() };
+    for (part, version) in parts {
+        declaration.present[*part] = true;
+        declaration.versions[*part] = *version;
+    }
+    declaration
+}
+
+fn calm(declaration: Declaration) -> Episode {
+    Episode { declaration, timers: true, ..Episode::default() }
+}
+
+/// Returns each schedule with what it shows.
+pub(crate) fn all() -> Vec<(&'static str, Schedule)> {
+    let schedule = |episodes| Schedule { seed: 0, episodes };
+    let gateway = [(3, 0), (4, 1)];
+    vec![
+        (
+            "a confirmation that comes after a killed rollback commits nothing that is half removed",
+            schedule(vec![
+                Episode {
+                    cancel: Some((5167, true)),
+                    confirming: Some(Confirming { within: 36, comes: Some(36) }),
+                    ..calm(declared(&gateway))
+                },
+                calm(Declaration { warn: true, ..declared(&gateway) }),
+            ]),
+        ),
+        (
+            "the source of a removed model stays where another declared model is that source",
+            schedule(vec![
+                calm(declared(&[(5, 3)])),
+                calm(declared(&[(2, 0)])),
+                calm(declared(&[(5, 0)])),
+                calm(declared(&[(5, 0), (6, 0)])),
+            ]),
+        ),
+        (
+            "what only a failed generation needs expires with the plan after it, whatever else that changes",
+            schedule(vec![Episode {
+                full: Some((6, 11, true)),
+                second: Some((61_446, declared(&[(0, 1), (2, 2), (3, 1), (4, 3), (5, 3), (6, 2)]))),
+                ..calm(Declaration { rollback: false, ..declared(&[(6, 0)]) })
+            }]),
+        ),
+    ]
+}
