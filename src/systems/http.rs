@@ -277,6 +277,14 @@ impl Incoming {
         self.response.status().as_u16()
     }
 
+    /// Returns whether the body says where it ends, rather than by the end of its connection (RFC 9112, 6.3).
+    #[must_use]
+    pub fn is_delimited(&self) -> bool {
+        let framed = !matches!(self.response.version(), reqwest::Version::HTTP_10 | reqwest::Version::HTTP_11);
+        let headers = self.response.headers();
+        framed || headers.contains_key("content-length") || headers.contains_key("transfer-encoding")
+    }
+
     /// Returns a header with a plain text value.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {

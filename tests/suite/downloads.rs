@@ -12,6 +12,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_util::sync::CancellationToken;
 
 const PATIENT: Patience =
@@ -277,4 +278,70 @@ async fn a_command_writes_a_file_completely_or_not_at_all() {
     let digest = digest_file(&path, &|_| {}, &CancellationToken::new()).await.expect("it is read");
     assert_eq!(digest, (Digest::of("abc"), 3));
     assert_eq!(names(folder.path()), ["made.gguf"]);
+}
+
+/// Answers every request with a head, and then with pieces of a body until the peer goes away.
+async fn raw(head: &'static str, piece: &'static [u8], pause: Duration, pieces: usize) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}/model.gguf", listener.local_addr().expect("an address"));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request).await;
+                if stream.write_all(head.as_bytes()).await.is_err() {
+                    return;
+                }
+                for _ in 0..pieces {
+                    if stream.write_all(piece).await.is_err() {
+                        return;
+                    }
+                    crate::clock::pause_async(pause).await;
+                }
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_byte_now_and_then_is_no_progress() {
+    let folder = crate::folder();
+    let head = "HTTP/1.1 200 OK\r\netag: \"one\"\r\ncontent-length: 1000000\r\n\r\n";
+    let url = raw(head, b"x", Duration::from_millis(10), usize::MAX).await;
+    let mut download = download(&url, folder.path());
+    download.patience = Patience { stall: Duration::from_millis(500), tries: 2, ..PATIENT };
+    assert!(matches!(run(&download).await, Err(Error::Stalled { received: 1.., .. })));
+}
+
+#[tokio::test]
+async fn free_space_is_watched_where_the_server_says_no_length() {
+    let folder = crate::folder();
+    let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    let chunk = format!("{:x}\r\n{}\r\n", 1 << 16, "x".repeat(1 << 16));
+    let url = raw(head, chunk.leak().as_bytes(), Duration::ZERO, usize::MAX).await;
+    let mut download = download(&url, folder.path());
+    download.keep_free = Bytes(u64::MAX);
+    assert!(matches!(run(&download).await, Err(Error::NoSpace { .. })));
+    let part = std::fs::metadata(folder.path().join("models/model.gguf.part")).expect("a part");
+    assert_eq!(part.len(), 0, "nothing was written");
+}
+
+#[tokio::test]
+async fn a_body_that_ends_with_its_connection_needs_a_digest() {
+    let folder = crate::folder();
+    for head in ["HTTP/1.0 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"] {
+        let url = raw(head, b"GGUF", Duration::ZERO, 1).await;
+        let mut download = download(&url, folder.path());
+        download.sha256 = None;
+        let error = run(&download).await.expect_err("its end is not known");
+        assert!(matches!(error, Error::NoLength { .. }), "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("`sha256`")));
+        let client = Client::new().expect("a client");
+        let read = llamero::systems::downloads::read(&client, &url, None, &|_| {}, &CancellationToken::new()).await;
+        assert!(matches!(read, Err(Error::NoLength { .. })));
+        download.sha256 = Some(Digest::of("GGUF"));
+        assert_eq!(run(&download).await.expect("the digest proves it").size, 4);
+        std::fs::remove_file(&download.path).expect("removed");
+    }
 }

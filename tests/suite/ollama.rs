@@ -115,7 +115,7 @@ async fn pulls_without_progress_are_limited() {
 
 #[tokio::test]
 async fn repeated_lines_count_as_a_stall() {
-    for end in [End::Repeat, End::Stall] {
+    for end in [End::Repeat, End::Cycle, End::Stall] {
         let server = FakeOllama::start(move |_, _| broken_at(700, end)).await;
         let patience = Patience { stall: STALL, ..PATIENT };
         let (result, told) = at_least(STALL * 3, pull_with(&server, patience)).await;

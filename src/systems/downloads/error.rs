@@ -74,11 +74,13 @@ pub enum Error {
         /// The free bytes, less those to keep free.
         free: Bytes,
     },
-    /// The server stopped sending.
-    #[error("{url} sent nothing for {} s", waited.as_secs_f32())]
+    /// The server stopped sending, or sends almost nothing.
+    #[error("{url} sent {received} bytes within {} s", waited.as_secs_f32())]
     Stalled {
         /// The address.
         url: String,
+        /// The bytes received in that time.
+        received: u64,
         /// The time waited.
         waited: Duration,
     },
@@ -91,6 +93,12 @@ pub enum Error {
         received: u64,
         /// The bytes expected.
         total: u64,
+    },
+    /// The server does not say where the file ends, so that a broken connection looks like its end.
+    #[error("{url} does not say how long the file is, so a download that breaks off would go unnoticed")]
+    NoLength {
+        /// The address.
+        url: String,
     },
     /// The server or the connection failed.
     #[error("cannot download {url}")]
@@ -163,6 +171,7 @@ impl Hint for Error {
             Self::Checksum { .. } => {
                 "the file changed at its source, or the pinned sha256 belongs to another file".into()
             }
+            Self::NoLength { .. } => "declare the file's `sha256`, which proves that all of it arrived".into(),
             Self::NoSpace { .. } => "free some space, or lower `machine.models.keep_free`".into(),
             Self::File { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 "free some space; the next attempt resumes where this one ended".into()

@@ -1,6 +1,7 @@
 //! A download from its first byte to the verified file.
 
 use super::alone::alone;
+use super::body::least;
 use super::download::{Download, Fetched, Tell};
 use super::error::{Error, file_error};
 use super::make::making;
@@ -36,7 +37,7 @@ pub async fn fetch(
                 (Err(error), Ok(())) if error.retry() == Retry::Soon => error,
                 (Err(error), _) | (Ok(()), Err(error)) => return Err(error),
             };
-            idle = if part.size > furthest { 1 } else { idle + 1 };
+            idle = if part.size >= furthest + least(download.patience.stall) { 1 } else { idle + 1 };
             furthest = furthest.max(part.size);
             if idle >= download.patience.tries {
                 return Err(error);

@@ -4,6 +4,7 @@
 //! only when its digest matches. The caller decides what to download and from where.
 
 mod alone;
+mod body;
 mod download;
 mod error;
 mod fetch;

@@ -1,5 +1,6 @@
 //! The current version of a remote file or of a repository on the model hub; nothing is written to disk.
 
+use super::body::Body;
 use super::error::{Error, refusal};
 use super::{Fetched, Patience, Progress, Tell, Token};
 use crate::render::source::{hub_api_url, hub_url};
@@ -98,7 +99,8 @@ pub async fn repository_offer(
 ) -> Result<Offer, Error> {
     let Repository { sha, mut siblings } = ask_hub(client, hub, place, token, deadline).await?;
     siblings.sort_by(|one, other| one.rfilename.cmp(&other.rfilename));
-    let size = siblings.iter().map(Sibling::size).sum();
+    let sizes: Option<Vec<u64>> = siblings.iter().map(Sibling::size).collect();
+    let size = sizes.and_then(|sizes| sizes.into_iter().try_fold(0, u64::checked_add));
     let mut hasher = Hasher::default();
     for Sibling { rfilename, blob_id, lfs, .. } in &siblings {
         // Where the hub reports no digest of a file, the commit stands in for it.
@@ -121,10 +123,11 @@ async fn ask_hub(
     let url = hub_api_url(hub, repository, revision);
     let mut incoming = ask(client, &url, token, &[("accept", "application/json")], deadline).await?;
     let body = timeout(deadline, incoming.rest()).await;
-    let body = body.map_err(|_| Error::Stalled { url: shown(&url), waited: deadline })?;
+    let body = body.map_err(|_| Error::Stalled { url: shown(&url), received: 0, waited: deadline })?;
     let body = body.map_err(|source| Error::Network { url: shown(&url), source })?;
     let strange = || Error::Strange { url: shown(&url), expected: "the files of a repository" };
-    body.and_then(|body| serde_json::from_slice(&body).ok()).ok_or_else(strange)
+    let known: Option<Repository> = body.and_then(|body| serde_json::from_slice(&body).ok());
+    known.filter(|known| is_commit(&known.sha)).ok_or_else(strange)
 }
 
 /// Downloads an address to compute its digest, without writing it to disk.
@@ -137,13 +140,14 @@ pub async fn read(
 ) -> Result<Fetched, Error> {
     let waited = Patience::default().stall;
     let remedy = async {
-        let mut incoming = ask(client, url, token, &[("accept-encoding", "identity")], waited).await?;
+        let incoming = ask(client, url, token, &[("accept-encoding", "identity")], waited).await?;
+        if !incoming.is_delimited() {
+            return Err(Error::NoLength { url: shown(url) });
+        }
         let total = incoming.header("content-length").and_then(|length| length.parse().ok());
         let (mut hasher, mut received) = (Hasher::default(), 0);
-        loop {
-            let next = timeout(waited, incoming.chunk()).await;
-            let next = next.map_err(|_| Error::Stalled { url: shown(url), waited })?;
-            let Some(bytes) = next.map_err(|source| Error::Network { url: shown(url), source })? else { break };
+        let mut body = Body::new(incoming, shown(url), waited);
+        while let Some(bytes) = body.next().await? {
             hasher.update(&bytes);
             received += bytes.len() as u64;
             progress(Progress { received, total });
@@ -158,6 +162,11 @@ pub async fn read(
         () = cancel.cancelled() => Err(Error::Cancelled),
         result = remedy => result,
     }
+}
+
+/// Returns whether a text is a Git commit, with SHA-1 or SHA-256: it becomes part of addresses and of the lock file.
+fn is_commit(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 async fn ask(

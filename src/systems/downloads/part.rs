@@ -1,5 +1,6 @@
 //! The partial file of a download.
 
+use super::body::Body;
 use super::download::{Download, Fetched, Progress, Tell};
 use super::error::{Error, file_error, refusal};
 use crate::resource::{Bytes, Digest, Hasher};
@@ -10,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::fs;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
-use tokio::time::timeout;
 
 const BUFFER: usize = 1 << 20;
 
@@ -22,6 +22,7 @@ pub(super) struct Part {
     hasher: Hasher,
     pub(super) size: u64,
     version: Option<String>,
+    keep_free: Bytes,
 }
 
 /// The record kept beside a partial file.
@@ -50,7 +51,9 @@ impl Part {
         let path = beside(&download.path, ".part");
         files::create_folder(download.path.parent().unwrap_or(Path::new("/")))?;
         let file = private().truncate(false).read(true).open(&path).await.map_err(file_error("open", &path))?;
-        let mut part = Self { path, file, buffer: vec![], hasher: Hasher::default(), size: 0, version: None };
+        let keep_free = download.keep_free;
+        let (hasher, buffer) = (Hasher::default(), vec![]);
+        let mut part = Self { path, file, buffer, hasher, size: 0, version: None, keep_free };
         let record = fs::read(beside(&part.path, ".json")).await.ok();
         let record = record.and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
         match record.filter(|record| record.is_resumable(download)) {
@@ -89,7 +92,7 @@ impl Part {
         let url = shown(&download.url);
         let token = download.token.as_ref().map(|token| token.0.as_str());
         let answered = client.download(&download.url, token, &headers, download.patience.stall).await;
-        let mut incoming = answered.map_err(|source| Error::Network { url: url.clone(), source })?;
+        let incoming = answered.map_err(|source| Error::Network { url: url.clone(), source })?;
         let total = match incoming.status() {
             200 => {
                 self.empty().await?;
@@ -107,14 +110,14 @@ impl Part {
             416 if version.is_some() => return self.start_afresh(url, 416).await,
             status => return Err(refusal(url, status, &incoming, download.token.is_some())),
         };
+        if total.is_none() && download.sha256.is_none() && !incoming.is_delimited() {
+            return Err(Error::NoLength { url });
+        }
         let needed = Bytes(total.unwrap_or(self.size).saturating_sub(self.size));
         check_room(&download.path, needed, download.keep_free)?;
         progress(Progress { received: self.size, total });
-        let waited = download.patience.stall;
-        loop {
-            let next = timeout(waited, incoming.chunk()).await;
-            let next = next.map_err(|_| Error::Stalled { url: url.clone(), waited })?;
-            let Some(bytes) = next.map_err(|source| Error::Network { url: url.clone(), source })? else { break };
+        let mut body = Body::new(incoming, url.clone(), download.patience.stall);
+        while let Some(bytes) = body.next().await? {
             self.take(&bytes).await?;
             progress(Progress { received: self.size, total });
         }
@@ -138,6 +141,12 @@ impl Part {
     }
 
     pub(super) async fn flush(&mut self) -> Result<(), Error> {
+        // What the server said of the length is not relied on.
+        let room = check_room(&self.path, Bytes(self.buffer.len() as u64), self.keep_free);
+        if room.is_err() {
+            self.buffer.clear();
+        }
+        room?;
         let written = self.file.write_all(&self.buffer).await;
         self.buffer.clear();
         written.map_err(file_error("write", &self.path))?;

@@ -8,7 +8,7 @@ use crate::systems::http::{Method, shown};
 use crate::systems::openai::at;
 use crate::systems::{Hint as _, Retry};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -27,13 +27,23 @@ pub struct Pull {
     pub patience: Patience,
 }
 
+/// The most layers and the most states of one pull; real ones have some ten.
+const MOST: usize = 1000;
+
+/// The largest layer, in bytes: beyond it nobody has a disk, and it is no size.
+const LARGEST: u64 = 1 << 46;
+
 /// The progress of one attempt: for each layer the bytes received and its size.
 #[derive(Default)]
 struct Layers(BTreeMap<String, (u64, u64)>);
 
 impl Layers {
-    fn note(&mut self, line: Line) {
-        self.0.insert(line.digest, (line.completed.min(line.total), line.total));
+    /// Notes the progress of a layer, which only grows; returns false for what cannot be one.
+    fn note(&mut self, line: Line) -> bool {
+        let known = self.0.len();
+        let layer = self.0.entry(line.digest).or_default();
+        *layer = (line.completed.min(line.total).max(layer.0), line.total.max(layer.1));
+        layer.1 <= LARGEST && known <= MOST
     }
 
     fn progress(&self) -> Progress {
@@ -73,11 +83,12 @@ impl Ollama<'_> {
         let body = json!({"model": name.shortest(), "insecure": insecure});
         let incoming = self.send(Method::Post, "/api/pull", Some(&body), Some(name), patience.stall).await?;
         let mut lines = Lines::new(incoming);
-        let mut status = String::new();
+        let mut states: BTreeSet<String> = BTreeSet::new();
         let mut waited = patience.stall;
         let mut last_news = Instant::now();
         loop {
-            // Ollama repeats itself many times a second, even while nothing arrives: only changes count as progress.
+            // Ollama repeats itself many times a second, even while nothing arrives: only more bytes and states that
+            // have not been seen count as progress.
             let line = timeout_at(last_news + waited, lines.next()).await;
             let line = line.map_err(|_| Error::Stalled { name: name.clone(), waited })?;
             let line = line.map_err(|source| Error::Network { url: shown(&at(self.endpoint, "/api/pull")), source })?;
@@ -90,16 +101,20 @@ impl Ollama<'_> {
                 return Ok(());
             }
             let before = layers.progress();
-            if line.status != status {
-                status.clone_from(&line.status);
+            if states.len() < MOST && states.insert(line.status.clone()) {
                 last_news = Instant::now();
-                waited = patience.stall + quiet(&status, before.received);
+                waited = patience.stall + quiet(&line.status, before.received);
             }
             if line.total > 0 {
-                layers.note(line);
+                if !layers.note(line) {
+                    let url = shown(&at(self.endpoint, "/api/pull"));
+                    return Err(Error::Strange { url, expected: "the progress of a pull" });
+                }
                 let now = layers.progress();
-                if now != before {
+                if now.received > before.received {
                     last_news = Instant::now();
+                }
+                if now != before {
                     progress(now);
                 }
             }

@@ -64,7 +64,7 @@ pub fn missing(store: Option<&Path>, remote: &RemoteManifest) -> Bytes {
         let blob = store.map(|store| store.join("blobs").join(format!("sha256-{}", layer.digest)));
         blob.is_some_and(|blob| matches!(files::stamp(&blob), Ok(Some((size, _))) if size == layer.size))
     };
-    Bytes(remote.layers.iter().filter(|layer| !there(layer)).map(|layer| layer.size.0).sum())
+    Bytes(remote.layers.iter().filter(|layer| !there(layer)).map(|layer| layer.size.0).fold(0, u64::saturating_add))
 }
 
 fn layers(body: &[u8]) -> Option<Vec<Layer>> {

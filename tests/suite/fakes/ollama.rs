@@ -18,6 +18,8 @@ pub(crate) enum End {
     Cut,
     /// The last line is repeated, as Ollama does while nothing arrives.
     Repeat,
+    /// All lines are repeated in turn.
+    Cycle,
     /// Nothing more comes.
     Stall,
 }
@@ -120,17 +122,18 @@ async fn reply(State(shared): State<Arc<Shared>>, request: Request) -> Response<
 
 fn stream_of(lines: &[Value], end: End, open: Open) -> Body {
     let text: Vec<Bytes> = lines.iter().map(|line| Bytes::from(format!("{line}\n"))).collect();
-    let last = text.last().cloned();
+    let lines = text.clone();
     let said = stream::iter(text.into_iter().map(Ok::<_, std::io::Error>));
     let rest = stream::unfold((open, 0_u32), move |(open, count)| {
-        let last = last.clone();
+        let lines = lines.clone();
         async move {
             crate::clock::pause_async(Duration::from_millis(20)).await;
             let next = match end {
                 End::Whole => None,
                 End::Cut if count == 0 => Some(Err(std::io::Error::other("cut"))),
                 End::Cut => None,
-                End::Repeat => last.map(Ok),
+                End::Repeat => lines.last().cloned().map(Ok),
+                End::Cycle => lines.get(count as usize % lines.len()).cloned().map(Ok),
                 End::Stall => std::future::pending().await,
             };
             next.map(|next| (next, (open, count + 1)))
