@@ -1,12 +1,15 @@
 //! Drift that only the real parts can show: drop-ins, limits, a socket that is down, a context that is not honoured, and
 //! what becomes of a process that outlives its bus.
 
+use super::engine::Private;
 use super::home::{Home, property};
 use llamero::live::{Live, Observation, Presence, RunState};
 use llamero::observe::{Depth, directories, observe};
 use llamero::reconcile::Stack;
 use llamero::resolve::{Desired, Policy};
 use llamero::resource::{Kind, Resource, ResourceId, Runtime, Spec};
+use llamero::systems::Handle;
+use llamero::systems::docker::{Deadlines, Docker};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -172,5 +175,57 @@ async fn a_gateways_socket_that_is_down_is_drift_and_corrected() {
     home.expect(0, &["apply", "--yes"]);
     assert_eq!(property("plugs-gateway.socket", "ActiveState"), "active");
     home.expect(0, &["status"]);
+    home.expect(0, &["down", "--purge", "--yes"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root and a real dockerd"]
+async fn limits_of_a_container_that_were_changed_are_drift_and_corrected() {
+    let Some((engine, _)) = Private::start().await else { return };
+    engine.image("plain:1", "", &[]);
+    let home = Home::new().with("DOCKER_HOST", &format!("unix://{}", engine.path("docker.sock").display()));
+    home.write(
+        "llamero.yaml",
+        "version: 1\nstack: limits\npolicy: {health: {stable_for: 0s}}\nservices:\n  page: {runtime: docker, image: \
+         \"plain:1\", args: [/bin/sleep, \"1000\"], limits: {memory: 64MiB, cpus: 0.5}}\n",
+    );
+    home.expect(0, &["apply", "--yes"]);
+    home.expect(0, &["status"]);
+    let id = || engine.client(&["inspect", "--format", "{{.Id}}", "limits-page"]);
+    let before = id();
+    engine.client(&["update", "--cpus", "0.25", "limits-page"]);
+    let status = flat(&home.expect(2, &["status"]));
+    assert!(status.contains("services.page.limits.cpus: 50% declared, 25% in force"), "{status}");
+    home.expect(0, &["apply", "--yes"]);
+    assert_ne!(id(), before, "another container took its place");
+    home.expect(0, &["status"]);
+
+    // A process that outlives its engine finds it again.
+    let surroundings = engine.surroundings();
+    let docker = Handle::new(move || {
+        let surroundings = surroundings.clone();
+        async move { Docker::connect_from(&surroundings, Deadlines::default()).await }
+    });
+    let directories = directories(Path::new("/"));
+    let stack = Stack::open("limits", &directories, env!("CARGO_BIN_EXE_llamero").into()).expect("a stack");
+    let systems = stack.systems.with_docker(docker);
+    let id = ResourceId::new(Kind::Container, "limits-page");
+    let run = crate::sample::run(Runtime::Docker, &["/bin/sleep", "1000"]);
+    let mut desired = Desired::nothing("limits", Policy::default());
+    desired.resources.insert(id.clone(), Resource::new(id.clone(), "services.page", Spec::Run(Box::new(run))));
+    let look = async || observe(&systems, &desired, &[], Depth::State).await.resources[&id].clone();
+    assert!(matches!(look().await, Presence::Present(_)));
+    engine.hold(true);
+    let until = async |what: &str, holds: fn(&Presence) -> bool| {
+        let begun = Instant::now();
+        while !holds(&look().await) {
+            // It gives containers their time to stop.
+            assert!(begun.elapsed() < 4 * LONG, "it never came to this: {what}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    until("the daemon went", |presence| matches!(presence, Presence::Unknown(_))).await;
+    engine.hold(false);
+    until("the daemon came back", |presence| matches!(presence, Presence::Present(_))).await;
     home.expect(0, &["down", "--purge", "--yes"]);
 }
