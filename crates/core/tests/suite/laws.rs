@@ -8,7 +8,7 @@ mod identities;
 
 use generate::{STACK, Scenario, any_machine, any_policy, committed, inspect, undisturbed, undisturbed_under};
 use llamero_core::live::RunState::Running;
-use llamero_core::live::{Live, LiveRun, Managed, Observation, Presence};
+use llamero_core::live::{Effective, Live, LiveRun, Managed, Observation, Override, Presence};
 use llamero_core::plan::{Action, Cause, Past, Phase, Plan, Step, StepId, foresee, foresee_all, plan};
 use llamero_core::resolve::{Desired, Drift, Policy};
 use llamero_core::resource::{Kind, ResourceId, Spec};
@@ -200,6 +200,24 @@ proptest! {
                 prop_assert!(previous || step.phase != Phase::Prune, "{} removes though nothing is pruned", step);
             }
         }
+    }
+
+    #[test]
+    fn a_drop_in_changes_no_step(scenario in any_machine()) {
+        let Scenario { now, observed, past, .. } = &scenario;
+        let mut overridden = observed.clone();
+        for presence in overridden.resources.values_mut() {
+            if let Presence::Present(Live::Run(run)) = presence {
+                let settings = vec!["ExecStart".to_owned(), "MemoryMax".to_owned()];
+                run.effective.overrides.push(Override { path: "/home/ai/mine.conf".into(), settings });
+                run.effective.values.insert(Effective::COMMAND.to_owned(), Effective::digested("other"));
+            }
+        }
+        let (plain, reported) = (plan(now, observed, past), plan(now, &overridden, past));
+        prop_assert_eq!(&plain.steps, &reported.steps);
+        prop_assert_eq!(plain.refusals, reported.refusals);
+        let more = reported.changes.iter().filter(|change| !plain.changes.iter().any(|plain| plain.on == change.on));
+        prop_assert!(more.into_iter().all(|change| change.left));
     }
 
     #[test]

@@ -36,7 +36,8 @@ pub(super) fn deviations(resource: &Resource, run: &Run, live: &LiveRun, current
             None if is_as_declared(run, name, field, value) => {}
             None => {
                 let cause = not_in_force(name, field, &field.value, value);
-                let own = target.is_some_and(Target::resets_limits);
+                let is_limit = matches!(name.as_str(), Effective::MEMORY | Effective::CPUS);
+                let own = is_limit && target.is_some_and(Target::resets_limits);
                 if own { &mut deviations.correctable } else { &mut deviations.reported }.push(cause);
             }
         }
