@@ -58,8 +58,6 @@ const LARGE_FUNCTIONS: &[(&str, &str, &str)] = &[
     ("crates/core/src/plan/order.rs", "switch", "not yet taken apart"),
     ("crates/core/src/plan/order.rs", "stop", "not yet taken apart"),
     ("crates/core/src/resolve/build.rs", "server", "not yet taken apart"),
-    ("crates/core/src/resolve/gateway.rs", "add", "not yet taken apart"),
-    ("crates/core/src/resolve/gateway.rs", "routing", "not yet taken apart"),
     ("crates/core/src/resolve/providers/mod.rs", "server", "not yet taken apart"),
     ("crates/core/src/resolve/references.rs", "place", "not yet taken apart"),
     ("crates/core/src/resolve/service.rs", "add", "not yet taken apart"),
@@ -303,12 +301,14 @@ fn an_outside_crate_is_used_only_in_its_modules() {
 }
 
 /// Where no engine is named: what plans, records, reconciles and prints is the same for all of them.
-const ANY_ENGINE: &[&str] = &["plan/", "live/", "status/", "pace/", "apply/", "reconcile/", "history/", "cli/"];
+const ANY_ENGINE: &[&str] =
+    &["resolve/", "plan/", "live/", "status/", "pace/", "apply/", "reconcile/", "history/", "cli/"];
 
 /// Where one is named all the same, and why.
 const ENGINE_NAMED: &[(&str, &str, &str)] = &[
     ("apply/model.rs", "ollama", "it carries out steps on models by the API that servers which pull models have"),
     ("apply/trial.rs", "openai", "a protocol, and no engine"),
+    ("resolve/externals.rs", "redis", "a protocol, and no engine"),
 ];
 
 /// Names of engines that are words of their own in the sources.
@@ -336,6 +336,37 @@ fn what_plans_and_reconciles_names_no_engine() {
     }
     let unused = ENGINE_NAMED.iter().enumerate().filter(|(index, _)| !used.contains(index));
     problems.extend(unused.map(|(_, (path, name, _))| format!("{path} names `{name}` no more: take it out")));
+    check(&problems);
+}
+
+/// Words that hold the name of an engine where none is meant, and what they are.
+const NO_ENGINE: &[(&str, &str)] = &[
+    ("OllamaName", "the form of names in registries of models, whoever pulls from them"),
+    ("ollama_name", "the same, of a model of the manifest"),
+];
+
+/// What resolves and plans also has no word of which the name of an engine is a part, such as a setting's or a variable's.
+#[test]
+fn what_resolves_and_plans_has_no_word_of_an_engine() {
+    let names = ["litellm", "ollama", "vllm", "llama_cpp", "llamacpp", "openai", "redis_"];
+    let homes = ["resolve/", "plan/", "pace/", "status/"];
+    let (mut problems, mut used) = (Vec::new(), BTreeSet::new());
+    for source in sources().iter().filter(|source| homes.iter().any(|home| source.path.starts_with(home))) {
+        for (number, line) in source.code() {
+            let mut line = line.to_owned();
+            for (word, _) in NO_ENGINE {
+                if says(&line, word) {
+                    used.insert(*word);
+                    line = line.replace(word, "");
+                }
+            }
+            let line = line.to_lowercase().replace('-', "_");
+            let named = names.iter().filter(|name| line.contains(**name));
+            problems.extend(named.map(|name| format!("{}:{number} has a word of `{name}`", source.shown())));
+        }
+    }
+    let unused = NO_ENGINE.iter().filter(|(word, _)| !used.contains(word));
+    problems.extend(unused.map(|(word, _)| format!("`{word}` is used no more: take it out")));
     check(&problems);
 }
 

@@ -6,11 +6,11 @@
 
 pub mod resource;
 
+pub mod render;
+
 pub mod engines;
 
 pub mod manifest;
-
-pub mod render;
 
 pub mod live;
 

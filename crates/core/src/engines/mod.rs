@@ -3,6 +3,7 @@
 //! What an engine must answer has no default, so that the compiler names what a new one lacks. Nothing here knows the
 //! manifest, a machine or a runtime: an engine is asked with plain values, and answers with plain values.
 
+mod gateway;
 pub mod litellm;
 pub mod llama_cpp;
 pub mod llama_cpp_python;
@@ -11,11 +12,14 @@ pub mod ollama;
 pub mod openai;
 pub mod redis;
 mod rendered;
+mod routing;
 mod server;
 pub mod settings;
 pub mod vllm;
 
+pub use gateway::{GatewayCache, GatewayServer, GatewaySettings, Handoff};
 pub use rendered::{ModelFields, Rendered, SettingsAs};
+pub use routing::{Relations, Route, Routing};
 pub use server::{CacheServer, Launch, ModelPlace, ModelServer, PulledServer, Reading, ShareOfGpu, Upstream};
 pub use settings::{Problem, Setting, Settings, Shape, Value};
 
@@ -107,6 +111,28 @@ pub trait Gateway: Engine {
     fn probe(&self, endpoint: &str, models: Vec<String>, authorization: Authorization) -> Probe;
     /// How it is tried with real requests.
     fn api(&self) -> GatewayApi;
+    /// The name of the file with its configuration.
+    fn config_name(&self) -> &'static str;
+    /// The variable with the key that clients must send.
+    fn master_key(&self) -> &'static str;
+    /// What stands before the name of a variable in a setting that is read from the environment.
+    fn reference(&self) -> &'static str;
+    /// The server.
+    fn server(&self, server: &GatewayServer) -> Launch;
+    /// The way that its server hands its socket off, where it can.
+    fn handoff(&self, server: &GatewayServer) -> Option<Handoff>;
+    /// Its settings beside the routes, by the names that it has for them.
+    fn settings(&self, settings: &GatewaySettings<'_>) -> serde_json::Map<String, serde_json::Value>;
+    /// The raw settings that it renders from others of the manifest, by JSON pointers, and those others.
+    fn rendered_settings(&self) -> &'static [(&'static str, &'static str)];
+    /// An example of raw settings.
+    fn raw_settings(&self) -> &'static str;
+    /// The settings in which users relate models to each other.
+    fn relations(&self) -> Relations;
+    /// The settings of the cache: their sections and names.
+    fn cache_settings(&self) -> &'static [(&'static str, &'static str)];
+    /// The text of its configuration.
+    fn render(&self, stack: &str, routing: &Routing) -> String;
 }
 
 impl Models {
@@ -127,6 +153,12 @@ pub fn find(name: &str) -> Option<&'static dyn Engine> {
 #[must_use]
 pub fn readings(name: &str) -> &'static [Reading] {
     PROVIDERS.iter().find(|engine| engine.name() == name).map(|engine| engine.readings()).unwrap_or_default()
+}
+
+/// Returns the gateway of a name.
+#[must_use]
+pub fn gateway(name: &str) -> Option<&'static dyn Gateway> {
+    GATEWAYS.iter().copied().find(|engine| engine.name() == name)
 }
 
 /// Returns every engine.

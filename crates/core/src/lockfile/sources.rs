@@ -92,7 +92,7 @@ fn source(provider: &Entry<Provider>, model: &Entry<Model>) -> Option<Source> {
         _ => return None,
     };
     let key = match &origin {
-        Origin::Ollama { name, .. } => format!("ollama:{}", name.shortest()),
+        Origin::Ollama { name, .. } => name.pin_key(),
         _ => source?.to_string(),
     };
     let declared = model.value.sha256.as_ref().map(|sha256| sha256.value.0.clone());

@@ -4,7 +4,7 @@
 //! new routes lead to are there; the other routes stay those of the committed generation, and so do the gateway's settings.
 
 use super::Desired;
-use super::routes::{Route, Routing};
+use crate::engines::{self, Gateway, Route, Routing};
 use crate::manifest::{Manifest, Mode};
 use crate::resource::{Content, HttpProbe, Piece, Probe, ResourceId, Seconds, SecretReference, Spec};
 use serde::{Deserialize, Serialize};
@@ -86,7 +86,8 @@ impl Desired {
         if previous.files.is_empty() {
             return First::Nothing;
         }
-        let Some(before) = &previous.routing else { return First::Unknown };
+        let engine = run.engine.as_ref().and_then(|name| engines::gateway(name.as_str()));
+        let (Some(before), Some(engine)) = (&previous.routing, engine) else { return First::Unknown };
         let inputs = || run.inputs.iter().filter_map(|input| Some((&input.resource, self.content(&input.resource)?)));
         let keys = inputs().find(|(_, content)| content.is_secret());
         let former_keys = keys.and_then(|(id, _)| previous.files.get(id));
@@ -96,21 +97,21 @@ impl Desired {
             of(keys.map(|(_, content)| content)) == of(former_keys)
         };
         let mut own = before.clone();
-        own.replace(declared, &canary.model);
+        own.replace(declared, &canary.model, engine.relations());
         if own.is_rendered_as(before) && read.iter().all(same_key) {
-            return if before.has_routes_of(declared) { First::Nothing } else { First::Others };
+            return if before.has_routes_of(declared, engine.relations()) { First::Nothing } else { First::Others };
         }
-        let mut mixed = self.mixed(&canary.model, before, declared, previous, stopped);
+        let mut mixed = self.mixed(engine, (&canary.model, before, declared), previous, stopped);
         // The cache is a server, and as it will be.
-        for key in ["cache", "cache_params"] {
-            let value = declared.settings.get("litellm_settings").and_then(|settings| settings.get(key));
-            mixed.set("litellm_settings", key, value.cloned());
+        for (section, key) in engine.cache_settings() {
+            let value = declared.settings.get(*section).and_then(|settings| settings.get(*key));
+            mixed.set(section, key, value.cloned());
         }
         mixed.files.clone_from(&declared.files);
         let mut first = self.clone();
         if !mixed.is_rendered_as(declared) {
             for id in &declared.files {
-                first.set_content(id, mixed.content(&self.stack));
+                first.set_content(id, Content::text(engine.render(&self.stack, &mixed)));
                 if let Some(resource) = first.resources.get_mut(id) {
                     resource.origins.0.remove("content");
                     resource.origins.add("content", mixed.all_origins());
@@ -148,9 +149,8 @@ impl Desired {
     /// none. The route of a server that moves is the new one too: the former one would lead nowhere, or to another.
     fn mixed(
         &self,
-        canary: &str,
-        before: &Routing,
-        declared: &Routing,
+        engine: &dyn Gateway,
+        (canary, before, declared): (&str, &Routing, &Routing),
         previous: &PreviousRoutes,
         stopped: &BTreeSet<ResourceId>,
     ) -> Routing {
@@ -161,17 +161,17 @@ impl Desired {
         let mut next = 0;
         while let Some(model) = renewed.get(next).copied() {
             next += 1;
-            mixed.replace(declared, model);
+            mixed.replace(declared, model, engine.relations());
             let known: BTreeSet<&str> = before.models().collect();
             let missing: Vec<&str> = declared
-                .fallbacks_of(model)
+                .fallbacks_of(model, engine.relations())
                 .filter(|target| !known.contains(target) && !renewed.contains(target))
                 .collect();
             renewed.extend(missing);
         }
         let still: BTreeSet<&str> = mixed.models().collect();
         let gone = before.models().filter(|name| !still.contains(name)).map(str::to_owned).collect();
-        mixed.forget(&gone);
+        mixed.forget(&gone, engine.relations());
         mixed
     }
 

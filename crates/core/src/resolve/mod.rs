@@ -15,14 +15,13 @@ mod gpus;
 mod identities;
 mod providers;
 mod references;
-mod routes;
 mod service;
 mod stack;
 
+pub use crate::engines::{Route, Routing};
 pub use canary::{Canary, First, PreviousRoutes, canary};
 pub use check::check;
 pub use facts::{Directories, Facts, Questions, SecretFact, questions};
-pub use routes::{Route, Routing};
 pub use stack::resolve;
 
 use crate::resource::{

@@ -71,17 +71,13 @@ impl Builder<'_> {
             }
             Part::Cache => {
                 let cache = manifest.cache.as_ref()?;
-                let default = cache.engine.value.port()?;
+                let (default, scheme) = (cache.engine.value.port()?, cache.engine.value.protocol());
                 let external = cache.runtime.as_ref().is_some_and(|it| it.value == RuntimeName::External);
                 if let Some(endpoint) = cache.endpoint.as_ref().filter(|_| external) {
-                    return Some(Location { scheme: "redis", at: Err(endpoint.0.to_string()), isolated: None });
+                    return Some(Location { scheme, at: Err(endpoint.0.to_string()), isolated: None });
                 }
                 let port = cache.port.as_ref().map_or(default, |port| port.get());
-                Location {
-                    scheme: "redis",
-                    at: Ok(port),
-                    isolated: isolated("cache", cache.common(), Network::Host, port),
-                }
+                Location { scheme, at: Ok(port), isolated: isolated("cache", cache.common(), Network::Host, port) }
             }
             Part::Provider(name) => {
                 let provider = manifest.providers.iter().find(|entry| entry.name.value == *name)?;

@@ -105,6 +105,12 @@ impl OllamaName {
         format!("ollama rm {name}")
     }
 
+    /// Returns the key of its pin in a lock file.
+    #[must_use]
+    pub fn pin_key(&self) -> String {
+        format!("ollama:{}", self.shortest())
+    }
+
     /// Returns the name as Ollama shows it: without default parts, and always with the tag.
     #[must_use]
     pub fn shortest(&self) -> String {

@@ -196,23 +196,12 @@ fn gateway(checker: &mut Checker<'_>) {
     if checker.manifest.models.0.is_empty() {
         checker.at(Note::warning("unused", "the gateway has no models to offer"), "gateway", &gateway.span);
     }
-    let settings = &gateway.settings;
+    let (settings, engine) = (&gateway.settings, gateway.engine.value.0);
     if !settings.0.is_object() && !settings.0.is_null() {
-        let note = Note::error("wrong-type", "`settings` must be a mapping of LiteLLM's sections");
-        checker.at(note.hint("write `settings: {litellm_settings: {...}}`"), "gateway.settings", &settings.span);
+        let note = Note::error("wrong-type", format!("`settings` must be a mapping of {}'s sections", engine.title()));
+        checker.at(note.hint(format!("write `{}`", engine.raw_settings())), "gateway.settings", &settings.span);
     }
-    let rendered = [
-        ("/model_list", "models"),
-        ("/litellm_settings/cache", "cache"),
-        ("/litellm_settings/cache_params", "cache"),
-        ("/router_settings/fallbacks", "models"),
-        ("/litellm_settings/fallbacks", "models"),
-        ("/general_settings/master_key", "gateway.master_key"),
-        ("/router_settings/num_retries", "gateway.retries"),
-        ("/router_settings/allowed_fails", "gateway.allowed_fails"),
-        ("/router_settings/cooldown_time", "gateway.cooldown"),
-    ];
-    for (pointer, section) in rendered {
+    for (pointer, section) in engine.rendered_settings() {
         if settings.0.pointer(pointer).is_some() {
             let key = pointer.trim_start_matches('/').replace('/', ".");
             let note = Note::error("clash", format!("llamero renders `{key}` itself"));

@@ -1,12 +1,10 @@
 //! Checks for plaintext secrets where a value's type cannot exclude them: in raw settings and in commands.
 
 use super::Checker;
+use crate::engines::GATEWAYS;
 use crate::manifest::suggest::looks_secret;
 use crate::manifest::yaml::{Node, Value};
 use crate::resource::{Note, has_password};
-
-/// The prefix that `LiteLLM` replaces by an environment variable's value.
-const REFERENCE: &str = "os.environ/";
 
 pub(super) fn check(checker: &mut Checker<'_>) {
     let tree = checker.tree;
@@ -49,11 +47,15 @@ fn in_addresses(checker: &mut Checker<'_>, node: &Node, path: &str) {
 fn in_settings(checker: &mut Checker<'_>, node: &Node, path: &str) {
     for (key, value) in node.entries() {
         let path = format!("{path}.{}", key.text);
-        let in_clear = matches!(&value.value, Value::Text(text) if !text.is_empty() && !text.starts_with(REFERENCE));
+        let refers = |text: &str| GATEWAYS.iter().any(|engine| text.starts_with(engine.reference()));
+        let in_clear = matches!(&value.value, Value::Text(text) if !text.is_empty() && !refers(text));
         if in_clear && looks_secret(&key.text) {
             let note = Note::error("secret-in-clear", format!("`{}` looks like a plaintext secret", key.text));
-            let hint =
-                "write `os.environ/NAME` here, and `NAME: {env: NAME}` or `{file: PATH}` under `gateway.secrets`";
+            let engine = checker.manifest.gateway.as_ref().map(|gateway| gateway.engine.value.0);
+            let reference = engine.or_else(|| GATEWAYS.first().copied()).map_or("", |engine| engine.reference());
+            let hint = format!(
+                "write `{reference}NAME` here, and `NAME: {{env: NAME}}` or `{{file: PATH}}` under `gateway.secrets`"
+            );
             checker.at(note.hint(hint), &path, &value.span);
         }
         in_settings(checker, value, &path);

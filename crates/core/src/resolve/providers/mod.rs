@@ -5,8 +5,7 @@ pub(super) mod pulled;
 
 use super::build::{Builder, Server};
 use super::container::{Contained, listen};
-use super::routes::Route;
-use crate::engines::{Launch, ModelPlace, ModelServer, Models};
+use crate::engines::{Launch, ModelPlace, ModelServer, Models, Route};
 use crate::manifest::{Entry, Manifest, Model, Provider, RuntimeName, Source};
 use crate::resource::{Gpus, Input, ManifestPath, Note, Origin, Resource, ResourceId, Spec};
 use std::collections::BTreeSet;

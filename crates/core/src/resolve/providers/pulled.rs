@@ -5,9 +5,8 @@
 
 use super::super::build::{Builder, Server};
 use super::super::container::{Contained, listen};
-use super::super::routes::Route;
 use super::{gpus, in_container, loopback_port, provider_path, route};
-use crate::engines::{Launch, PulledServer};
+use crate::engines::{Launch, PulledServer, Route};
 use crate::manifest::{Entry, Load, Mode, Model, Provider, Source};
 use crate::resource::{
     Digest, Kind, ManifestPath, Note, OllamaName, Origin, Origins, Resource, ResourceId, ServedModel, Spec,
@@ -186,7 +185,7 @@ fn served(
     store: Option<&PathBuf>,
 ) -> ServedModel {
     let model = &entry.value;
-    let pin = builder.pin(&format!("ollama:{}", source.shortest()), entry).map(|pin| pin.sha256.clone());
+    let pin = builder.pin(&source.pin_key(), entry).map(|pin| pin.sha256.clone());
     let mut parameters = Map::new();
     if let Some(Value::Object(own)) = model.parameters.as_ref().map(|parameters| &parameters.value.0) {
         parameters.extend(own.clone());

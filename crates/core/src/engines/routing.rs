@@ -1,17 +1,12 @@
 //! What a gateway serves: its routes and its settings as typed values. The gateway's engine renders them last.
 
-use super::gateway;
-use crate::manifest::Mode;
-use crate::resource::{Content, Origin, ResourceId};
+use crate::resource::{Mode, Origin, ResourceId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-/// The sections of the gateway's settings in which users relate models.
-const SECTIONS: [&str; 2] = ["router_settings", "litellm_settings"];
-
-/// The relations between models in them.
-const RELATIONS: [&str; 3] = ["fallbacks", "context_window_fallbacks", "content_policy_fallbacks"];
+/// The settings in which users of a gateway relate models to each other: their sections and names.
+pub type Relations = &'static [(&'static str, &'static str)];
 
 /// The route to a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,19 +50,13 @@ impl Route {
 }
 
 impl Routing {
-    /// Returns the file's content for a gateway of a stack.
-    #[must_use]
-    pub(super) fn content(&self, stack: &str) -> Content {
-        Content::text(gateway::render(stack, self))
-    }
-
     /// Returns the settings of the manifest that the file's content comes from.
-    pub(super) fn all_origins(&self) -> impl Iterator<Item = Origin> {
+    pub fn all_origins(&self) -> impl Iterator<Item = Origin> {
         self.routes.iter().flat_map(|route| &route.origins).chain(&self.origins).cloned()
     }
 
     /// Returns the names of the models that it serves.
-    pub(super) fn models(&self) -> impl Iterator<Item = &str> {
+    pub fn models(&self) -> impl Iterator<Item = &str> {
         self.routes.iter().map(|route| route.model.as_str())
     }
 
@@ -76,39 +65,41 @@ impl Routing {
     }
 
     /// Returns whether two are rendered alike.
-    pub(super) fn is_rendered_as(&self, other: &Self) -> bool {
+    #[must_use]
+    pub fn is_rendered_as(&self, other: &Self) -> bool {
         self.rendered() == other.rendered()
     }
 
     /// Returns whether two have the same routes, whatever their other settings.
-    pub(super) fn has_routes_of(&self, other: &Self) -> bool {
-        let same = |(section, relation)| self.relation(section, relation) == other.relation(section, relation);
-        self.rendered().0 == other.rendered().0 && relations().all(same)
+    #[must_use]
+    pub fn has_routes_of(&self, other: &Self, relations: Relations) -> bool {
+        let same = |&(section, relation): &_| self.relation(section, relation) == other.relation(section, relation);
+        self.rendered().0 == other.rendered().0 && relations.iter().all(same)
     }
 
     /// Returns the models that take the place of one.
-    pub(super) fn fallbacks_of<'a>(&'a self, model: &'a str) -> impl Iterator<Item = &'a str> {
+    pub fn fallbacks_of<'a>(&'a self, model: &'a str, relations: Relations) -> impl Iterator<Item = &'a str> {
         let route = self.routes.iter().filter(move |route| route.model == model);
-        let entries = relations().flat_map(|(section, relation)| self.relation(section, relation));
+        let entries = relations.iter().flat_map(|(section, relation)| self.relation(section, relation));
         let related = entries.filter_map(move |entry| entry.get(model)?.as_array()).flatten();
         route.flat_map(|route| route.fallbacks.iter().map(String::as_str)).chain(related.filter_map(Value::as_str))
     }
 
     /// Gives one model the route that it has in another, or none.
-    pub(super) fn replace(&mut self, declared: &Self, model: &str) {
+    pub fn replace(&mut self, declared: &Self, model: &str, relations: Relations) {
         self.routes = spliced(&self.routes, &declared.routes, |route| route.model == model);
         let is_its = |entry: &Value| entry.get(model).is_some();
-        self.each_relation(|section, relation, entries| {
+        self.each_relation(relations, |section, relation, entries| {
             spliced(&entries, declared.relation(section, relation), is_its)
         });
     }
 
     /// Lets nothing fall back to a model that has no route.
-    pub(super) fn forget(&mut self, gone: &BTreeSet<String>) {
+    pub fn forget(&mut self, gone: &BTreeSet<String>, relations: Relations) {
         for route in &mut self.routes {
             route.fallbacks.retain(|target| !gone.contains(target));
         }
-        self.each_relation(|_, _, mut entries| {
+        self.each_relation(relations, |_, _, mut entries| {
             for targets in entries.iter_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut) {
                 if let Some(targets) = targets.as_array_mut() {
                     targets.retain(|target| !target.as_str().is_some_and(|target| gone.contains(target)));
@@ -120,13 +111,14 @@ impl Routing {
     }
 
     /// Returns the variables that the routes read their keys from, or that of one model.
-    pub(super) fn keys(&self, model: Option<&str>) -> BTreeSet<&str> {
+    #[must_use]
+    pub fn keys(&self, model: Option<&str>) -> BTreeSet<&str> {
         let own = self.routes.iter().filter(|route| model.is_none_or(|model| route.model == model));
         own.filter_map(|route| route.key.as_deref()).collect()
     }
 
     /// Sets a setting of a section, or takes it away. A section without settings is left out.
-    pub(super) fn set(&mut self, section: &str, key: &str, value: Option<Value>) {
+    pub fn set(&mut self, section: &str, key: &str, value: Option<Value>) {
         let known = self.settings.entry(section).or_insert_with(|| Map::new().into());
         let Some(settings) = known.as_object_mut() else { return };
         match value {
@@ -144,8 +136,8 @@ impl Routing {
     }
 
     /// Changes every relation between models that the user's settings have.
-    fn each_relation(&mut self, change: impl Fn(&str, &str, Vec<Value>) -> Vec<Value>) {
-        for (section, relation) in relations() {
+    fn each_relation(&mut self, relations: Relations, change: impl Fn(&str, &str, Vec<Value>) -> Vec<Value>) {
+        for &(section, relation) in relations {
             let before = self.relation(section, relation).to_vec();
             let after = change(section, relation, before.clone());
             if after != before {
@@ -166,8 +158,4 @@ fn spliced<T: Clone>(list: &[T], declared: &[T], own: impl Fn(&T) -> bool) -> Ve
 
 fn is_empty(targets: &Value) -> bool {
     targets.as_array().is_some_and(Vec::is_empty)
-}
-
-fn relations() -> impl Iterator<Item = (&'static str, &'static str)> {
-    SECTIONS.into_iter().flat_map(|section| RELATIONS.map(|relation| (section, relation)))
 }
