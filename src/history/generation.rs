@@ -1,9 +1,10 @@
 //! A generation: one applied revision and its outcome, as plain data.
 
+use crate::plan::{Cause, Change, Verb};
 use crate::resolve::Desired;
 use crate::resource::{Digest, Resource, ResourceId, Seconds, Spec};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// A revision: the desired state of a generation and its origin.
@@ -29,6 +30,37 @@ pub struct Revision {
     /// Orphans: resources of earlier generations that still exist and are not part of this revision.
     #[serde(default)]
     pub orphans: Vec<Resource>,
+    /// The changes that its plan makes, and why. Records of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<RecordedChange>,
+}
+
+/// A change that a generation makes, with its causes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedChange {
+    /// The resource.
+    pub on: ResourceId,
+    /// The kind of change.
+    pub verb: Verb,
+    /// The causes, down to the field.
+    pub causes: Vec<Cause>,
+}
+
+impl From<&Change> for RecordedChange {
+    fn from(change: &Change) -> Self {
+        Self { on: change.on.clone(), verb: change.verb, causes: change.causes.clone() }
+    }
+}
+
+impl Revision {
+    /// Returns the settings of the manifest that its changes come from, each once, in the order of the changes.
+    #[must_use]
+    pub fn changed_settings(&self) -> Vec<String> {
+        let causes = self.changes.iter().flat_map(|change| &change.causes);
+        let settings = causes.filter(|cause| matches!(cause, Cause::Setting { .. })).map(ToString::to_string);
+        let mut seen = BTreeSet::new();
+        settings.filter(|setting| seen.insert(setting.clone())).collect()
+    }
 }
 
 /// The ending of an apply.
@@ -148,7 +180,9 @@ impl Generation {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ending, Outcome, Revision};
+    use super::{Ending, Outcome, RecordedChange, Revision};
+    use crate::plan::{Cause, FieldChange, Verb};
+    use crate::resource::{Kind, ResourceId};
 
     #[test]
     fn records_without_lock_files_and_reasons_are_read() {
@@ -162,6 +196,32 @@ mod tests {
             "0".repeat(64)
         ))
         .expect("a revision");
-        assert_eq!(revision.lock_digest, None);
+        assert_eq!((revision.lock_digest.clone(), revision.changes.len()), (None, 0));
+        let text = serde_json::to_string(&revision).expect("it is written");
+        assert!(!text.contains("changes"), "what is empty is left out: {text}");
+    }
+
+    #[test]
+    fn every_kind_of_cause_reads_back() {
+        let field = FieldChange { name: "--ctx-size".to_owned(), before: None, after: Some("4096".to_owned()) };
+        let setting = Cause::Setting {
+            path: "models.a.context".into(),
+            before: Some("2048".to_owned()),
+            after: Some("4096".to_owned()),
+            fields: vec![field.clone()],
+        };
+        let causes = vec![
+            Cause::Declared,
+            Cause::Undeclared,
+            setting,
+            Cause::Field(field),
+            Cause::Content { of: "file/gateway".to_owned() },
+            Cause::Unrecorded,
+            Cause::Drift("it is gone".to_owned()),
+            Cause::Unfinished("it was interrupted".to_owned()),
+        ];
+        let change = RecordedChange { on: ResourceId::new(Kind::Unit, "home-a"), verb: Verb::Change, causes };
+        let text = serde_json::to_string(&change).expect("it is written");
+        assert_eq!(serde_json::from_str::<RecordedChange>(&text).expect("it is read"), change);
     }
 }

@@ -21,7 +21,7 @@ mod quarantine;
 mod stack_lock;
 
 pub use deadman::{Confirmed, DeadMan, Passed, Watcher};
-pub use generation::{Ending, Generation, Outcome, Revision, StepOutcome, StepResult};
+pub use generation::{Ending, Generation, Outcome, RecordedChange, Revision, StepOutcome, StepResult};
 pub use stack_lock::{LockHolder, StackLock};
 
 use crate::pace::{FailureRecord, Suspension};

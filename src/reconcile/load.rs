@@ -108,6 +108,7 @@ impl LoadedManifest {
             origin: None,
             desired,
             orphans: Vec::new(),
+            changes: Vec::new(),
         })
     }
 

@@ -43,6 +43,7 @@ impl Teardown {
             origin: Some("down".to_owned()),
             desired: Desired::nothing(stack.name.clone(), policy),
             orphans: Vec::new(),
+            changes: Vec::new(),
         }
     }
 

@@ -15,7 +15,7 @@ use super::prepare::{Options, Prepared};
 use super::world::{Stack, World};
 use super::{deadman, rollback};
 use crate::apply::{Event, Executed, Execution, Failure, Report, execute, gate};
-use crate::history::{self, DeadMan, Ending, Outcome, Passed, Revision, StepOutcome};
+use crate::history::{self, DeadMan, Ending, Outcome, Passed, RecordedChange, Revision, StepOutcome};
 use crate::live::{Observation, RunState};
 use crate::observe::Depth;
 use crate::plan::{Action, Past, Phase, Plan};
@@ -85,6 +85,7 @@ impl<'a, W: World> Transaction<'a, W> {
         cancel: &'a CancellationToken,
     ) -> Result<Self, history::Error> {
         prepared.revision.orphans = prepared.orphans();
+        prepared.revision.changes = prepared.plan.changes.iter().map(RecordedChange::from).collect();
         let number = stack.history.begin(&prepared.revision)?;
         let mut preexisting = unhealthy_before(&prepared.revision.desired, &prepared.observed, &prepared.past);
         if let Some(earlier) = unfinished(stack, number) {

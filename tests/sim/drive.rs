@@ -102,6 +102,7 @@ pub(crate) fn revision(resolved: &Resolved) -> Revision {
         origin: None,
         desired: resolved.desired.clone(),
         orphans: Vec::new(),
+        changes: Vec::new(),
     }
 }
 

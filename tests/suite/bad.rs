@@ -1,5 +1,6 @@
 //! Failures, with the real program: its messages, its exit codes, and the state it leaves untouched.
 
+mod causes;
 mod damaged;
 mod deadman;
 mod doctor;

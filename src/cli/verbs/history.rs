@@ -4,8 +4,12 @@ use super::super::arguments::StackArgument;
 use super::super::exit::Exit;
 use super::super::input;
 use super::super::problem::{Problem, print, print_json};
-use crate::history::{Ending, Generation, StepResult};
+use crate::history::{Ending, Generation, RecordedChange, StepResult};
+use crate::plan::Verb;
 use serde::Serialize;
+
+/// The settings that are listed for each generation.
+const SETTINGS: usize = 5;
 
 /// The version of the JSON form.
 const SCHEMA: u32 = 1;
@@ -27,6 +31,9 @@ struct Entry {
     ending: &'static str,
     origin: String,
     why: Option<String>,
+    changes: Vec<RecordedChange>,
+    #[serde(skip)]
+    settings: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -55,6 +62,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Problem> {
             "{mark} {:>4}  {}  {:<12} {}\n",
             entry.generation, entry.begun, entry.ending, entry.origin
         ));
+        for line in changed(entry) {
+            text.push_str(&format!("          {line}\n"));
+        }
         if let Some(why) = &entry.why {
             text.push_str(&format!("          {}\n", why.lines().next().unwrap_or_default()));
         }
@@ -75,7 +85,31 @@ fn entry(generation: &Generation, current: Option<u64>) -> Entry {
         ending: word(generation),
         origin: generation.revision.origin.clone().unwrap_or(manifest),
         why: failed.or_else(|| generation.outcome.as_ref()?.why.clone()),
+        changes: generation.revision.changes.clone(),
+        settings: generation.revision.changed_settings(),
     }
+}
+
+/// Returns the settings that a generation changed, or the number of resources where none is their cause.
+fn changed(entry: &Entry) -> Vec<String> {
+    let mut lines: Vec<String> = entry.settings.iter().take(SETTINGS).cloned().collect();
+    let more = entry.settings.len().saturating_sub(SETTINGS);
+    if more > 0 {
+        lines.push(format!("and {more} more settings; `llamero show {}` lists them", entry.generation));
+    }
+    if lines.is_empty() {
+        let count = |verb: Verb| entry.changes.iter().filter(|change| change.verb == verb).count();
+        let words = [
+            ("created", Verb::Create),
+            ("changed", Verb::Change),
+            ("removed", Verb::Remove),
+            ("corrected", Verb::Correct),
+        ];
+        let counts = words.into_iter().map(|(word, verb)| (word, count(verb))).filter(|(_, count)| *count > 0);
+        let counts: Vec<String> = counts.map(|(word, count)| format!("{count} {word}")).collect();
+        lines.extend(Some(counts.join(", ")).filter(|line| !line.is_empty()));
+    }
+    lines
 }
 
 /// Returns one word for how a generation ended.

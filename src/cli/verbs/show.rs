@@ -5,7 +5,7 @@ use super::super::exit::Exit;
 use super::super::input;
 use super::super::problem::{Problem, print, print_json};
 use super::history::word;
-use crate::history::StepResult;
+use crate::history::{RecordedChange, StepResult};
 use serde_json::json;
 
 /// The version of the JSON form.
@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         print_json(&json!({
             "schema": SCHEMA, "stack": stack.name, "generation": generation.number, "begun": revision.begun,
             "llamero": revision.llamero, "manifest": revision.manifest, "origin": revision.origin, "resources": resources,
-            "outcome": generation.outcome,
+            "changes": revision.changes, "outcome": generation.outcome,
         }))?;
         return Ok(Exit::Done);
     }
@@ -48,6 +48,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     match &revision.origin {
         Some(origin) => text.push_str(&format!("  from      {origin}\n")),
         None => text.push_str(&format!("  from      {}\n", revision.manifest.display())),
+    }
+    if !revision.changes.is_empty() {
+        text.push_str("changes\n");
+    }
+    for RecordedChange { on, verb, causes } in &revision.changes {
+        let causes: Vec<String> = causes.iter().map(ToString::to_string).collect();
+        text.push_str(&format!("  {} {:<38} {}\n", verb.sign(), on, causes.join("; ")));
     }
     text.push_str("resources\n");
     for resource in revision.desired.resources.values() {

@@ -1,7 +1,7 @@
 //! Causes of a change: the settings of the manifest, and the rendered fields that differ.
 
 use crate::resource::{Field, Fields, ManifestPath, ResourceId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 const CONTENT: &str = "content";
 
 /// A rendered field that differs. A digest has an empty value, because it is meaningless to a reader.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldChange {
     /// The field's name.
     pub name: String,
@@ -21,7 +21,7 @@ pub struct FieldChange {
 }
 
 /// The cause of a change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// It is declared and missing.
