@@ -181,7 +181,9 @@ impl FromStr for Source {
         if let Some(path) = text.strip_prefix("file:") {
             // `file:///path` is the same as `file:/path`.
             let path = path.strip_prefix("//").unwrap_or(path);
-            return if path.is_empty() { Err(invalid("it names no file")) } else { Ok(Self::File(path.to_owned())) };
+            let root = if path.starts_with('/') { "/" } else { "" };
+            let path = format!("{root}{}", path.trim_start_matches('/'));
+            return if path == root { Err(invalid("it names no file")) } else { Ok(Self::File(path)) };
         }
         if text.starts_with("hf:") {
             return text.parse().map(Self::Hub).map_err(invalid);

@@ -128,6 +128,13 @@ impl Cause {
         matches!(self, Self::Drift(_) | Self::Overridden { .. } | Self::NotInForce { .. })
     }
 
+    /// Returns whether a single setting has another value than the declared one, in a server that otherwise runs as it
+    /// is declared.
+    #[must_use]
+    pub const fn is_setting(&self) -> bool {
+        matches!(self, Self::Overridden { .. } | Self::NotInForce { .. })
+    }
+
     /// Returns the cause with the rendered fields that differ because of it.
     #[must_use]
     pub fn detailed(&self) -> String {

@@ -1,6 +1,7 @@
 //! What resources want from each other: host memory that must suffice for all, and ports that only one can have.
 
 use super::Past;
+use super::cause::Cause;
 use super::change::{Refusal, RefusalKind};
 use super::compare::{Difference, Remedy, RunAction};
 use crate::engines;
@@ -11,7 +12,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Returns why the wish cannot be had: it is over its memory budget, or a stranger holds a port that it needs.
 pub(super) fn refuse(desired: &Desired, observed: &Observation, past: &Past, changes: &[Difference]) -> Vec<Refusal> {
-    let left: BTreeSet<&ResourceId> = changes.iter().filter(|change| change.remedy.is_none()).map(on).collect();
+    // One that runs as declared, but for a setting, holds nothing that is promised to another.
+    let is_left = |difference: &&Difference| {
+        difference.remedy.is_none() && !difference.change.causes.iter().all(Cause::is_setting)
+    };
+    let left: BTreeSet<&ResourceId> = changes.iter().filter(is_left).map(on).collect();
     let mut refusals: Vec<Refusal> =
         over_budget(desired, observed, past, &left, changes.iter().any(comes_up)).into_iter().collect();
     for difference in changes {

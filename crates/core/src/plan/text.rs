@@ -192,10 +192,9 @@ fn consequence(change: &Change) -> String {
         parts.push(format!("memory {} → {}", shown(before), shown(after)));
     }
     if change.left {
-        let reported = |cause: &Cause| matches!(cause, Cause::Overridden { .. } | Cause::NotInForce { .. });
         parts.push(match change.verb {
             Verb::Remove => "left as found (prune: false)".to_owned(),
-            _ if change.causes.iter().all(reported) => "left as found".to_owned(),
+            _ if change.causes.iter().all(Cause::is_setting) => "left as found".to_owned(),
             _ => "left as found (drift: warn)".to_owned(),
         });
     }
