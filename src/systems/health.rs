@@ -1,7 +1,7 @@
 //! Asks a server once whether it is healthy. When to ask again, and for how long, is decided elsewhere.
 
 use super::http::{Answer, Client};
-use super::listener::Proven;
+use super::listener::{Proven, Unproven};
 use super::openai::{at, message, not_ok};
 use super::{openai, resp};
 use crate::resource::{Accepts, AnswerKind, Health, HttpCheck, HttpProbe, Meaning, OfferedModels, Probe};
@@ -13,12 +13,23 @@ use std::time::Duration;
 pub const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Returns what it means that nobody listens where `probe` would be asked.
-#[must_use]
-pub fn silent(probe: &Probe) -> Health {
+fn silent(probe: &Probe) -> Health {
     let checks = if let Probe::Http(probe) = probe { probe.checks.as_slice() } else { &[] };
     let meanings = checks.first().map(|check| check.meanings.as_slice()).unwrap_or_default();
     let meant = meant(meanings, &Answer::Refused).err();
     meant.unwrap_or_else(|| Health::unreachable("connection refused"))
+}
+
+impl Unproven {
+    /// Returns the health of the server that was to be probed.
+    #[must_use]
+    pub fn health(&self, probe: &Probe) -> Health {
+        match self {
+            Self::Nobody => silent(probe),
+            Self::Foreign(foreign) => Health::unhealthy(foreign.to_string()),
+            Self::Unknown(why) => Health::unhealthy(format!("the listener on its port cannot be identified: {why}")),
+        }
+    }
 }
 
 /// Asks a server once what is proven to reach it. `token` is the value behind the probe's authorization.

@@ -35,8 +35,8 @@
 //! The cost is one read of the kernel's tables for all ports ([`Sockets`]) and one read of the open files of each
 //! server's own processes; all processes are scanned only to identify a foreign listener, once for all ports.
 
-use super::{Systems, files, health, ports, proc};
-use crate::resource::{Health, Kind, Probe, ResourceId};
+use super::{Systems, files, ports, proc};
+use crate::resource::{Kind, Probe, ResourceId};
 use llamero_core::targets::systemd::lower::unit_name;
 use ports::{Closeness, Listener, Scan};
 use std::collections::BTreeSet;
@@ -107,18 +107,6 @@ impl Foreign {
     #[must_use]
     pub fn hint(&self) -> String {
         format!("stop the process that listens on port {}, or give the server another port", self.port)
-    }
-}
-
-impl Unproven {
-    /// Returns the health of the server that was to be probed.
-    #[must_use]
-    pub fn health(&self, probe: &Probe) -> Health {
-        match self {
-            Self::Nobody => health::silent(probe),
-            Self::Foreign(foreign) => Health::unhealthy(foreign.to_string()),
-            Self::Unknown(why) => Health::unhealthy(format!("the listener on its port cannot be identified: {why}")),
-        }
     }
 }
 

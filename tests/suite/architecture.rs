@@ -61,7 +61,7 @@ const LARGE_FUNCTIONS: &[(&str, &str, &str)] = &[
     ("crates/core/src/resolve/providers/mod.rs", "server", "not yet taken apart"),
     ("crates/core/src/resolve/references.rs", "place", "not yet taken apart"),
     ("crates/core/src/resolve/service.rs", "add", "not yet taken apart"),
-    ("src/systems/mod.rs", "new", "not yet taken apart"),
+    ("src/systems/world.rs", "new", "not yet taken apart"),
     ("src/systems/ollama/mod.rs", "read", "not yet taken apart"),
     ("src/systems/openai.rs", "request", "not yet taken apart"),
     ("crates/core/src/targets/systemd/lower.rs", "body", "not yet taken apart"),
@@ -77,7 +77,7 @@ const CIRCLES: &[(&str, &str)] = &[
     ("apply/", "not yet taken apart"),
     ("doctor/", "not yet taken apart"),
     ("history/", "not yet taken apart"),
-    ("systems/", "not yet taken apart"),
+    ("systems/docker/", "not yet taken apart"),
 ];
 
 /// What values never name: input and output, the environment, clocks, and waiting.
