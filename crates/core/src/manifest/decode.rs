@@ -3,6 +3,7 @@
 //! The types' serde implementations are the only definition of the fields. Serde stops at the first error; so the
 //! failed part is noted and left out, and the tree is decoded again without it, until the rest succeeds.
 
+use super::locate::locate;
 use super::suggest;
 use super::types::Manifest;
 use super::values::SPANNED;
@@ -79,7 +80,7 @@ impl Findings {
     fn add(&mut self, text: &str, error: &Error) {
         let span = error.span.clone().unwrap_or(0..0);
         let path = error.path.clone().unwrap_or_default();
-        let mut note = Note::error(error.code, error.message.clone()).at(super::locate(text, &path, span.clone()));
+        let mut note = Note::error(error.code, error.message.clone()).at(locate(text, &path, span.clone()));
         note.hint.clone_from(&error.hint);
         self.notes.insert((span.start, note.message.clone()), note);
     }

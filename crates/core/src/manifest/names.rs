@@ -176,6 +176,13 @@ fn http_path(text: &str) -> Result<&str, String> {
     if valid { Ok(text) } else { Err(format!("`{}` is not the path of a request\n{hint}", text.escape_debug())) }
 }
 
+/// Returns whether a text is a valid stack name, which is also a folder name and a prefix of unit names.
+#[must_use]
+pub fn is_stack_name(text: &str) -> bool {
+    let letters = text.len() <= 32 && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    letters && text.starts_with(|c: char| c.is_ascii_lowercase())
+}
+
 #[cfg(test)]
 mod tests {
     use super::{ContainerName, HttpPath, UnitName, Word};

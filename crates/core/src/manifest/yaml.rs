@@ -1,5 +1,6 @@
 //! YAML parsed to a tree in which every node has its location. Bounded: a hostile file is an error, never a hang.
 
+use super::locate::locate;
 use crate::resource::Note;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned, options};
@@ -64,7 +65,7 @@ pub(super) fn parse(text: &str) -> Result<Option<Node>, Note> {
         Err(error) => {
             let span = error.location().map_or(0..0, |location| place(text, &location));
             let message = message(&error.without_snippet().to_string());
-            Err(Note::error("yaml", message).at(super::locate(text, "", span)))
+            Err(Note::error("yaml", message).at(locate(text, "", span)))
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Checks that the declared memory fits into the budgets.
 
-use super::Checker;
+use super::checker::Checker;
 use crate::resource::{Bytes, Note};
 
 pub(super) fn check(checker: &mut Checker<'_>) {

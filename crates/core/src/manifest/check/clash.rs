@@ -1,6 +1,6 @@
 //! Flags and variables that llamero renders itself, and that the manifest must not give a second time.
 
-use super::Checker;
+use super::checker::Checker;
 use crate::engines::Rendered;
 use crate::manifest::common::{Common, RuntimeName};
 use crate::manifest::yaml::{Node, Value};

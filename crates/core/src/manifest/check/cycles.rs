@@ -1,6 +1,6 @@
 //! Checks for cycles: in fallbacks and in the start order.
 
-use super::Checker;
+use super::checker::Checker;
 use crate::manifest::values::Spanned;
 use crate::resource::Note;
 use std::collections::{BTreeMap, BTreeSet};

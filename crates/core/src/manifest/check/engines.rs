@@ -1,6 +1,6 @@
 //! The settings that an engine can be given, by what the engine says of itself.
 
-use super::Checker;
+use super::checker::Checker;
 use crate::engines::{Problem, Provider as Engine};
 use crate::manifest::suggest;
 use crate::manifest::types::Provider;

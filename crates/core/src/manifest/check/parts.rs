@@ -1,10 +1,10 @@
 //! Checks of each part on its own: names, addresses, digests, plaintext secrets, and combinations of engine and
 //! runtime.
 
-use super::Checker;
+use super::checker::Checker;
 use crate::engines::Models;
 use crate::manifest::common::{Common, RuntimeName};
-use crate::manifest::is_stack_name;
+use crate::manifest::names::is_stack_name;
 use crate::manifest::suggest::looks_secret;
 use crate::manifest::types::Rollout;
 use crate::resource::Note;

@@ -1,6 +1,6 @@
 //! Checks that no two parts of the stack listen on the same port.
 
-use super::Checker;
+use super::checker::Checker;
 use crate::manifest::common::RuntimeName;
 use crate::resource::Note;
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Checks of references: providers, fallbacks, GPUs, and the parts that a service starts after.
 
-use super::Checker;
+use super::checker::Checker;
 use crate::manifest::suggest;
 use crate::resource::Note;
 use std::collections::BTreeSet;

@@ -1,6 +1,6 @@
 //! Checks for plaintext secrets where a value's type cannot exclude them: in raw settings and in commands.
 
-use super::Checker;
+use super::checker::Checker;
 use crate::engines::GATEWAYS;
 use crate::manifest::suggest::looks_secret;
 use crate::manifest::yaml::{Node, Value};

@@ -1,7 +1,7 @@
 //! Checks of well-formed values that no server can run with: unit names, programs, requirements, empty references,
 //! limits of zero.
 
-use super::Checker;
+use super::checker::Checker;
 use crate::manifest::common::{Common, RuntimeName};
 use crate::manifest::values::SecretSource;
 use crate::resource::{Note, SecretReference};

@@ -1,6 +1,6 @@
 //! The source of each model: whether the provider's engine can serve it.
 
-use super::Checker;
+use super::checker::Checker;
 use crate::engines::Models;
 use crate::manifest::source::Source;
 use crate::manifest::types::{Managed, Model, Provider};

@@ -1,7 +1,7 @@
 //! Fields that are known and have no effect here. Whether a field has one depends on the engine, on the runtime, and on
 //! who runs the server: the tables are here, and every field has its effect, its error, or its warning.
 
-use super::Checker;
+use super::checker::Checker;
 use crate::engines::Models;
 use crate::manifest::common::RuntimeName;
 use crate::manifest::types::{Provider, Service};
