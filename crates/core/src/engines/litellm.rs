@@ -53,7 +53,7 @@ impl Engine for Litellm {
         Some("litellm")
     }
     fn names_cause(&self, line: &str) -> bool {
-        super::names_exception(line)
+        super::python::names_exception(line)
     }
     fn renders(&self) -> &'static Rendered {
         &Rendered {

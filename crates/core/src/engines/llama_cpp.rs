@@ -24,7 +24,7 @@ impl Engine for LlamaCpp {
         Some("llama-server")
     }
     fn names_cause(&self, line: &str) -> bool {
-        super::names_exception(line)
+        super::python::names_exception(line)
     }
     fn renders(&self) -> &'static Rendered {
         &Rendered {

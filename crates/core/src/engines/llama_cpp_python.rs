@@ -70,7 +70,7 @@ impl Engine for LlamaCppPython {
         Some("python3")
     }
     fn names_cause(&self, line: &str) -> bool {
-        super::names_exception(line)
+        super::python::names_exception(line)
     }
     fn renders(&self) -> &'static Rendered {
         &Rendered {

@@ -25,7 +25,7 @@ impl Engine for Redis {
         Some("redis-server")
     }
     fn names_cause(&self, line: &str) -> bool {
-        super::names_exception(line)
+        super::python::names_exception(line)
     }
     fn renders(&self) -> &'static Rendered {
         &Rendered {

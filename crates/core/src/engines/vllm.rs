@@ -69,7 +69,7 @@ impl Engine for Vllm {
     }
     fn names_cause(&self, line: &str) -> bool {
         // Its own process says this of the one that runs the engine.
-        !line.contains("See root cause above") && super::names_exception(line)
+        !line.contains("See root cause above") && super::python::names_exception(line)
     }
     fn renders(&self) -> &'static Rendered {
         &Rendered {
