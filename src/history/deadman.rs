@@ -8,7 +8,9 @@
 //! generations/<n>/confirmed   the confirmation
 //! ```
 
-use super::{Error, History, Outcome};
+use super::error::Error;
+use super::generation::Outcome;
+use super::records::History;
 use crate::resource::{ResourceId, Seconds};
 use crate::systems::clock::Moment;
 use crate::systems::proc::Identity;

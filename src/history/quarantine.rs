@@ -1,6 +1,7 @@
 //! Records across generations: failed manifests, and the suspension of the stack.
 
-use super::{Error, History};
+use super::error::Error;
+use super::records::History;
 use crate::pace::{FailureRecord, Suspension};
 use crate::systems::sealed;
 use crate::systems::store::Store;

@@ -1,28 +1,10 @@
 //! The stack lock: one writer at a time, held by the kernel for the process, with a note that names the holder.
 
-use super::Error;
+use super::error::Error;
+use super::holder::LockHolder;
 use crate::systems::clock;
 use crate::systems::store::{Disk, Locking, Store};
-use serde::{Deserialize, Serialize};
-use std::fmt;
 use std::path::Path;
-
-/// The process that holds the lock.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LockHolder {
-    /// Its process.
-    pub pid: u32,
-    /// Its command line.
-    pub command: String,
-    /// When it took the lock.
-    pub since: String,
-}
-
-impl fmt::Display for LockHolder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "pid {}, `{}`, since {}", self.pid, self.command, self.since)
-    }
-}
 
 /// The lock, held until this is dropped or the process ends.
 #[derive(Debug)]

@@ -45,7 +45,6 @@ const LARGE_FUNCTIONS: &[(&str, &str, &str)] = &[
     ("src/apply/health.rs", "await_healthy", "not yet taken apart"),
     ("src/apply/model.rs", "pull", "not yet taken apart"),
     ("crates/core/src/engines/vllm.rs", "model_server", "not yet taken apart"),
-    ("src/history/mod.rs", "memory", "not yet taken apart"),
     ("crates/core/src/manifest/check/parts.rs", "runnable", "not yet taken apart"),
     ("crates/core/src/manifest/check/references.rs", "look_up", "not yet taken apart"),
     ("crates/core/src/plan/canary.rs", "join", "not yet taken apart"),
@@ -74,7 +73,6 @@ const CIRCLES: &[(&str, &str)] = &[
     ("targets/", "not yet taken apart"),
     ("apply/", "not yet taken apart"),
     ("doctor/", "not yet taken apart"),
-    ("history/", "not yet taken apart"),
     ("systems/docker/", "not yet taken apart"),
 ];
 
