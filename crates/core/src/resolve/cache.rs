@@ -1,7 +1,7 @@
 //! The cache, where it is a server of the stack's.
 
-use super::build::{Builder, Server};
-use super::container::{Contained, is_isolated, listen};
+use super::build::Builder;
+use super::server::{Contained, Server, is_isolated, listen};
 use crate::engines::{CacheServer, Launch};
 use crate::manifest::{Cache, Network, Spanned};
 use crate::resource::{Gpus, ManifestPath, Origin, ResourceId};

@@ -3,26 +3,15 @@
 //! Routes are what the gateway's configuration says of models. All else is already as it will be, so the servers that the
 //! new routes lead to are there; the other routes stay those of the committed generation, and so do the gateway's settings.
 
-use super::Desired;
+use super::desired::{Canary, Desired};
 use crate::engines::{self, Gateway, Route, Routing};
-use crate::manifest::{Manifest, Mode};
+use crate::manifest::Manifest;
 use crate::resource::{Content, HttpProbe, Piece, Probe, ResourceId, Seconds, SecretReference, Spec};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a canary is tried when the manifest says nothing.
 const CANARY_FOR: Seconds = Seconds::new(30);
-
-/// The one model whose route changes first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Canary {
-    /// Its name.
-    pub model: String,
-    /// What it is for.
-    pub mode: Mode,
-    /// How long it is tried before the other routes change.
-    pub permanent: Seconds,
-}
 
 /// How a change of routes begins.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,45 +1,13 @@
-//! A server in a container: its image, what it sees of the host, and where it listens.
+//! A server's container: its image, what it sees of the host, and where it listens.
 
-use super::build::{Builder, Server};
-use crate::manifest::{Common, Network, RuntimeName};
+use super::build::Builder;
+use super::server::{Server, is_isolated};
+use crate::manifest::Network;
 use crate::resource::{
     Container, ImageName, ImageSpec, Input, Kind, Mount, MountSource, Note, Origin, Origins, Publish, Resource,
     ResourceId, Spec, Volume, VolumeSource,
 };
 use std::collections::BTreeMap;
-
-/// What an engine or a service wants of its container beyond the common fields.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Contained {
-    /// The network when the manifest says none.
-    pub(super) network: Network,
-    /// The image when the manifest says none.
-    pub(super) image: Option<&'static str>,
-    /// What it sees of the host besides its inputs.
-    pub(super) mounts: Vec<Mount>,
-    /// Ports that the host opens, besides those that it listens on itself.
-    pub(super) publish: Vec<Publish>,
-    /// Whether it shares memory segments with the host.
-    pub(super) ipc_host: bool,
-}
-
-impl Default for Contained {
-    /// Engines are at home on the host's network: they listen on loopback, and reach what does.
-    fn default() -> Self {
-        Self { network: Network::Host, image: None, mounts: Vec::new(), publish: Vec::new(), ipc_host: false }
-    }
-}
-
-/// Returns whether a server runs in a container that has a network of its own.
-pub(super) fn is_isolated(common: Common<'_>, default: Network) -> bool {
-    let in_container = common.runtime.is_some_and(|runtime| runtime.value == RuntimeName::Docker);
-    in_container && common.network.map_or(default, |network| network.value) == Network::Bridge
-}
-
-/// Returns the address that an engine is told to listen on: what is apart is reached from outside of itself alone.
-pub(super) fn listen(common: Common<'_>) -> &'static str {
-    if is_isolated(common, Network::Host) { "0.0.0.0" } else { "127.0.0.1" }
-}
 
 /// Returns the settings that the fields of a server's container come from.
 pub(super) fn origins(server: &Server<'_>, container: &Container) -> Origins {
@@ -68,12 +36,6 @@ pub(super) fn origins(server: &Server<'_>, container: &Container) -> Origins {
 }
 
 impl Builder<'_> {
-    /// Returns the name of a server's container.
-    pub(super) fn container_name(&self, part: &str, common: Common<'_>) -> String {
-        let own = common.container.map(|container| container.value.to_string());
-        own.unwrap_or_else(|| format!("{}-{}", self.manifest.stack.value, Self::name(part)))
-    }
-
     /// Adds a server's image, held to what is locked; returns its resource and its whole name.
     pub(super) fn image(&mut self, server: &Server<'_>) -> Option<(ResourceId, ImageName)> {
         let span = server.common.image.map_or(&server.span, |image| &image.span).clone();

@@ -1,8 +1,8 @@
 //! The gateway: its routes and settings as values, the files that its engine renders from them, and its server.
 
-use super::build::{Builder, Server};
-use super::container::{Contained, listen};
+use super::build::Builder;
 use super::providers::key_variable;
+use super::server::{Contained, Server, listen};
 use crate::engines::{GatewayCache, GatewayServer, GatewaySettings, Handoff, Launch, Route, Routing};
 use crate::manifest::{Cache, Gateway, PathText, RuntimeName, SecretSource, Spanned};
 use crate::resource::{

@@ -1,7 +1,7 @@
 //! References of one part of a stack to another, such as `${gateway.url}`: where the other is reached from here.
 
 use super::build::Builder;
-use super::container::is_isolated;
+use super::server::is_isolated;
 use crate::manifest::{Common, Network, Part, RuntimeName, Template, TemplatePiece};
 use crate::resource::Note;
 

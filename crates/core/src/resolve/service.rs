@@ -1,7 +1,7 @@
 //! Anything else that belongs to the stack: a command or an image of the user's own.
 
-use super::build::{Builder, Server};
-use super::container::{Contained, is_isolated};
+use super::build::Builder;
+use super::server::{Contained, Server, is_isolated};
 use crate::manifest::{Entry, Network, RuntimeName, Service};
 use crate::resource::{
     Accepts, Command, Gpus, HttpCheck, HttpProbe, ManifestPath, Note, Origin, Origins, Probe, Publish, ResourceId,

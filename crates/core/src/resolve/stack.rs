@@ -1,11 +1,12 @@
 //! The manifest, with the facts of the machine, to every resource.
 
 use super::build::Builder;
-use super::container::is_isolated;
+use super::canary::canary;
+use super::desired::{Desired, Drift, Policy};
 use super::externals::externals;
 use super::facts::Facts;
-use super::providers;
-use super::{Desired, Drift, Policy, cache, canary, gateway, service};
+use super::server::is_isolated;
+use super::{cache, gateway, providers, service};
 use crate::engines::Route;
 use crate::lockfile::LockFile;
 use crate::manifest::{DriftPolicy, Manifest, Network, Rollback, Rollout, RuntimeName};

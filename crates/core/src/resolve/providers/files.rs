@@ -1,8 +1,8 @@
 //! The files that models are: where each comes from, and its place on this machine.
 
-use super::super::build::Builder;
 use crate::manifest::{Entry, HubSource, Model, Provider, Source, file_name};
 use crate::render::source::{content_name, hub_url};
+use crate::resolve::build::Builder;
 use crate::resource::{
     Artifact, ArtifactSource, Digest, Kind, Origin, Origins, Resource, ResourceId, SecretReference, Spec,
 };

@@ -3,11 +3,12 @@
 //! Where a model is to see another context or have other settings than it was published with, a model of llamero's own
 //! is made from it: a request that asks for other options than those loaded would load the model anew.
 
-use super::super::build::{Builder, Server};
-use super::super::container::{Contained, listen};
-use super::{gpus, in_container, loopback_port, provider_path, route};
+use super::gpus::{gpus, in_container, share_of_gpu};
+use super::route::{loopback_port, provider_path, route};
 use crate::engines::{Launch, PulledServer, Route};
 use crate::manifest::{Entry, Load, Mode, Model, Provider, Source};
+use crate::resolve::build::Builder;
+use crate::resolve::server::{Contained, Server, listen};
 use crate::resource::{
     Digest, Kind, ManifestPath, Note, OllamaName, Origin, Origins, Resource, ResourceId, ServedModel, Spec,
 };
@@ -20,7 +21,7 @@ pub(super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider>) -> Vec<
     let Some(port) = provider.value.port.as_ref().map(|port| port.get()) else { return Vec::new() };
     let path = format!("providers.{}", provider.name.value);
     let engine = provider.value.engine.value.0;
-    super::share_of_gpu(builder, provider, 1);
+    share_of_gpu(builder, provider, 1);
     let stack = &builder.manifest.stack.value;
     let launch = engine.pulled_server(&PulledServer {
         provider_path: path.as_str().into(),

@@ -1,0 +1,84 @@
+//! A server in the making, as plain data.
+
+use crate::manifest::{Common, Network, RuntimeName, SecretSource};
+use crate::resource::{Command, Gpus, Input, ManifestPath, Mount, Origins, Probe, Publish, ResourceId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::path::PathBuf;
+
+/// A server in the making: what an engine says of it beyond the common fields.
+pub(super) struct Server<'a> {
+    /// Its name within the stack, such as `gateway`.
+    pub(super) part: String,
+    /// The part of the manifest that it serves.
+    pub(super) role: String,
+    /// Where in the manifest it is declared.
+    pub(super) span: Range<usize>,
+    /// One line that says what it is.
+    pub(super) description: String,
+    /// The common fields.
+    pub(super) common: Common<'a>,
+    /// The command when the manifest says none.
+    pub(super) program: Option<&'a str>,
+    /// Where the manifest declares the common fields.
+    pub(super) path: ManifestPath,
+    /// The engine's own arguments after the program.
+    pub(super) arguments: Command,
+    /// The engine's own variables.
+    pub(super) environment: BTreeMap<String, String>,
+    /// The engine's own secret variables, with the settings that say where they are found.
+    pub(super) secrets: Vec<(String, &'a SecretSource, ManifestPath)>,
+    /// Ports that it listens on.
+    pub(super) ports: Vec<u16>,
+    /// How it shows that it is healthy.
+    pub(super) probe: Probe,
+    /// The engine that it is.
+    pub(super) engine: Option<&'static str>,
+    /// Files and artifacts that it reads when it starts.
+    pub(super) inputs: Vec<Input>,
+    /// What must be there before it starts.
+    pub(super) needs: BTreeSet<ResourceId>,
+    /// Further words at the end, and the setting that they stand in.
+    pub(super) last: Option<(&'a [String], ManifestPath)>,
+    /// The settings that fields come from which the engine sets.
+    pub(super) origins: Origins,
+    /// The folder in which it runs.
+    pub(super) working_directory: Option<PathBuf>,
+    /// The GPUs that it may use.
+    pub(super) gpus: Gpus,
+    /// What it wants of its container, if it runs in one.
+    pub(super) contained: Contained,
+}
+
+/// What an engine or a service wants of its container beyond the common fields.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Contained {
+    /// The network when the manifest says none.
+    pub(super) network: Network,
+    /// The image when the manifest says none.
+    pub(super) image: Option<&'static str>,
+    /// What it sees of the host besides its inputs.
+    pub(super) mounts: Vec<Mount>,
+    /// Ports that the host opens, besides those that it listens on itself.
+    pub(super) publish: Vec<Publish>,
+    /// Whether it shares memory segments with the host.
+    pub(super) ipc_host: bool,
+}
+
+impl Default for Contained {
+    /// Engines are at home on the host's network: they listen on loopback, and reach what does.
+    fn default() -> Self {
+        Self { network: Network::Host, image: None, mounts: Vec::new(), publish: Vec::new(), ipc_host: false }
+    }
+}
+
+/// Returns whether a server runs in a container that has a network of its own.
+pub(super) fn is_isolated(common: Common<'_>, default: Network) -> bool {
+    let in_container = common.runtime.is_some_and(|runtime| runtime.value == RuntimeName::Docker);
+    in_container && common.network.map_or(default, |network| network.value) == Network::Bridge
+}
+
+/// Returns the address that an engine is told to listen on: what is apart is reached from outside of itself alone.
+pub(super) fn listen(common: Common<'_>) -> &'static str {
+    if is_isolated(common, Network::Host) { "0.0.0.0" } else { "127.0.0.1" }
+}
