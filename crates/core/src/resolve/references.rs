@@ -1,6 +1,7 @@
 //! References of one part of a stack to another, such as `${gateway.url}`: where the other is reached from here.
 
 use super::build::Builder;
+use super::providers::ports;
 use super::server::is_isolated;
 use crate::manifest::{Common, Network, Part, RuntimeName, Template, TemplatePiece};
 use crate::resource::Note;
@@ -55,72 +56,70 @@ impl Builder<'_> {
     }
 
     fn place(&self, part: &Part) -> Option<Location> {
+        match part {
+            Part::Gateway => self.gateway(),
+            Part::Cache => self.cache(),
+            Part::Provider(name) => self.provider(name),
+            Part::Model(name) => self.model(name),
+            Part::Service(name) => self.service(name),
+        }
+    }
+
+    fn gateway(&self) -> Option<Location> {
+        let gateway = self.manifest.gateway.as_ref()?;
+        let port = gateway.port.as_ref().map_or(gateway.engine.value.port(), |port| port.get());
+        let isolated = self.isolated("gateway", gateway.common(), Network::Host, port);
+        Some(Location { scheme: "http", at: Ok(port), isolated })
+    }
+
+    fn cache(&self) -> Option<Location> {
+        let cache = self.manifest.cache.as_ref()?;
+        let (default, scheme) = (cache.engine.value.port()?, cache.engine.value.protocol());
+        let external = cache.runtime.as_ref().is_some_and(|it| it.value == RuntimeName::External);
+        if let Some(endpoint) = cache.endpoint.as_ref().filter(|_| external) {
+            return Some(Location { scheme, at: Err(endpoint.0.to_string()), isolated: None });
+        }
+        let port = cache.port.as_ref().map_or(default, |port| port.get());
+        Some(Location { scheme, at: Ok(port), isolated: self.isolated("cache", cache.common(), Network::Host, port) })
+    }
+
+    fn provider(&self, name: &str) -> Option<Location> {
+        let provider = self.manifest.providers.iter().find(|entry| entry.name.value == *name)?;
+        if let Some(endpoint) = &provider.value.endpoint {
+            let at = Err(endpoint.0.to_string());
+            return Some(Location { scheme: "http", at, isolated: None });
+        }
+        // Of servers for one model each, each is a place of its own.
+        let has_one_server = !provider.value.engine.value.models().has_a_server_each();
+        let port = provider.value.port.as_ref().filter(|_| has_one_server)?.get();
+        let isolated = self.isolated(name, provider.value.common(), Network::Host, port);
+        Some(Location { scheme: "http", at: Ok(port), isolated })
+    }
+
+    fn model(&self, name: &str) -> Option<Location> {
         let manifest = self.manifest;
-        let isolated = |part: &str, common: Common<'_>, default, port| {
-            is_isolated(common, default).then(|| (self.container_name(part, common), port))
-        };
-        Some(match part {
-            Part::Gateway => {
-                let gateway = manifest.gateway.as_ref()?;
-                let port = gateway.port.as_ref().map_or(gateway.engine.value.port(), |port| port.get());
-                Location {
-                    scheme: "http",
-                    at: Ok(port),
-                    isolated: isolated("gateway", gateway.common(), Network::Host, port),
-                }
-            }
-            Part::Cache => {
-                let cache = manifest.cache.as_ref()?;
-                let (default, scheme) = (cache.engine.value.port()?, cache.engine.value.protocol());
-                let external = cache.runtime.as_ref().is_some_and(|it| it.value == RuntimeName::External);
-                if let Some(endpoint) = cache.endpoint.as_ref().filter(|_| external) {
-                    return Some(Location { scheme, at: Err(endpoint.0.to_string()), isolated: None });
-                }
-                let port = cache.port.as_ref().map_or(default, |port| port.get());
-                Location { scheme, at: Ok(port), isolated: isolated("cache", cache.common(), Network::Host, port) }
-            }
-            Part::Provider(name) => {
-                let provider = manifest.providers.iter().find(|entry| entry.name.value == *name)?;
-                if let Some(endpoint) = &provider.value.endpoint {
-                    let at = Err(endpoint.0.to_string());
-                    return Some(Location { scheme: "http", at, isolated: None });
-                }
-                // Of servers for one model each, each is a place of its own.
-                let port = provider
-                    .value
-                    .port
-                    .as_ref()
-                    .filter(|_| !provider.value.engine.value.models().has_a_server_each())?
-                    .get();
-                let isolated = isolated(name, provider.value.common(), Network::Host, port);
-                Location { scheme: "http", at: Ok(port), isolated }
-            }
-            Part::Model(name) => {
-                let model = manifest.models.iter().find(|entry| entry.name.value == *name)?;
-                let provider = &model.value.provider.value;
-                let provider = manifest.providers.iter().find(|entry| entry.name.value == *provider)?;
-                if provider.value.endpoint.is_some() || !provider.value.engine.value.models().has_a_server_each() {
-                    return self.place(&Part::Provider(provider.name.value.clone()));
-                }
-                let (_, port) =
-                    super::providers::ports(manifest, provider).into_iter().find(|(it, _)| it.name.value == *name)?;
-                let part = if *name == provider.name.value {
-                    name.to_owned()
-                } else {
-                    format!("{}-{name}", provider.name.value)
-                };
-                Location {
-                    scheme: "http",
-                    at: Ok(port),
-                    isolated: isolated(&part, provider.value.common(), Network::Host, port),
-                }
-            }
-            Part::Service(name) => {
-                let service = manifest.services.iter().find(|entry| entry.name.value == *name)?;
-                let port = &service.value.ports.first()?.value.0;
-                let isolated = isolated(name, service.value.common(), Network::Bridge, port.container);
-                Location { scheme: "http", at: Ok(port.host), isolated }
-            }
-        })
+        let model = manifest.models.iter().find(|entry| entry.name.value == *name)?;
+        let provider = &model.value.provider.value;
+        let provider = manifest.providers.iter().find(|entry| entry.name.value == *provider)?;
+        if provider.value.endpoint.is_some() || !provider.value.engine.value.models().has_a_server_each() {
+            return self.provider(&provider.name.value);
+        }
+        let (_, port) = ports(manifest, provider).into_iter().find(|(it, _)| it.name.value == *name)?;
+        let part =
+            if *name == provider.name.value { name.to_owned() } else { format!("{}-{name}", provider.name.value) };
+        let isolated = self.isolated(&part, provider.value.common(), Network::Host, port);
+        Some(Location { scheme: "http", at: Ok(port), isolated })
+    }
+
+    fn service(&self, name: &str) -> Option<Location> {
+        let service = self.manifest.services.iter().find(|entry| entry.name.value == *name)?;
+        let port = &service.value.ports.first()?.value.0;
+        let isolated = self.isolated(name, service.value.common(), Network::Bridge, port.container);
+        Some(Location { scheme: "http", at: Ok(port.host), isolated })
+    }
+
+    /// Returns the name of a part's container and its port there, where that has a network of its own.
+    fn isolated(&self, part: &str, common: Common<'_>, default: Network, port: u16) -> Option<(String, u16)> {
+        is_isolated(common, default).then(|| (self.container_name(part, common), port))
     }
 }
