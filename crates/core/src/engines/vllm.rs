@@ -196,14 +196,7 @@ impl Provider for Vllm {
             origins.add("environment VLLM_SERVER_DEV_MODE", [sleep.clone()]);
             arguments.switch("--enable-sleep-mode", Some(sleep));
         }
-        for value in &server.settings {
-            let (name, origin) = (value.name.replace('_', "-"), value.origin(&server.provider_path));
-            match &value.given {
-                Given::Switch(true) => arguments.switch(&format!("--{name}"), origin),
-                Given::Switch(false) => arguments.switch(&format!("--no-{name}"), origin),
-                Given::Text(text) => arguments.option(&format!("--{name}"), text, origin),
-            }
-        }
+        add_settings(server, &mut arguments);
         // It ends with success when its engine has died.
         let restart = Restart::Always;
         let timeout = Some(TIMEOUT);
@@ -211,6 +204,18 @@ impl Provider for Vllm {
     }
     fn pulled_server(&self, _: &PulledServer<'_>) -> Option<Launch> {
         None
+    }
+}
+
+/// Adds the settings of the provider to the arguments of a server.
+fn add_settings(server: &ModelServer<'_>, arguments: &mut Command) {
+    for value in &server.settings {
+        let (name, origin) = (value.name.replace('_', "-"), value.origin(&server.provider_path));
+        match &value.given {
+            Given::Switch(true) => arguments.switch(&format!("--{name}"), origin),
+            Given::Switch(false) => arguments.switch(&format!("--no-{name}"), origin),
+            Given::Text(text) => arguments.option(&format!("--{name}"), text, origin),
+        }
     }
 }
 
