@@ -44,8 +44,6 @@ const MOST_PARAMETERS: usize = 5;
 const LARGE_FUNCTIONS: &[(&str, &str, &str)] = &[
     ("src/apply/health.rs", "await_healthy", "not yet taken apart"),
     ("src/apply/model.rs", "pull", "not yet taken apart"),
-    ("crates/core/src/manifest/check/parts.rs", "runnable", "not yet taken apart"),
-    ("crates/core/src/manifest/check/references.rs", "look_up", "not yet taken apart"),
     ("crates/core/src/plan/canary.rs", "join", "not yet taken apart"),
     ("crates/core/src/plan/compare/mod.rs", "artifact", "not yet taken apart"),
     ("crates/core/src/plan/compare/model.rs", "model", "not yet taken apart"),

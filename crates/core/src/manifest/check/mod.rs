@@ -14,6 +14,7 @@ mod ports;
 mod references;
 mod secrets;
 mod servers;
+mod shared;
 mod sources;
 mod unused;
 

@@ -2,10 +2,10 @@
 //! runtime.
 
 use super::checker::Checker;
+use super::shared::{self, Server};
 use crate::engines::Models;
-use crate::manifest::common::{Common, RuntimeName};
+use crate::manifest::common::RuntimeName;
 use crate::manifest::names::is_stack_name;
-use crate::manifest::suggest::looks_secret;
 use crate::manifest::types::Rollout;
 use crate::resource::Note;
 use std::ops::Range;
@@ -39,7 +39,9 @@ pub(super) fn check(checker: &mut Checker<'_>) {
         let path = format!("services.{}", service.name.value);
         name(checker, &service.name.value, &path, &service.name.span);
         let common = service.value.common();
-        runnable(checker, &path, common, &service.name.span, true);
+        let server = Server { path: &path, common, span: &service.name.span };
+        shared::check_runtime(checker, &server);
+        shared::check(checker, &server);
         let runs = |runtime: RuntimeName| matches!(runtime, RuntimeName::Systemd | RuntimeName::Process);
         let no_command = !checker.says(&path, "command") && common.image.is_none();
         if no_command && common.runtime.is_some_and(|runtime| runs(runtime.value)) {
@@ -86,7 +88,11 @@ fn providers(checker: &mut Checker<'_>) {
         let engine = provider.engine.value;
         let runtime = provider.runtime.as_ref().map(|runtime| runtime.value);
         let external = engine.models() == Models::Upstream || runtime == Some(RuntimeName::External);
-        runnable(checker, &path, provider.common(), span, engine.models() != Models::Upstream);
+        let server = Server { path: &path, common: provider.common(), span };
+        if engine.models() != Models::Upstream {
+            shared::check_runtime(checker, &server);
+        }
+        shared::check(checker, &server);
         if let (Models::Upstream, Some(runtime)) = (engine.models(), &provider.runtime)
             && runtime.value != RuntimeName::External
         {
@@ -144,7 +150,9 @@ fn cache(checker: &mut Checker<'_>) {
     let Some(cache) = &checker.manifest.cache else { return };
     match cache.engine.value.port() {
         Some(port) => {
-            runnable(checker, "cache", cache.common(), &cache.span, true);
+            let server = Server { path: "cache", common: cache.common(), span: &cache.span };
+            shared::check_runtime(checker, &server);
+            shared::check(checker, &server);
             let external = cache.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::External);
             if external && !checker.says("cache", "endpoint") {
                 let note = Note::error("missing-field", "`endpoint` is missing");
@@ -182,7 +190,9 @@ fn cache(checker: &mut Checker<'_>) {
 
 fn gateway(checker: &mut Checker<'_>) {
     let Some(gateway) = &checker.manifest.gateway else { return };
-    runnable(checker, "gateway", gateway.common(), &gateway.span, true);
+    let server = Server { path: "gateway", common: gateway.common(), span: &gateway.span };
+    shared::check_runtime(checker, &server);
+    shared::check(checker, &server);
     if gateway.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::External) {
         let note = Note::error("runtime", "a gateway that llamero does not run cannot be given a configuration");
         let span = gateway.runtime.as_ref().map_or(&gateway.span, |runtime| &runtime.span);
@@ -209,93 +219,5 @@ fn gateway(checker: &mut Checker<'_>) {
             let span = checker.key(&path).unwrap_or_else(|| settings.span.clone());
             checker.at(note.hint(format!("set it under `{section}`")), path, &span);
         }
-    }
-}
-
-/// Checks the fields that all servers share.
-fn runnable(checker: &mut Checker<'_>, path: &str, common: Common<'_>, span: &Range<usize>, must_run: bool) {
-    let runtime = common.runtime.map(|runtime| runtime.value);
-    if must_run && !checker.says(path, "runtime") {
-        let note = Note::error("missing-field", "`runtime` is missing");
-        checker.at(note.hint("write `systemd`, `process` (needs nothing), `docker` or `external`"), path, span);
-    }
-    if let Some(command) = common.command.filter(|command| command.0.is_empty()) {
-        checker.at(Note::error("command", "the command is empty"), format!("{path}.command"), &command.span);
-    }
-    let takes_image = runtime == Some(RuntimeName::Docker);
-    match common.image {
-        Some(image) if !takes_image && runtime.is_some() => {
-            let note = Note::error("image", "`image` requires `runtime: docker`");
-            checker.at(note.hint("set `runtime: docker`, or remove `image`"), format!("{path}.image"), &image.span);
-        }
-        None if takes_image && !checker.says(path, "image") => {
-            let note = Note::error("missing-field", "`image` is missing");
-            checker.at(note.hint("`runtime: docker` requires an image"), path, span);
-        }
-        _ => {}
-    }
-    let first = common.volumes.first().map(|volume| ("volumes", &volume.span));
-    let of_a_container = [
-        first,
-        common.network.map(|network| ("network", &network.span)),
-        common.user.map(|user| ("user", &user.span)),
-        common.shm_size.map(|size| ("shm_size", &size.span)),
-        common.read_only.value.then_some(("read_only", &common.read_only.span)),
-    ];
-    for (name, span) in of_a_container.into_iter().flatten().filter(|_| !takes_image && runtime.is_some()) {
-        let note = Note::error("container-only", format!("`{name}` requires `runtime: docker`"));
-        checker.at(note.hint("write `runtime: docker`, or leave it out"), format!("{path}.{name}"), span);
-    }
-    if takes_image && !common.install.python.0.is_empty() {
-        let note = Note::error(
-            "install",
-            "`install` is not supported with `runtime: docker`: the image contains the software",
-        );
-        checker.at(note.hint("remove `install`"), format!("{path}.install.python"), &common.install.python.span);
-    }
-    for variable in common.env {
-        let path = format!("{path}.env.{}", variable.name.value);
-        variable_name(checker, &variable.name.value, &path, &variable.name.span);
-        if variable.value.to_string().chars().any(char::is_control) {
-            let note = Note::error("bad-value", "an environment variable must be one line without control characters");
-            checker.at(note, &path, &variable.value.span);
-        }
-        if looks_secret(&variable.name.value) && !variable.value.value.is_empty() {
-            let note =
-                Note::error("secret-in-clear", format!("`{}` looks like a plaintext secret", variable.name.value));
-            let hint =
-                format!("write it under `secrets`: `{}: {{env: NAME}}` or `{{file: PATH}}`", variable.name.value);
-            checker.at(note.hint(hint), path, &variable.value.span);
-        }
-    }
-    for variable in common.secrets.iter().filter(|secret| common.env.find(&secret.name.value).is_some()) {
-        let note = Note::error("twice", format!("`{}` is also set under `env`", variable.name.value));
-        checker.at(note.hint("remove one of the two"), format!("{path}.secrets"), &variable.name.span);
-    }
-    for variable in common.secrets {
-        variable_name(checker, &variable.name.value, &format!("{path}.secrets"), &variable.name.span);
-    }
-    if let Some(cpus) = common.limits.cpus.as_ref().filter(|cpus| !(0.01..=4096.0).contains(&cpus.value)) {
-        let note = Note::error("bad-value", format!("{} is not a number of cores", cpus.value));
-        checker.at(note, format!("{path}.limits.cpus"), &cpus.span);
-    }
-    if let Some(memory) = common.limits.memory.as_ref().filter(|memory| memory.0.0 < 1 << 20) {
-        let note = Note::error("bad-value", format!("{} is too little memory for any program", memory.0));
-        checker.at(note, format!("{path}.limits.memory"), &memory.span);
-    }
-    if common.adopt.value && common.unit.is_none() && common.container.is_none() {
-        let note = Note::error("adopt", "`adopt` requires the name of the existing unit or container");
-        checker.at(
-            note.hint("also set `unit: NAME` or `container: NAME`"),
-            format!("{path}.adopt"),
-            &common.adopt.span,
-        );
-    }
-}
-
-fn variable_name(checker: &mut Checker<'_>, name: &str, path: &str, span: &Range<usize>) {
-    let letters = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    if name.is_empty() || !letters || name.starts_with(|c: char| c.is_ascii_digit()) {
-        checker.at(Note::error("name", format!("`{name}` is not a valid name of an environment variable")), path, span);
     }
 }
