@@ -4,7 +4,7 @@ use super::{Event, Execution, health, model, trial};
 use crate::live::Managed;
 use crate::plan::{Action, Step};
 use crate::render::marker;
-use crate::resource::{Artifact, ArtifactSource, Environment, FileSpec, Resource, ResourceId, Run, SleepCalls, Spec};
+use crate::resource::{Artifact, ArtifactSource, Environment, FileSpec, Resource, ResourceId, Run, Spec};
 use crate::systems::downloads::{self, Download, Fetched, Patience, Recipe, Token};
 use crate::systems::{Hint, Retry, artifacts, files, owned, python, secrets, sleep};
 use crate::targets::{self, Call, Scope};
@@ -18,8 +18,21 @@ const SLEEP: Duration = Duration::from_secs(120);
 /// The longest time for a command to write a model file.
 const COMMAND: Duration = Duration::from_secs(4 * 3600);
 
-/// Makes the one call that a step names.
+/// Makes the one call that a step names, or where it fails the calls that the step names in its place.
 pub(super) async fn perform(execution: Execution<'_>, step: &Step) -> Result<(), Failure> {
+    let failure = match call(execution, step).await {
+        Err(failure) if !failure.interrupted && !step.otherwise.is_empty() => failure,
+        result => return result,
+    };
+    for action in &step.otherwise {
+        let note = Some(format!("{}; {action} in its place", failure.why));
+        (execution.report)(Event::Progress { step: step.action.to_string(), done: None, total: None, note });
+        call(execution, &Step { action: action.clone(), otherwise: Vec::new(), ..step.clone() }).await?;
+    }
+    Ok(())
+}
+
+async fn call(execution: Execution<'_>, step: &Step) -> Result<(), Failure> {
     let (action, arguments) = (&step.action, &step.arguments);
     let on = action.on().cloned();
     let failed = |error: &dyn Hint| Failure::of(on.as_ref(), error);
@@ -29,7 +42,7 @@ pub(super) async fn perform(execution: Execution<'_>, step: &Step) -> Result<(),
             _ => Err(mismatch(id)),
         },
         Action::CreateEnvironment(id) => match &declared(execution, id)?.spec {
-            Spec::Environment(environment) => create(execution, action, environment).await,
+            Spec::Environment(environment) => create(execution, step, environment).await,
             _ => Err(mismatch(id)),
         },
         Action::FetchArtifact(id) | Action::VerifyArtifact(id) => match &declared(execution, id)?.spec {
@@ -49,8 +62,7 @@ pub(super) async fn perform(execution: Execution<'_>, step: &Step) -> Result<(),
             Spec::File(file) => write_file(execution, declared(execution, id)?, file),
             _ => Err(mismatch(id)),
         },
-        Action::Sleep(managed) => put_to_sleep(execution, step, managed).await,
-        Action::Wake(managed) => wake(execution, step, managed).await,
+        Action::Sleep(managed) | Action::Wake(managed) => sleep_or_wake(execution, step, managed).await,
         Action::Try(trial) => {
             let (_, run) = server(execution, &trial.gateway)?;
             trial::try_out(execution, action, trial, run).await
@@ -91,19 +103,19 @@ pub(super) fn server<'a, M>(execution: Execution<'a, M>, id: &ResourceId) -> Res
     resource.run().map(|run| (resource, run)).ok_or_else(|| mismatch(id))
 }
 
-async fn create(execution: Execution<'_>, action: &Action, environment: &Environment) -> Result<(), Failure> {
-    let step = action.to_string();
+async fn create(execution: Execution<'_>, step: &Step, environment: &Environment) -> Result<(), Failure> {
+    let name = step.action.to_string();
     let note = |line: &str| {
         (execution.report)(Event::Progress {
-            step: step.clone(),
+            step: name.clone(),
             done: None,
             total: None,
             note: Some(line.to_owned()),
         });
     };
-    python::create(environment, python::uv().as_deref(), &note, execution.cancel)
+    python::create(environment, step.arguments.uv.as_deref(), &note, execution.cancel)
         .await
-        .map_err(|error| Failure::of(action.on(), &error))
+        .map_err(|error| Failure::of(step.action.on(), &error))
 }
 
 async fn fetch(execution: Execution<'_>, action: &Action, id: &ResourceId, artifact: &Artifact) -> Result<(), Failure> {
@@ -179,48 +191,23 @@ async fn on_target(execution: Execution<'_>, step: &Step) -> Result<(), Failure>
     driver.execute(call).await.map_err(|failure| health::with_lines(execution, failure))
 }
 
-/// Has a target make a call that a step turns out to need.
-async fn instead(execution: Execution<'_>, step: &Step, action: Action) -> Result<(), Failure> {
-    on_target(execution, &Step { action, ..step.clone() }).await
-}
-
-/// Has a server make room on its GPU and stay; one that does not sleep when it is told to makes room by stopping.
-async fn put_to_sleep(execution: Execution<'_>, step: &Step, managed: &Managed) -> Result<(), Failure> {
-    let asked = sleep::sleep(&execution.systems.client, sleep_calls(execution, managed)?.0, SLEEP);
-    match or_stopped(execution, managed.id(), asked).await? {
-        Ok(()) => Ok(()),
-        Err(error) => {
-            note(execution, &step.action, &format!("{error}, so it is stopped"));
-            instead(execution, step, Action::Stop(managed.clone())).await
+/// Asks a server to sleep, or to wake.
+async fn sleep_or_wake(execution: Execution<'_>, step: &Step, managed: &Managed) -> Result<(), Failure> {
+    let id = managed.id();
+    let calls = required(id, step.arguments.sleep.as_ref())?;
+    let client = &execution.systems.client;
+    let asked = match step.action {
+        Action::Sleep(_) => or_cancelled(execution, id, sleep::sleep(client, calls, SLEEP)).await?,
+        _ => {
+            let timeout = required(id, step.arguments.wake_timeout.as_ref())?.duration();
+            or_cancelled(execution, id, sleep::wake(client, calls, timeout)).await?
         }
-    }
-}
-
-/// Has a server that sleeps serve again; one that does not wake when it is told to is started anew.
-async fn wake(execution: Execution<'_>, step: &Step, managed: &Managed) -> Result<(), Failure> {
-    let (calls, timeout) = sleep_calls(execution, managed)?;
-    let asked = sleep::wake(&execution.systems.client, calls, timeout);
-    match or_stopped(execution, managed.id(), asked).await? {
-        Ok(()) => Ok(()),
-        Err(error) => {
-            note(execution, &step.action, &format!("{error}, so it is started anew"));
-            instead(execution, step, Action::Stop(managed.clone())).await?;
-            instead(execution, step, Action::Start(managed.id().clone())).await
-        }
-    }
-}
-
-/// Returns the calls by which a server sleeps and wakes, and how long it may take to wake.
-fn sleep_calls<'a>(execution: Execution<'a>, managed: &Managed) -> Result<(&'a SleepCalls, Duration), Failure> {
-    let known = execution.inventory.iter().rev().find(|resource| resource.id == *managed.id()).and_then(Resource::run);
-    match known {
-        Some(Run { sleep: Some(calls), timeout, .. }) => Ok((calls, timeout.duration())),
-        _ => Err(Failure::new(managed.id(), "its address is not on record")),
-    }
+    };
+    asked.map_err(|error| Failure::of(Some(id), &error))
 }
 
 /// Waits for something unless the execution is cancelled.
-async fn or_stopped<T>(
+async fn or_cancelled<T>(
     execution: Execution<'_>,
     id: &ResourceId,
     remedy: impl Future<Output = T>,
@@ -231,9 +218,4 @@ async fn or_stopped<T>(
             Err(Failure { interrupted: true, ..Failure::new(id, "interrupted") })
         }
     }
-}
-
-fn note(execution: Execution<'_>, action: &Action, text: &str) {
-    let note = Some(text.to_owned());
-    (execution.report)(Event::Progress { step: action.to_string(), done: None, total: None, note });
 }

@@ -24,14 +24,14 @@ pub use servers::inspect;
 
 use crate::live::{Live, LiveRun, Observation, Presence};
 use crate::resolve::Desired;
-use crate::resource::{Health, Resource, ResourceId, Run};
+use crate::resource::{Health, Resource, ResourceId, Run, Spec};
 use crate::systems::listener::{self, Foreign, Sockets, Unproven};
 use crate::systems::secrets::{self, Secret};
-use crate::systems::{Systems, health, sleep};
-use crate::targets::Findings;
+use crate::systems::{Systems, health, python, sleep};
+use crate::targets::{self, Findings, Scope};
 use futures_util::future::join_all;
 use offers::Offer;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The extent of an observation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +68,7 @@ pub async fn observe(systems: &Systems, desired: &Desired, inventory: &[Resource
             observed.end_at_logout.insert(driver.kind());
         }
     }
+    inspect_instances(Scope { systems, stack: &desired.stack }, &known, &mut observed).await;
     let (asleep, settings, ports, offers) = tokio::join!(
         sleepers(systems, &known, &observed),
         settings::reported(systems, desired, &observed),
@@ -76,6 +77,9 @@ pub async fn observe(systems: &Systems, desired: &Desired, inventory: &[Resource
     );
     for id in asleep {
         on_run(&mut observed, &id, |run| run.asleep = true);
+    }
+    if desired.resources.values().any(|resource| matches!(resource.spec, Spec::Environment(_))) {
+        observed.uv = python::uv();
     }
     for (id, values) in settings {
         on_run(&mut observed, &id, |run| run.effective.values.extend(values));
@@ -93,6 +97,26 @@ pub async fn observe(systems: &Systems, desired: &Desired, inventory: &[Resource
         }
     }
     observed
+}
+
+/// Inspects the instances of servers that hand their socket off, or are to.
+async fn inspect_instances(scope: Scope<'_>, known: &BTreeMap<&ResourceId, &Resource>, observed: &mut Observation) {
+    let handing_off: BTreeSet<ResourceId> = known
+        .values()
+        .filter(|resource| resource.run().is_some_and(|run| run.socket_handoff))
+        .map(|resource| &resource.id)
+        .chain(observed.resources.keys().filter(|id| observed.run(id).is_some_and(|live| live.socket_handoff)))
+        .cloned()
+        .collect();
+    for driver in targets::drivers() {
+        let own = handing_off.iter().filter(|id| id.kind == driver.kind()).collect();
+        for (id, instances) in driver.instances(scope, own).await {
+            match instances {
+                Ok(instances) => drop(observed.instances.insert(id, instances)),
+                Err(why) => drop(observed.resources.insert(id, Presence::Unknown(why))),
+            }
+        }
+    }
 }
 
 fn on_run(observed: &mut Observation, id: &ResourceId, change: impl FnOnce(&mut LiveRun)) {

@@ -16,7 +16,7 @@ use super::world::{Stack, World};
 use super::{deadman, rollback};
 use crate::apply::{Event, Executed, Execution, Failure, Report, execute, gate};
 use crate::history::{self, DeadMan, Ending, Outcome, Passed, RecordedChange, Revision, StepOutcome};
-use crate::live::{Observation, RunState};
+use crate::live::{LiveRun, Observation, RunState};
 use crate::observe::Depth;
 use crate::plan::{Action, Past, Phase, Plan};
 use crate::resolve::Desired;
@@ -89,8 +89,9 @@ impl<'a, W: World> Transaction<'a, W> {
         let number = stack.history.begin(&prepared.revision)?;
         let mut preexisting = unhealthy_before(&prepared.revision.desired, &prepared.observed, &prepared.past);
         if let Some(earlier) = unfinished(stack, number) {
-            // Its rollback may have started a server a moment ago: only what was unhealthy before it counts as such.
-            preexisting.retain(|id| earlier.preexisting.contains(id));
+            // Its rollback may have started a server a moment ago: one that is up was unhealthy only if it was so before it.
+            let is_up = |id: &ResourceId| prepared.observed.run(id).is_some_and(LiveRun::is_up);
+            preexisting.retain(|id| earlier.preexisting.contains(id) || !is_up(id));
         }
         let unverified = prepared.unverified();
         let Prepared { revision, plan, mut inventory, .. } = prepared;

@@ -10,7 +10,7 @@ mod systemd;
 pub use llamero_core::targets::systemd::lower as unit;
 pub use llamero_core::targets::{TARGETS, Target, of_kind, of_observed, of_runtime, previous};
 
-use crate::live::Presence;
+use crate::live::{Instances, Presence};
 use crate::plan::Step;
 use crate::resource::{Kind, Prerequisite, Resource, ResourceId};
 use crate::systems::{Failure, Systems};
@@ -129,6 +129,15 @@ pub trait Driver: Sync {
     /// Returns whether all its servers end when the user logs out, where that is known.
     fn ends_at_logout<'a>(&'a self, _systems: &'a Systems) -> BoxFuture<'a, Option<bool>> {
         async { None }.boxed()
+    }
+
+    /// Inspects the instances of servers that hand their socket off, or are to; an error says why one cannot be inspected.
+    fn instances<'a>(
+        &'a self,
+        _scope: Scope<'a>,
+        _servers: Vec<&'a ResourceId>,
+    ) -> BoxFuture<'a, BTreeMap<ResourceId, Result<Instances, String>>> {
+        async { BTreeMap::new() }.boxed()
     }
 
     /// Makes one call.

@@ -264,13 +264,7 @@ impl Run {
 
     fn prepare_notes(&mut self, desired: &Desired) {
         let committed = self.committed();
-        let mut before = {
-            let mut sim = self.sim();
-            let now = sim.now;
-            sim.truth.advance(now);
-            sim.truth.clone()
-        };
-        before.behaviours.clear();
+        let before = self.truth_now();
         let now = self.sim().now;
         let mut notes = self.notes();
         notes.ends.clear();
@@ -287,6 +281,15 @@ impl Run {
             .collect();
         notes.served = before.servers.iter().any(|(id, server)| id.name.contains("ollama") && server.is_healthy(now));
         notes.before = before;
+    }
+
+    pub(crate) fn truth_now(&self) -> Truth {
+        let mut sim = self.sim();
+        let now = sim.now;
+        sim.truth.advance(now);
+        let mut truth = sim.truth.clone();
+        truth.behaviours.clear();
+        truth
     }
 
     pub(crate) fn committed(&mut self) -> Option<Desired> {

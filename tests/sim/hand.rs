@@ -21,7 +21,7 @@ impl Run {
             }
             Drift::RemoveDefinition(part) => {
                 if let Some(id) = server(truth, part).filter(|id| id.kind == Kind::Unit) {
-                    let handoff = truth.servers[&id].handoff;
+                    let handoff = truth.servers[&id].current.is_some();
                     let server = truth.servers.get_mut(&id).expect("it is there");
                     if !handoff {
                         server.definition = None;

@@ -31,6 +31,11 @@ impl Run {
                 self.bury(&before);
             }
             Happening::Apply(declaration) => {
+                // What one that is dead did is no part of what this one does.
+                if self.executor.is_idle() {
+                    let before = self.truth_now();
+                    self.notes().before = before;
+                }
                 let world = self.world();
                 let notes = Arc::clone(&self.notes);
                 world.sim().note(world.pid, "a second apply comes");

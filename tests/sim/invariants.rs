@@ -313,7 +313,7 @@ fn ends_where_it_says(run: &Run, records: &Records, finished: &Finished, desired
                 if before.servers.get(id).map(|server| &server.definition) != Some(&server.definition) {
                     wrong.push(format!("{id} was changed by a rehearsal"));
                 }
-                if server.successor.is_some() || server.orphans {
+                if !server.others.is_empty() {
                     wrong.push(format!("a rehearsed instance of {id} is left"));
                 }
             }

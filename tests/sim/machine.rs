@@ -2,10 +2,12 @@
 
 use crate::models;
 use crate::stacks::STACK;
-use crate::truth::{Definition, MarkedFile, Server, Truth};
-use llamero::live::{Live, LiveFile, LiveRun, Observation, Ownership, PortHolder, Presence, RunState};
+use crate::truth::{Definition, Instance, MarkedFile, Process, Server, Truth};
+use llamero::live::{
+    InstanceState, Instances, Live, LiveFile, LiveRun, Observation, Ownership, PortHolder, Presence, RunState,
+};
 use llamero::observe::Depth;
-use llamero::plan::Action;
+use llamero::plan::{Action, PartCall};
 use llamero::resolve::Desired;
 use llamero::resource::{Bytes, Health, Kind, Prerequisite, Resource, ResourceId, Spec};
 use llamero::targets::previous;
@@ -61,6 +63,11 @@ pub(crate) fn observe(
         }
         observed.resources.insert(id, presence);
     }
+    let hands_off = |resource: &&&Resource| resource.run().is_some_and(|run| run.socket_handoff);
+    for id in known.values().filter(hands_off).map(|resource| &resource.id) {
+        let server = truth.servers.get(id).cloned().unwrap_or_default();
+        observed.instances.insert(id.clone(), instances(&server));
+    }
     observed.prerequisites.clone_from(&truth.prerequisites);
     observed.networks = truth.prerequisites.iter().filter_map(network).collect();
     let asked: BTreeSet<u16> =
@@ -72,6 +79,21 @@ pub(crate) fn observe(
         observed.ports.insert(port, holder);
     }
     observed
+}
+
+fn instances(server: &Server) -> Instances {
+    let state = |instance: &Instance| match instance.process {
+        None => InstanceState::Defined,
+        Some(_) if instance.serves => InstanceState::Serving,
+        Some(_) => InstanceState::Started,
+    };
+    let others = server.others.iter().map(|(number, instance)| (*number, state(instance))).collect();
+    Instances { current: server.current, others, next: last_number(server) + 1, listens: server.listens }
+}
+
+/// Returns the last number that an instance has.
+fn last_number(server: &Server) -> u64 {
+    server.others.keys().copied().chain(server.current).max().unwrap_or_default()
 }
 
 fn network(prerequisite: &Prerequisite) -> Option<(String, Kind)> {
@@ -91,12 +113,13 @@ fn live_file(file: &MarkedFile, id: &ResourceId) -> LiveFile {
 pub(crate) fn inspect(truth: &Truth, now: Duration, stack: &str, id: &ResourceId) -> Presence {
     let Some(server) = truth.servers.get(id).filter(|server| !server.is_gone()) else { return Presence::Absent };
     // A unit without a file that does not run is gone, also where the manager remembers it.
-    if server.definition.is_none() && server.process.is_none() {
+    if server.definition.is_none() && server.process.is_none() && server.others.is_empty() {
         return Presence::Absent;
     }
     let running = server.process.as_ref().filter(|_| server.state == RunState::Running);
     let of_process = || running.map(|process| Definition { intact: false, ..process.definition.clone() });
-    let definition = server.definition.clone().or_else(of_process);
+    let last = || server.others.values().last().map(|instance| instance.definition.clone());
+    let definition = server.definition.clone().or_else(of_process).or_else(last);
     let claim = definition.as_ref().and_then(|definition| {
         Some(Ownership {
             stack: definition.stack.clone()?,
@@ -110,7 +133,7 @@ pub(crate) fn inspect(truth: &Truth, now: Duration, stack: &str, id: &ResourceId
     let grows = running.is_some_and(|process| process.behaviour.progress);
     let live = LiveRun {
         definition: claim,
-        loaded: !unit || server.loaded == server.definition,
+        loaded: !unit || server.loaded == server.definition || server.definition.is_none(),
         enabled: !unit || server.enabled,
         phase: server.state,
         running: running.map(|process| process.definition.fingerprint.clone()),
@@ -119,8 +142,7 @@ pub(crate) fn inspect(truth: &Truth, now: Duration, stack: &str, id: &ResourceId
         why: server.why.clone().filter(|_| server.state != RunState::Running),
         memory: age.filter(|_| grows).map(|age| Bytes(u64::try_from(age.as_millis()).unwrap_or(0) << 16)),
         memory_limit: running.and_then(|process| process.definition.run.limits.memory),
-        socket_handoff: server.handoff,
-        orphaned_instances: server.orphans || server.successor.is_some(),
+        socket_handoff: server.current.is_some(),
         asleep: running.is_some_and(|process| process.asleep),
         ..LiveRun::stopped()
     };
@@ -144,7 +166,7 @@ pub(crate) fn health(server: Option<&Server>, now: Duration) -> Health {
 /// Returns in how many parts an action has its effect: between them it may be cut off.
 pub(crate) const fn parts(action: &Action) -> u8 {
     match action {
-        Action::CreateEnvironment(_) | Action::Rehearse(_) | Action::PullModel(_) => 2,
+        Action::CreateEnvironment(_) | Action::PullModel(_) => 2,
         Action::RemoveServer(managed) if matches!(managed.id().kind, Kind::Unit) => 2,
         _ => 1,
     }
@@ -204,26 +226,15 @@ pub(crate) fn perform(
         Action::ReloadManager(kind) => {
             for (_, server) in truth.servers.iter_mut().filter(|(id, _)| id.kind == *kind) {
                 server.loaded.clone_from(&server.definition);
+                server.others.values_mut().for_each(|instance| instance.loaded = true);
             }
         }
         Action::Enable(id) => truth.servers.entry(id.clone()).or_default().enabled = true,
         Action::Start(id) => start(truth, now, id, definition(id)?, false)?,
         Action::Restart(managed) => start(truth, now, managed.id(), definition(managed.id())?, true)?,
-        Action::Rehearse(id) => rehearse(truth, now, id, definition(id)?, part)?,
-        Action::HandOff(managed) => {
-            let server = truth.servers.get_mut(managed.id()).ok_or("it is gone")?;
-            let successor = server.successor.take().ok_or("no successor was rehearsed")?;
-            (server.definition, server.loaded) =
-                (Some(successor.definition.clone()), Some(successor.definition.clone()));
-            (server.process, server.state, server.restarts) = (Some(successor), RunState::Running, 0);
-            server.orphans = false;
-        }
+        Action::Part(call) => part_call(truth, now, call, definition)?,
         Action::Stop(managed) => {
             truth.stop(managed.id());
-            // What hands its port on is dismantled when it stops.
-            if let Some(server) = truth.servers.get_mut(managed.id()).filter(|server| server.handoff) {
-                *server = Server::default();
-            }
         }
         Action::RemoveFile(managed) => {
             let Spec::File(file) = known(managed.id())? else { return Err("not a file".to_owned()) };
@@ -234,9 +245,6 @@ pub(crate) fn perform(
             truth.stop(managed.id());
             if let Some(server) = truth.servers.get_mut(managed.id()).filter(|_| part == 1) {
                 (server.definition, server.enabled) = (None, false);
-                if server.handoff {
-                    *server = Server::default();
-                }
             }
         }
         Action::RemoveServer(managed) | Action::Discard(managed) => remove(truth, managed.id())?,
@@ -258,11 +266,6 @@ pub(crate) fn perform(
         }
         Action::RemoveNetwork { name, .. } => {
             truth.prerequisites.remove(&Prerequisite::Network(name.clone()));
-        }
-        Action::ClearOrphans(managed) => {
-            if let Some(server) = truth.servers.get_mut(managed.id()) {
-                (server.successor, server.orphans) = (None, false);
-            }
         }
         Action::RemovePrevious(managed) => {
             if let Some(aside) = previous(managed.id()) {
@@ -303,19 +306,10 @@ fn still_managed(truth: &Truth, path: &PathBuf, id: &ResourceId) -> Result<(), S
 fn start(truth: &mut Truth, now: Duration, id: &ResourceId, definition: Definition, again: bool) -> Result<(), String> {
     let server = truth.servers.entry(id.clone()).or_default();
     match id.kind {
-        Kind::Unit if definition.run.socket_handoff => {
-            if server.process.is_some() && !again && server.handoff {
-                return Ok(());
-            }
-            (server.definition, server.loaded) = (Some(definition.clone()), Some(definition.clone()));
-            (server.handoff, server.enabled, server.successor, server.orphans) = (true, true, None, false);
-            truth.start(id, definition, now);
-        }
         Kind::Unit => {
             if server.process.is_some() && !again && server.state == RunState::Running {
                 return Ok(());
             }
-            server.handoff = false;
             let loaded = server.loaded.clone().ok_or("there is no such unit")?;
             truth.stop(id);
             truth.start(id, loaded, now);
@@ -358,20 +352,111 @@ fn rename(truth: &mut Truth, from: &ResourceId, to: &ResourceId) -> Result<(), S
     Ok(())
 }
 
-fn rehearse(truth: &mut Truth, now: Duration, id: &ResourceId, definition: Definition, part: u8) -> Result<(), String> {
-    truth.starts += 1;
-    let mut successor = truth.process(id, definition, now);
-    successor.clashed = false;
-    let server = truth.servers.get_mut(id).ok_or("it is gone")?;
-    if part == 0 {
-        server.orphans = true;
-        return Ok(());
+/// Makes a call on a part of a server that hands its socket off.
+fn part_call(
+    truth: &mut Truth,
+    now: Duration,
+    call: &PartCall,
+    definition: impl Fn(&ResourceId) -> Result<Definition, String>,
+) -> Result<(), String> {
+    let id = call.server();
+    let of = |truth: &mut Truth, number: u64| {
+        let other = truth.servers.get(id).and_then(|server| server.others.get(&number)).cloned();
+        other.ok_or_else(|| format!("there is no instance {number}"))
+    };
+    match call {
+        PartCall::Define(part) => {
+            let definition = definition(id)?;
+            let server = truth.servers.entry(id.clone()).or_default();
+            if server.current == Some(part.number) || server.others.contains_key(&part.number) {
+                return Err("the number is taken".to_owned());
+            }
+            server.others.insert(part.number, Instance { definition, loaded: false, process: None, serves: false });
+        }
+        PartCall::Start(part) if truth.servers.get(id).is_some_and(|server| server.current == Some(part.number)) => {
+            let loaded = truth.servers[id].loaded.clone().ok_or("there is no such unit")?;
+            truth.stop(id);
+            truth.start(id, loaded, now);
+        }
+        PartCall::Start(part) => {
+            let instance = of(truth, part.number)?;
+            if !instance.loaded {
+                return Err("there is no such unit".to_owned());
+            }
+            truth.starts += 1;
+            let process = Process { clashed: false, ..truth.process(id, instance.definition, now) };
+            let server = truth.servers.get_mut(id).ok_or("it is gone")?;
+            server.others.entry(part.number).and_modify(|instance| instance.process = Some(process));
+        }
+        PartCall::Rehearse(part) => {
+            let process = of(truth, part.number)?.process.ok_or("the successor does not run")?;
+            let lives = process.behaviour.dies.is_none_or(|(after, _)| after.as_secs() > 1);
+            if process.behaviour.ready.is_none() || !lives {
+                return Err("the successor is not healthy".to_owned());
+            }
+        }
+        PartCall::OpenGate(part) => {
+            of(truth, part.number)?.process.ok_or("the successor does not run")?;
+            let server = truth.servers.get_mut(id).ok_or("it is gone")?;
+            server.others.entry(part.number).and_modify(|instance| instance.serves = true);
+        }
+        PartCall::MakeCurrent(part) => {
+            let instance = of(truth, part.number)?;
+            let server = truth.servers.get_mut(id).ok_or("it is gone")?;
+            server.others.remove(&part.number);
+            if instance.process.is_some() != instance.serves {
+                return Err("clients do not reach it".to_owned());
+            }
+            leave(server);
+            server.current = Some(part.number);
+            server.state = if instance.process.is_some() { RunState::Running } else { RunState::Stopped };
+            server.loaded = Some(instance.definition.clone()).filter(|_| instance.loaded);
+            (server.definition, server.process) = (Some(instance.definition), instance.process);
+            (server.restarts, server.why) = (0, None);
+        }
+        PartCall::Drain(part) => end(truth, id, part.number),
+        PartCall::End { instance, .. } => end(truth, id, instance.number),
+        PartCall::Remove(part) => {
+            let server = truth.servers.get_mut(id).ok_or("it is gone")?;
+            if server.others.remove(&part.number).is_some_and(|instance| instance.process.is_some()) {
+                return Err("it runs".to_owned());
+            }
+        }
+        PartCall::RemoveName { .. } => {
+            if let Some(server) = truth.servers.get_mut(id) {
+                leave(server);
+                (server.definition, server.loaded, server.enabled) = (None, None, false);
+            }
+        }
+        PartCall::StartSocket { .. } => {
+            let server = truth.servers.get_mut(id).filter(|server| server.current.is_some());
+            server.ok_or("the service of the socket is missing")?.listens = true;
+        }
+        PartCall::StopSocket { .. } => truth.servers.entry(id.clone()).or_default().listens = false,
+        PartCall::DefineSocket { .. }
+        | PartCall::EnableSocket { .. }
+        | PartCall::RemoveSocket { .. }
+        | PartCall::CloseGate(_)
+        | PartCall::LowerWeight(_)
+        | PartCall::RaiseWeight(_) => {}
     }
-    let well =
-        successor.behaviour.ready.is_some() && successor.behaviour.dies.is_none_or(|(after, _)| after.as_secs() > 1);
-    if !well {
-        return Err("the successor is not healthy".to_owned());
-    }
-    server.successor = Some(successor);
     Ok(())
+}
+
+/// The instance that was current is one of the others.
+fn leave(server: &mut Server) {
+    if let (Some(number), Some(definition)) = (server.current.take(), server.definition.take()) {
+        let (process, loaded) = (server.process.take(), server.loaded.is_some());
+        let serves = process.is_some();
+        server.others.insert(number, Instance { definition, loaded, process, serves });
+        server.state = RunState::Stopped;
+    }
+}
+
+fn end(truth: &mut Truth, id: &ResourceId, number: u64) {
+    if truth.servers.get(id).is_some_and(|server| server.current == Some(number)) {
+        truth.stop(id);
+    } else if let Some(server) = truth.servers.get_mut(id) {
+        server.others.entry(number).and_modify(|instance| (instance.process, instance.serves) = (None, false));
+    }
 }

@@ -51,6 +51,15 @@ pub(crate) struct Process {
     pub(crate) clashed: bool,
 }
 
+/// An instance of a server that hands its socket off.
+#[derive(Debug, Clone)]
+pub(crate) struct Instance {
+    pub(crate) definition: Definition,
+    pub(crate) loaded: bool,
+    pub(crate) process: Option<Process>,
+    pub(crate) serves: bool,
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
     pub(crate) definition: Option<Definition>,
@@ -62,10 +71,11 @@ pub(crate) struct Server {
     pub(crate) until: Duration,
     pub(crate) restarts: u32,
     pub(crate) why: Option<String>,
-    /// A successor that was started beside it.
-    pub(crate) successor: Option<Process>,
-    pub(crate) orphans: bool,
-    pub(crate) handoff: bool,
+    /// The instance that is current, where it hands its socket off.
+    pub(crate) current: Option<u64>,
+    /// Its other instances.
+    pub(crate) others: BTreeMap<u64, Instance>,
+    pub(crate) listens: bool,
 }
 
 impl Default for Server {
@@ -79,16 +89,16 @@ impl Default for Server {
             until: Duration::ZERO,
             restarts: 0,
             why: None,
-            successor: None,
-            orphans: false,
-            handoff: false,
+            current: None,
+            others: BTreeMap::new(),
+            listens: false,
         }
     }
 }
 
 impl Server {
-    pub(crate) const fn is_gone(&self) -> bool {
-        self.definition.is_none() && self.process.is_none() && self.loaded.is_none()
+    pub(crate) fn is_gone(&self) -> bool {
+        self.definition.is_none() && self.process.is_none() && self.loaded.is_none() && self.others.is_empty()
     }
 
     pub(crate) fn is_healthy(&self, now: Duration) -> bool {
@@ -270,7 +280,11 @@ impl Truth {
         let ids: Vec<ResourceId> = self.servers.keys().cloned().collect();
         for id in &ids {
             let server = self.servers.get_mut(id).expect("it is there");
-            (server.process, server.state, server.successor) = (None, RunState::Stopped, None);
+            (server.process, server.state) = (None, RunState::Stopped);
+            server.listens = server.current.is_some();
+            for instance in server.others.values_mut() {
+                (instance.process, instance.serves, instance.loaded) = (None, false, true);
+            }
             server.loaded = server.definition.clone().filter(|_| id.kind == Kind::Unit);
         }
         for id in ids {

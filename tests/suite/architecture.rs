@@ -52,7 +52,6 @@ const LARGE_FUNCTIONS: &[(&str, &str, &str)] = &[
     ("crates/core/src/plan/foresee.rs", "foresee", "not yet taken apart"),
     ("crates/core/src/plan/order.rs", "models", "not yet taken apart"),
     ("crates/core/src/plan/order.rs", "switch", "not yet taken apart"),
-    ("crates/core/src/plan/order.rs", "stop", "not yet taken apart"),
     ("src/systems/world.rs", "new", "not yet taken apart"),
     ("src/systems/ollama/mod.rs", "read", "not yet taken apart"),
     ("src/systems/openai.rs", "request", "not yet taken apart"),

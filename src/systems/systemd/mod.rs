@@ -11,12 +11,14 @@ mod journal;
 mod logind;
 mod transient;
 mod unit;
+mod weight;
 
 pub use error::Error;
 pub use job::{Job, JobResult};
 pub use logind::Logind;
 pub use transient::Later;
 pub use unit::{ActiveState, LoadState, Unit};
+pub use weight::{Weight, settings_folder};
 
 use bus::{ManagerProxy, PropertiesProxy, SERVICE, SOCKET, UNIT};
 use futures_util::future::join_all;

@@ -172,7 +172,6 @@ fn run(live: &docker::Live) -> LiveRun {
         memory: None,
         memory_limit: live.limits.memory,
         socket_handoff: false,
-        orphaned_instances: false,
         asleep: false,
         reported,
         health: None,

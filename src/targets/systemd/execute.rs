@@ -2,11 +2,12 @@
 
 use super::super::Call;
 use super::super::unit;
-use super::{handoff, instances};
+use super::parts;
 use crate::plan::Action;
 use crate::resource::{ResourceId, Run};
 use crate::systems::systemd::{self, JobResult};
 use crate::systems::{Failure, Hint, files, owned};
+use std::path::Path;
 use std::time::Duration;
 
 /// The longest wait for a job beyond what the unit itself may take.
@@ -22,24 +23,16 @@ pub(super) async fn execute(call: Call<'_>) -> Result<(), Failure> {
             let systemd = systems.systemd().await.map_err(|error| failed(&error))?;
             systemd.reload().await.map_err(|error| failed(&error))
         }
-        Action::Enable(id) if instances::is_current(systems, id) => instances::enable(systems, id),
+        Action::Enable(id) if run(call).is_ok_and(|run| run.socket_handoff) => enable(call, id),
         Action::Enable(id) => {
             let systemd = systems.systemd().await.map_err(|error| failed(&error))?;
             systemd.enable(&[unit::unit_name(id)]).await.map_err(|error| failed(&error))?;
             // systemd makes the link and does not sync it.
             files::sync(&systems.units.join("default.target.wants")).map_err(|error| failed(&error))
         }
-        Action::Start(id) => {
-            let run = run(call)?;
-            if run.socket_handoff { handoff::start(call, run).await } else { start(call, id, run, false).await }
-        }
+        Action::Start(id) => start(call, id, run(call)?, false).await,
         Action::Restart(managed) => start(call, managed.id(), run(call)?, true).await,
-        Action::Rehearse(_) => handoff::rehearse(call, run(call)?).await,
-        Action::HandOff(_) => handoff::hand_off(call).await,
-        Action::ClearOrphans(managed) => handoff::clear_orphans(call, managed.id()).await,
-        Action::Stop(managed) if instances::is_current(systems, managed.id()) => {
-            handoff::dismantle(call, managed.id()).await
-        }
+        Action::Part(part) => parts::execute(call, part).await,
         Action::Stop(managed) => {
             let systemd = systems.systemd().await.map_err(|error| failed(&error))?;
             let stopped = systemd.stop(&unit::unit_name(managed.id()), JOB + call.stop_timeout()).await;
@@ -52,6 +45,15 @@ pub(super) async fn execute(call: Call<'_>) -> Result<(), Failure> {
 
 fn run(call: Call<'_>) -> Result<&Run, Failure> {
     call.resource()?.run().ok_or_else(|| call.unexpected())
+}
+
+/// Has the server's own name start with the machine, whatever instance it leads to: to enable an instance would start it
+/// beside the current one.
+fn enable(call: Call<'_>, id: &ResourceId) -> Result<(), Failure> {
+    let failed = |error: &dyn Hint| Failure::of(Some(id), error);
+    let (wants, name) = (call.scope.systems.units.join("default.target.wants"), unit::unit_name(id));
+    files::create_folder(&wants).map_err(|error| failed(&error))?;
+    files::link(&wants.join(&name), &Path::new("..").join(&name)).map_err(|error| failed(&error))
 }
 
 fn define(call: Call<'_>, id: &ResourceId) -> Result<(), Failure> {
@@ -79,9 +81,6 @@ async fn start(call: Call<'_>, id: &ResourceId, run: &Run, again: bool) -> Resul
 async fn remove(call: Call<'_>, id: &ResourceId) -> Result<(), Failure> {
     let systems = call.scope.systems;
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
-    if instances::is_current(systems, id) {
-        return handoff::dismantle(call, id).await;
-    }
     let path = systems.unit_file(id);
     if files::stamp(&path).map_err(|error| failed(&error))?.is_none() {
         return Ok(());

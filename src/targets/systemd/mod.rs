@@ -1,13 +1,14 @@
 //! The systemd user manager, driven.
 
 mod execute;
-mod handoff;
 mod instances;
 mod observe;
+mod parts;
+mod rehearse;
 mod settings;
 
 use super::{Call, Driver, Findings, Inquiry, Scope};
-use crate::live::Presence;
+use crate::live::{Instances, Presence};
 use crate::resource::{Kind, ResourceId};
 use crate::systems::{Failure, Systems, files, proc};
 use futures_util::FutureExt as _;
@@ -50,6 +51,14 @@ impl Driver for Systemd {
 
     fn ends_at_logout<'a>(&'a self, systems: &'a Systems) -> BoxFuture<'a, Option<bool>> {
         async { systems.lingers().await.map(|lingers| !lingers) }.boxed()
+    }
+
+    fn instances<'a>(
+        &'a self,
+        scope: Scope<'a>,
+        servers: Vec<&'a ResourceId>,
+    ) -> BoxFuture<'a, BTreeMap<ResourceId, Result<Instances, String>>> {
+        observe::instances(scope, servers).boxed()
     }
 
     fn execute<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<(), Failure>> {

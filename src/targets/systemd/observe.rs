@@ -1,13 +1,13 @@
 //! Units of the user manager, as it and their files tell of them.
 
 use super::super::Scope;
-use super::settings;
-use crate::live::{Effective, Live, LiveRun, Ownership, Presence, RunState};
+use super::{instances, settings};
+use crate::live::{Effective, Instances, Live, LiveRun, Ownership, Presence, RunState};
 use crate::render::marker;
 use crate::resource::{Bytes, Kind, ResourceId};
 use crate::systems::systemd::{self, ActiveState, LoadState, Unit};
 use crate::systems::{Connection as _, Systems, files, proc, with_causes};
-use llamero_core::targets::systemd::lower::{socket_name, unit_name};
+use llamero_core::targets::systemd::lower::{instance_name, socket_name, unit_name};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -46,7 +46,7 @@ pub(super) async fn inspect(scope: Scope<'_>, units: Vec<&ResourceId>) -> BTreeM
     if units.is_empty() {
         return BTreeMap::new();
     }
-    let sockets = units.iter().filter(|id| instances(systems, id).0).map(|id| socket_name(id));
+    let sockets = units.iter().filter(|id| instances::current(systems, id).is_some()).map(|id| socket_name(id));
     let names: Vec<String> = units.iter().map(|id| unit_name(id)).chain(sockets).collect();
     let mut states = match states(systems, &names).await {
         Ok(states) => states,
@@ -79,6 +79,22 @@ async fn states(
     Ok(systems.systemd().await?.units(names).await)
 }
 
+/// Inspects the instances of servers; an error says why one cannot be inspected.
+pub(super) async fn instances(
+    scope: Scope<'_>,
+    servers: Vec<&ResourceId>,
+) -> BTreeMap<ResourceId, Result<Instances, String>> {
+    let mut live = BTreeMap::new();
+    for id in servers {
+        let inspected = match scope.systems.systemd().await {
+            Ok(systemd) => instances::inspect(scope, &systemd, id).await,
+            Err(error) => Err(error.to_string()),
+        };
+        live.insert(id.clone(), inspected);
+    }
+    live
+}
+
 fn unit(systems: &Systems, stack: &str, id: &ResourceId, state: Option<Result<Unit, systemd::Error>>) -> Presence {
     let unit = match state {
         Some(Ok(unit)) => unit,
@@ -93,7 +109,7 @@ fn unit(systems: &Systems, stack: &str, id: &ResourceId, state: Option<Result<Un
         return Presence::Unknown(format!("{} exists and is not managed by llamero", socket.display()));
     }
     let mut live = live_unit(&unit);
-    (live.socket_handoff, live.orphaned_instances) = instances(systems, id);
+    live.socket_handoff = instances::current(systems, id).is_some();
     if live.socket_handoff {
         let wants = systems.units.join("default.target.wants").join(unit_name(id));
         live.enabled = matches!(files::link_target(&wants), Ok(Some(_)));
@@ -111,6 +127,12 @@ fn unit(systems: &Systems, stack: &str, id: &ResourceId, state: Option<Result<Un
             }
         }
         // Where the manager has not read again since, it still knows the file that was there.
+        None if !live.is_up()
+            && let Some(definition) = definition_of_orphan(systems, stack, id) =>
+        {
+            // Its parts are there, and its name does not lead to one.
+            (live.definition, live.loaded, live.socket_handoff) = (Some(definition), true, true);
+        }
         None if !live.is_up() && (unit.load_state == LoadState::NotFound || is_at(&unit, &systems.unit_file(id))) => {
             return Presence::Absent;
         }
@@ -129,21 +151,12 @@ fn unmanaged_socket(systems: &Systems, stack: &str, id: &ResourceId) -> Option<P
     (!managed).then_some(path)
 }
 
-/// Returns whether a server hands its port on, and whether there are instances of it besides the current one.
-fn instances(systems: &Systems, id: &ResourceId) -> (bool, bool) {
-    let Ok(Some(current)) = files::link_target(&systems.unit_file(id)) else { return (false, false) };
-    let current = current.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let is_instance = |name: &str| {
-        let number = name.strip_prefix(&format!("{}-", id.name)).and_then(|rest| rest.strip_suffix(".service"));
-        number.is_some_and(|number| number.parse::<u64>().is_ok())
-    };
-    let is_ours = |name: &str| {
-        let text = files::read_text(&systems.units.join(name), LIMIT).ok().flatten();
-        text.and_then(|text| marker::read(&text)).is_some_and(|marker| marker.resource == *id)
-    };
-    let names = files::names(&systems.units).unwrap_or_default();
-    let stray = |name: &String| *name != current && is_instance(name) && is_ours(name);
-    (is_instance(&current), names.iter().any(stray))
+/// Returns the ownership marker of the last instance of a server.
+fn definition_of_orphan(systems: &Systems, stack: &str, id: &ResourceId) -> Option<Ownership> {
+    let number = instances::managed(Scope { systems, stack }, id).ok()?.pop()?;
+    let text = files::read_text(&systems.units.join(instance_name(id, number)), LIMIT).ok()??;
+    let marker = marker::read(&text)?;
+    Some(Ownership { stack: marker.stack, fingerprint: marker.fingerprint, intact: marker.intact })
 }
 
 /// Returns why a socket does not listen; `None` where it does.
@@ -195,7 +208,6 @@ fn live_unit(unit: &Unit) -> LiveRun {
         memory_limit: unit.memory_max.map(Bytes),
         socket_handoff: false,
         socket_down: None,
-        orphaned_instances: false,
         asleep: false,
         reported: None,
         health: None,

@@ -17,7 +17,7 @@ const OWN_ARGUMENTS: &str = "--private";
 /// its own file has a say in them.
 pub(super) fn effective(unit: &Unit) -> Effective {
     let overrides: Vec<Override> =
-        unit.drop_ins.iter().map(PathBuf::from).filter(|path| is_own(path)).map(read).collect();
+        unit.drop_ins.iter().map(PathBuf::from).filter(|path| is_own(path) && !is_weight(path)).map(read).collect();
     let none = || Effective::UNLIMITED.to_owned();
     let memory = unit.memory_max.map_or_else(none, |bytes| bytes.to_string());
     let cpus = unit.cpu_quota_per_second.map_or_else(none, |quota| format!("{}%", quota / 10_000));
@@ -35,6 +35,12 @@ pub(super) fn effective(unit: &Unit) -> Effective {
 /// Returns whether a drop-in is one of this unit, and not of every service of the machine.
 fn is_own(path: &Path) -> bool {
     path.parent().and_then(Path::file_name).is_some_and(|folder| folder != "service.d")
+}
+
+/// Returns whether a drop-in is the weight that an instance was given until the next boot.
+fn is_weight(path: &Path) -> bool {
+    let runtime = path.parent().and_then(Path::parent).is_some_and(|folder| folder.ends_with("user.control"));
+    runtime && matches!(path.file_name().and_then(|name| name.to_str()), Some("50-CPUWeight.conf" | "50-IOWeight.conf"))
 }
 
 fn read(path: PathBuf) -> Override {
@@ -62,7 +68,7 @@ fn settings(text: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_own, settings};
+    use super::{is_own, is_weight, settings};
     use std::path::Path;
 
     #[test]
@@ -70,6 +76,15 @@ mod tests {
         let text =
             "# A=1\n[Service]\nMemoryMax=1G\nExecStart=\nExecStart=/bin/a \\\n  --b=c\n Environment = X=1\n;C=2\n=\n";
         assert_eq!(settings(text), ["Environment", "ExecStart", "MemoryMax"]);
+    }
+
+    #[test]
+    fn the_weight_of_an_instance_is_no_setting_of_a_users() {
+        let folder = Path::new("/run/user/1000/systemd/user.control/home-gateway-7.service.d");
+        assert!(is_weight(&folder.join("50-CPUWeight.conf")) && is_weight(&folder.join("50-IOWeight.conf")));
+        assert!(!is_weight(&folder.join("50-MemoryMax.conf")));
+        let by_hand = Path::new("/home/ai/.config/systemd/user/home-gateway.service.d");
+        assert!(!is_weight(&by_hand.join("50-CPUWeight.conf")));
     }
 
     #[test]

@@ -68,7 +68,7 @@ async fn clients_notice_no_change_of_the_gateway() {
     let drop_all = "  settings: {litellm_settings: {callbacks: [no_such_module.thing]}}\n";
     manifest(&home, &upstream, &models, drop_all);
     let said = home.expect(3, &["apply", "--yes"]);
-    assert!(said.contains("rehearse unit/swaps-gateway") && said.contains("its successor"), "{said}");
+    assert!(said.contains("rehearse instance") && said.contains("its successor"), "{said}");
     assert_eq!((property(UNIT, "InvocationID"), property(UNIT, "MainPID")), (before.clone(), process));
 
     // llamero dies while a successor is up: it is found, cleared away, and the change is made.

@@ -6,7 +6,7 @@ use crate::sample;
 use llamero::render::launcher::GATEWAY_LAUNCHER;
 use llamero::resource::{Bytes, Command, Kind, Limits, Origins, Resource, ResourceId, Run, Runtime, Seconds, Spec};
 use llamero::systems::files;
-use llamero::systems::systemd::{ActiveState, JobResult, Systemd, Unit};
+use llamero::systems::systemd::{ActiveState, JobResult, Systemd, Unit, Weight};
 use llamero::targets::unit;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -77,6 +77,11 @@ impl Instances {
 
     /// Starts an instance that is held back; with the first one, the socket listens.
     pub(super) async fn start(&self, number: u64) -> JobResult {
+        self.start_with(number, Weight::Normal).await
+    }
+
+    /// Starts an instance that is held back, with a weight of its own.
+    pub(super) async fn start_with(&self, number: u64, weight: Weight) -> JobResult {
         let text = unit::instance("swap", &self.resource, number).expect("expressible");
         files::write(&self.file(number), text.as_bytes(), files::PRIVATE).expect("written");
         files::write(&self.hold(number), b"", files::PRIVATE).expect("written");
@@ -85,6 +90,7 @@ impl Instances {
             self.listen().await;
         }
         self.reload().await;
+        self.systemd.weigh(&self.instance(number), weight).await.expect("weighed");
         self.systemd.start(&self.instance(number), LONG).await.expect("a job").result
     }
 

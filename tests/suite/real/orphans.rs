@@ -156,7 +156,6 @@ async fn plant(stack: &Stack, systemd: &Systemd, state: State) {
         fs::write(stack.units().join(BLOCKER), blocker).expect("written");
     }
     stack.litellm.hold_back(matches!(state, State::Starting | State::Stopping).then_some(number));
-    fs::write(runtime.join(unit::last_number_name(&id)), number.to_string()).expect("written");
     fs::write(&gate, "").expect("written");
     fs::write(stack.units().join(&service), text).expect("written");
     if state == State::Written {

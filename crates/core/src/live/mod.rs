@@ -4,10 +4,12 @@
 //! the planner does not create a resource that it cannot see.
 
 mod effective;
+mod instances;
 mod managed;
 mod run;
 
 pub use effective::{Effective, Override};
+pub use instances::{InstanceState, Instances};
 pub use managed::Managed;
 pub use run::{LiveRun, RunState};
 
@@ -140,6 +142,12 @@ pub struct Observation {
     /// The kinds of servers that all end when the user logs out, where that is known.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub end_at_logout: BTreeSet<Kind>,
+    /// The instances of servers that hand their socket off, or are to.
+    #[serde(default)]
+    pub instances: BTreeMap<ResourceId, Instances>,
+    /// The path of uv, where it is there and environments are declared.
+    #[serde(default)]
+    pub uv: Option<std::path::PathBuf>,
 }
 
 impl Observation {

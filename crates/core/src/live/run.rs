@@ -56,9 +56,6 @@ pub struct LiveRun {
     /// The reason why its socket does not listen, where it has a socket of its own that should.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub socket_down: Option<String>,
-    /// True if orphaned instances remain.
-    #[serde(default)]
-    pub orphaned_instances: bool,
     /// True if it has released its GPU's memory and answers only after it is woken.
     #[serde(default)]
     pub asleep: bool,
@@ -90,7 +87,6 @@ impl LiveRun {
             memory_limit: None,
             socket_handoff: false,
             socket_down: None,
-            orphaned_instances: false,
             asleep: false,
             reported: None,
             health: None,

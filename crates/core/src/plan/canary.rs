@@ -3,7 +3,7 @@
 //! Both are planned before anything changes: the first against the observed machine, the second against the machine
 //! expected after the first.
 
-use super::{Action, Arguments, Past, Phase, Plan, Step, StepId, at_once, foresee_all};
+use super::{Action, Arguments, PartCall, Past, Phase, Plan, Step, StepId, at_once, foresee_all};
 use crate::live::{Observation, RunState};
 use crate::manifest::Mode;
 use crate::resolve::{Desired, First};
@@ -139,7 +139,8 @@ fn join(
     }
     let gateway = trial.gateway.clone();
     let again = |action: &Action| match action {
-        Action::HandOff(managed) if *managed.id() == gateway => Some(false),
+        Action::Part(PartCall::OpenGate(instance)) if instance.server == gateway => Some(false),
+        Action::Part(PartCall::StartSocket { server }) if *server == gateway => Some(true),
         Action::Restart(managed) if *managed.id() == gateway => Some(true),
         Action::Start(id) if *id == gateway => Some(true),
         _ => None,
@@ -147,7 +148,14 @@ fn join(
     let again = rest.steps.iter().find_map(|step| again(&step.action));
     let id = StepId(steps.len());
     let action = Action::Try(trial.clone());
-    steps.push(Step { id, phase: Phase::Canary, action, arguments: Arguments::default(), after: before });
+    steps.push(Step {
+        id,
+        phase: Phase::Canary,
+        action,
+        arguments: Arguments::default(),
+        otherwise: Vec::new(),
+        after: before,
+    });
     // What was replaced before the trial is cleared away with the rest.
     let formers = later.into_iter().filter(|step| {
         let removes = |action: &Action| matches!(action, Action::RemovePrevious(_) | Action::RemoveAside { .. });

@@ -1,8 +1,11 @@
 //! A model of the machine after successful steps: it verifies that a plan leaves nothing to do, and the laws are
 //! tested with it.
 
+use super::parts::{Instance, PartCall};
 use super::{Action, Phase, Plan, Step};
-use crate::live::{Live, LiveFile, LiveRun, Managed, Observation, Ownership, PortHolder, Presence, RunState};
+use crate::live::{
+    InstanceState, Live, LiveFile, LiveRun, Managed, Observation, Ownership, PortHolder, Presence, RunState,
+};
 use crate::resolve::Desired;
 use crate::resource::{Kind, Prerequisite, Resource, ResourceId, Spec};
 use crate::targets;
@@ -14,6 +17,13 @@ pub fn foresee_all(desired: &Desired, observed: &Observation, plan: &Plan) -> Ob
     let first = plan.first.as_deref().unwrap_or(desired);
     let revision = |step: &Step| if step.phase == Phase::Canary { first } else { desired };
     plan.steps.iter().fold(observed.clone(), |observed, step| foresee(revision(step), observed, step))
+}
+
+/// Returns the machine expected after the call of `step` has failed and what is done in its place has succeeded.
+#[must_use]
+pub fn foresee_otherwise(desired: &Desired, observed: Observation, step: &Step) -> Observation {
+    let instead = |action: &Action| Step { action: action.clone(), otherwise: Vec::new(), ..step.clone() };
+    step.otherwise.iter().fold(observed, |observed, action| foresee(desired, observed, &instead(action)))
 }
 
 /// Returns the observation expected after `step` has succeeded.
@@ -60,6 +70,8 @@ pub fn foresee(desired: &Desired, mut observed: Observation, step: &Step) -> Obs
         Action::Define(id) => {
             if let Some(resource) = resource {
                 define(desired, &mut observed, id, resource);
+                // What hands its socket off has no definition under its own name.
+                on_run(&mut observed, id, |run| run.socket_handoff = false);
             }
         }
         Action::Create(id) => {
@@ -90,11 +102,11 @@ pub fn foresee(desired: &Desired, mut observed: Observation, step: &Step) -> Obs
         Action::ReloadManager(kind) => each_run(&mut observed, *kind, |run| run.loaded = true),
         Action::Enable(id) => on_run(&mut observed, id, |run| run.enabled = true),
         Action::Start(id) => start(desired, &mut observed, id, resource),
-        Action::Restart(managed) | Action::HandOff(managed) => start(desired, &mut observed, managed.id(), resource),
+        Action::Restart(managed) => start(desired, &mut observed, managed.id(), resource),
+        Action::Part(call) => part(desired, &mut observed, call, resource),
         Action::Sleep(managed) => on_run(&mut observed, managed.id(), |run| run.asleep = true),
         Action::Wake(managed) => on_run(&mut observed, managed.id(), |run| run.asleep = false),
         Action::Stop(managed) => stop(&mut observed, managed),
-        Action::ClearOrphans(managed) => on_run(&mut observed, managed.id(), |run| run.orphaned_instances = false),
         Action::RemovePrevious(managed) => {
             if let Some(aside) = targets::previous(managed.id()) {
                 observed.resources.remove(&aside);
@@ -108,7 +120,7 @@ pub fn foresee(desired: &Desired, mut observed: Observation, step: &Step) -> Obs
                 run.phase = RunState::Running;
             }
         }),
-        Action::Rehearse(_) | Action::Try(_) => {}
+        Action::Try(_) => {}
         Action::RemoveFile(managed)
         | Action::RemoveServer(managed)
         | Action::RemoveImage(managed)
@@ -174,7 +186,7 @@ fn define(desired: &Desired, observed: &mut Observation, id: &ResourceId, resour
 
 fn start(desired: &Desired, observed: &mut Observation, id: &ResourceId, resource: Option<&Resource>) {
     let Some((resource, spec)) = resource.and_then(|resource| Some((resource, resource.run()?))) else { return };
-    let defines = spec.socket_handoff || targets::of_kind(id.kind).is_some_and(targets::Target::defines_on_start);
+    let defines = targets::of_kind(id.kind).is_some_and(targets::Target::defines_on_start);
     if defines {
         define(desired, observed, id, resource);
     }
@@ -205,6 +217,74 @@ fn start(desired: &Desired, observed: &mut Observation, id: &ResourceId, resourc
     }
 }
 
+fn part(desired: &Desired, observed: &mut Observation, call: &PartCall, resource: Option<&Resource>) {
+    let id = call.server().clone();
+    let parts = observed.instances.entry(id.clone()).or_default();
+    match call {
+        PartCall::Define(instance) => {
+            parts.others.insert(instance.number, InstanceState::Defined);
+            parts.next = parts.next.max(instance.number + 1);
+            if let (None, Some(resource)) = (observed.run(&id), resource) {
+                // Its name does not lead to it yet.
+                define(desired, observed, &id, resource);
+                on_run(observed, &id, |run| (run.socket_handoff, run.loaded) = (true, true));
+            }
+        }
+        PartCall::Start(Instance { number, .. }) if parts.current == Some(*number) => {
+            start(desired, observed, &id, resource);
+        }
+        PartCall::Start(instance) => drop(parts.others.insert(instance.number, InstanceState::Started)),
+        PartCall::OpenGate(instance) => drop(parts.others.insert(instance.number, InstanceState::Serving)),
+        PartCall::MakeCurrent(instance) => make_current(desired, observed, instance, resource),
+        PartCall::End { instance, .. } => {
+            if parts.current == Some(instance.number) {
+                stop(observed, &instance.server);
+            } else if let Some(state) = parts.others.get_mut(&instance.number) {
+                *state = InstanceState::Defined;
+            }
+        }
+        PartCall::Remove(instance) => {
+            parts.others.remove(&instance.number);
+            let none = parts.current.is_none() && parts.others.is_empty();
+            if none && observed.run(&id).is_some_and(|run| run.socket_handoff) {
+                observed.resources.insert(id, Presence::Absent);
+            }
+        }
+        PartCall::RemoveName { .. } => {
+            if let Some(former) = parts.current.take() {
+                parts.others.insert(former, InstanceState::Defined);
+            }
+            on_run(observed, &id, |run| run.enabled = false);
+        }
+        PartCall::StartSocket { .. } => parts.listens = true,
+        PartCall::StopSocket { .. } => parts.listens = false,
+        PartCall::DefineSocket { .. }
+        | PartCall::EnableSocket { .. }
+        | PartCall::RemoveSocket { .. }
+        | PartCall::CloseGate(_)
+        | PartCall::LowerWeight(_)
+        | PartCall::Rehearse(_)
+        | PartCall::RaiseWeight(_)
+        | PartCall::Drain(_) => {}
+    }
+}
+
+/// The server's own name leads to an instance, which runs with the new definition where clients reach it already.
+fn make_current(desired: &Desired, observed: &mut Observation, instance: &Instance, resource: Option<&Resource>) {
+    let id = &instance.server;
+    let parts = observed.instances.entry(id.clone()).or_default();
+    let serves = parts.others.remove(&instance.number) == Some(InstanceState::Serving);
+    if let Some(former) = parts.current.replace(instance.number) {
+        parts.others.insert(former, if serves { InstanceState::Serving } else { InstanceState::Defined });
+    }
+    let Some(resource) = resource else { return };
+    define(desired, observed, id, resource);
+    on_run(observed, id, |run| (run.socket_handoff, run.loaded) = (true, run.loaded || serves));
+    if serves {
+        start(desired, observed, id, Some(resource));
+    }
+}
+
 fn rename(observed: &mut Observation, from: &ResourceId, to: ResourceId) {
     if let Some(presence) = observed.resources.insert(from.clone(), Presence::Absent) {
         observed.resources.insert(to, presence);
@@ -215,8 +295,6 @@ fn stop(observed: &mut Observation, managed: &Managed) {
     on_run(observed, managed.id(), |run| {
         run.phase = RunState::Stopped;
         run.running = None;
-        // It stops with all its parts.
-        run.orphaned_instances = false;
     });
     release_ports(observed, managed.id());
 }

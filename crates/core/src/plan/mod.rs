@@ -8,8 +8,10 @@ mod cause;
 mod change;
 mod compare;
 mod contention;
+mod ends;
 mod foresee;
 mod order;
+mod parts;
 mod replace;
 mod step;
 pub mod text;
@@ -18,7 +20,8 @@ mod warn;
 pub use canary::{CanarySkipped, Rollout, Trial};
 pub use cause::{Cause, FieldChange};
 pub use change::{Change, Consequence, Disruption, Refusal, RefusalKind, Verb};
-pub use foresee::{foresee, foresee_all};
+pub use foresee::{foresee, foresee_all, foresee_otherwise};
+pub use parts::{Instance, ManagedInstance, PartCall};
 pub use step::{Action, Arguments, Phase, Step, StepId};
 pub use warn::{Warning, end_at_logout, warnings};
 
@@ -135,7 +138,7 @@ impl Plan {
     pub fn rehearsal(&self) -> Self {
         let mut needed: BTreeSet<StepId> = BTreeSet::new();
         for step in self.steps.iter().rev() {
-            if matches!(step.action, Action::Rehearse(_)) || needed.contains(&step.id) {
+            if matches!(step.action, Action::Part(PartCall::Rehearse(_))) || needed.contains(&step.id) {
                 needed.insert(step.id);
                 needed.extend(&step.after);
             }
@@ -143,7 +146,7 @@ impl Plan {
         // A successor that first needs other servers started or stopped cannot be verified off-line.
         let disturbs = |step: &Step| {
             let action = &step.action;
-            let starts = matches!(action, Action::Start(_) | Action::Restart(_) | Action::Wake(_) | Action::HandOff(_));
+            let starts = matches!(action, Action::Start(_) | Action::Restart(_) | Action::Wake(_));
             let replaces = matches!(action, Action::SetAside(_) | Action::Discard(_) | Action::Restore { .. });
             starts || replaces || matches!(action, Action::Stop(_) | Action::Sleep(_))
         };

@@ -6,6 +6,8 @@
 use super::Past;
 use super::compare::{Difference, Remedy, RunAction, RunRemedy};
 use super::contention::{StopOrder, handoff};
+use super::ends::{Ends, managed, parts_of};
+use super::parts;
 use super::replace::{Replacement, missing, replacement, unused_networks};
 use super::step::{Action, Arguments, Phase, Step, StepId};
 use crate::live::{Live, Managed, Observation, Presence};
@@ -15,11 +17,11 @@ use crate::targets;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a server may take to stop of which nothing else is known.
-const LONGEST_STOP: Seconds = Seconds::new(300);
+pub(super) const LONGEST_STOP: Seconds = Seconds::new(300);
 
 pub(super) fn order(desired: &Desired, observed: &Observation, past: &Past, changes: &[Difference]) -> Vec<Step> {
     let handoff = handoff(desired, observed, past, changes);
-    let mut steps = Steps { past, list: Vec::new(), ready: BTreeMap::new() };
+    let mut steps = Steps { desired, observed, past, list: Vec::new(), ready: BTreeMap::new() };
     let remedy: Vec<(&ResourceId, &Remedy)> =
         changes.iter().filter_map(|difference| Some((&difference.change.on, difference.remedy.as_ref()?))).collect();
     let replacements: BTreeMap<&ResourceId, Replacement> = remedy
@@ -31,7 +33,8 @@ pub(super) fn order(desired: &Desired, observed: &Observation, past: &Past, chan
         .collect();
     stage(desired, observed, past, &remedy, &mut steps);
     switch(desired, observed, past, &remedy, &handoff, &replacements, &mut steps);
-    prune(past, &remedy, &handoff, &replacements, &mut steps);
+    let ends = Ends { desired, observed, past, phase: Phase::Prune, sleep: &BTreeSet::new() };
+    prune(&ends, &remedy, &handoff, &replacements, &mut steps);
     let unused = if desired.policy.prune { unused_networks(desired, observed) } else { Vec::new() };
     if !steps.list.is_empty() {
         let is_left = |step: &&Step| step.phase == Phase::Prune;
@@ -44,7 +47,9 @@ pub(super) fn order(desired: &Desired, observed: &Observation, past: &Past, chan
 }
 
 /// The steps so far, and the step to wait for to have a resource ready.
-struct Steps<'a> {
+pub(super) struct Steps<'a> {
+    desired: &'a Desired,
+    observed: &'a Observation,
     past: &'a Past,
     list: Vec<Step>,
     /// The last step that brings a resource to its desired state.
@@ -52,12 +57,23 @@ struct Steps<'a> {
 }
 
 impl Steps<'_> {
+    /// Adds steps one after another, the first after the steps in `after`; returns the last.
+    pub(super) fn chain(&mut self, phase: Phase, actions: Vec<Action>, after: &[StepId]) -> Option<StepId> {
+        let mut last = None;
+        for action in actions {
+            let before = last.map_or_else(|| after.to_vec(), |last| vec![last]);
+            last = Some(self.add(phase, action, before));
+        }
+        last
+    }
+
     fn add(&mut self, phase: Phase, action: Action, mut after: Vec<StepId>) -> StepId {
         after.sort_unstable();
         after.dedup();
         let id = StepId(self.list.len());
         let arguments = self.arguments(&action);
-        self.list.push(Step { id, phase, action, arguments, after });
+        let otherwise = action.otherwise();
+        self.list.push(Step { id, phase, action, arguments, otherwise, after });
         id
     }
 
@@ -66,10 +82,16 @@ impl Steps<'_> {
         let known = |id: &ResourceId| self.past.arguments.get(id).cloned().unwrap_or_default();
         let named = |id: Option<ResourceId>| Arguments { name: id.map(|id| id.name), ..Arguments::default() };
         match action {
-            Action::Stop(managed) | Action::Sleep(managed) | Action::Wake(managed) | Action::RemoveServer(managed) => {
-                let known = known(managed.id());
+            Action::Stop(managed) | Action::RemoveServer(managed) => {
+                let stop_timeout = known(managed.id()).stop_timeout.unwrap_or(LONGEST_STOP);
+                Arguments { stop_timeout: Some(stop_timeout), ..Arguments::default() }
+            }
+            Action::Sleep(managed) | Action::Wake(managed) => {
+                let declared = self.desired.resources.get(managed.id()).map(Arguments::of);
+                let known = declared.unwrap_or_else(|| known(managed.id()));
                 Arguments { stop_timeout: Some(known.stop_timeout.unwrap_or(LONGEST_STOP)), ..known }
             }
+            Action::CreateEnvironment(_) => Arguments { uv: self.observed.uv.clone(), ..Arguments::default() },
             Action::RemoveFile(managed)
             | Action::RemoveEnvironment(managed)
             | Action::RemoveArtifact(managed)
@@ -214,7 +236,9 @@ fn switch(
     let asleep = |managed: &&Managed| observed.run(managed.id()).is_some_and(|live| live.asleep);
     let first_stops: Vec<&Managed> =
         first_stops.into_iter().filter(|managed| !(handoff.sleep.contains(managed.id()) && asleep(managed))).collect();
-    let mut stopped = stop(past, Phase::Switch, &handoff.sleep, &first_stops, &[], steps);
+    let ends = Ends { desired, observed, past, phase: Phase::Switch, sleep: &handoff.sleep };
+    let mut stopped = ends.stop(&first_stops, &[], steps);
+    stopped.extend(ends.dismantle_stopped(&runs, steps));
 
     for (id, _) in remedy.iter().filter(|(_, remedy)| **remedy == Remedy::Write) {
         let step = steps.add(Phase::Switch, Action::WriteFile((*id).clone()), Vec::new());
@@ -223,6 +247,10 @@ fn switch(
     let units: Vec<(&ResourceId, &RunRemedy)> =
         runs.iter().filter(|(id, _)| is_plain(id)).map(|(id, remedy)| (*id, *remedy)).collect();
     let mut written: BTreeMap<Kind, Vec<StepId>> = BTreeMap::new();
+    let stays = |remedy: &RunRemedy| matches!(remedy.go, RunAction::Leave | RunAction::Await);
+    for (id, _) in runs.iter().filter(|(id, remedy)| socket_handoff(id) && remedy.reload && stays(remedy)) {
+        written.entry(id.kind).or_default();
+    }
     for (id, remedy) in &units {
         if remedy.write {
             // What it was made of before may stand where its file belongs, and goes with the stop.
@@ -241,51 +269,77 @@ fn switch(
     let first_on_gpu = first_on_gpu(desired, past, &runs);
     let order = by_need(desired, &first_on_gpu, runs.keys().copied());
     let (last, first): (Vec<&ResourceId>, Vec<&ResourceId>) = order.into_iter().partition(|id| last.contains(id));
-    let bring =
-        |id: &ResourceId, stopped: &BTreeMap<ResourceId, StepId>, verified: &[StepId], steps: &mut Steps<'_>| {
-            let (Some(remedy), Some(resource)) = (runs.get(id), desired.resources.get(id)) else { return };
-            let reload: Vec<StepId> = reloaded.get(&id.kind).copied().filter(|_| is_plain(id)).into_iter().collect();
-            if remedy.enable
-                && (is_plain(id) || (socket_handoff(id) && matches!(remedy.go, RunAction::Leave | RunAction::Await)))
-            {
-                steps.add(Phase::Switch, Action::Enable(id.clone()), reload.clone());
+    let bring = |id: &ResourceId,
+                 stopped: &BTreeMap<ResourceId, StepId>,
+                 verified: &[StepId],
+                 steps: &mut Steps<'_>| {
+        let (Some(remedy), Some(resource)) = (runs.get(id), desired.resources.get(id)) else { return };
+        let reload: Vec<StepId> = reloaded.get(&id.kind).copied().filter(|_| is_plain(id)).into_iter().collect();
+        let keeps_name = stays(remedy) || matches!(remedy.go, RunAction::HandOff(_));
+        if remedy.enable && (is_plain(id) || (socket_handoff(id) && keeps_name)) {
+            steps.add(Phase::Switch, Action::Enable(id.clone()), reload.clone());
+        }
+        let mut after = steps.needed(resource, Phase::Switch);
+        after.extend(reload);
+        after.extend(handoff.waits.get(id).into_iter().flatten().filter_map(|id| stopped.get(id).copied()));
+        after.extend(first_on_gpu.get(id).into_iter().flatten().filter_map(|id| steps.ready.get(*id).copied()));
+        let own_stop = stopped.get(id).copied();
+        after.extend(own_stop);
+        let managed = managed(desired, observed, id);
+        let parts = observed.instances.get(id).cloned().unwrap_or_default();
+        // An orphan may hold what the next instance needs, and answer clients in place of the current one.
+        if let Some(managed) = managed.as_ref().filter(|_| own_stop.is_none()) {
+            after.extend(steps.chain(Phase::Switch, parts::clear_orphans(managed, &parts), &[]));
+        }
+        let action = match (&remedy.go, own_stop) {
+            (RunAction::Leave, _) => return,
+            (RunAction::Await, _) => {
+                let healthy = steps.add(Phase::Switch, Action::AwaitHealthy(id.clone()), after);
+                steps.ready.insert(id.clone(), healthy);
+                return;
             }
-            let mut after = steps.needed(resource, Phase::Switch);
-            after.extend(reload);
-            after.extend(handoff.waits.get(id).into_iter().flatten().filter_map(|id| stopped.get(id).copied()));
-            after.extend(first_on_gpu.get(id).into_iter().flatten().filter_map(|id| steps.ready.get(*id).copied()));
-            let own_stop = stopped.get(id).copied();
-            after.extend(own_stop);
-            // An orphan may hold what the next instance needs, and answer clients in the place of the current one.
-            let orphans = remedy.orphans.clone().map(Action::ClearOrphans);
-            after.extend(orphans.map(|clear| steps.add(Phase::Switch, clear, Vec::new())));
-            let action = match (&remedy.go, own_stop) {
-                (RunAction::Leave, _) => return,
-                (RunAction::Await, _) => {
-                    let healthy = steps.add(Phase::Switch, Action::AwaitHealthy(id.clone()), after);
-                    steps.ready.insert(id.clone(), healthy);
-                    return;
+            (RunAction::Start | RunAction::Restart(_), _) if replacements.contains_key(id) => {
+                for action in &replacements[id].before {
+                    after = vec![steps.add(Phase::Switch, action.clone(), after)];
                 }
-                (RunAction::Start | RunAction::Restart(_), _) if replacements.contains_key(id) => {
-                    for action in &replacements[id].before {
-                        after = vec![steps.add(Phase::Switch, action.clone(), after)];
-                    }
-                    Action::Start(id.clone())
+                Action::Start(id.clone())
+            }
+            (RunAction::HandOff(managed), _) => {
+                after = steps.chain(Phase::Switch, parts::rehearse(id, &parts), &after).into_iter().collect();
+                after.extend(verified);
+                let started = steps.chain(Phase::Switch, parts::hand_over(managed, &parts), &after);
+                let healthy = steps.add(Phase::Switch, Action::AwaitHealthy(id.clone()), started.into_iter().collect());
+                steps.ready.insert(id.clone(), healthy);
+                return;
+            }
+            (RunAction::Start | RunAction::Restart(_), _) if socket_handoff(id) => {
+                after.extend(verified);
+                let mut live = parts;
+                live.listens &= own_stop.is_none();
+                if own_stop.is_none() || ends.is_plain(id) {
+                    live.others.clear();
                 }
-                (RunAction::HandOff(managed), _) => {
-                    let rehearsed = steps.add(Phase::Switch, Action::Rehearse(id.clone()), after);
-                    after = vec![rehearsed];
-                    Action::HandOff(managed.clone())
-                }
-                (RunAction::Restart(managed), None) => Action::Restart(managed.clone()),
-                (RunAction::Wake(managed), None) => Action::Wake(managed.clone()),
-                _ => Action::Start(id.clone()),
-            };
-            after.extend(verified);
-            let started = steps.add(Phase::Switch, action, after);
-            let healthy = steps.add(Phase::Switch, Action::AwaitHealthy(id.clone()), vec![started]);
-            steps.ready.insert(id.clone(), healthy);
+                let calls = parts::start(id, &live, managed.as_ref(), remedy.write || own_stop.is_some());
+                let started = steps.chain(Phase::Switch, calls, &after);
+                let healthy = steps.add(Phase::Switch, Action::AwaitHealthy(id.clone()), started.into_iter().collect());
+                steps.ready.insert(id.clone(), healthy);
+                return;
+            }
+            (RunAction::Restart(managed), None) => Action::Restart(managed.clone()),
+            (RunAction::Wake(managed), None) => Action::Wake(managed.clone()),
+            _ => Action::Start(id.clone()),
         };
+        after.extend(verified);
+        let started = steps.add(Phase::Switch, action, after);
+        let healthy = steps.add(Phase::Switch, Action::AwaitHealthy(id.clone()), vec![started]);
+        steps.ready.insert(id.clone(), healthy);
+        // The instances of one that no longer hands its socket off stay until it has a definition of its own.
+        if let Some(managed) = managed.filter(|_| own_stop.is_some() && !ends.is_plain(id)) {
+            let mut calls = parts::remove_strays(&managed, &parts);
+            calls.extend((!calls.is_empty()).then_some(Action::ReloadManager(id.kind)));
+            steps.chain(Phase::Switch, calls, &[healthy]);
+        }
+    };
     for id in first {
         bring(id, &stopped, &[], steps);
     }
@@ -295,7 +349,7 @@ fn switch(
         proof && step.phase == Phase::Switch
     };
     let verified: Vec<StepId> = steps.list.iter().filter(proves).map(|step| step.id).collect();
-    stopped.extend(stop(past, Phase::Switch, &handoff.sleep, &last_stops, &verified, steps));
+    stopped.extend(ends.stop(&last_stops, &verified, steps));
     for id in last {
         bring(id, &stopped, &verified, steps);
     }
@@ -334,44 +388,13 @@ fn restarts_in_one(desired: &Desired, observed: &Observation, resource: &Resourc
     targets::of_kind(resource.id.kind).is_some_and(targets::Target::restarts_in_one_call) && !live && !declared
 }
 
-/// Adds a stop or sleep for each, so that dependents stop before their dependencies, and all of them after the steps
-/// in `first`.
-fn stop(
-    past: &Past,
-    phase: Phase,
-    sleep: &BTreeSet<ResourceId>,
-    managed: &[&Managed],
-    first: &[StepId],
-    steps: &mut Steps<'_>,
-) -> BTreeMap<ResourceId, StepId> {
-    let ids: BTreeMap<&ResourceId, &Managed> = managed.iter().map(|managed| (managed.id(), *managed)).collect();
-    let mut dependents: BTreeMap<&ResourceId, Vec<&ResourceId>> = BTreeMap::new();
-    for id in ids.keys() {
-        for need in past.needs.get(*id).into_iter().flatten().filter(|need| ids.contains_key(need)) {
-            dependents.entry(need).or_default().push(id);
-        }
-    }
-    let mut stopped = BTreeMap::new();
-    let order = sorted(ids.keys().copied(), |id| dependents.get(id).cloned().unwrap_or_default());
-    for id in order {
-        let dependents = dependents.get(id).into_iter().flatten().filter_map(|id| stopped.get(*id).copied());
-        let after = dependents.chain(first.iter().copied()).collect();
-        if let Some(managed) = ids.get(id) {
-            let managed = (*managed).clone();
-            let action = if sleep.contains(id) { Action::Sleep(managed) } else { Action::Stop(managed) };
-            stopped.insert(id.clone(), steps.add(phase, action, after));
-        }
-    }
-    stopped
-}
-
 /// Returns whether the definitions of a server's kind are loaded by a manager.
 fn loads_definitions(id: &ResourceId) -> bool {
     targets::of_kind(id.kind).is_some_and(targets::Target::loads_definitions)
 }
 
 fn prune(
-    past: &Past,
+    ends: &Ends<'_>,
     remedy: &[(&ResourceId, &Remedy)],
     handoff: &StopOrder,
     replacements: &BTreeMap<&ResourceId, Replacement>,
@@ -391,7 +414,7 @@ fn prune(
         let before = emptied.last().copied().into_iter().collect();
         emptied.push(steps.add(Phase::Prune, Action::RemoveModel((*managed).clone()), before));
     }
-    let stopped = stop(past, Phase::Prune, &BTreeSet::new(), &up, &emptied, steps);
+    let stopped = ends.stop(&up, &emptied, steps);
     // A file, an environment or a model may be in use by any of the servers that stop.
     let quiet: Vec<StepId> = stopped.values().copied().collect();
     let mut unloaded: BTreeMap<Kind, Vec<StepId>> = BTreeMap::new();
@@ -399,8 +422,15 @@ fn prune(
     let mut servers: Vec<StepId> = aside.map(|action| steps.add(Phase::Prune, action, Vec::new())).collect();
     // An image can go when nothing is made of it any more.
     gone.sort_by_key(|(managed, _)| managed.id().kind == Kind::Image);
-    for (managed, _) in gone {
+    for (managed, up) in gone {
         let own: Vec<StepId> = stopped.get(managed.id()).copied().into_iter().collect();
+        if let Some(live) = parts_of(ends.observed, managed.id()) {
+            let calls = ends.removal(managed, live, up);
+            let removed = steps.chain(Phase::Prune, calls, &own);
+            unloaded.entry(managed.id().kind).or_default().extend(removed);
+            servers.extend(removed);
+            continue;
+        }
         let (action, after) = match managed.id().kind {
             kind if kind.runs() => (Action::RemoveServer(managed.clone()), own),
             Kind::Image => (Action::RemoveImage(managed.clone()), servers.clone()),
@@ -457,7 +487,7 @@ fn by_need<'a>(
 }
 
 /// Sorts topologically, ties by name; members of a cycle keep their order by name.
-fn sorted<'a>(
+pub(super) fn sorted<'a>(
     ids: impl Iterator<Item = &'a ResourceId>,
     before: impl Fn(&'a ResourceId) -> Vec<&'a ResourceId>,
 ) -> Vec<&'a ResourceId> {

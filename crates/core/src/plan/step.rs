@@ -1,8 +1,9 @@
 //! Steps: one call to one system each, with the steps it waits for.
 
 use super::canary::Trial;
+use super::parts::PartCall;
 use crate::live::Managed;
-use crate::resource::{Kind, Prerequisite, Resource, ResourceId, Seconds, Spec};
+use crate::resource::{Kind, Prerequisite, Resource, ResourceId, Seconds, SleepCalls, Spec};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
@@ -80,16 +81,12 @@ pub enum Action {
         /// What stands aside.
         previous: Managed,
     },
-    /// Ends the instances of a server that an interrupted hand-off left beside the current one.
-    ClearOrphans(Managed),
     /// Starts a server.
     Start(ResourceId),
     /// Restarts a server in one call.
     Restart(Managed),
-    /// Starts the successor of a server beside it, out of clients' reach, and verifies it.
-    Rehearse(ResourceId),
-    /// Hands a server's socket off to its successor; the server drains its requests and ends.
-    HandOff(Managed),
+    /// A call on one part of a server that hands its socket off.
+    Part(PartCall),
     /// Stops a server.
     Stop(Managed),
     /// Puts a server to sleep, which releases its GPU's memory.
@@ -151,11 +148,8 @@ impl Action {
             | Self::Restore { server: id, .. }
             | Self::RemoveAside { server: id, .. }
             | Self::Start(id)
-            | Self::Rehearse(id)
             | Self::AwaitHealthy(id) => Some(id),
-            Self::ClearOrphans(managed)
-            | Self::Restart(managed)
-            | Self::HandOff(managed)
+            Self::Restart(managed)
             | Self::Stop(managed)
             | Self::SetAside(managed)
             | Self::Discard(managed)
@@ -169,6 +163,7 @@ impl Action {
             | Self::RemoveArtifact(managed)
             | Self::RemoveModel(managed) => Some(managed.id()),
             Self::Try(trial) => Some(&trial.gateway),
+            Self::Part(call) => Some(call.server()),
         }
     }
 
@@ -179,6 +174,16 @@ impl Action {
             Self::ReloadManager(kind) | Self::Prepare { kind, .. } | Self::RemoveNetwork { kind, .. } => Some(*kind),
             Self::Sleep(_) | Self::Wake(_) | Self::Try(_) | Self::AwaitHealthy(_) => None,
             _ => self.on().map(|id| id.kind).filter(|kind| crate::targets::of_observed(*kind).is_some()),
+        }
+    }
+
+    /// Returns what is done in its place where the call fails. To sleep is an offer of the server: one that does not, or does
+    /// not wake, is stopped.
+    pub(super) fn otherwise(&self) -> Vec<Self> {
+        match self {
+            Self::Sleep(managed) => vec![Self::Stop(managed.clone())],
+            Self::Wake(managed) => vec![Self::Stop(managed.clone()), Self::Start(managed.id().clone())],
+            _ => Vec::new(),
         }
     }
 
@@ -200,11 +205,9 @@ impl Action {
             Self::Discard(_) => "discard",
             Self::Prepare { .. } | Self::Create(_) => "create",
             Self::Restore { .. } => "restore",
-            Self::ClearOrphans(_) => "clear orphaned instances of",
             Self::Start(_) => "start",
             Self::Restart(_) => "restart",
-            Self::Rehearse(_) => "rehearse",
-            Self::HandOff(_) => "hand off",
+            Self::Part(call) => call.words().0,
             Self::Stop(_) => "stop",
             Self::Sleep(_) => "put to sleep",
             Self::Wake(_) => "wake",
@@ -227,6 +230,7 @@ impl fmt::Display for Action {
         match (self, self.on()) {
             (Self::Try(trial), _) => write!(f, "try `{}` through {}", trial.model, trial.gateway),
             (Self::Prepare { what, .. }, _) => write!(f, "create {what}"),
+            (Self::Part(call), _) => write!(f, "{call}"),
             (Self::RemoveNetwork { name, .. }, _) => write!(f, "remove network {name}"),
             (_, Some(id)) => write!(f, "{} {id}", self.words()),
             (_, None) => f.write_str(self.words()),
@@ -247,6 +251,15 @@ pub struct Arguments {
     /// The name that something gets, or under which it is removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// The uv that makes an environment; where there is none, the interpreter's own venv and pip make it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uv: Option<PathBuf>,
+    /// The calls by which a server sleeps and wakes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sleep: Option<SleepCalls>,
+    /// How long a server may take to wake.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wake_timeout: Option<Seconds>,
 }
 
 impl Arguments {
@@ -254,7 +267,12 @@ impl Arguments {
     pub(super) fn of(resource: &Resource) -> Self {
         let none = Self::default();
         match &resource.spec {
-            Spec::Run(run) => Self { stop_timeout: Some(run.stop_timeout), ..none },
+            Spec::Run(run) => Self {
+                stop_timeout: Some(run.stop_timeout),
+                sleep: run.sleep.clone(),
+                wake_timeout: run.sleep.is_some().then_some(run.timeout),
+                ..none
+            },
             Spec::File(file) => Self { path: Some(file.path.clone()), ..none },
             Spec::Environment(environment) => Self { path: Some(environment.path.clone()), ..none },
             Spec::Artifact(artifact) => Self { path: Some(artifact.path.clone()), ..none },
@@ -281,6 +299,9 @@ pub struct Step {
     /// What the call takes beyond the desired state.
     #[serde(rename = "with", skip_serializing_if = "Arguments::is_empty")]
     pub arguments: Arguments,
+    /// What is done in its place, one after another, where the call fails.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub otherwise: Vec<Action>,
     /// The steps of the same phase that must have succeeded before.
     pub after: Vec<StepId>,
 }
@@ -289,6 +310,9 @@ impl fmt::Display for Step {
     /// Writes one stable line: `#3 restart unit/gateway after #1 #2`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.id, self.action)?;
+        for (index, action) in self.otherwise.iter().enumerate() {
+            write!(f, ", {} {action}", if index == 0 { "else" } else { "then" })?;
+        }
         if !self.after.is_empty() {
             f.write_str(" after")?;
         }

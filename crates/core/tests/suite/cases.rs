@@ -9,11 +9,11 @@
 
 use crate::golden;
 use llamero_core::live::{
-    Effective, Live, LiveFile, LiveRun, Observation, Override, Ownership, PortHolder, Presence, RunState,
+    Effective, InstanceState, Live, LiveFile, LiveRun, Observation, Override, Ownership, PortHolder, Presence, RunState,
 };
 use llamero_core::lockfile::LockFile;
 use llamero_core::manifest;
-use llamero_core::plan::{Past, Plan, foresee_all, plan, text};
+use llamero_core::plan::{Past, Plan, foresee, foresee_all, foresee_otherwise, plan, text};
 use llamero_core::resolve::{Desired, Directories, Facts, SecretFact, questions, resolve};
 use llamero_core::resource::{
     ArtifactSource, Bytes, Digest, Fingerprint, Gpu, Health, Kind, Note, Resource, ResourceId, Seconds,
@@ -264,6 +264,13 @@ fn happen(observed: &mut Observation, stack: &str, id: &ResourceId, happening: H
         observed.resources.insert(id.clone(), presence);
         return;
     }
+    if matches!(happening, Happening::Orphaned) {
+        let parts = observed.instances.get_mut(id).expect("it hands its socket off");
+        parts.others.insert(parts.next, InstanceState::Serving);
+        parts.others.insert(parts.next + 1, InstanceState::Started);
+        parts.next += 2;
+        return;
+    }
     let Some(Presence::Present(live)) = observed.resources.get_mut(id) else { panic!("{id} is not there") };
     match (live, happening) {
         (Live::File(LiveFile { marker: Some(claim), .. }), Happening::Edited) => claim.intact = false,
@@ -307,7 +314,6 @@ fn happen_to_run(run: &mut LiveRun, happening: Happening, nobody: Fingerprint) {
         Happening::Older => run.running = Some(nobody),
         Happening::NotEnabled => run.enabled = false,
         Happening::NotLoaded => run.loaded = false,
-        Happening::Orphaned => run.orphaned_instances = true,
         Happening::Asleep => run.asleep = true,
         Happening::Overridden
         | Happening::OverriddenByPrefix
@@ -420,6 +426,23 @@ fn check(folder: &Path) -> Option<String> {
         let done = foresee_all(&declared, &observed, &planned);
         let rest = plan(&declared, &done, &past);
         assert!(rest.is_empty(), "{}: after the plan there is still {:?}", folder.display(), rest.steps);
+        // Where a call fails and another is made in its place, planning again leads to the same end.
+        for failing in planned.steps.iter().filter(|step| !step.otherwise.is_empty()) {
+            let mut seen = observed.clone();
+            for step in &planned.steps {
+                let foresee = if step.id == failing.id { foresee_otherwise } else { foresee };
+                seen = foresee(&declared, seen, step);
+            }
+            let again = plan(&declared, &seen, &past);
+            let rest = plan(&declared, &foresee_all(&declared, &seen, &again), &past);
+            assert!(
+                rest.is_empty(),
+                "{}: without `{}` there is still {:?}",
+                folder.display(),
+                failing.action,
+                rest.steps
+            );
+        }
     }
     let differences = planned.first.as_deref().map(|first| golden::compare(&folder.join("first.txt"), &files(first)));
     differences.flatten().or(golden::compare(&folder.join("plan.txt"), &shown(&notes, &planned)))

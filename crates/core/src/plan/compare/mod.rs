@@ -47,8 +47,6 @@ pub(super) struct RunRemedy {
     pub(super) reload: bool,
     /// Enable it at boot.
     pub(super) enable: bool,
-    /// What an interrupted hand-off left instances beside, to be cleared before anything else is done to it.
-    pub(super) orphans: Option<Managed>,
     /// What to do to its process.
     pub(super) go: RunAction,
 }
@@ -104,6 +102,7 @@ pub(super) fn compare(desired: &Desired, observed: &Observation, past: &Past) ->
     let committed = |resource: &Resource| past.committed.get(&resource.id) == Some(&resource.fields());
     let is_committed = past.committed.len() == desired.resources.len() && desired.resources.values().all(committed);
     let stays = is_committed
+        && !past.trial
         && comparison.changes.iter().all(|difference| difference.remedy.is_none())
         && observed.resources.iter().filter(|(id, _)| !aside.contains(*id)).all(|(id, presence)| {
             let needed = desired.resources.contains_key(id) || past.keep.contains(id);

@@ -22,7 +22,7 @@ pub(super) fn run(
     live: Option<&Live>,
 ) -> Verdict {
     let Some(Live::Run(live)) = live else {
-        let remedy = RunRemedy { write: true, reload: true, enable: true, orphans: None, go: RunAction::Start };
+        let remedy = RunRemedy { write: true, reload: true, enable: true, go: RunAction::Start };
         // What stands aside says that an apply was interrupted: that is no drift.
         let cause = match left_aside(desired, observed, resource) {
             Some(_) => Cause::Unfinished("its replacement was not finished".to_owned()),
@@ -39,6 +39,7 @@ pub(super) fn run(
     let Some(managed) = Managed::prove(&desired.stack, &resource.id, &presence) else { return Verdict::Same };
 
     let target = targets::of_kind(resource.id.kind);
+    let parts = observed.instances.get(&resource.id);
     let declared = resource.fingerprint();
     let mut causes = Vec::new();
     let mut verb = Verb::Correct;
@@ -92,10 +93,7 @@ pub(super) fn run(
         causes.push(down(past, resource, live));
         RunAction::Start
     };
-    // What stops with all its parts leaves none behind.
-    let orphaned = live.orphaned_instances && !matches!(go, RunAction::Restart(_));
-    let orphans = orphaned.then(|| managed_of(desired, resource, &presence)).flatten();
-    if orphans.is_some() {
+    if parts.is_some_and(|parts| !parts.others.is_empty()) {
         causes.push(Cause::Unfinished("an interrupted hand-off left an orphaned instance".to_owned()));
     }
     if causes.is_empty() && left_aside(desired, observed, resource).is_some() {
@@ -116,11 +114,7 @@ pub(super) fn run(
         (true, false) => return reported(resource, only_reported),
         (false, _) => causes.extend(only_reported),
     }
-    differs(desired, past, resource, spec, verb, causes, RunRemedy { write, reload, enable, orphans, go })
-}
-
-fn managed_of(desired: &Desired, resource: &Resource, presence: &Presence) -> Option<Managed> {
-    Managed::prove(&desired.stack, &resource.id, presence)
+    differs(desired, past, resource, spec, verb, causes, RunRemedy { write, reload, enable, go })
 }
 
 fn place(resource: &Resource) -> String {

@@ -44,12 +44,6 @@ pub fn gate_name(id: &ResourceId, number: u64) -> String {
     format!("{}-{number}.gate", id.name)
 }
 
-/// Returns the name of the file with the last number that an instance was given, in the same folder.
-#[must_use]
-pub fn last_number_name(id: &ResourceId) -> String {
-    format!("{}.number", id.name)
-}
-
 /// Returns the whole unit file of instance `number` of a server that hands its port on.
 ///
 /// The number is no part of the fingerprint: it says which run it is, and nothing of what is run. The command is the

@@ -5,7 +5,9 @@
 //! [`Condition`] for each resource, which is the event since.
 
 use crate::sample;
-use llamero_core::live::{Live, LiveFile, LiveRun, Observation, Ownership, PortHolder, Presence, RunState};
+use llamero_core::live::{
+    InstanceState, Instances, Live, LiveFile, LiveRun, Observation, Ownership, PortHolder, Presence, RunState,
+};
 use llamero_core::plan::Past;
 use llamero_core::resolve::{Desired, Drift, Policy};
 use llamero_core::resource::{
@@ -44,6 +46,8 @@ struct Server {
     two_ports: bool,
     memory: Option<u64>,
     needs: u16,
+    /// Whether it hands its socket off, as a unit.
+    hands_off: bool,
 }
 
 /// One change of a declaration.
@@ -52,14 +56,17 @@ enum Edit {
     Toggle(usize),
     Bump(usize),
     Move(usize),
+    HandOff(usize),
     SwapPorts(usize, usize),
     TradeMemory(usize, usize),
     Reverse,
 }
 
 fn server() -> impl Strategy<Value = Server> {
-    (any::<bool>(), prop::bool::weighted(0.2), prop::option::weighted(0.8, 1..6_u64), any::<u16>())
-        .prop_map(|(process, two_ports, memory, needs)| Server { process, two_ports, memory, needs })
+    let hands_off = prop::bool::weighted(0.3);
+    (any::<bool>(), prop::bool::weighted(0.2), prop::option::weighted(0.8, 1..6_u64), any::<u16>(), hands_off).prop_map(
+        |(process, two_ports, memory, needs, hands_off)| Server { process, two_ports, memory, needs, hands_off },
+    )
 }
 
 fn declaration() -> impl Strategy<Value = Declaration> {
@@ -86,6 +93,7 @@ fn edit() -> impl Strategy<Value = Edit> {
         (0..SLOTS).prop_map(Edit::Toggle),
         (0..SLOTS).prop_map(Edit::Bump),
         (0..SERVERS).prop_map(Edit::Move),
+        (0..SERVERS).prop_map(Edit::HandOff),
         (0..SERVERS, 0..2 * SERVERS).prop_map(|(one, other)| Edit::SwapPorts(one, other)),
         (0..SERVERS, 0..SERVERS).prop_map(|(one, other)| Edit::TradeMemory(one, other)),
         Just(Edit::Reverse),
@@ -99,6 +107,7 @@ impl Declaration {
                 Edit::Toggle(slot) => self.present[slot] = !self.present[slot],
                 Edit::Bump(slot) => self.versions[slot] += 1,
                 Edit::Move(server) => self.servers[server].process = !self.servers[server].process,
+                Edit::HandOff(server) => self.servers[server].hands_off = !self.servers[server].hands_off,
                 Edit::SwapPorts(one, other) => self.ports.swap(one, other),
                 Edit::TradeMemory(one, other) => {
                     let (less, more) = (self.servers[one].memory, self.servers[other].memory);
@@ -207,7 +216,8 @@ impl Declaration {
         let context = format!("{}", 1024 * u32::from(self.versions[slot]));
         let mut argv = vec!["/bin/serve".to_owned(), "--ctx-size".to_owned(), context];
         argv.extend(ports.iter().map(|port| format!("--port={port}")));
-        let memory = server.memory.map(|memory| Bytes(memory * GIB));
+        // Two instances are up at once while one hands off to the other: such a server claims nothing here.
+        let memory = server.memory.filter(|_| !server.hands_off).map(|memory| Bytes(memory * GIB));
         let files = needs.iter().filter(|id| id.kind == Kind::File);
         Run {
             description: format!("server {index}"),
@@ -216,6 +226,7 @@ impl Declaration {
             limits: Limits { memory, cpu_percent: None },
             ports,
             memory,
+            socket_handoff: server.hands_off && self.runtime(index) == Runtime::Systemd,
             container: (self.runtime(index) == Runtime::Docker).then(|| Box::new(container(index))),
             ..sample::run(self.runtime(index), &[])
         }
@@ -240,6 +251,10 @@ enum Condition {
     Stopped,
     Failed,
     Starting,
+    /// An interrupted hand-off left instances beside the current one.
+    Orphaned,
+    /// Its socket does not listen.
+    Silent,
     BackingOff,
     RunsOlder,
     EditedRunsOlder,
@@ -259,6 +274,8 @@ fn calm() -> impl Strategy<Value = Condition> {
         1 => Just(Condition::Stopped),
         1 => Just(Condition::Failed),
         1 => Just(Condition::Starting),
+        1 => Just(Condition::Orphaned),
+        1 => Just(Condition::Silent),
         1 => Just(Condition::BackingOff),
         2 => Just(Condition::RunsOlder),
         1 => Just(Condition::EditedRunsOlder),
@@ -413,8 +430,31 @@ impl Scenario {
             self.before.resources.keys().chain(self.now.resources.keys()).cloned().collect();
         for (id, condition) in ids.into_iter().zip(conditions) {
             let presence = presence(self.before.resources.get(&id), self.now.resources.get(&id), *condition);
+            if let Some(instances) = self.instances(&id, &presence, *condition) {
+                self.observed.instances.insert(id.clone(), instances);
+            }
             self.observed.resources.insert(id, presence);
         }
+        // What hands its socket off is known by the name that leads to an instance.
+        for id in self.observed.instances.keys() {
+            if let Some(Presence::Present(Live::Run(run))) = self.observed.resources.get_mut(id) {
+                run.socket_handoff = true;
+                let listens = self.observed.instances[id].listens;
+                run.socket_down = (!listens).then(|| "it failed (resources)".to_owned());
+            }
+        }
+    }
+
+    /// Returns the instances of what stands there, where it hands its socket off.
+    fn instances(&self, id: &ResourceId, presence: &Presence, condition: Condition) -> Option<Instances> {
+        let Presence::Present(Live::Run(live)) = presence else { return None };
+        let claim = live.definition.as_ref().filter(|claim| claim.stack == STACK)?;
+        let asked = [&self.now, &self.before].into_iter().filter_map(|desired| desired.resources.get(id));
+        let run = asked.filter(|resource| resource.fingerprint() == claim.fingerprint).find_map(Resource::run)?;
+        let orphans = [(2, InstanceState::Defined), (3, InstanceState::Started), (4, InstanceState::Serving)];
+        let others = orphans.into_iter().filter(|_| condition == Condition::Orphaned).collect();
+        let listens = condition != Condition::Silent;
+        run.socket_handoff.then_some(Instances { current: Some(1), others, next: 5, listens })
     }
 
     fn litter(&mut self, debris: &[Debris]) {
