@@ -15,11 +15,13 @@ mod pull;
 
 pub use connect::DockerEnvironment;
 pub use containers::Stack;
-pub use create::{Created, NewContainer};
+pub use create::Created;
 pub use error::{Error, Fault};
 pub use images::Image;
 pub use live::{Check, Live, Status};
 pub use pull::PullProgress;
+
+pub use llamero_core::targets::docker::lower::{Engine, FINGERPRINT_LABEL, NewContainer, RESOURCE_LABEL, STACK_LABEL};
 
 use super::{Connection, files};
 use std::fmt;
@@ -28,15 +30,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::timeout;
-
-/// The label that names the stack to which something belongs.
-pub const STACK_LABEL: &str = "llamero.stack";
-
-/// The label that names the resource that a container is.
-pub const RESOURCE_LABEL: &str = "llamero.resource";
-
-/// The label with the fingerprint of what a container was asked to be.
-pub const FINGERPRINT_LABEL: &str = "llamero.fingerprint";
 
 /// The oldest API that will do: the first in which containers can have GPUs.
 const OLDEST: (u32, u32, &str) = (1, 40, "1.40");
@@ -69,24 +62,6 @@ impl Default for Deadlines {
             registry: Duration::from_secs(30),
             stall: Duration::from_secs(120),
         }
-    }
-}
-
-/// Which engine answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Engine {
-    /// Docker.
-    Docker,
-    /// Podman, which speaks Docker's API.
-    Podman,
-}
-
-impl fmt::Display for Engine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Docker => "Docker",
-            Self::Podman => "Podman",
-        })
     }
 }
 

@@ -3,9 +3,9 @@
 //! Most of llamero's environment stays behind, as with a systemd user unit: a server must not run differently because
 //! of the shell from which it was started, and must not see that shell's secrets.
 
-use super::record::Launch;
 use crate::resource::Bytes;
 use crate::systems::{files, proc};
+use llamero_core::targets::process::lower::Launch;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;

@@ -14,7 +14,8 @@ mod record;
 mod supervise;
 
 pub(super) use environment::inherited;
-pub use record::{Exit, Launch, Phase};
+pub use llamero_core::targets::process::lower::Launch;
+pub use record::{Exit, Phase};
 pub use supervise::supervise;
 
 use super::proc::{self, Identity};
@@ -188,23 +189,23 @@ impl Processes {
     pub fn damage(&self, name: &str) -> Result<Vec<sealed::Error>, Error> {
         let folder = self.folder_of(name)?;
         let record = Record::read(&folder).map(drop).err();
-        Ok(Launch::read(&folder).map(drop).err().into_iter().chain(record).collect())
+        Ok(record::read_launch(&folder).map(drop).err().into_iter().chain(record).collect())
     }
 
     /// Returns whether a server runs of which there is no record to go by.
     pub fn is_lost(&self, name: &str) -> Result<bool, Error> {
         let folder = self.folder_of(name)?;
-        Ok(folder.is_dir() && Launch::read(&folder)?.is_none() && live_launch(&folder).is_some())
+        Ok(folder.is_dir() && record::read_launch(&folder)?.is_none() && live_launch(&folder).is_some())
     }
 
     /// Writes the record of a server anew that runs without, from its marks; returns whether it does.
     pub fn rebuild(&self, name: &str) -> Result<bool, Error> {
         let folder = self.folder_of(name)?;
-        if !folder.is_dir() || Launch::read(&folder)?.is_some() {
+        if !folder.is_dir() || record::read_launch(&folder)?.is_some() {
             return Ok(false);
         }
         let Some(launch) = live_launch(&folder) else { return Ok(false) };
-        launch.write(&folder)?;
+        record::write_launch(&launch, &folder)?;
         Ok(true)
     }
 
@@ -213,7 +214,7 @@ impl Processes {
     pub fn state(&self, name: &str) -> Result<ProcessState, Error> {
         let folder = self.folder_of(name)?;
         let record = Record::read(&folder)?;
-        let launch = match Launch::read(&folder)? {
+        let launch = match record::read_launch(&folder)? {
             Some(launch) => launch,
             // What runs is not gone because its record is.
             None if folder.is_dir() => match (live_launch(&folder), belongings(&folder, record.as_ref()).pop_first()) {
@@ -263,7 +264,7 @@ impl Processes {
     pub async fn start(&self, name: &str, launch: &Launch) -> Result<(), Error> {
         let folder = self.folder_of(name)?;
         let unstartable = |problem: String| Error::Unstartable { name: name.to_owned(), problem };
-        launch.check().map_err(unstartable)?;
+        record::check_launch(launch).map_err(unstartable)?;
         let record = Record::read(&folder).ok().flatten();
         let supervisor = supervisor(&folder, record.as_ref());
         if let Some(supervisor) = supervisor.filter(|_| record.as_ref().is_some_and(|record| record.phase.is_final())) {
@@ -279,7 +280,7 @@ impl Processes {
         }
         files::create_folder(&folder)?;
         files::remove(&folder.join(record::STATE))?;
-        launch.write(&folder)?;
+        record::write_launch(launch, &folder)?;
         let mut child = self.spawn(&folder, launch)?;
         let supervisor = child.id();
         let started = timeout(START, async {
@@ -337,7 +338,8 @@ impl Processes {
         let deadline = Instant::now() + deadline;
         // Damaged files must not keep anyone from stopping what runs: the marks find it.
         let record = Record::read(&folder).ok().flatten();
-        let stop_timeout = Launch::read(&folder).ok().flatten().map_or(KILL, |launch| launch.stop_timeout.duration());
+        let stop_timeout =
+            record::read_launch(&folder).ok().flatten().map_or(KILL, |launch| launch.stop_timeout.duration());
         let supervisor = supervisor(&folder, record.as_ref());
         if let Some(supervisor) = supervisor {
             let mut asked = supervisor.signal(Signal::TERM);
@@ -435,7 +437,7 @@ fn live_launch(folder: &Path) -> Option<Launch> {
     processes.sort_by_key(|process| (process.start, process.pid));
     let oldest = *processes.first()?;
     let marked = processes.into_iter().chain(supervisor(folder, None));
-    marked.into_iter().find_map(|process| Launch::of_live(process, oldest))
+    marked.into_iter().find_map(|process| record::launch_of(process, oldest))
 }
 
 /// Returns the processes that belong to the server in `folder`: the recorded one, those below it and its supervisor,

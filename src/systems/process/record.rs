@@ -1,13 +1,14 @@
 //! What is kept in a server's folder: what to run, and what its supervisor last did.
 
-use crate::resource::{Fingerprint, ResourceId, Restart, Seconds};
+use crate::resource::{Restart, Seconds};
 use crate::systems::proc::{self, Identity};
 use crate::systems::sealed;
+use llamero_core::targets::process::lower::Launch;
 use rustix::process::WaitStatus;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub(super) const LAUNCH: &str = "launch.json";
 pub(super) const STATE: &str = "state.json";
@@ -15,69 +16,45 @@ pub(super) const STATE: &str = "state.json";
 /// How long a server may take to stop of which nothing else is known.
 const STOP: Seconds = Seconds::new(30);
 
-/// What to run, and for whom.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Launch {
-    /// The stack that it belongs to.
-    pub stack: String,
-    /// The resource that it is.
-    pub resource: ResourceId,
-    /// The fingerprint of what was asked for.
-    pub fingerprint: Fingerprint,
-    /// The command; the first word is an absolute path.
-    pub argv: Vec<String>,
-    /// Environment variables, none of them secret.
-    pub environment: BTreeMap<String, String>,
-    /// The file with the secret part of the environment, read at every start.
-    pub environment_file: Option<PathBuf>,
-    /// The folder in which it runs; the user's home where there is none.
-    pub working_directory: Option<PathBuf>,
-    /// How long it may take to stop before it is killed.
-    pub stop_timeout: Seconds,
-    /// What happens when it ends by itself.
-    #[serde(default)]
-    pub restart: Restart,
+/// Reads the launch record of a server.
+pub(super) fn read_launch(folder: &Path) -> Result<Option<Launch>, sealed::Error> {
+    sealed::read(&folder.join(LAUNCH))
 }
 
-impl Launch {
-    pub(super) fn read(folder: &Path) -> Result<Option<Self>, sealed::Error> {
-        sealed::read(&folder.join(LAUNCH))
-    }
+/// Writes the launch record of a server.
+pub(super) fn write_launch(launch: &Launch, folder: &Path) -> Result<(), sealed::Error> {
+    sealed::write(&folder.join(LAUNCH), launch)
+}
 
-    pub(super) fn write(&self, folder: &Path) -> Result<(), sealed::Error> {
-        sealed::write(&folder.join(LAUNCH), self)
-    }
+/// Returns what a running process must have been started with, as far as the marks of `marked` and its command line
+/// tell. Its environment is left out: a part of that may be secret.
+pub(super) fn launch_of(marked: Identity, process: Identity) -> Option<Launch> {
+    let mark = proc::variable(marked.pid, proc::RESOURCE)?;
+    let (stack, resource) = mark.split_once('/')?;
+    Some(Launch {
+        stack: stack.to_owned(),
+        resource: resource.parse().ok()?,
+        fingerprint: proc::fingerprint_of(marked.pid)?,
+        argv: proc::argv(process.pid)?,
+        environment: BTreeMap::new(),
+        environment_file: None,
+        working_directory: None,
+        stop_timeout: STOP,
+        restart: Restart::default(),
+    })
+}
 
-    /// Returns what a running process must have been started with, as far as the marks of `marked` and its command line
-    /// tell. Its environment is left out: a part of that may be secret.
-    pub(super) fn of_live(marked: Identity, process: Identity) -> Option<Self> {
-        let mark = proc::variable(marked.pid, proc::RESOURCE)?;
-        let (stack, resource) = mark.split_once('/')?;
-        Some(Self {
-            stack: stack.to_owned(),
-            resource: resource.parse().ok()?,
-            fingerprint: proc::fingerprint_of(marked.pid)?,
-            argv: proc::argv(process.pid)?,
-            environment: BTreeMap::new(),
-            environment_file: None,
-            working_directory: None,
-            stop_timeout: STOP,
-            restart: Restart::default(),
-        })
+/// Says what keeps it from being started, as far as that can be told beforehand: an `exec` that fails does not
+/// tell a missing program from a missing folder.
+pub(super) fn check_launch(launch: &Launch) -> Result<(), String> {
+    match launch.argv.first() {
+        None => return Err("its command is empty".to_owned()),
+        Some(program) if !program.starts_with('/') => return Err(format!("`{program}` is not an absolute path")),
+        Some(_) => {}
     }
-
-    /// Says what keeps it from being started, as far as that can be told beforehand: an `exec` that fails does not
-    /// tell a missing program from a missing folder.
-    pub(super) fn check(&self) -> Result<(), String> {
-        match self.argv.first() {
-            None => return Err("its command is empty".to_owned()),
-            Some(program) if !program.starts_with('/') => return Err(format!("`{program}` is not an absolute path")),
-            Some(_) => {}
-        }
-        match &self.working_directory {
-            Some(folder) if !folder.is_dir() => Err(format!("{} is not a folder", folder.display())),
-            _ => Ok(()),
-        }
+    match &launch.working_directory {
+        Some(folder) if !folder.is_dir() => Err(format!("{} is not a folder", folder.display())),
+        _ => Ok(()),
     }
 }
 

@@ -3,8 +3,9 @@
 //! It takes no orders but signals, and what it did is in `state.json`. It dies with nothing but itself: whoever kills
 //! it leaves the server running.
 
+use super::Launch;
 use super::log;
-use super::record::{Exit, Launch, Phase, Record};
+use super::record::{self, Exit, Phase, Record};
 use super::{KILL, environment};
 use crate::resource::Restart;
 use crate::systems::proc::{self, Identity};
@@ -59,7 +60,7 @@ impl Supervisor {
         let path = folder.join("lock");
         let lock = File::create(&path).map_err(|error| format!("cannot open {}: {error}", path.display()))?;
         lock.try_lock().map_err(|_| format!("{} has a supervisor already", folder.display()))?;
-        let launch = Launch::read(folder).map_err(|error| error.to_string())?;
+        let launch = record::read_launch(folder).map_err(|error| error.to_string())?;
         let launch = launch.ok_or_else(|| format!("there is nothing to run in {}", folder.display()))?;
         let listen = |kind| signal(kind).map_err(|error| format!("cannot listen to signals: {error}"));
         let supervisor = Identity::of(std::process::id()).ok_or("cannot find itself in /proc")?;
@@ -132,7 +133,7 @@ impl Supervisor {
     }
 
     fn spawn(&mut self) -> Result<Identity, String> {
-        self.launch.check()?;
+        record::check_launch(&self.launch)?;
         let program = self.launch.argv.first().ok_or("its command is empty")?;
         let environment = environment::of(&self.launch, &self.folder)?;
         let output = log::open(&self.folder).map_err(|error| error.to_string())?;

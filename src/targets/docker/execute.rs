@@ -3,9 +3,9 @@
 use super::super::{Call, Progress};
 use crate::plan::Action;
 use crate::resource::{ImageSpec, Prerequisite, Resource, ResourceId, Spec};
-use crate::systems::docker::{Docker, Error, FINGERPRINT_LABEL, NewContainer, PullProgress, RESOURCE_LABEL};
+use crate::systems::docker::{Docker, Error, NewContainer, PullProgress};
 use crate::systems::{Failure, Hint, files, pulled};
-use std::collections::BTreeMap;
+use llamero_core::targets::docker::lower;
 
 /// Makes the call that a step names.
 pub(super) async fn execute(call: Call<'_>) -> Result<(), Failure> {
@@ -97,10 +97,7 @@ async fn create(call: Call<'_>, docker: &Docker, id: &ResourceId) -> Result<(), 
     let resource = call.resource()?;
     let run = resource.run().ok_or_else(|| call.unexpected())?;
     let Some(container) = &run.container else { return Err(Failure::new(id, "it has no image")) };
-    let labels = BTreeMap::from([
-        (RESOURCE_LABEL.to_owned(), id.to_string()),
-        (FINGERPRINT_LABEL.to_owned(), resource.fingerprint().to_string()),
-    ]);
+    let labels = lower::labels(resource);
     let new = NewContainer { name: &id.name, run, container, labels: &labels };
     docker.stack(call.scope.stack).create(&new).await.map(drop).map_err(|error| Failure::of(Some(id), &error))
 }

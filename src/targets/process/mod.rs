@@ -6,10 +6,10 @@ use super::{Call, Driver, Findings, Inquiry, Scope};
 use crate::live::Presence;
 use crate::plan::Action;
 use crate::resource::{Kind, ResourceId};
-use crate::systems::process::Launch;
 use crate::systems::{Failure, Hint, Systems, files};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use llamero_core::targets::process::lower::launch;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -68,27 +68,13 @@ impl Driver for Process {
 async fn execute(call: Call<'_>) -> Result<(), Failure> {
     let processes = &call.scope.systems.processes;
     let (id, result) = match &call.step.action {
-        Action::Start(id) => (id, processes.start(&id.name, &launch(call)?).await),
+        Action::Start(id) => {
+            let launch = launch(call.scope.stack, call.resource()?).ok_or_else(|| call.unexpected())?;
+            (id, processes.start(&id.name, &launch).await)
+        }
         Action::Stop(managed) => (managed.id(), processes.stop(&managed.id().name, STOP).await),
         Action::RemoveServer(managed) => (managed.id(), processes.forget(&managed.id().name)),
         _ => return Err(call.unexpected()),
     };
     result.map_err(|error| Failure::of(Some(id), &error as &dyn Hint))
-}
-
-/// Returns the record from which the supervisor starts a server.
-fn launch(call: Call<'_>) -> Result<Launch, Failure> {
-    let resource = call.resource()?;
-    let run = resource.run().ok_or_else(|| call.unexpected())?;
-    Ok(Launch {
-        stack: call.scope.stack.to_owned(),
-        resource: resource.id.clone(),
-        fingerprint: resource.fingerprint(),
-        argv: run.command.argv(),
-        environment: run.environment.clone(),
-        environment_file: run.environment_file.as_ref().map(|file| file.0.clone()),
-        working_directory: run.working_directory.clone(),
-        stop_timeout: run.stop_timeout,
-        restart: run.restart,
-    })
 }

@@ -3,8 +3,8 @@
 //! This is its pure half. A target states what it can do, so that a plan needs no name of one; how it does it is in the
 //! world's half, under the same name.
 
-mod docker;
-mod process;
+pub mod docker;
+pub mod process;
 pub mod systemd;
 
 use crate::live::LiveRun;

@@ -8,8 +8,9 @@ use llamero_core::engines::{CACHES, GATEWAYS, Models, PROVIDERS, Provider, Shape
 use llamero_core::lockfile::LockFile;
 use llamero_core::manifest;
 use llamero_core::resolve::resolve;
-use llamero_core::resource::{Kind, Piece, Spec};
-use llamero_core::targets::systemd::lower;
+use llamero_core::resource::{Kind, Piece, Resource, Spec};
+use llamero_core::targets::docker::lower::{Engine, ImageCommand, NewContainer};
+use llamero_core::targets::{docker, process, systemd};
 
 const RUNTIMES: [&str; 3] = ["systemd", "process", "docker"];
 
@@ -65,6 +66,23 @@ pub(crate) fn provider(engine: &dyn Provider, runtime: &str) -> String {
     format!("providers:\n  it: {{engine: {}, {runs}}}\nmodels:\n{}", engine.name(), modes.concat())
 }
 
+/// Returns what the target of a server makes of it: a unit file, a launch record, or the request that creates a container.
+fn lowered(stack: &str, resource: &Resource) -> String {
+    let run = resource.run().expect("a server");
+    let value = match resource.id.kind {
+        Kind::Unit => return systemd::lower::unit(stack, resource).expect("it can be rendered"),
+        Kind::Process => serde_json::to_value(process::lower::launch(stack, resource)),
+        _ => {
+            let labels = docker::lower::labels(resource);
+            let container = run.container.as_ref().expect("a container");
+            let new = NewContainer { name: &resource.id.name, run, container, labels: &labels };
+            Ok(docker::lower::request(Engine::Docker, stack, &new, &ImageCommand::default()))
+        }
+    };
+    let text = serde_json::to_string_pretty(&value.expect("it can be written")).expect("it can be written");
+    text.replace(&resource.fingerprint().to_string(), "FINGERPRINT") + "\n"
+}
+
 /// Returns all that is written for a manifest: files, and servers with their units.
 fn written(text: &str) -> String {
     let (manifest, notes) = manifest::read(text);
@@ -76,18 +94,7 @@ fn written(text: &str) -> String {
         match &resource.spec {
             Spec::Run(run) => {
                 shown.push_str(&format!("\n# {}\n", resource.id));
-                if resource.id.kind == Kind::Unit {
-                    shown.push_str(&lower::unit(&desired.stack, resource).expect("it can be rendered"));
-                } else {
-                    for word in run.command.argv() {
-                        shown.push_str(&format!("word {word:?}\n"));
-                    }
-                    for (name, value) in &run.environment {
-                        shown.push_str(&format!("variable {name}={value:?}\n"));
-                    }
-                    let container = serde_json::to_string_pretty(&run.container).expect("it can be written");
-                    shown.push_str(&format!("container {container}\n"));
-                }
+                shown.push_str(&lowered(&desired.stack, resource));
                 for (name, value) in [
                     ("probe", serde_json::to_string(&run.probe)),
                     ("sleep", serde_json::to_string(&run.sleep)),

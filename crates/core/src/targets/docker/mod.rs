@@ -3,6 +3,8 @@
 //! A container cannot be changed. Another takes its place, and the previous one stands aside, stopped and under a name of
 //! its own, until the new one is verified.
 
+pub mod lower;
+
 use super::Target;
 use crate::resource::{Container, Kind, MountSource, Prerequisite, ResourceId, Run, Runtime};
 

@@ -1,5 +1,7 @@
 //! llamero's own supervisor: a process for each server, and a record from which it is started.
 
+pub mod lower;
+
 use super::Target;
 use crate::live::LiveRun;
 use crate::resource::{Kind, ResourceId, Runtime};
