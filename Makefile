@@ -6,6 +6,7 @@
 # kills        kills an apply 1,200 times at random instants and writes docs/kills.md, some 20 minutes
 # busy         kills applies beside three busy loops on every core; as root
 # box          cuts the power of a disposable machine in the middle of an apply; as root
+# fresh        runs the README's commands and CI's script in an empty Debian system and writes docs/fresh.md; as root
 # deny         checks dependencies: advisories where their database can be had, bans, licences and sources
 # simulate     runs the transaction in a simulated world, RUNS times, and writes docs/simulation.md
 # busy-tests   runs the tests that touch nothing outside ROUNDS times beside a busy loop on every core
@@ -13,7 +14,7 @@
 export CARGO_TERM_COLOR ?= auto
 heading = @printf '\n== %s\n' '$(1)'
 
-.PHONY: quickstart test check deny pure real lane vllm llama-cpp-python faults kills busy box simulate busy-tests bench
+.PHONY: quickstart test check deny pure real lane vllm llama-cpp-python faults kills busy box fresh simulate busy-tests bench
 
 quickstart:
 	@tools/need cargo cc python3 python3-venv
@@ -77,6 +78,13 @@ box:
 	cargo build
 	$(call heading,power cuts)
 	@tests/real/power-cut 20
+
+fresh:
+	$(call heading,an empty system)
+	@folder=$$(mktemp -d /var/tmp/llamero-fresh-XXXXXX) && report=$$folder.md && \
+	  tests/real/fresh $$folder >$$report; ended=$$?; cat $$report; \
+	  { printf '# In an empty system\n\n`make fresh` writes this page: the commands of the README and the script of CI, in a minimal Debian system\n'; \
+	    printf 'without a cache, without Go and without uv.\n\n'; cat $$report; } >docs/fresh.md; rm -f $$report; exit $$ended
 
 RUNS ?= 100000
 simulate:
