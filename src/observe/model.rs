@@ -109,7 +109,7 @@ fn presence(stack: &str, model: &ServedModel, record: Option<&Pulled>, managed: 
         }
         // The server does not run; its model folder shows what it will have once it runs.
         Err(error) => match model.manifest.as_ref().map(|path| content(path)) {
-            Some(Ok(Some(content))) if !model.is_derived() || record.is_some() => {
+            Some(Ok(Some(content))) if !model.is_derived() || record.is_some_and(|record| record.made.is_some()) => {
                 live(None, Some(content), false, None)
             }
             Some(Ok(_)) => Presence::Absent,

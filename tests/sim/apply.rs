@@ -103,7 +103,13 @@ pub(crate) fn report(
         match &event {
             Event::Started { step, .. } => {
                 world.sim().note(world.pid, &format!("begins: {step}"));
+                // What is ready at the same instant begins with it.
+                let (now, since) = {
+                    let sim = world.sim();
+                    (sim.now, sim.cancelled)
+                };
                 let cancelled = forward.as_ref().is_some_and(|(cancel, _)| cancel.is_cancelled());
+                let cancelled = cancelled && since.is_some_and(|since| since < now);
                 if cancelled && !is_back {
                     world.sim().violation(format!("A15: `{step}` begins after it was cancelled"));
                 }

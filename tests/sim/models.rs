@@ -41,7 +41,7 @@ pub(crate) fn inspect(truth: &Truth, now: Duration, stack: &str, id: &ResourceId
     if process.is_none() && model.manifest.is_none() {
         return Presence::Unknown("it does not answer".to_owned());
     }
-    if !there || (process.is_none() && model.is_derived() && record.is_none()) {
+    if !there || (process.is_none() && model.is_derived() && !record.is_some_and(|record| record.made)) {
         return Presence::Absent;
     }
     let made_from = record.and_then(|record| record.content.clone());
@@ -103,6 +103,7 @@ pub(crate) fn pull(truth: &mut Truth, now: Duration, stack: &str, resource: &Res
         name: model.name.shortest(),
         pulled: brought.then(|| source.1.clone()),
         content: None,
+        made: false,
     };
     if part == 0 {
         let there = truth.models.tags.get(&source).cloned();
@@ -128,7 +129,7 @@ pub(crate) fn pull(truth: &mut Truth, now: Duration, stack: &str, resource: &Res
     if !right(&content) {
         return Err("the registry has another content".to_owned());
     }
-    record.content = Some(content);
+    (record.content, record.made) = (Some(content), true);
     if model.is_derived() {
         let made = Digest::of(format!("{:?} {:?}", record.fingerprint, record.content));
         truth.models.tags.insert((model.endpoint.clone(), model.name.shortest()), made);
@@ -160,6 +161,7 @@ pub(crate) fn keep(truth: &mut Truth, now: Duration, stack: &str, resource: &Res
         name: name.clone(),
         pulled: None,
         content: Some(content.clone()),
+        made: false,
     };
     truth.models.records.insert(id, record);
     truth.models.tags.insert((model.endpoint.clone(), name), content);

@@ -43,6 +43,13 @@ pub(crate) fn all() -> Vec<(&'static str, Schedule)> {
             ]),
         ),
         (
+            "a model whose making was cut off is made once its server is back",
+            schedule(vec![Episode {
+                kill: Some((67, false)),
+                ..calm(declared(&[(0, 0), (1, 0), (2, 0), (4, 0), (5, 1)]))
+            }]),
+        ),
+        (
             "what only a failed generation needs expires with the plan after it, whatever else that changes",
             schedule(vec![Episode {
                 full: Some((6, 11, true)),

@@ -140,6 +140,8 @@ pub(crate) struct ModelRecord {
     /// The name that was pulled for it.
     pub(crate) pulled: Option<String>,
     pub(crate) content: Option<Digest>,
+    /// Whether the model itself was made from what was pulled.
+    pub(crate) made: bool,
 }
 
 /// Everything on the machine but llamero's own records.
