@@ -6,7 +6,8 @@ use super::{Event, Execution};
 use crate::plan::{Action, Trial};
 use crate::resource::Run;
 use crate::systems::listener::{self, Sockets};
-use crate::systems::{openai, secrets};
+use crate::systems::openai::{self, ModelRequest};
+use crate::systems::secrets;
 use std::time::{Duration, Instant};
 
 /// The pause between an answer and the next request.
@@ -33,7 +34,7 @@ pub(super) async fn try_out(
         return Err(Failure::new(id, "it is no gateway"));
     };
     let token = secrets::resolve(&authorization.0).map_err(|error| Failure::of(Some(id), &error))?;
-    let (client, token) = (&execution.systems.client, Some(token.reveal()));
+    let request = ModelRequest { api, model: &trial.model, mode: trial.mode, token: Some(token.reveal()) };
     // The time starts with the first answer, for which the model may have had to be loaded.
     let mut begun: Option<Instant> = None;
     let (mut answered, mut slowest) = (0, Duration::ZERO);
@@ -43,10 +44,10 @@ pub(super) async fn try_out(
         let stack = &execution.desired.stack;
         let gateway = listener::prove(execution.systems, &Sockets::look(), stack, id, &run.probe).await;
         let gateway = gateway.map_err(|unproven| Failure::new(id, unproven.health(&run.probe).to_string()))?;
-        let request = openai::request(client, gateway, api, &trial.model, trial.mode, token, patience);
+        let answer = openai::request(&execution.systems.client, gateway, &request, patience);
         let stopped = || Failure { interrupted: true, ..Failure::new(id, "stopped while it was tried") };
         tokio::select! {
-            result = request => {
+            result = answer => {
                 if let Err(error) = result {
                     let failure = Failure::of(Some(id), &error);
                     // The answer contains the cause; the server's log has the same at length.

@@ -108,33 +108,50 @@ impl Hint for Error {
     }
 }
 
-/// Has a gateway answer one request for `model` within `deadline`, with the fields by which only the model itself can
-/// answer. This runs the model.
+/// A request for one model, with the fields by which only the model itself can answer.
+#[derive(Debug, Clone, Copy)]
+pub struct ModelRequest<'a> {
+    /// The gateway's own fields, and the header that names the model that answered.
+    pub api: &'a GatewayApi,
+    /// The model.
+    pub model: &'a str,
+    /// The kind of the request.
+    pub mode: Mode,
+    /// The gateway's key.
+    pub token: Option<&'a str>,
+}
+
+impl ModelRequest<'_> {
+    /// Returns its path and its body.
+    fn content(&self) -> (&'static str, Value) {
+        let (path, mut body) = match self.mode {
+            Mode::Chat => {
+                let messages = json!([{ "role": "user", "content": "Say yes." }]);
+                ("/v1/chat/completions", json!({ "messages": messages, "max_tokens": MOST }))
+            }
+            Mode::Completion => ("/v1/completions", json!({ "prompt": "Yes,", "max_tokens": FEW })),
+            Mode::Embedding => ("/v1/embeddings", json!({ "input": "Yes." })),
+        };
+        body["model"] = self.model.into();
+        for (key, value) in &self.api.fields {
+            body[key] = value.clone();
+        }
+        (path, body)
+    }
+}
+
+/// Has a gateway answer a request within `deadline`. This runs the model.
 pub async fn request(
     client: &Client,
     gateway: Proven<'_>,
-    api: &GatewayApi,
-    model: &str,
-    mode: Mode,
-    token: Option<&str>,
+    request: &ModelRequest<'_>,
     deadline: Duration,
 ) -> Result<(), Error> {
-    let (path, mut body) = match mode {
-        Mode::Chat => {
-            let messages = json!([{ "role": "user", "content": "Say yes." }]);
-            ("/v1/chat/completions", json!({ "messages": messages, "max_tokens": MOST }))
-        }
-        Mode::Completion => ("/v1/completions", json!({ "prompt": "Yes,", "max_tokens": FEW })),
-        Mode::Embedding => ("/v1/embeddings", json!({ "input": "Yes." })),
-    };
-    body["model"] = model.into();
-    for (key, value) in &api.fields {
-        body[key] = value.clone();
-    }
-    let model = || model.to_owned();
+    let (path, body) = request.content();
+    let model = || request.model.to_owned();
     let url = at(gateway.probe().endpoint().unwrap_or_default(), path);
     let answered = async {
-        let mut incoming = client.send(Method::Post, &url, token, Some(&body), deadline).await?;
+        let mut incoming = client.send(Method::Post, &url, request.token, Some(&body), deadline).await?;
         Ok((incoming.rest().await?, incoming))
     };
     let late = |_| http::Error::Deadline { url: http::shown(&url), deadline };
@@ -145,7 +162,7 @@ pub async fn request(
         let text = text.unwrap_or_default();
         return Err(Error::Refused { model: model(), status, message: message(&String::from_utf8_lossy(&text)) });
     }
-    match incoming.header(&api.answered_by).filter(|by| *by != model()) {
+    match incoming.header(&request.api.answered_by).filter(|by| *by != model()) {
         Some(by) => Err(Error::Elsewhere { model: model(), by: by.to_owned() }),
         None => Ok(()),
     }

@@ -7,7 +7,8 @@ use llamero::manifest::Mode;
 use llamero::resource::{Authorization, Probe, SecretReference};
 use llamero::systems::http::Client;
 use llamero::systems::listener::{Members, Proven, Sockets, prove_by};
-use llamero::systems::{Hint as _, Retry, openai};
+use llamero::systems::openai::{self, ModelRequest};
+use llamero::systems::{Hint as _, Retry};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -40,8 +41,8 @@ async fn asked(status: u16, group: &'static str, body: Value, mode: Mode) -> Res
     tokio::spawn(async move { axum::serve(listener, router).await });
     let client = Client::new().expect("a client");
     let probe = gateway(&endpoint);
-    let result =
-        openai::request(&client, proven(&probe), &Litellm.api(), "m", mode, Some("sk"), crate::clock::HANG).await;
+    let request = ModelRequest { api: &Litellm.api(), model: "m", mode, token: Some("sk") };
+    let result = openai::request(&client, proven(&probe), &request, crate::clock::HANG).await;
     result.map_err(|error| (error.to_string(), error.retry()))
 }
 
@@ -65,8 +66,7 @@ async fn a_request_without_an_answer_times_out() {
     let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
     let client = Client::new().expect("a client");
     let probe = gateway(&endpoint);
-    let asked =
-        openai::request(&client, proven(&probe), &Litellm.api(), "m", Mode::Chat, None, Duration::from_millis(200))
-            .await;
+    let request = ModelRequest { api: &Litellm.api(), model: "m", mode: Mode::Chat, token: None };
+    let asked = openai::request(&client, proven(&probe), &request, Duration::from_millis(200)).await;
     assert_eq!(asked.expect_err("late").retry(), Retry::Soon);
 }

@@ -1,10 +1,13 @@
 //! Pulls: Ollama fetches a model, and is asked again when it stops early. It keeps the bytes received and resumes.
 
+use super::answer::cancelled_or;
+use super::call::Call;
+use super::error::{Error, Fault};
 use super::lines::{Line, Lines};
-use super::{Error, Fault, Ollama, cancelled_or};
+use super::server::Ollama;
 use crate::resource::OllamaName;
 use crate::systems::downloads::{Patience, Progress, Tell};
-use crate::systems::http::{Method, shown};
+use crate::systems::http::shown;
 use crate::systems::openai::at;
 use crate::systems::{Hint as _, Retry};
 use serde_json::json;
@@ -81,7 +84,7 @@ impl Ollama<'_> {
     async fn pull_once(self, pull: &Pull, layers: &mut Layers, progress: Tell<'_>) -> Result<(), Error> {
         let Pull { name, insecure, patience } = pull;
         let body = json!({"model": name.shortest(), "insecure": insecure});
-        let incoming = self.send(Method::Post, "/api/pull", Some(&body), Some(name), patience.stall).await?;
+        let incoming = self.send(Call::post("/api/pull", &body, name), patience.stall).await?;
         let mut lines = Lines::new(incoming);
         let mut states: BTreeSet<String> = BTreeSet::new();
         let mut waited = patience.stall;

@@ -1,6 +1,7 @@
 //! The registry that Ollama pulls from: the manifest that a tag resolves to now. Only the manifest is fetched.
 
-use super::{Error, judge, read_all};
+use super::answer::{judge, read_all};
+use super::error::Error;
 use crate::resource::{Bytes, Digest, OllamaName};
 use crate::systems::files;
 use crate::systems::http::{Client, shown};
