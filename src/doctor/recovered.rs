@@ -3,7 +3,7 @@
 //! Units and processes need no record: every observation discovers them. Models on servers have records of their own.
 //! The content of a file after its marker is not read.
 
-use super::Error;
+use super::error::Error;
 use crate::reconcile::Stack;
 use crate::render::marker;
 use crate::resolve::Directories;

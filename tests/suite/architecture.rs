@@ -61,7 +61,6 @@ const CIRCLES: &[(&str, &str)] = &[
     ("plan/", "not yet taken apart"),
     ("targets/", "not yet taken apart"),
     ("apply/", "not yet taken apart"),
-    ("doctor/", "not yet taken apart"),
     ("systems/docker/", "not yet taken apart"),
 ];
 
