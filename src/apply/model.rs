@@ -34,9 +34,9 @@ pub(super) async fn pull(
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
     let ollama = Ollama::new(&execution.systems.client, &model.endpoint);
     let source = model.source.clone();
-    let known = pulled::find(&execution.systems.pulled, id).map_err(|error| failed(&error))?;
+    let known = pulled::find(&execution.systems.records.models, id).map_err(|error| failed(&error))?;
     // If any model of this stack pulled it, it is managed for all of them.
-    let records = pulled::all(&execution.systems.pulled, id.kind).map_err(|error| failed(&error))?;
+    let records = pulled::all(&execution.systems.records.models, id.kind).map_err(|error| failed(&error))?;
     let text = source.shortest();
     let brought = records.iter().any(|(_, record)| record.has_pulled(id.kind, &text, &model.endpoint));
     let mut record = pulled::Pulled {
@@ -47,7 +47,7 @@ pub(super) async fn pull(
         sha256: None,
         made: None,
     };
-    let keep = |record: &pulled::Pulled| pulled::record(&execution.systems.pulled, id, record);
+    let keep = |record: &pulled::Pulled| pulled::record(&execution.systems.records.models, id, record);
     let content = content(ollama, id, &source).await?;
     let right = |content: &Digest| model.sha256.as_ref().is_none_or(|declared| declared == content);
     if !content.as_ref().is_some_and(right) {
@@ -114,7 +114,7 @@ pub(super) async fn keep_content(
         sha256: Some(content.clone()),
         made: None,
     };
-    pulled::record(&execution.systems.pulled, &kept, &record).map_err(|error| failed(&error))?;
+    pulled::record(&execution.systems.records.models, &kept, &record).map_err(|error| failed(&error))?;
     ollama.copy(&model.source, &name(id, &text)?).await.map_err(|error| failed(&error))
 }
 
@@ -176,7 +176,7 @@ pub(super) async fn load(execution: Execution<'_>, id: &ResourceId, model: &Serv
 pub(super) async fn remove(execution: Execution<'_>, managed: &Managed) -> Result<(), Failure> {
     let id = managed.id();
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
-    let folder = &execution.systems.pulled;
+    let folder = &execution.systems.records.models;
     let Some(record) = pulled::find(folder, id).map_err(|error| failed(&error))? else { return Ok(()) };
     let ollama = Ollama::new(&execution.systems.client, &record.endpoint);
     let own = format!("llamero-{}/", execution.desired.stack);
@@ -201,7 +201,7 @@ fn inherits(
     text: &str,
     record: &pulled::Pulled,
 ) -> Result<bool, sealed::Error> {
-    let folder = &execution.systems.pulled;
+    let folder = &execution.systems.records.models;
     let mut inherits = false;
     for resource in execution.desired.resources.values().filter(|resource| resource.id != *removed) {
         let Some(model) = resource.model().filter(|model| !model.is_derived()) else { continue };

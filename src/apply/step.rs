@@ -78,7 +78,7 @@ async fn call(execution: Execution<'_>, step: &Step) -> Result<(), Failure> {
         }
         Action::RemoveArtifact(managed) => {
             let path = required(managed.id(), arguments.path.as_ref())?;
-            artifacts::remove(&execution.systems.records, path).map_err(|error| failed(&error))
+            artifacts::remove(&execution.systems.records.artifacts, path).map_err(|error| failed(&error))
         }
         _ => on_target(execution, step).await,
     }
@@ -161,7 +161,8 @@ async fn fetch(execution: Execution<'_>, action: &Action, id: &ResourceId, artif
         return Err(Failure::new(id, why));
     }
     let managed = artifact.source != ArtifactSource::File;
-    artifacts::record(&execution.systems.records, &artifact.path, &fetched, managed).map_err(|error| failed(&error))
+    artifacts::record(&execution.systems.records.artifacts, &artifact.path, &fetched, managed)
+        .map_err(|error| failed(&error))
 }
 
 fn write_file(execution: Execution<'_>, resource: &Resource, file: &FileSpec) -> Result<(), Failure> {

@@ -24,10 +24,10 @@ pub async fn check(stack: &Stack) -> Result<Vec<Finding>, Error> {
         }
         findings.extend(damage.iter().map(Finding::of));
     }
-    for folder in [&stack.systems.pulled, &stack.systems.images] {
+    for folder in [&stack.systems.records.models, &stack.systems.records.images] {
         findings.extend(pulled::damage(folder)?.iter().map(|(_, error)| Finding::of(error)));
     }
-    findings.extend(artifacts::damage(&stack.systems.records)?.iter().map(Finding::of));
+    findings.extend(artifacts::damage(&stack.systems.records.artifacts)?.iter().map(Finding::of));
     findings.extend(at_logout(stack).await);
     Ok(findings)
 }

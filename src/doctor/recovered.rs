@@ -33,7 +33,7 @@ pub(super) async fn find(stack: &Stack, directories: &Directories) -> Result<Rec
     let known: BTreeSet<ResourceId> =
         stack.history.memory()?.inventory.into_iter().map(|resource| resource.id).collect();
     let mut resources = rendered(stack, directories)?;
-    for (id, record) in pulled::all(&stack.systems.images, Kind::Image)? {
+    for (id, record) in pulled::all(&stack.systems.records.images, Kind::Image)? {
         let name = ImageName::parse(&record.name).ok();
         resources.extend(name.map(|name| resource(id, Spec::Image(ImageSpec { name }))));
     }

@@ -53,18 +53,18 @@ pub async fn repair(stack: &Stack, directories: &Directories, _lock: &StackLock)
             repairs.push(Repair { path: processes.folder().join(&name), aside: None, message });
         }
     }
-    for (id, error) in pulled::damage(&stack.systems.pulled)? {
+    for (id, error) in pulled::damage(&stack.systems.records.models)? {
         let Some(mut aside) = set_aside(&error, "the models pulled for it are no longer managed")? else { continue };
         if let Some(record) = remembered(stack, &id)? {
-            pulled::record(&stack.systems.pulled, &id, &record)?;
+            pulled::record(&stack.systems.records.models, &id, &record)?;
             aside.message = format!("{}; its record was rebuilt from the last committed generation", aside.message);
         }
         repairs.push(aside);
     }
-    for (_, error) in pulled::damage(&stack.systems.images)? {
+    for (_, error) in pulled::damage(&stack.systems.records.images)? {
         repairs.extend(set_aside(&error, "the image is no longer managed")?);
     }
-    for error in artifacts::damage(&stack.systems.records)? {
+    for error in artifacts::damage(&stack.systems.records.artifacts)? {
         repairs.extend(set_aside(&error, "its file is verified again when it is needed")?);
     }
     let left = recover(stack, directories, &mut repairs).await?;

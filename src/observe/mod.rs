@@ -56,7 +56,7 @@ pub async fn observe(systems: &Systems, desired: &Desired, inventory: &[Resource
         servers::observe_targets(systems, desired, &known),
         model::inspect_models(systems, &desired.stack, resources()),
         externals::ask(systems, desired),
-        plain::inspect(systems.records.clone(), resources()),
+        plain::inspect(systems.records.artifacts.clone(), resources()),
     );
     let mut observed = Observation { resources: plain, externals, ..Observation::default() };
     observed.resources.extend(models);

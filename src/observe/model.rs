@@ -26,7 +26,7 @@ pub(super) async fn inspect_models<'a>(
 ) -> BTreeMap<ResourceId, Presence> {
     let models: BTreeMap<&ResourceId, &ServedModel> =
         resources.filter_map(|resource| Some((&resource.id, resource.model()?))).collect();
-    let records: BTreeMap<ResourceId, Pulled> = match pulled::all(&systems.pulled, Kind::Model) {
+    let records: BTreeMap<ResourceId, Pulled> = match pulled::all(&systems.records.models, Kind::Model) {
         Ok(records) => records.into_iter().collect(),
         Err(error) => {
             let unknown = |id: &ResourceId| (id.clone(), Presence::Unknown(error.to_string()));

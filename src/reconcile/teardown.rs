@@ -66,15 +66,15 @@ impl Teardown {
     fn purge(&self, stack: &Stack) -> Result<Vec<String>, Error> {
         for resource in &self.inventory {
             if let Spec::Artifact(artifact) = &resource.spec {
-                artifacts::forget(&stack.systems.records, &artifact.path)?;
+                artifacts::forget(&stack.systems.records.artifacts, &artifact.path)?;
                 if artifact.source != ArtifactSource::File {
                     downloads::discard(&artifact.path)?;
                 }
             }
         }
-        let models = pulled::all(&stack.systems.pulled, Kind::Model).unwrap_or_default();
+        let models = pulled::all(&stack.systems.records.models, Kind::Model).unwrap_or_default();
         // Resources that another program removed still have a record.
-        for records in [&stack.systems.pulled, &stack.systems.images] {
+        for records in [&stack.systems.records.models, &stack.systems.records.images] {
             files::remove_folder(records)?;
         }
         stack.history.forget()?;

@@ -10,7 +10,7 @@ use crate::resource::{Kind, Resource, ResourceId};
 use crate::systems::proc::Identity;
 use crate::systems::store::{Disk, Store};
 use crate::systems::systemd::{Later, Systemd};
-use crate::systems::{Systems, detached, files, http, process};
+use crate::systems::{RecordFolders, Systems, detached, files, http, process};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -148,14 +148,12 @@ impl Stack {
     pub fn open(name: &str, directories: &Directories, program: PathBuf) -> Result<Self, http::Error> {
         let records = directories.records(name);
         let processes = process::Processes::new(records.join("processes"), program.clone());
-        let systems = Systems::new(
-            http::Client::new()?,
-            processes,
-            directories.units(),
-            directories.known_artifacts(),
-            records.join("models"),
-            records.join("images"),
-        );
+        let folders = RecordFolders {
+            artifacts: directories.known_artifacts(),
+            models: records.join("models"),
+            images: records.join("images"),
+        };
+        let systems = Systems::new(http::Client::new()?, processes, directories.units(), folders);
         Ok(Self { name: name.to_owned(), history: History::new(records), systems, program })
     }
 

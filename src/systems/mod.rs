@@ -47,4 +47,4 @@ pub use handle::{Connection, Handle};
 pub use hint::Hint;
 pub use inspection::removal;
 pub use retry::Retry;
-pub use world::Systems;
+pub use world::{RecordFolders, Systems};

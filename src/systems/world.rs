@@ -6,6 +6,17 @@ use llamero_core::targets::systemd::lower::unit_name;
 use std::path::PathBuf;
 use std::time::Instant;
 
+/// The folders of records about what was fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordFolders {
+    /// About model files.
+    pub artifacts: PathBuf,
+    /// About models on servers.
+    pub models: PathBuf,
+    /// About images.
+    pub images: PathBuf,
+}
+
 /// The outside world of one stack.
 #[derive(Debug)]
 pub struct Systems {
@@ -15,12 +26,8 @@ pub struct Systems {
     pub processes: process::Processes,
     /// The folder of the user's unit files.
     pub units: PathBuf,
-    /// The folder of records about model files.
-    pub records: PathBuf,
-    /// The folder of records about models on servers.
-    pub pulled: PathBuf,
-    /// The folder of records about images.
-    pub images: PathBuf,
+    /// The folders of records about what was fetched.
+    pub records: RecordFolders,
     pub(super) started: Instant,
     systemd: Handle<systemd::Systemd>,
     docker: Handle<docker::Docker>,
@@ -30,18 +37,11 @@ pub struct Systems {
 impl Systems {
     /// Returns the outside world; nothing is connected yet.
     #[must_use]
-    pub fn new(
-        client: http::Client,
-        processes: process::Processes,
-        units: PathBuf,
-        records: PathBuf,
-        pulled: PathBuf,
-        images: PathBuf,
-    ) -> Self {
+    pub fn new(client: http::Client, processes: process::Processes, units: PathBuf, records: RecordFolders) -> Self {
         let (systemd, docker) = (Handle::new(systemd::Systemd::connect), Handle::new(docker::Docker::connect));
         let logind = Handle::new(systemd::Logind::connect);
         let started = Instant::now();
-        Self { client, processes, units, records, pulled, images, started, systemd, docker, logind }
+        Self { client, processes, units, records, started, systemd, docker, logind }
     }
 
     /// Returns the same with another way to the systemd user manager.

@@ -56,7 +56,7 @@ fn image(call: Call<'_>) -> Result<(&Resource, &ImageSpec), Failure> {
 async fn pull(call: Call<'_>, docker: &Docker, id: &ResourceId) -> Result<(), Failure> {
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
     let (resource, image) = image(call)?;
-    let folder = &call.scope.systems.images;
+    let folder = &call.scope.systems.records.images;
     let record = pulled::Pulled {
         fingerprint: resource.fingerprint(),
         endpoint: docker.socket().display().to_string(),
@@ -79,7 +79,7 @@ async fn pull(call: Call<'_>, docker: &Docker, id: &ResourceId) -> Result<(), Fa
 /// Removes an image that llamero pulled, unless another stack has it too.
 async fn remove_image(call: Call<'_>, docker: &Docker, id: &ResourceId) -> Result<(), Failure> {
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
-    let folder = &call.scope.systems.images;
+    let folder = &call.scope.systems.records.images;
     let name = call.required(call.step.arguments.name.as_ref())?;
     let socket = docker.socket().display().to_string();
     if !pulled::is_shared(folder, id, name, &socket).map_err(|error| failed(&error))? {

@@ -112,7 +112,7 @@ async fn inspect_images(
     if images.is_empty() {
         return BTreeMap::new();
     }
-    let records = match pulled::all(&systems.images, Kind::Image) {
+    let records = match pulled::all(&systems.records.images, Kind::Image) {
         Ok(records) => records,
         Err(error) => {
             return images.into_iter().map(|(id, _)| (id.clone(), Presence::Unknown(error.to_string()))).collect();

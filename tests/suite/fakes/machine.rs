@@ -7,7 +7,7 @@ use llamero::systems::docker::{Deadlines, Docker, DockerEnvironment};
 use llamero::systems::http::Client;
 use llamero::systems::process::Processes;
 use llamero::systems::systemd::{Logind, Systemd};
-use llamero::systems::{Handle, Systems};
+use llamero::systems::{Handle, RecordFolders, Systems};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::net::UnixStream;
@@ -86,14 +86,9 @@ impl FakeMachine {
             async move { Docker::connect_from(&environment, Deadlines::default()).await }
         });
         let path = |name: &str| folder.path().join(name);
-        let systems = Systems::new(
-            Client::new().expect("a client"),
-            Processes::new(path("processes"), PathBuf::from("/nowhere/llamero")),
-            path("units"),
-            path("artifacts"),
-            path("models"),
-            path("images"),
-        );
+        let records = RecordFolders { artifacts: path("artifacts"), models: path("models"), images: path("images") };
+        let processes = Processes::new(path("processes"), PathBuf::from("/nowhere/llamero"));
+        let systems = Systems::new(Client::new().expect("a client"), processes, path("units"), records);
         let of_logind = wires.clone();
         let logind = Handle::new(move || logind(of_logind.clone()));
         let systems = systems.with_systemd(systemd).with_docker(docker).with_logind(logind);
