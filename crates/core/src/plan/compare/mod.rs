@@ -3,6 +3,7 @@
 //! It decides about one resource at a time. The order of steps and interactions between changes are decided
 //! elsewhere.
 
+mod case;
 mod effective;
 mod model;
 mod run;
@@ -14,6 +15,7 @@ use crate::live::{Live, LiveFile, Managed, Observation, Ownership, Presence};
 use crate::resolve::{Desired, Drift};
 use crate::resource::{Artifact, ArtifactSource, Bytes, Digest, FileSpec, Kind, Resource, ResourceId, Spec};
 use crate::targets;
+use case::Case;
 use std::collections::BTreeSet;
 
 /// The remedy for one differing resource.
@@ -89,7 +91,7 @@ pub(super) fn compare(desired: &Desired, observed: &Observation, past: &Past) ->
     let mut comparison = Comparison::default();
     for resource in desired.resources.values() {
         let presence = observed.resources.get(&resource.id);
-        match one(desired, observed, past, resource, presence) {
+        match one(Case { desired, observed, past, resource }, presence) {
             Verdict::Same => comparison.unchanged += 1,
             Verdict::Differs(difference) => comparison.changes.push(difference),
             Verdict::Refused(refusal) => comparison.refusals.push(refusal),
@@ -134,13 +136,8 @@ enum Verdict {
     Refused(Refusal),
 }
 
-fn one(
-    desired: &Desired,
-    observed: &Observation,
-    past: &Past,
-    resource: &Resource,
-    presence: Option<&Presence>,
-) -> Verdict {
+fn one(case: Case<'_>, presence: Option<&Presence>) -> Verdict {
+    let Case { desired, past, resource, .. } = case;
     let presence = match presence {
         Some(Presence::Unknown(why)) => return unseen(resource, why),
         None => return unseen(resource, "it was not inspected"),
@@ -163,10 +160,10 @@ fn one(
             vec![Cause::Unfinished("it was not installed completely".to_owned())],
             Consequence { download: Some(None), ..Consequence::of(Disruption::None) },
         ),
-        (Spec::Artifact(spec), live) => artifact(desired, observed, past, resource, spec, live),
+        (Spec::Artifact(spec), live) => artifact(case, spec, live),
         (Spec::File(spec), live) => file(desired, past, resource, spec, live),
-        (Spec::Model(spec), live) => model::model(desired, observed, past, resource, spec, live),
-        (Spec::Run(spec), live) => run::run(desired, observed, past, resource, spec, live),
+        (Spec::Model(spec), live) => model::model(case, spec, live),
+        (Spec::Run(spec), live) => run::run(case, spec, live),
         (Spec::Secret(_) | Spec::Environment(_) | Spec::Image(_), Some(_)) => Verdict::Same,
     }
 }
@@ -222,14 +219,8 @@ fn detail(resource: &Resource) -> Option<String> {
     }
 }
 
-fn artifact(
-    desired: &Desired,
-    observed: &Observation,
-    past: &Past,
-    resource: &Resource,
-    spec: &Artifact,
-    live: Option<&Live>,
-) -> Verdict {
+fn artifact(case: Case<'_>, spec: &Artifact, live: Option<&Live>) -> Verdict {
+    let Case { past, resource, .. } = case;
     let (known, managed) = match live {
         Some(Live::Artifact { sha256, managed, .. }) => (Some(sha256.as_ref()), *managed),
         _ => (None, false),
@@ -244,7 +235,7 @@ fn artifact(
             format!("{} does not exist", spec.path.display()),
             "correct `source` in the manifest, or put the file there",
         ),
-        (None, _) => fetch(desired, observed, resource, vec![absent(past, resource)]),
+        (None, _) => fetch(case, vec![absent(past, resource)]),
         (Some(Some(is)), Some(expected)) if is != expected && theirs => refuse(
             format!("{} has the sha256 {is}, not {expected}", spec.path.display()),
             "correct `sha256` in the manifest, or the file",
@@ -258,7 +249,7 @@ fn artifact(
             if causes.is_empty() {
                 causes.push(Cause::Drift(format!("its sha256 is {}", short(is))));
             }
-            fetch(desired, observed, resource, causes)
+            fetch(case, causes)
         }
         (Some(None), Some(_)) => Verdict::Differs(Difference {
             change: change(
@@ -277,7 +268,8 @@ fn short(digest: &Digest) -> String {
     format!("{}…", digest.short())
 }
 
-fn fetch(desired: &Desired, observed: &Observation, resource: &Resource, causes: Vec<Cause>) -> Verdict {
+fn fetch(case: Case<'_>, causes: Vec<Cause>) -> Verdict {
+    let Case { desired, observed, resource, .. } = case;
     let size = observed.download_sizes.get(&resource.id).copied().map(Bytes);
     // The output of a command has no known size.
     let made_here = matches!(&resource.spec, Spec::Artifact(Artifact { source: ArtifactSource::Command { .. }, .. }));

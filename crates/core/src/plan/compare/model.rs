@@ -1,21 +1,14 @@
 //! Comparison of a declared model on a server with its observation.
 
-use super::super::Past;
 use super::super::cause::{Cause, FieldChange};
 use super::super::change::{Consequence, Disruption, Refusal, RefusalKind, Verb};
+use super::case::Case;
 use super::{Difference, Remedy, Verdict, absent, asked_otherwise, change, made, short, sync};
 use crate::live::{Live, Observation, Ownership};
-use crate::resolve::Desired;
 use crate::resource::{Bytes, Digest, OllamaName, Resource, ServedModel};
 
-pub(super) fn model(
-    desired: &Desired,
-    observed: &Observation,
-    past: &Past,
-    resource: &Resource,
-    spec: &ServedModel,
-    live: Option<&Live>,
-) -> Verdict {
+pub(super) fn model(case: Case<'_>, spec: &ServedModel, live: Option<&Live>) -> Verdict {
+    let Case { desired, observed, past, resource } = case;
     let size = observed.download_sizes.get(&resource.id).copied().map(Bytes);
     let differs = |verb, causes, consequence, remedy| {
         let change = change(resource, verb, causes, consequence);
@@ -36,16 +29,7 @@ pub(super) fn model(
         if !managed {
             return Verdict::Refused(other_content(resource, spec, is, declared));
         }
-        let (before, after) = (short(is), short(declared));
-        let (verb, cause) = match past.contents.get(&resource.id) {
-            Some(committed) if committed == declared => {
-                (Verb::Correct, Cause::Drift(format!("its content is {before}, not {after}")))
-            }
-            _ => (
-                Verb::Change,
-                Cause::Field(FieldChange { name: "sha256".to_owned(), before: Some(before), after: Some(after) }),
-            ),
-        };
+        let (verb, cause) = other_pin(case, is, declared);
         return differs(verb, vec![cause], if *kept { nothing } else { pulled }, Remedy::Make);
     }
     match recorded {
@@ -71,6 +55,16 @@ pub(super) fn model(
             causes => super::reported(resource, causes),
         },
     }
+}
+
+/// Returns the cause for managed content other than the pinned: it drifted, or the pin changed.
+fn other_pin(case: Case<'_>, is: &Digest, declared: &Digest) -> (Verb, Cause) {
+    let (before, after) = (short(is), short(declared));
+    if case.past.contents.get(&case.resource.id) == Some(declared) {
+        return (Verb::Correct, Cause::Drift(format!("its content is {before}, not {after}")));
+    }
+    let change = FieldChange { name: "sha256".to_owned(), before: Some(before), after: Some(after) };
+    (Verb::Change, Cause::Field(change))
 }
 
 fn moved_on(resource: &Resource, spec: &ServedModel, moved: &Digest) -> Refusal {

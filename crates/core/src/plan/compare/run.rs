@@ -4,23 +4,17 @@ use super::super::Past;
 use super::super::cause::Cause;
 use super::super::change::{Consequence, Disruption, Verb};
 use super::super::replace::left_aside;
+use super::case::Case;
 use super::effective::{Deviations, deviations};
 use super::{
     Difference, Remedy, RunAction, RunRemedy, Verdict, absent, asked_otherwise, change, not_managed, reported, sync,
 };
-use crate::live::{Live, LiveRun, Managed, Observation, Presence, RunState};
-use crate::resolve::Desired;
+use crate::live::{Live, LiveRun, Managed, Ownership, Presence, RunState};
 use crate::resource::{Bytes, Resource, Run};
 use crate::targets;
 
-pub(super) fn run(
-    desired: &Desired,
-    observed: &Observation,
-    past: &Past,
-    resource: &Resource,
-    spec: &Run,
-    live: Option<&Live>,
-) -> Verdict {
+pub(super) fn run(case: Case<'_>, spec: &Run, live: Option<&Live>) -> Verdict {
+    let Case { desired, observed, past, resource } = case;
     let Some(Live::Run(live)) = live else {
         let remedy = RunRemedy { write: true, reload: true, enable: true, go: RunAction::Start };
         // What stands aside says that an apply was interrupted: that is no drift.
@@ -28,7 +22,7 @@ pub(super) fn run(
             Some(_) => Cause::Unfinished("its replacement was not finished".to_owned()),
             None => absent(past, resource),
         };
-        return differs(desired, past, resource, spec, Verb::Create, vec![cause], remedy);
+        return differs(case, spec, Verb::Create, vec![cause], remedy);
     };
     let Some(claim) = live.definition.as_ref().filter(|claim| claim.stack == desired.stack) else {
         let owner = live.definition.as_ref().map(|claim| claim.stack.as_str());
@@ -37,26 +31,74 @@ pub(super) fn run(
     // The ownership marker was just checked, so the proof exists.
     let presence = Presence::Present(Live::Run(live.clone()));
     let Some(managed) = Managed::prove(&desired.stack, &resource.id, &presence) else { return Verdict::Same };
+    Pair { case, spec, live }.verdict(claim, &managed)
+}
 
-    let target = targets::of_kind(resource.id.kind);
-    let parts = observed.instances.get(&resource.id);
-    let declared = resource.fingerprint();
-    let mut causes = Vec::new();
-    let mut verb = Verb::Correct;
-    if claim.fingerprint != declared {
-        (verb, causes) = asked_otherwise(past, resource, claim);
-    } else if !claim.intact {
-        causes.push(Cause::Drift("its definition was edited by hand".to_owned()));
+/// A declared server and the live one that is managed in its place.
+#[derive(Clone, Copy)]
+struct Pair<'a> {
+    case: Case<'a>,
+    spec: &'a Run,
+    live: &'a LiveRun,
+}
+
+impl Pair<'_> {
+    fn verdict(self, claim: &Ownership, managed: &Managed) -> Verdict {
+        let Self { case: case @ Case { desired, observed, past, resource }, spec, live } = self;
+        let target = targets::of_kind(resource.id.kind);
+        let (verb, mut causes) = self.definition(claim);
+        let differs_by_definition = !causes.is_empty();
+        // A server that cannot be changed gets its limits again when another takes its place.
+        let Deviations { correctable, reported: only_reported } =
+            deviations(resource, spec, live, !differs_by_definition && live.loaded);
+        let write = differs_by_definition || !correctable.is_empty();
+        causes.extend(correctable);
+        let go = if live.is_up() {
+            self.action_while_up(managed, write, &mut causes)
+        } else {
+            causes.push(down(past, resource, live));
+            RunAction::Start
+        };
+        if observed.instances.get(&resource.id).is_some_and(|parts| !parts.others.is_empty()) {
+            causes.push(Cause::Unfinished("an interrupted hand-off left an orphaned instance".to_owned()));
+        }
+        if causes.is_empty() && left_aside(desired, observed, resource).is_some() {
+            causes.push(Cause::Unfinished("the one whose place it took was left behind".to_owned()));
+        }
+        let reload = write || !live.loaded;
+        if !live.loaded && !write {
+            causes.push(Cause::Drift("its manager has not loaded its definition".to_owned()));
+        }
+        let mut enable = target.is_some_and(targets::Target::enables) && !live.enabled;
+        if enable {
+            causes.push(Cause::Drift("it does not start at boot".to_owned()));
+        }
+        // Enabling links are removed together with the socket hand-off units.
+        enable |= live.socket_handoff && !spec.socket_handoff;
+        match (causes.is_empty(), only_reported.is_empty()) {
+            (true, true) => return Verdict::Same,
+            (true, false) => return reported(resource, only_reported),
+            (false, _) => causes.extend(only_reported),
+        }
+        differs(case, spec, verb, causes, RunRemedy { write, reload, enable, go })
     }
-    let differs_by_definition = !causes.is_empty();
-    // A server that cannot be changed gets its limits again when another takes its place.
-    let Deviations { correctable, reported: only_reported } =
-        deviations(resource, spec, live, !differs_by_definition && live.loaded);
-    let write = differs_by_definition || !correctable.is_empty();
-    causes.extend(correctable);
-    let go = if live.is_up() {
+
+    /// Returns the causes in the definition of the live server; none where it is the declared one.
+    fn definition(self, claim: &Ownership) -> (Verb, Vec<Cause>) {
+        let Case { past, resource, .. } = self.case;
+        if claim.fingerprint != resource.fingerprint() {
+            return asked_otherwise(past, resource, claim);
+        }
+        let edited = (!claim.intact).then(|| Cause::Drift("its definition was edited by hand".to_owned()));
+        (Verb::Correct, edited.into_iter().collect())
+    }
+
+    /// Returns the action on the process of a server that is up, and adds the causes that lie in the process; `write` if
+    /// its definition is written.
+    fn action_while_up(self, managed: &Managed, write: bool, causes: &mut Vec<Cause>) -> RunAction {
+        let Self { case: Case { resource, .. }, spec, live } = self;
         let older = match &live.running {
-            Some(running) => *running != declared,
+            Some(running) => *running != resource.fingerprint(),
             None => live.phase == RunState::Running,
         };
         // An outdated process may hold a port or memory promised to another server: it is always restarted.
@@ -64,23 +106,18 @@ pub(super) fn run(
             let older = "it still runs with an earlier definition".to_owned();
             causes.push(Cause::Unfinished(older));
         }
-        let unattended = target.and_then(|target| target.unattended(live));
+        let unattended = targets::of_kind(resource.id.kind).and_then(|target| target.unattended(live));
         causes.extend(unattended.map(|why| Cause::Drift(why.to_owned())));
         let socket_down = live.socket_down.as_ref().filter(|_| spec.socket_handoff);
         causes.extend(socket_down.map(|why| Cause::Drift(format!("its socket does not listen: {why}"))));
         let again = unattended.is_some() || socket_down.is_some();
-        // Of the good generation: what a failed one asked for says nothing of where the socket listens.
-        let fields = resource.fields();
-        let committed = past.committed.get(&resource.id).and_then(|fields| fields.get("port"));
-        let same_port = committed.is_some() && committed == fields.get("port");
-        let keeps_socket = spec.socket_handoff && live.socket_handoff && same_port && socket_down.is_none();
         match older || write || again {
             // The socket stays, and with it the port.
-            true if keeps_socket => RunAction::HandOff(managed),
-            true => RunAction::Restart(managed),
+            true if self.keeps_socket() => RunAction::HandOff(managed.clone()),
+            true => RunAction::Restart(managed.clone()),
             false if live.asleep => {
                 causes.push(Cause::Drift("it sleeps".to_owned()));
-                RunAction::Wake(managed)
+                RunAction::Wake(managed.clone())
             }
             // An earlier apply may have asked for it and not have waited.
             false if live.phase == RunState::Starting => {
@@ -89,32 +126,17 @@ pub(super) fn run(
             }
             false => RunAction::Leave,
         }
-    } else {
-        causes.push(down(past, resource, live));
-        RunAction::Start
-    };
-    if parts.is_some_and(|parts| !parts.others.is_empty()) {
-        causes.push(Cause::Unfinished("an interrupted hand-off left an orphaned instance".to_owned()));
     }
-    if causes.is_empty() && left_aside(desired, observed, resource).is_some() {
-        causes.push(Cause::Unfinished("the one whose place it took was left behind".to_owned()));
+
+    /// Returns whether a successor gets the socket of the live server.
+    fn keeps_socket(self) -> bool {
+        let Self { case: Case { past, resource, .. }, spec, live } = self;
+        // Of the good generation: what a failed one asked for says nothing of where the socket listens.
+        let fields = resource.fields();
+        let committed = past.committed.get(&resource.id).and_then(|fields| fields.get("port"));
+        let same_port = committed.is_some() && committed == fields.get("port");
+        spec.socket_handoff && live.socket_handoff && same_port && live.socket_down.is_none()
     }
-    let reload = write || !live.loaded;
-    if !live.loaded && !write {
-        causes.push(Cause::Drift("its manager has not loaded its definition".to_owned()));
-    }
-    let mut enable = target.is_some_and(targets::Target::enables) && !live.enabled;
-    if enable {
-        causes.push(Cause::Drift("it does not start at boot".to_owned()));
-    }
-    // Enabling links are removed together with the socket hand-off units.
-    enable |= live.socket_handoff && !spec.socket_handoff;
-    match (causes.is_empty(), only_reported.is_empty()) {
-        (true, true) => return Verdict::Same,
-        (true, false) => return reported(resource, only_reported),
-        (false, _) => causes.extend(only_reported),
-    }
-    differs(desired, past, resource, spec, verb, causes, RunRemedy { write, reload, enable, go })
 }
 
 fn place(resource: &Resource) -> String {
@@ -129,15 +151,8 @@ fn down(past: &Past, resource: &Resource, live: &LiveRun) -> Cause {
     cause(live.why.as_ref().map_or_else(|| what.to_owned(), |why| format!("{what}: {why}")))
 }
 
-fn differs(
-    desired: &Desired,
-    past: &Past,
-    resource: &Resource,
-    spec: &Run,
-    verb: Verb,
-    causes: Vec<Cause>,
-    remedy: RunRemedy,
-) -> Verdict {
+fn differs(case: Case<'_>, spec: &Run, verb: Verb, causes: Vec<Cause>, remedy: RunRemedy) -> Verdict {
+    let Case { desired, past, resource, .. } = case;
     let disruption = match remedy.go {
         RunAction::Leave | RunAction::Await => Disruption::None,
         RunAction::Start | RunAction::Wake(_) => Disruption::Start,
