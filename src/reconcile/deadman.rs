@@ -98,7 +98,7 @@ async fn end<W: World>(stack: &Stack<W>, number: u64) {
 fn switch<W: World>(stack: &Stack<W>, number: u64, after: Duration) -> Switch {
     let arguments = ["deadman", "--stack", &stack.name, "--generation", &number.to_string()].map(str::to_owned);
     Switch {
-        name: format!("llamero-return-{}-{number}", stack.name),
+        name: format!("llamero-deadman-{}-{number}", stack.name),
         description: format!("rolls back generation {number} of {} if it is left unfinished", stack.name),
         generation: number,
         program: stack.program.clone(),

@@ -59,7 +59,7 @@ impl Hint for Error {
     }
 }
 
-/// Starts `program` with the full environment of this process. Returns its identity once it has left this session;
+/// Starts `program` with the full environment of this process. Returns its identity once it is detached by `setsid`;
 /// its later output goes to `log`.
 pub async fn start(program: &Path, arguments: &[String], log: &Path) -> Result<Identity, Error> {
     files::create_folder(log.parent().unwrap_or(Path::new("/")))?;
