@@ -4,8 +4,8 @@
 //! plan_and_apply LLAMERO MANIFEST [--agree]
 //! ```
 //!
-//! `LLAMERO` is the path of the `llamero` program: it supervises processes of the process runtime, and it carries out the
-//! dead-man's switch if this process dies in the middle of an apply.
+//! `LLAMERO` is the path of the `llamero` program: it supervises processes of the process runtime, and it carries out
+//! the dead-man's switch if this process dies in the middle of an apply.
 
 use llamero::apply::Event;
 use llamero::history::Ending;

@@ -42,7 +42,7 @@ pub(super) async fn await_healthy<M: Machine>(
     let passed = |since: Duration| execution.systems.elapsed().saturating_sub(since);
     let mut clock = StartClock::new(run, execution.systems.elapsed());
     let restarts = examine(execution, id).await?.restarts;
-    let mut told = String::new();
+    let mut reported = String::new();
     let mut foreign: Option<(Foreign, Duration)> = None;
     loop {
         let live = examine(execution, id).await?;
@@ -84,10 +84,10 @@ pub(super) async fn await_healthy<M: Machine>(
             Health::Unreachable { why } => format!("no answer yet: {why}"),
             other => other.to_string(),
         };
-        if note != told {
+        if note != reported {
             let step = action.to_string();
             (execution.report)(Event::Progress { step, done: None, total: None, note: Some(note.clone()) });
-            told = note;
+            reported = note;
         }
         tokio::select! {
             biased;
@@ -130,7 +130,7 @@ pub(super) async fn with_log<M: Machine>(execution: Execution<'_, M>, failure: F
     with_lines(execution, Failure { log, ..failure })
 }
 
-/// Keeps of a failure's log what tells why, with its secrets masked.
+/// Keeps the lines of a failure's log that show the cause, with secrets masked.
 pub(super) fn with_lines<M: Machine>(execution: Execution<'_, M>, failure: Failure) -> Failure {
     let secrets = execution.desired.secrets().filter_map(|reference| execution.systems.secret(reference).ok());
     let secrets: Vec<_> = secrets.collect();

@@ -11,7 +11,7 @@ pub(super) struct ManifestArgument {
     pub(super) manifest: Option<PathBuf>,
 }
 
-/// Whether the lock file must cover the manifest.
+/// True if the lock file must cover the manifest.
 #[derive(Debug, Args)]
 pub(super) struct LockArgument {
     /// Refuse a manifest that its lock file does not cover

@@ -2,7 +2,7 @@
 
 use crate::systems::FailureKind;
 
-/// How the command line ended.
+/// The exit code of the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// It is done, or nothing differs.

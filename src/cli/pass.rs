@@ -18,14 +18,14 @@ use std::time::Instant;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// How a pass appears to its user.
+/// The presentation of a pass.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OutputMode {
-    /// Whether consent is given already.
+    /// True if consent is given already.
     pub(super) yes: bool,
-    /// Whether standard output is one JSON object a line.
+    /// True if standard output is one JSON object a line.
     pub(super) json: bool,
-    /// Whether the stack is taken down.
+    /// True if the stack is taken down.
     pub(super) down: bool,
 }
 
@@ -166,7 +166,7 @@ fn summary(stack: &Stack, finished: &Finished, seconds: u64, mode: OutputMode) -
         }
         Ending::Rehearsed => format!("Rehearsed and rolled back; {on}: {counts}."),
         Ending::Interrupted => format!("Interrupted: {counts}. Run it again to continue."),
-        Ending::Stuck if finished.outcome.way_back.is_empty() && finished.later_failures.is_empty() => {
+        Ending::Stuck if finished.outcome.rollback.is_empty() && finished.later_failures.is_empty() => {
             format!("Generation {number} failed and was not rolled back; manual intervention required: {counts}.")
         }
         Ending::Stuck => {
@@ -177,7 +177,7 @@ fn summary(stack: &Stack, finished: &Finished, seconds: u64, mode: OutputMode) -
 
 fn counts(finished: &Finished) -> String {
     let count = |result| finished.outcome.steps.iter().filter(|step| step.result == result).count();
-    let back = finished.outcome.way_back.iter().filter(|step| step.result == StepResult::Done).count();
+    let back = finished.outcome.rollback.iter().filter(|step| step.result == StepResult::Done).count();
     let parts = [
         (count(StepResult::Done), "done"),
         (count(StepResult::Failed), "failed"),

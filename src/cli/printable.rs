@@ -1,9 +1,9 @@
 //! Text for a terminal: whatever it comes from, it can move no cursor, erase no line and turn no reading direction.
 //!
 //! Everything that llamero prints passes through here once, where it is written. Control characters, and characters
-//! that change the order or hide the presence of others (Unicode 15, bidirectional controls and format characters of general
-//! use), are shown as `\u001b`, which is also how JSON writes them. Of escape sequences only the styles that llamero
-//! itself uses remain.
+//! that change the order or hide the presence of others (Unicode 15, bidirectional controls and format characters of
+//! general use), are shown as `\u001b`, which is also how JSON writes them. Of escape sequences only the styles that
+//! llamero itself uses remain.
 
 use std::borrow::Cow;
 

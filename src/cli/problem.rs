@@ -1,4 +1,4 @@
-//! What ends a verb early: the kind of failure, its message, and a hint.
+//! The early end of a verb: the kind of failure, its message, and a hint.
 
 use super::color::{color, styled};
 use super::exit::Exit;
@@ -7,7 +7,7 @@ use crate::systems::{FailureKind, Hint};
 use anstyle::AnsiColor;
 use std::io::Write;
 
-/// What ends a verb early.
+/// The early end of a verb.
 #[derive(Debug)]
 pub(super) struct Problem {
     kind: FailureKind,

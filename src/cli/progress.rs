@@ -13,7 +13,7 @@ use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often a step that takes long is reported where there are no bars.
+/// The interval of reports on a long step where there are no bars.
 const EVERY: Duration = Duration::from_secs(10);
 
 /// Shows events.

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 /// The switch that rolls a generation back if its apply dies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Watcher {
+pub enum Carrier {
     /// A transient timer of the systemd user manager, by its name without what follows the dot.
     Timer(String),
     /// A process of llamero itself.
@@ -33,7 +33,7 @@ pub enum Watcher {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DeadMan {
     /// The switch; `None` while it is being armed.
-    pub watcher: Option<Watcher>,
+    pub carrier: Option<Carrier>,
     /// Servers that were unhealthy before and need not be healthy after a rollback.
     pub preexisting: Vec<ResourceId>,
 }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// A revision: the desired state of a generation and its origin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revision {
-    /// When it was begun, with the offset from UTC.
+    /// The time of its beginning, with the offset from UTC.
     pub begun: String,
     /// The llamero that began it.
     pub llamero: String,
@@ -71,7 +71,7 @@ pub enum Ending {
     Committed,
     /// It failed before anything that runs was touched.
     Abandoned,
-    /// It failed, and the machine went back.
+    /// It failed and was rolled back.
     RolledBack,
     /// It failed, and the rollback failed or was disabled.
     Stuck,
@@ -133,7 +133,7 @@ pub struct Outcome {
     pub steps: Vec<StepOutcome>,
     /// The steps of the rollback, if there was one.
     #[serde(default)]
-    pub way_back: Vec<StepOutcome>,
+    pub rollback: Vec<StepOutcome>,
     /// Servers that were unhealthy before and still are.
     #[serde(default)]
     pub unhealthy_before: Vec<ResourceId>,

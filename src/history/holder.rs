@@ -10,7 +10,7 @@ pub struct LockHolder {
     pub pid: u32,
     /// Its command line.
     pub command: String,
-    /// When it took the lock.
+    /// The time at which it took the lock.
     pub since: String,
 }
 

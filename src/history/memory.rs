@@ -72,11 +72,11 @@ struct Facts {
     inventory: BTreeMap<ResourceId, Resource>,
     /// The number of different committed states.
     good: usize,
-    /// Whether a revision was read.
+    /// True if a revision was read.
     read: bool,
     /// The last committed state: its resources and their contents.
     newer: Option<(BTreeMap<ResourceId, Resource>, BTreeMap<ResourceId, Digest>)>,
-    /// What only a generation that was not committed asked for.
+    /// Resources that only an uncommitted generation requested.
     failed: BTreeSet<ResourceId>,
     /// The newest generation before the committed one, if it was not read.
     unread: Option<u64>,
@@ -105,7 +105,7 @@ impl Facts {
 
     /// Keeps what a rollback to a generation needs.
     ///
-    /// What the last one asked for is kept too, good or not: it may be on its way. Once another is committed, what only
+    /// Resources of the last one are kept too, good or not: it may be on its way. Once another is committed, what only
     /// a failed one asked for expires.
     fn keep(&mut self, desired: &Desired, contents: &BTreeMap<ResourceId, Digest>, is_good: bool) {
         let is_last = !std::mem::replace(&mut self.read, true);

@@ -1,7 +1,7 @@
 //! Inspects the machine and returns plain values. Never fails: what cannot be inspected is unknown, with the reason.
 //!
-//! Every system is asked beside the others and has a deadline of its own: a hung Ollama delays no container engine. Changes
-//! nothing, and decides nothing.
+//! Every system is asked beside the others and has a deadline of its own: a hung Ollama delays no container engine.
+//! Changes nothing, and decides nothing.
 
 mod deadline;
 mod derived;
@@ -36,7 +36,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The extent of an observation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
-    /// What exists and what runs.
+    /// Everything that exists and runs.
     State,
     /// And the health of every server.
     Health,

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// The longest wait for a registry or a hub to report a size.
 const SIZE: Duration = Duration::from_secs(3);
 
-/// What the far end has for a pending download.
+/// The remote version of a pending download.
 pub(super) enum Offer {
     /// The desired content, and its size in bytes.
     Size(u64),

@@ -4,7 +4,7 @@ use crate::lockfile::{Origin, Pin, Source};
 use crate::resolve::Facts;
 use crate::resource::SecretReference;
 use crate::systems::docker::{self, Docker};
-use crate::systems::downloads::{self, Offer, Tell, Token};
+use crate::systems::downloads::{self, Offer, OnProgress, Token};
 use crate::systems::http::Client;
 use crate::systems::{Hint, Retry, files, ollama, secrets};
 use std::time::Duration;
@@ -96,7 +96,7 @@ pub async fn pin(
     client: &Client,
     source: &Source,
     facts: &Facts,
-    progress: Tell<'_>,
+    progress: OnProgress<'_>,
     cancel: &CancellationToken,
 ) -> Result<Pin, Error> {
     let Upstream { offer, .. } = upstream(client, source, facts).await?;

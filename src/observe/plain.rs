@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 /// The largest rendered file that is read, in bytes.
 const LIMIT: Bytes = Bytes(4 << 20);
 
-/// Inspects every resource that lies on disk. It happens on a thread of its own: a disk that hangs keeps no other system
-/// from being asked, and is waited for only so long.
+/// Inspects every resource that lies on disk. It happens on a thread of its own: a disk that hangs keeps no other
+/// system from being asked, and is waited for only so long.
 pub(super) async fn inspect(
     records: PathBuf,
     resources: impl Iterator<Item = &Resource>,

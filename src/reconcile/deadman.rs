@@ -6,7 +6,7 @@
 //! lives. What happens when a switch fires is in `fire.rs`.
 
 use super::world::{Stack, Switch, World};
-use crate::history::{self, DeadMan, Watcher};
+use crate::history::{self, Carrier, DeadMan};
 use crate::resolve::Desired;
 use crate::resource::{ResourceId, SecretReference};
 use crate::systems::{Hint, detached, secrets};
@@ -50,12 +50,12 @@ pub(super) async fn arm<W: World>(
 ) -> Result<Armed<W>, Error> {
     let switch = switch(stack, number, deadline);
     let preexisting: Vec<ResourceId> = preexisting.iter().cloned().collect();
-    let record = |watcher| {
-        let deadman = DeadMan { watcher, preexisting: preexisting.clone() };
+    let record = |carrier| {
+        let deadman = DeadMan { carrier, preexisting: preexisting.clone() };
         stack.history.set_deadman(number, &deadman).map_err(Error::Records)
     };
     // Recorded before it runs: an unrecorded switch cannot be disarmed.
-    record(Some(Watcher::Timer(switch.name.clone())))?;
+    record(Some(Carrier::Timer(switch.name.clone())))?;
     let timer = stack.systems.arm_timer(&switch, &secret_environment(stack, desired)).await;
     if !timer {
         record(None)?;
@@ -89,8 +89,8 @@ async fn disarm_except<W: World>(stack: &Stack<W>, except: Option<u64>) {
 
 /// Disarms a switch. A failure does not matter: a switch that stays armed finds nothing to do.
 async fn end<W: World>(stack: &Stack<W>, number: u64) {
-    if let Ok(Some(DeadMan { watcher: Some(watcher), .. })) = stack.history.watch(number) {
-        stack.systems.disarm(&watcher).await;
+    if let Ok(Some(DeadMan { carrier: Some(carrier), .. })) = stack.history.watch(number) {
+        stack.systems.disarm(&carrier).await;
     }
     let _ = stack.history.remove_deadman(number);
 }

@@ -50,7 +50,7 @@ pub(super) fn outcome<W: World>(stack: &Stack<W>, ending: Ending, executed: &Exe
         ended: stack.systems.now(),
         why: executed.failures.first().map(|failure| failure.why.clone()),
         steps: executed.steps.clone(),
-        way_back: later.steps.clone(),
+        rollback: later.steps.clone(),
         unhealthy_before: executed.unhealthy_before.iter().cloned().collect(),
         start_times: executed.start_times.clone(),
         contents: executed.contents.clone(),

@@ -147,10 +147,10 @@ async fn pins(loaded: &LoadedManifest, sources: Vec<Source>, report: &Report<'_>
         let (client, facts, cancel) = (&client, &facts, &cancel);
         async move {
             let step = format!("read {}", source.key);
-            let tell = |Progress { received, total }: Progress| {
+            let on_progress = |Progress { received, total }: Progress| {
                 report(Event::Progress { step: step.clone(), done: Some(received), total, note: None });
             };
-            match observe::pin(client, &source, facts, &tell, cancel).await {
+            match observe::pin(client, &source, facts, &on_progress, cancel).await {
                 Ok(pin) => Ok((source, pin)),
                 Err(error) => Err(Error::Source { key: source.key, error }),
             }

@@ -30,11 +30,11 @@ pub(super) fn remember<W: World>(stack: &Stack<W>, revision: &Revision, finished
         Ending::Abandoned | Ending::RolledBack | Ending::Stuck => {
             let transient = finished.failures.iter().all(|failure| failure.retry == Retry::Soon);
             let class = if transient { Class::Transient } else { Class::Permanent };
-            let told = finished.failures.first().map(|failure| match &failure.on {
+            let why = finished.failures.first().map(|failure| match &failure.on {
                 Some(on) => format!("{on}: {}", failure.why),
                 None => failure.why.clone(),
             });
-            failed(stack, revision, class, told.unwrap_or_default());
+            failed(stack, revision, class, why.unwrap_or_default());
         }
     }
 }

@@ -21,14 +21,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
-/// What is to be applied.
+/// The source of the desired state.
 #[derive(Debug)]
 pub enum Source {
-    /// What a manifest declares.
+    /// A manifest.
     Manifest(Box<LoadedManifest>),
-    /// What a saved plan leads to, and only if planning anew gives the same plan.
+    /// A saved plan, applied only if planning anew gives the same plan.
     Plan(Box<SavedPlan>, Box<LoadedManifest>),
-    /// What a generation asked for; without a number, the committed one before the current one.
+    /// A generation; without a number, the committed one before the current one.
     Generation(Box<Stack>, Option<u64>),
     /// Nothing: everything of the stack is removed.
     Nothing(Box<Stack>),
@@ -47,18 +47,18 @@ impl Source {
     }
 }
 
-/// What is to be applied, and how.
+/// The desired state to apply, and the options.
 #[derive(Debug)]
 pub struct Request {
-    /// What is to be applied.
+    /// The source of the desired state.
     pub source: Source,
     /// How.
     pub options: Options,
     /// The model whose route changes first, if one is to.
     pub canary: Option<String>,
-    /// Whether the lock file must cover the manifest.
+    /// True if the lock file must cover the manifest.
     pub locked: bool,
-    /// Whether most of what is managed may be removed.
+    /// True if most of what is managed may be removed.
     pub prune_anyway: bool,
     /// llamero's own program, which supervises processes and carries out the dead-man's switch.
     pub program: PathBuf,
@@ -75,7 +75,7 @@ impl Request {
     }
 }
 
-/// What comes next for a request.
+/// The next step of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// The plan has refusals, of this kind.
@@ -101,7 +101,7 @@ pub struct Pending {
     pub stack: Stack,
     /// The plan, with what it was made from.
     pub prepared: Prepared,
-    /// What comes next.
+    /// The next step.
     pub verdict: Verdict,
     options: Options,
     teardown: Option<Teardown>,
@@ -113,7 +113,7 @@ pub struct Pending {
 pub struct Applied {
     /// The stack.
     pub stack: Stack,
-    /// How it ended.
+    /// Its end.
     pub finished: Finished,
     teardown: Option<Teardown>,
     lock: StackLock,
@@ -127,7 +127,7 @@ struct Resolved {
     saved: Option<SavedPlan>,
     teardown: Option<Teardown>,
     depth: Depth,
-    /// Whether the caller named the desired state itself, so that it may remove most of what is managed.
+    /// True if the caller named the desired state itself, so that it may remove most of what is managed.
     prune_anyway: bool,
 }
 
@@ -260,8 +260,8 @@ async fn planned(resolved: Resolved, options: Options) -> Result<Pending, Error>
         Verdict::Changes if saved.is_some() => Verdict::Agreed,
         verdict => verdict,
     };
-    // An apply that was killed may have left its dead-man's switch armed. Where drift is left alone, so is a server that
-    // it had stopped.
+    // An apply that was killed may have left its dead-man's switch armed. Where drift is left alone, so is a server
+    // that it had stopped.
     if matches!(verdict, Verdict::Unchanged(_)) && prepared.plan.changes.is_empty() {
         disarm(&stack).await;
     }

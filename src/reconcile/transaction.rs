@@ -89,7 +89,8 @@ impl<'a, W: World> Transaction<'a, W> {
         let number = stack.history.begin(&prepared.revision)?;
         let mut preexisting = unhealthy_before(&prepared.revision.desired, &prepared.observed, &prepared.past);
         if let Some(earlier) = unfinished(stack, number) {
-            // Its rollback may have started a server a moment ago: one that is up was unhealthy only if it was so before it.
+            // Its rollback may have started a server a moment ago: one that is up was unhealthy only if it was so
+            // before it.
             let is_up = |id: &ResourceId| prepared.observed.run(id).is_some_and(LiveRun::is_up);
             preexisting.retain(|id| earlier.preexisting.contains(id) || !is_up(id));
         }
@@ -390,7 +391,7 @@ fn unhealthy_before(desired: &Desired, observed: &Observation, past: &Past) -> B
 fn unfinished<W: World>(stack: &Stack<W>, number: u64) -> Option<DeadMan> {
     let armed = stack.history.watched().unwrap_or_default();
     let last = armed.into_iter().rfind(|armed| *armed < number)?;
-    // A record that cannot be read excuses nobody either.
+    // A record that cannot be read excuses no server either.
     let has_outcome = stack.history.outcome(last).is_ok_and(|outcome| outcome.is_some());
     if has_outcome { None } else { Some(stack.history.watch(last).ok().flatten().unwrap_or_default()) }
 }

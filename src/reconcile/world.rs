@@ -4,7 +4,7 @@
 //! simulated one alike.
 
 use crate::apply::Machine;
-use crate::history::{DeadMan, History, Watcher};
+use crate::history::{Carrier, DeadMan, History};
 use crate::resolve::Directories;
 use crate::resource::{Kind, Resource, ResourceId};
 use crate::systems::proc::Identity;
@@ -36,7 +36,7 @@ pub trait World: Machine {
     async fn heartbeat(&self, switch: &Switch, timer: bool) -> Self::Heartbeat;
 
     /// Ends a switch. One that cannot be ended finds nothing to do.
-    async fn disarm(&self, watcher: &Watcher);
+    async fn disarm(&self, carrier: &Carrier);
 }
 
 /// A dead-man's switch, as it is to be armed.
@@ -105,14 +105,14 @@ impl World for Systems {
         heartbeat
     }
 
-    async fn disarm(&self, watcher: &Watcher) {
-        match watcher {
-            Watcher::Timer(name) => {
+    async fn disarm(&self, carrier: &Carrier) {
+        match carrier {
+            Carrier::Timer(name) => {
                 if let Ok(systemd) = self.systemd().await {
                     let _ = systemd.call_off(name, true).await;
                 }
             }
-            Watcher::Process(process) => {
+            Carrier::Process(process) => {
                 detached::end(*process).await;
             }
         }
@@ -160,8 +160,8 @@ impl Stack {
     /// Puts this process on record as the dead-man's switch of a generation.
     pub fn enlist_deadman(&self, number: u64) -> Result<(), crate::history::Error> {
         let armed = self.history.watch(number)?.ok_or(crate::history::Error::NoGeneration(number))?;
-        let watcher = Identity::of(std::process::id()).map(Watcher::Process);
-        self.history.set_deadman(number, &DeadMan { watcher, ..armed })
+        let carrier = Identity::of(std::process::id()).map(Carrier::Process);
+        self.history.set_deadman(number, &DeadMan { carrier, ..armed })
     }
 }
 

@@ -37,7 +37,7 @@ pub enum Error {
     Start {
         /// The program.
         program: PathBuf,
-        /// What the operating system output.
+        /// The message of the operating system.
         source: io::Error,
     },
     /// It ended, or printed nothing in time.

@@ -14,9 +14,9 @@ pub struct Failure {
     pub hint: Option<String>,
     /// The last lines that the server wrote.
     pub log: Vec<String>,
-    /// Whether another attempt makes sense.
+    /// True if another attempt makes sense.
     pub retry: Retry,
-    /// Whether nothing went wrong but that the user stopped it.
+    /// True if nothing went wrong but that the user stopped it.
     pub interrupted: bool,
 }
 

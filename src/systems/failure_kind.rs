@@ -33,7 +33,7 @@ pub enum FailureKind {
     PrunesMost,
     /// The request asks for what cannot be undone, or for nothing that can be done, under this policy.
     Policy,
-    /// Nobody agreed to the plan.
+    /// The plan was not confirmed.
     Declined,
     /// Something that llamero does not manage stands where a resource belongs.
     NotManaged,

@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 
 /// A connection that knows whether it can still be used.
 pub trait Connection: Clone + Send + Sync {
-    /// Why it cannot be made.
+    /// The reason why it cannot be made.
     type Error: Send;
 
     /// Returns whether it can still be used, as far as that shows without a call.

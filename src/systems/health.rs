@@ -12,7 +12,7 @@ use std::time::Duration;
 /// The longest that one question takes, whatever the server does.
 pub const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Returns what it means that nobody listens where `probe` would be asked.
+/// Returns the health of a server without a listener at the address of `probe`.
 fn silent(probe: &Probe) -> Health {
     let checks = if let Probe::Http(probe) = probe { probe.checks.as_slice() } else { &[] };
     let meanings = checks.first().map(|check| check.meanings.as_slice()).unwrap_or_default();
@@ -25,7 +25,7 @@ impl Unproven {
     #[must_use]
     pub fn health(&self, probe: &Probe) -> Health {
         match self {
-            Self::Nobody => silent(probe),
+            Self::NoListener => silent(probe),
             Self::Foreign(foreign) => Health::unhealthy(foreign.to_string()),
             Self::Unknown(why) => Health::unhealthy(format!("the listener on its port cannot be identified: {why}")),
         }

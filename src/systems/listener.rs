@@ -74,7 +74,7 @@ impl<'a> Proven<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unproven {
     /// No process listens on the port.
-    Nobody,
+    NoListener,
     /// Another process listens.
     Foreign(Foreign),
     /// The listener cannot be identified.
@@ -170,7 +170,7 @@ pub async fn prove<'a>(
 ) -> Result<Proven<'a>, Unproven> {
     let mut proven = prove_once(systems, sockets, stack, id, probe).await;
     for _ in 1..LOOKS {
-        if matches!(proven, Ok(_) | Err(Unproven::Nobody)) {
+        if matches!(proven, Ok(_) | Err(Unproven::NoListener)) {
             break;
         }
         tokio::time::sleep(EVERY).await;
@@ -209,7 +209,7 @@ async fn members(systems: &Systems, stack: &str, id: &ResourceId, probe: &Probe)
         Kind::Container => {
             let docker = systems.docker().await.map_err(|error| unknown(&error))?;
             let found = docker.stack(stack).find(&id.name).await.map_err(|error| unknown(&error))?;
-            let found = found.ok_or(Unproven::Nobody)?;
+            let found = found.ok_or(Unproven::NoListener)?;
             let forwards = probe.port().is_some_and(|port| found.forwarded.contains(&port));
             match found.pid.filter(|pid| !forwards && proc::is_in_group_of(*pid, &found.id)) {
                 Some(pid) => Ok(Members::Processes(BTreeSet::from([pid]))),
@@ -233,7 +233,7 @@ pub fn prove_by<'a>(sockets: &Sockets, probe: &'a Probe, members: &Members) -> R
     match members {
         // Where the kernel forwards the port, no process listens.
         Members::Engine { forwards: true, .. } if closest.is_empty() => {}
-        _ if closest.is_empty() => return Err(Unproven::Nobody),
+        _ if closest.is_empty() => return Err(Unproven::NoListener),
         Members::Engine { user, .. } => {
             if let Some(listener) = closest.iter().find(|listener| listener.user != *user) {
                 return Err(sockets.foreign(listener));
@@ -318,7 +318,7 @@ mod tests {
     fn judged(listeners: &[(Closeness, u32, u64)], scan: Scan, members: &Members) -> char {
         match prove_by(&sockets(listeners, scan), &probe(PORT), members) {
             Ok(_) => 'p',
-            Err(Unproven::Nobody) => 'n',
+            Err(Unproven::NoListener) => 'n',
             Err(Unproven::Foreign(_)) => 'f',
             Err(Unproven::Unknown(_)) => 'u',
         }

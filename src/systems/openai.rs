@@ -60,14 +60,14 @@ fn line(text: &str) -> String {
     if text.is_empty() { "(nothing)".to_owned() } else { text }
 }
 
-/// How many tokens an answer may have. A model that thinks first needs more than it says, and one that does not ends by
+/// The most tokens of an answer. A model that thinks first needs more than it prints, and one that does not ends by
 /// itself.
 const MOST: u32 = 512;
 
-/// How many words more a text may have that has no end of its own.
+/// The most further words of a text without an end of its own.
 const FEW: u32 = 8;
 
-/// Why a request for a model failed.
+/// A failed request for a model.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It could not be sent, or nothing came back.
@@ -75,7 +75,7 @@ pub enum Error {
     Lost {
         /// The model.
         model: String,
-        /// What went wrong.
+        /// The cause.
         source: http::Error,
     },
     /// The answer is an error.
@@ -85,7 +85,7 @@ pub enum Error {
         model: String,
         /// The status.
         status: u16,
-        /// What it says.
+        /// Its message.
         message: String,
     },
     /// Another model answered.
@@ -93,7 +93,7 @@ pub enum Error {
     Elsewhere {
         /// The model.
         model: String,
-        /// Who answered.
+        /// The server that answered.
         by: String,
     },
 }

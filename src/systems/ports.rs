@@ -81,7 +81,7 @@ pub(super) struct Listener {
     pub(super) user: u32,
     /// Its number in the kernel, or 0 once no process has it open.
     pub(super) socket: u64,
-    /// How closely its address matches 127.0.0.1.
+    /// The specificity of its address for 127.0.0.1.
     pub(super) closeness: Closeness,
 }
 

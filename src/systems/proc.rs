@@ -25,7 +25,7 @@ const LIMIT: Bytes = Bytes(4 << 20);
 pub struct Identity {
     /// Its number.
     pub pid: u32,
-    /// When it started, in clock ticks since the boot.
+    /// The time of its start, in clock ticks since the boot.
     pub start: u64,
 }
 

@@ -12,8 +12,8 @@ use std::time::Duration;
 /// The longest wait for an answer: it says nothing of the server's health, and others wait for it.
 const DEADLINE: Duration = Duration::from_secs(3);
 
-/// Returns the values that a server reports, by the options that declare them; each path is asked once. What it does not
-/// report is not known.
+/// Returns the values that a server reports, by the options that declare them; each path is asked once. What it does
+/// not report is not known.
 pub async fn read(client: &Client, proven: Proven<'_>, readings: &[Reading]) -> BTreeMap<String, String> {
     let endpoint = proven.probe().endpoint().unwrap_or_default();
     let paths: BTreeSet<&str> = readings.iter().map(|reading| reading.path).collect();

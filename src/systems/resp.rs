@@ -21,7 +21,7 @@ fn of_connection(asked: io::Result<Health>) -> Health {
     }
 }
 
-/// Asks a server that others run whether it answers; `password` is what it is told first. Over TLS only the connection is
+/// Asks a server that others run whether it answers; `password` is sent first. Over TLS only the connection is
 /// tried.
 pub(super) async fn ping(host: &str, port: u16, tls: bool, password: Option<&str>) -> Health {
     let asked = async {

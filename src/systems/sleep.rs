@@ -6,27 +6,27 @@ use super::{Hint, Retry};
 use crate::resource::SleepCalls;
 use std::time::{Duration, Instant};
 
-/// How often it is asked whether it sleeps while it is on its way.
+/// The polling interval while it falls asleep or wakes.
 const EVERY: Duration = Duration::from_millis(200);
 
 /// The longest wait for the answer whether it sleeps.
 const WORD: Duration = Duration::from_secs(5);
 
-/// Why it does not sleep, or does not wake.
+/// A failure to sleep or to wake.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It could not be asked.
     #[error("cannot ask it to {what}")]
     Unreachable {
-        /// What was asked.
+        /// The request.
         what: &'static str,
-        /// What went wrong.
+        /// The cause.
         source: http::Error,
     },
     /// It refuses.
     #[error("it refuses to {what}: {status}")]
     Refused {
-        /// What was asked.
+        /// The request.
         what: &'static str,
         /// The status.
         status: u16,
@@ -34,9 +34,9 @@ pub enum Error {
     /// It takes too long.
     #[error("it was asked to {what} and has not for {} s", .after.as_secs())]
     Late {
-        /// What was asked.
+        /// The request.
         what: &'static str,
-        /// How long it had.
+        /// The deadline.
         after: Duration,
     },
 }

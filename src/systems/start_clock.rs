@@ -1,11 +1,11 @@
-//! The clock of a wait for a server that starts: busy is not dead, so it starts again whenever the server visibly progresses,
-//! up to a hard cap. How often and what is examined meanwhile is decided by who waits.
+//! The clock of a wait for a server that starts: busy is not dead, so it starts again whenever the server visibly
+//! progresses, up to a hard cap. How often and what is examined meanwhile is decided by who waits.
 
 use super::Failure;
 use crate::resource::Run;
 use std::time::Duration;
 
-/// How much a server's memory or log must have grown to count as progress, in bytes.
+/// The growth of a server's memory or log that counts as progress, in bytes.
 const GROWTH: u64 = 1 << 20;
 
 /// One wait.
@@ -24,7 +24,8 @@ impl<'a> StartClock<'a> {
         Self { run, begun: now, progressed: now, size: 0 }
     }
 
-    /// Takes what the server has by now, in memory and log. Returns how long the wait has lasted once it is out of time.
+    /// Takes what the server has by now, in memory and log. Returns how long the wait has lasted once it is out of
+    /// time.
     pub fn is_late(&mut self, size: u64, now: Duration) -> Option<Duration> {
         if size >= self.size + GROWTH {
             (self.size, self.progressed) = (size, now);

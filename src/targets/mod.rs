@@ -1,5 +1,5 @@
-//! The target axis, its world half: one folder for each thing that keeps servers running, with the same verbs. What a target
-//! can do is stated by its pure half, under the same name.
+//! The target axis, its world half: one folder for each thing that keeps servers running, with the same verbs. What a
+//! target can do is stated by its pure half, under the same name.
 //!
 //! A driver makes the calls that a plan names, and decides nothing.
 
@@ -51,7 +51,7 @@ pub struct Findings {
     pub prerequisites: BTreeSet<Prerequisite>,
     /// The networks that carry the stack's ownership marker.
     pub networks: BTreeSet<String>,
-    /// Whether all its servers end when the user logs out, where that is known.
+    /// True if all its servers end when the user logs out, where that is known.
     pub ends_at_logout: Option<bool>,
 }
 
@@ -62,7 +62,7 @@ pub struct Progress {
     pub done: Option<u64>,
     /// All bytes, where that is known.
     pub total: Option<u64>,
-    /// What the target says of it.
+    /// The target's message.
     pub note: Option<String>,
 }
 
@@ -115,8 +115,8 @@ pub trait Driver: Sync {
     /// Returns the name of the outside system that it asks, for messages.
     fn system(&self) -> &'static str;
 
-    /// Observes the servers inquired about, its other servers that carry the stack's ownership marker, and what it keeps
-    /// for them. The system is connected to once, and what it does not tell is unknown.
+    /// Observes the servers inquired about, its other servers that carry the stack's ownership marker, and what it
+    /// keeps for them. The system is connected to once, and what it does not report is unknown.
     fn observe<'a>(&'a self, scope: Scope<'a>, inquiry: Inquiry<'a>) -> BoxFuture<'a, Findings>;
 
     /// Inspects servers by their names, managed or not.
@@ -131,7 +131,8 @@ pub trait Driver: Sync {
         async { None }.boxed()
     }
 
-    /// Inspects the instances of servers that hand their socket off, or are to; an error says why one cannot be inspected.
+    /// Inspects the instances of servers that hand their socket off, or are to; an error says why one cannot be
+    /// inspected.
     fn instances<'a>(
         &'a self,
         _scope: Scope<'a>,
@@ -146,7 +147,7 @@ pub trait Driver: Sync {
     /// Returns the last lines that a server wrote.
     fn last_lines<'a>(&'a self, scope: Scope<'a>, id: &'a ResourceId, count: usize) -> BoxFuture<'a, Vec<String>>;
 
-    /// Returns the size of what a server wrote, in bytes, where that is cheap to tell.
+    /// Returns the size of what a server wrote, in bytes, where that is cheap to find out.
     fn log_size(&self, _systems: &Systems, _id: &ResourceId) -> u64 {
         0
     }
@@ -159,7 +160,7 @@ pub trait Driver: Sync {
         None
     }
 
-    /// Returns the server that a process belongs to, where the machine tells.
+    /// Returns the server that a process belongs to, where the machine shows it.
     fn owner_of(&self, _pid: u32) -> Option<ResourceId> {
         None
     }

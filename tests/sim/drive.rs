@@ -50,7 +50,8 @@ pub(crate) struct Notes {
     pub(crate) confirmed: Vec<Result<Confirmation, String>>,
     /// Every generation that was ever reported to be committed.
     pub(crate) committed: BTreeSet<u64>,
-    /// The servers that the manifest of an apply shares with the committed generation and that were unhealthy before it.
+    /// The servers that the manifest of an apply shares with the committed generation and that were unhealthy before
+    /// it.
     pub(crate) preexisting: BTreeSet<ResourceId>,
     pub(crate) before: Truth,
     /// Whether the manifest of the apply was on record as failed for good.
@@ -300,7 +301,7 @@ impl Run {
         declaration.resolved(!self.sim().truth.secrets.is_empty())
     }
 
-    /// Lets everything happen until nobody is at work and nothing is armed.
+    /// Lets everything happen until no process runs and nothing is armed.
     fn settle(&mut self, events: &mut Vec<(Duration, Happening)>) {
         let begun = self.sim().now;
         loop {

@@ -75,7 +75,7 @@ impl Executor {
         self.tasks.retain(|task| !gone(task.pid));
     }
 
-    /// Polls whoever was woken and is not stopped; returns whether anybody was.
+    /// Polls every task that was woken and is not stopped; returns whether there was one.
     pub(crate) fn poll(&mut self, gone: impl Fn(Pid) -> bool, stopped: impl Fn(Pid) -> bool) -> bool {
         let mut polled = false;
         let mut index = 0;

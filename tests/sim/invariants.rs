@@ -67,7 +67,7 @@ pub(crate) fn after(run: &mut Run, episode: &Episode) {
             pre_existing_failures_do_not_count(run, finished);
         }
     }
-    // With one process alone, how it ended tells where the machine is.
+    // With one process alone, its end shows where the machine is.
     if let [(declaration, End::Finished(finished))] = &ends[..] {
         let (_, finished, revision) = &**finished;
         if run.notes().fired.is_empty() {
@@ -132,12 +132,12 @@ fn path(resource: &Resource) -> Option<&std::path::PathBuf> {
     }
 }
 
-/// A30: when nobody is at work any more, no switch is armed.
+/// A30: when no process runs any more, no switch is armed.
 fn nothing_is_left_armed(run: &Run) {
     let mut sim = run.sim();
     if !sim.switches.is_empty() {
         let armed: Vec<String> = sim.switches.keys().cloned().collect();
-        sim.violation(format!("A30: nobody is at work, and {armed:?} are armed"));
+        sim.violation(format!("A30: no process runs, and {armed:?} are armed"));
     }
 }
 

@@ -1,5 +1,5 @@
-//! What happens in one run: the stacks that are applied, and everything that goes wrong meanwhile. A seed makes one; one
-//! that shows a fault is made smaller piece by piece.
+//! What happens in one run: the stacks that are applied, and everything that goes wrong meanwhile. A seed makes one;
+//! one that shows a fault is made smaller piece by piece.
 
 use crate::random::Random;
 use crate::stacks::{Declaration, PARTS};
@@ -71,7 +71,7 @@ pub(crate) struct Episode {
     /// Whether the machine has timers for dead-man's switches.
     pub(crate) timers: bool,
     /// Whether a switch cannot be a process either.
-    pub(crate) nobody: bool,
+    pub(crate) unattended: bool,
     pub(crate) fail_fast: bool,
     pub(crate) confirming: Option<Confirming>,
     /// What the servers of this declaration do once they are started.
@@ -287,7 +287,7 @@ fn episode(random: &mut Random, declaration: Declaration, first: bool) -> Episod
         (episode.rehearse, episode.confirming) = (true, None);
     }
     episode.fail_fast = random.chance(1, 6);
-    episode.nobody = random.chance(1, 12);
+    episode.unattended = random.chance(1, 12);
     episode.deaf = random.chance(1, 10);
     episode.fires_twice = random.chance(1, 10);
     episode.late = if random.chance(1, 10) { random.below(600) } else { 0 };
@@ -356,7 +356,7 @@ impl Schedule {
             with(&|episode| episode.declaration.canary = false);
             with(&|episode| episode.spoiled = false);
             with(&|episode| episode.fail_fast = false);
-            with(&|episode| episode.nobody = false);
+            with(&|episode| episode.unattended = false);
             with(&|episode| episode.deaf = false);
             with(&|episode| episode.fires_twice = false);
             with(&|episode| episode.late = 0);

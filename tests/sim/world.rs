@@ -8,7 +8,7 @@ use crate::schedule::{Blow, Episode, Fault};
 use crate::stacks::{self, Declaration};
 use crate::truth::Truth;
 use llamero::apply::{Execution, Failure, Machine};
-use llamero::history::Watcher;
+use llamero::history::Carrier;
 use llamero::live::{LiveRun, Observation, Presence};
 use llamero::observe::Depth;
 use llamero::plan::{Action, Step, Trial};
@@ -438,7 +438,7 @@ impl Outside for World {
     async fn arm_process(&self, switch: &Switch) -> Result<(), detached::Error> {
         self.pass("arm a process").await;
         let mut sim = self.sim();
-        if sim.episode.nobody {
+        if sim.episode.unattended {
             let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
             return Err(detached::Error::Log(files::Error::io("open", &switch.log, full)));
         }
@@ -459,9 +459,9 @@ impl Outside for World {
         Heartbeat(self.clone())
     }
 
-    async fn disarm(&self, watcher: &Watcher) {
+    async fn disarm(&self, carrier: &Carrier) {
         self.pass("disarm").await;
-        if let Watcher::Timer(name) = watcher {
+        if let Carrier::Timer(name) = carrier {
             let mut sim = self.sim();
             sim.note(self.pid, &format!("disarm {name}"));
             sim.switches.remove(name);

@@ -116,7 +116,7 @@ const TESTS_WITH_CLOCKS: &[(&str, &str)] = &[
     ("tests/sim/world.rs", "its clock is simulated"),
 ];
 
-/// Crates that are given up or unsafe to parse strangers' files with.
+/// Crates that are given up or unsafe for parsing untrusted files.
 const BANNED: &[&str] = &["serde_yaml", "serde_yml", "yaml-rust"];
 
 struct Source {
@@ -197,7 +197,7 @@ fn names_crate(line: &str, name: &str) -> bool {
     let imported = line.trim_start().trim_start_matches("pub ").starts_with("use ");
     line.match_indices(name).any(|(start, _)| {
         let (before, after) = (&line[..start], &line[start + name.len()..]);
-        // What stands behind another path is somebody else's.
+        // A name behind another path belongs to another crate.
         let begins = !before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
         let alone = !after.starts_with(|c: char| c.is_alphanumeric() || c == '_');
         begins && alone && (after.starts_with("::") || (imported && before.trim_end().ends_with("use")))
@@ -324,7 +324,8 @@ const NO_ENGINE: &[(&str, &str)] = &[
     ("ollama_name", "the same, of a model of the manifest"),
 ];
 
-/// What resolves and plans also has no word of which the name of an engine is a part, such as a setting's or a variable's.
+/// What resolves and plans also has no word of which the name of an engine is a part, such as a setting's or a
+/// variable's.
 #[test]
 fn what_resolves_and_plans_has_no_word_of_an_engine() {
     let names = ["litellm", "ollama", "vllm", "llama_cpp", "llamacpp", "openai", "redis_"];

@@ -56,11 +56,11 @@ async fn pull(server: &FakeDocker) -> (Result<(), Error>, Vec<PullProgress>) {
 }
 
 async fn pull_within(server: &FakeDocker, deadlines: Deadlines) -> (Result<(), Error>, Vec<PullProgress>) {
-    let told = Mutex::new(vec![]);
-    let tell = |progress| told.lock().expect("no panic").push(progress);
+    let reported = Mutex::new(vec![]);
+    let on_progress = |progress| reported.lock().expect("no panic").push(progress);
     let docker = connect(server).await.with_deadlines(deadlines);
-    let result = ends(docker.pull(&redis(), &tell, &CancellationToken::new())).await.map(drop);
-    (result, told.into_inner().expect("no panic"))
+    let result = ends(docker.pull(&redis(), &on_progress, &CancellationToken::new())).await.map(drop);
+    (result, reported.into_inner().expect("no panic"))
 }
 
 /// Answers a pull with these lines; the image is there afterwards.
@@ -99,12 +99,12 @@ async fn a_missing_engine_is_reported_with_its_socket() {
     let folder = crate::folder();
     let socket = folder.path().join("docker.sock");
     let at = surroundings(&socket);
-    let error = Docker::connect_from(&at, PATIENT).await.expect_err("nobody");
+    let error = Docker::connect_from(&at, PATIENT).await.expect_err("no listener");
     assert!(matches!(&error, Error::NoSocket { tried } if *tried == [socket.clone()]), "{error:?}");
     assert_eq!(error.retry(), Retry::Soon);
     // A daemon that was killed leaves its socket behind.
     drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket"));
-    let error = Docker::connect_from(&at, PATIENT).await.expect_err("nobody");
+    let error = Docker::connect_from(&at, PATIENT).await.expect_err("no listener");
     assert!(matches!(error, Error::Unreachable { .. }) && error.retry() == Retry::Soon, "{error:?}");
     assert!(error.to_string().contains(&socket.display().to_string()), "{error}");
 }
@@ -205,7 +205,7 @@ async fn an_unmanaged_container_is_observed_and_never_touched() {
         stack.remove_volume("theirs").await.map(drop),
     ];
     for (number, result) in errors.into_iter().enumerate() {
-        let error = result.expect_err("a stranger's");
+        let error = result.expect_err("another's container");
         assert!(matches!(error, Error::NotOurs { .. }) && error.hint().is_some(), "call {number}: {error:?}");
     }
     assert!(!stack.remove("ab").await.expect("asked"));
@@ -284,12 +284,12 @@ async fn a_pull_reports_its_progress() {
         json!({"status": "Status: Downloaded newer image for redis:7"}),
     ];
     let server = FakeDocker::start(pulling(lines, End::Whole));
-    let (result, told) = pull(&server).await;
+    let (result, reported) = pull(&server).await;
     result.expect("it arrives");
-    let numbers: Vec<_> = told.iter().map(|it| (it.received, it.total)).collect();
+    let numbers: Vec<_> = reported.iter().map(|it| (it.received, it.total)).collect();
     let whole = (100, Some(100));
     assert_eq!(numbers, [(0, None), (40, Some(100)), whole, whole, whole]);
-    assert_eq!(told[1].status, "Downloading");
+    assert_eq!(reported[1].status, "Downloading");
     let asked = server.asked();
     let asked = asked.iter().find(|asked| asked.what == "POST /images/create").expect("asked");
     assert!(asked.query.contains("fromImage=r.example%2Fredis%3A7"), "{}", asked.query);
@@ -304,7 +304,7 @@ async fn a_failed_pull_reports_its_cause_in_every_form() {
         (vec![layer("Downloading", 1), failed("unauthorized: authentication required")], Fault::Denied),
         (vec![failed("write /x: no space left on device")], Fault::Full),
         // A form of which bollard keeps nothing.
-        (vec![json!({"error": "nobody knows"})], Fault::Other),
+        (vec![json!({"error": "something unknown"})], Fault::Other),
     ] {
         for server in [
             FakeDocker::start(pulling(lines.clone(), End::Whole)),
@@ -337,12 +337,12 @@ async fn a_pull_is_cancelled_at_once() {
     let server = FakeDocker::start(pulling(vec![layer("Downloading", 40)], End::Stall));
     let docker = connect(&server).await;
     let cancel = CancellationToken::new();
-    let tell = |progress: PullProgress| {
+    let on_progress = |progress: PullProgress| {
         if progress.received == 40 {
             cancel.cancel();
         }
     };
-    let error = docker.pull(&redis(), &tell, &cancel).await.expect_err("called off");
+    let error = docker.pull(&redis(), &on_progress, &cancel).await.expect_err("called off");
     assert!(matches!(error, Error::Cancelled) && error.interrupted());
 }
 

@@ -72,20 +72,20 @@ async fn two_downloads_of_one_file_fetch_it_once() {
 async fn a_broken_download_resumes() {
     let folder = crate::folder();
     let files = Files::start([file(End::Cut(1_000_000)), file(End::Cut(500_000)), file(End::Whole)]).await;
-    let told = Mutex::new(vec![]);
+    let reported = Mutex::new(vec![]);
     let download = download(&files.url, folder.path());
     let client = Client::new().expect("a client");
-    let tell = |progress: Progress| told.lock().expect("no panic").push(progress);
-    let fetched = fetch(&client, &download, &tell, &CancellationToken::new()).await.expect("it arrives");
+    let on_progress = |progress: Progress| reported.lock().expect("no panic").push(progress);
+    let fetched = fetch(&client, &download, &on_progress, &CancellationToken::new()).await.expect("it arrives");
     assert_eq!(fetched, Fetched { sha256: Digest::of(content(0)), size: 3_000_000 });
     assert!(std::fs::read(&download.path).expect("the file") == content(0));
     assert_eq!(names(folder.path()), ["model.gguf"]);
     let ranges: Vec<_> = files.presence().into_iter().map(|presence| (presence.range, presence.if_range)).collect();
     let resumed = |from: u32| (Some(format!("bytes={from}-")), Some("\"one\"".to_owned()));
     assert_eq!(ranges, [(None, None), resumed(1_000_000), resumed(1_500_000)]);
-    let told = told.into_inner().expect("no panic");
-    assert!(told.is_sorted_by_key(|progress| progress.received));
-    assert_eq!(told.last(), Some(&Progress { received: 3_000_000, total: Some(3_000_000) }));
+    let reported = reported.into_inner().expect("no panic");
+    assert!(reported.is_sorted_by_key(|progress| progress.received));
+    assert_eq!(reported.last(), Some(&Progress { received: 3_000_000, total: Some(3_000_000) }));
     assert_eq!(download.path.metadata().expect("the file").permissions().mode() & 0o777, 0o600);
 }
 
@@ -96,12 +96,12 @@ async fn a_later_run_resumes_an_interrupted_download() {
     let download = download(&files.url, folder.path());
     let (client, cancel) = (Client::new().expect("a client"), CancellationToken::new());
     let stop = cancel.clone();
-    let tell = move |progress: Progress| {
+    let on_progress = move |progress: Progress| {
         if progress.received == 2_000_000 {
             stop.cancel();
         }
     };
-    assert!(matches!(fetch(&client, &download, &tell, &cancel).await, Err(Error::Cancelled)));
+    assert!(matches!(fetch(&client, &download, &on_progress, &cancel).await, Err(Error::Cancelled)));
     assert_eq!(names(folder.path()), ["model.gguf.part", "model.gguf.part.json"]);
     assert_eq!(run(&download).await.expect("it arrives").sha256, Digest::of(content(0)));
     let start = files.presence()[1].range.clone().and_then(|range| range[6..range.len() - 1].parse::<u64>().ok());
@@ -208,16 +208,16 @@ async fn errors_are_classified_by_status() {
     for (status, code) in [(401, "denied"), (403, "denied"), (404, "not found"), (418, "status")] {
         let files = Files::start([Reply::Status(status, None)]).await;
         let error = run(&download(&files.url, folder.path())).await.expect_err("it is refused");
-        let told = match &error {
+        let reported = match &error {
             Error::Denied { with_token: false, .. } => "denied",
             Error::NotFound { .. } => "not found",
             Error::Status { .. } => "status",
             _ => "other",
         };
-        assert_eq!((told, error.retry(), files.presence().len()), (code, Retry::Never, 1), "{status}");
+        assert_eq!((reported, error.retry(), files.presence().len()), (code, Retry::Never, 1), "{status}");
         assert_eq!(error.hint().is_some_and(|hint| hint.contains("token")), code == "denied");
     }
-    let error = run(&download("http://127.0.0.1:9/x", folder.path())).await.expect_err("nobody is there");
+    let error = run(&download("http://127.0.0.1:9/x", folder.path())).await.expect_err("no listener");
     assert!(matches!(error, Error::Network { .. }), "{error:?}");
 }
 

@@ -86,8 +86,8 @@ async fn litellm_must_offer_exactly_what_was_intended() {
         "/v1/models" => (200, r#"{"data":[{"id":"chat"},{"id":"old"}]}"#),
         _ => (200, "{}"),
     });
-    let told = "unhealthy: the models it offers are not those asked for: missing `embed`; surplus `old`";
-    assert_eq!(others.await, told);
+    let reported = "unhealthy: the models it offers are not those asked for: missing `embed`; surplus `old`";
+    assert_eq!(others.await, reported);
     let stopping = litellm(|_, _| (503, r#"{"status":"shutting down"}"#)).await;
     assert_eq!(stopping, "unhealthy: /health/readiness answers 503: shutting down");
 }
@@ -124,8 +124,8 @@ async fn llama_cpp_loads_then_offers_its_model() {
 
 #[tokio::test]
 async fn vllm_listens_once_loaded_and_reports_a_dead_engine() {
-    let nobody = Vllm.probe("http://127.0.0.1:9", Some("qwen3"));
-    assert_eq!(asked(&nobody, None).await, "loading: it does not listen before the model is there");
+    let silent = Vllm.probe("http://127.0.0.1:9", Some("qwen3"));
+    assert_eq!(asked(&silent, None).await, "loading: it does not listen before the model is there");
     // Its health has no body.
     let healthy = vllm(|path, _| match path {
         "/health" => (200, ""),
@@ -150,11 +150,11 @@ async fn any_status_below_400_is_healthy_for_a_plain_probe() {
             404 => |_, _| (404, ""),
             _ => |_, _| (500, ""),
         };
-        let told = asked(&plain(server(answers).await, "/live"), None).await;
-        assert!(told.starts_with(start), "{status}: {told}");
+        let reported = asked(&plain(server(answers).await, "/live"), None).await;
+        assert!(reported.starts_with(start), "{status}: {reported}");
     }
-    let nobody = asked(&plain("http://127.0.0.1:9".to_owned(), "/"), None).await;
-    assert_eq!(nobody, "unreachable: connection refused");
+    let silent = asked(&plain("http://127.0.0.1:9".to_owned(), "/"), None).await;
+    assert_eq!(silent, "unreachable: connection refused");
 }
 
 #[tokio::test]
@@ -205,8 +205,8 @@ async fn redis_answers_are_classified() {
         ("+PONG\r\n", "healthy"),
         ("", "unreachable: it closed the connection without an answer"),
     ];
-    for (answer, told) in cases {
-        assert_eq!(asked(&resp(fixed(answer).await, None), None).await, told, "{answer}");
+    for (answer, reported) in cases {
+        assert_eq!(asked(&resp(fixed(answer).await, None), None).await, reported, "{answer}");
     }
 }
 
@@ -225,8 +225,8 @@ async fn a_real_redis_reports_its_limit() {
     let probe = |memory| resp(port, memory);
     until_async("it starts", async || asked(&probe(None), None).await == "healthy").await;
     assert_eq!(asked(&probe(Some(Bytes(64 << 20))), None).await, "healthy");
-    let told = asked(&probe(Some(Bytes(32 << 20))), None).await;
-    assert_eq!(told, "unhealthy: its maxmemory is 64 MiB and not 32 MiB");
+    let reported = asked(&probe(Some(Bytes(32 << 20))), None).await;
+    assert_eq!(reported, "unhealthy: its maxmemory is 64 MiB and not 32 MiB");
 }
 
 fn free_port() -> Option<u16> {

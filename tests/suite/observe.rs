@@ -1,5 +1,5 @@
-//! Observation: the systems of a machine are asked side by side, one that hangs delays no other, and one that went away and
-//! came back is found again.
+//! Observation: the systems of a machine are asked side by side, one that hangs delays no other, and one that went away
+//! and came back is found again.
 
 use crate::fakes::machine::{FakeMachine, Wires};
 use crate::sample;

@@ -64,12 +64,12 @@ async fn pull(server: &FakeOllama) -> (Result<(), Error>, Vec<Progress>) {
 }
 
 async fn pull_with(server: &FakeOllama, patience: Patience) -> (Result<(), Error>, Vec<Progress>) {
-    let told = Mutex::new(vec![]);
+    let reported = Mutex::new(vec![]);
     let pull = Pull { name: name("m"), insecure: true, patience };
-    let tell = |progress: Progress| told.lock().expect("no panic").push(progress);
+    let on_progress = |progress: Progress| reported.lock().expect("no panic").push(progress);
     let client = client();
-    let result = Ollama::new(&client, &server.endpoint).pull(&pull, &tell, &CancellationToken::new()).await;
-    (result, told.into_inner().expect("no panic"))
+    let result = Ollama::new(&client, &server.endpoint).pull(&pull, &on_progress, &CancellationToken::new()).await;
+    (result, reported.into_inner().expect("no panic"))
 }
 
 #[tokio::test]
@@ -82,13 +82,13 @@ async fn a_pull_that_is_cut_off_resumes() {
         _ => whole_from(900),
     })
     .await;
-    let (result, told) = pull(&server).await;
+    let (result, reported) = pull(&server).await;
     result.expect("it arrives");
     let asked =
         ReceivedRequest { what: "POST /api/pull".to_owned(), body: json!({"model": "m:latest", "insecure": true}) };
     assert_eq!(server.asked(), vec![asked; 5]);
-    assert_eq!(told.first(), Some(&Progress { received: 50, total: Some(1000) }));
-    assert_eq!(told.last(), Some(&Progress { received: 1020, total: Some(1020) }));
+    assert_eq!(reported.first(), Some(&Progress { received: 50, total: Some(1000) }));
+    assert_eq!(reported.last(), Some(&Progress { received: 1020, total: Some(1020) }));
 }
 
 #[tokio::test]
@@ -118,11 +118,11 @@ async fn repeated_lines_count_as_a_stall() {
     for end in [End::Repeat, End::Cycle, End::Stall] {
         let server = FakeOllama::start(move |_, _| broken_at(700, end)).await;
         let patience = Patience { stall: STALL, ..PATIENT };
-        let (result, told) = at_least(STALL * 3, pull_with(&server, patience)).await;
+        let (result, reported) = at_least(STALL * 3, pull_with(&server, patience)).await;
         let error = result.expect_err("it stalls");
         assert!(matches!(error, Error::Stalled { .. }), "{error:?}");
         // Two lines of each pull bring it on, if they arrive in time, and none that repeats them does.
-        assert!(server.calls().len() == 3 && told.len() <= 6, "{told:?}");
+        assert!(server.calls().len() == 3 && reported.len() <= 6, "{reported:?}");
     }
 }
 
@@ -149,7 +149,7 @@ async fn an_unreachable_ollama_is_retried() {
     let pull = Pull { name: name("m"), insecure: false, patience: PATIENT };
     let client = client();
     let ollama = Ollama::new(&client, "http://127.0.0.1:9");
-    let error = ollama.pull(&pull, &|_| {}, &CancellationToken::new()).await.expect_err("nobody is there");
+    let error = ollama.pull(&pull, &|_| {}, &CancellationToken::new()).await.expect_err("no listener");
     assert!(matches!(error, Error::Network { .. }) && error.retry() == Retry::Soon, "{error:?}");
 }
 
@@ -158,13 +158,13 @@ async fn cancellation_closes_the_request() {
     let server = FakeOllama::start(|_, _| broken_at(700, End::Repeat)).await;
     let (client, cancel) = (client(), CancellationToken::new());
     let pull = Pull { name: name("m"), insecure: false, patience: Patience::default() };
-    let tell = |progress: Progress| {
+    let on_progress = |progress: Progress| {
         if progress.received == 700 {
             assert_eq!(server.open_streams(), 1);
             cancel.cancel();
         }
     };
-    let result = Ollama::new(&client, &server.endpoint).pull(&pull, &tell, &cancel).await;
+    let result = Ollama::new(&client, &server.endpoint).pull(&pull, &on_progress, &cancel).await;
     assert!(matches!(result, Err(Error::Cancelled)), "{result:?}");
     until_async("the request is closed", async || server.open_streams() == 0).await;
 }
@@ -246,14 +246,14 @@ async fn errors_are_classified_by_status() {
         let ollama = Ollama::new(&client, &server.endpoint);
         let cancel = CancellationToken::new();
         let error = ollama.load(&name("m"), KeepAlive::Default, false, HANG, &cancel).await.expect_err("it is refused");
-        let told = match &error {
+        let reported = match &error {
             Error::Denied { .. } => "denied",
             Error::NotFound { .. } => "not found",
             Error::Busy { .. } => "busy",
             Error::Status { .. } => "status",
             _ => "other",
         };
-        assert_eq!((told, error.retry()), (kind, retry), "{error}");
+        assert_eq!((reported, error.retry()), (kind, retry), "{error}");
         assert_eq!(error.hint().is_some_and(|hint| hint.contains("localhost")), status == 403);
     }
 }
@@ -401,8 +401,8 @@ async fn it_is_healthy_when_it_lists_its_models() {
     });
     let list = list.await;
     assert!(matches!(&list, Health::Unhealthy { why } if why.contains("no such folder")), "{list}");
-    let nobody = asked("http://127.0.0.1:9").await;
-    assert_eq!(nobody, Health::unreachable("connection refused"));
+    let silent = asked("http://127.0.0.1:9").await;
+    assert_eq!(silent, Health::unreachable("connection refused"));
 }
 
 #[tokio::test]
@@ -426,16 +426,16 @@ async fn the_registry_resolves_a_tag() {
     assert!(matches!(&error, Error::Checksum { expected, live, .. } if (expected, live) == (&first, &second)));
     for (status, kind) in [(401, "denied"), (429, "busy"), (503, "busy"), (418, "status")] {
         registry.refuse(status);
-        let told = match ask().await.expect_err("it is refused") {
+        let reported = match ask().await.expect_err("it is refused") {
             Error::Denied { .. } => "denied",
             Error::Busy { after: Some(SEVEN), .. } => "busy",
             Error::Status { .. } => "status",
             _ => "other",
         };
-        assert_eq!(told, kind, "{status}");
+        assert_eq!(reported, kind, "{status}");
     }
-    let nobody = name("127.0.0.1:9/team/model");
-    assert!(matches!(manifest(&client, &nobody, true, HANG).await, Err(Error::Network { .. })));
+    let silent = name("127.0.0.1:9/team/model");
+    assert!(matches!(manifest(&client, &silent, true, HANG).await, Err(Error::Network { .. })));
     let error = manifest(&client, &name(&format!("{}/team/model", registry.host)), false, HANG).await;
     assert!(matches!(error, Err(Error::Network { .. })), "plain HTTP is asked for only where it is wanted");
 }

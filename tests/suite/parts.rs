@@ -1,5 +1,5 @@
-//! The paths of the parts that `tests/real/install` creates: the content determines the path, so that a cache never hides
-//! a missing step.
+//! The paths of the parts that `tests/real/install` creates: the content determines the path, so that a cache never
+//! hides a missing step.
 
 use crate::skipped;
 use std::collections::BTreeMap;

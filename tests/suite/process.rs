@@ -176,7 +176,7 @@ async fn a_reused_pid_is_not_mistaken_for_the_server() {
     let home = Home::new();
     let state = home.start("exec sleep 600").await;
     home.stop().await;
-    let mut unmanaged = Command::new("sleep").arg("600").spawn().expect("a stranger");
+    let mut unmanaged = Command::new("sleep").arg("600").spawn().expect("another process");
     let identity = proc::Identity::of(unmanaged.id()).expect("it lives");
     let text = fs::read_to_string(home.file("state.json")).expect("a state");
     let record: serde_json::Value = serde_json::from_str(unsealed(&text)).expect("JSON");
@@ -196,7 +196,7 @@ async fn a_reused_pid_is_not_mistaken_for_the_server() {
         let state = home.state();
         assert_eq!((state.phase, state.pid, state.supervised), (phase, None, false));
         home.stop().await;
-        assert!(lives(unmanaged.id()), "a stranger was stopped");
+        assert!(lives(unmanaged.id()), "another process was stopped");
     }
     assert_ne!(state.pid, None);
     unmanaged.kill().expect("killed");

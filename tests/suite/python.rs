@@ -36,8 +36,8 @@ async fn made(tool: Option<&Path>) {
         .args(["-c", "import six, sys; print(six.__version__, sys.prefix)"])
         .output()
         .expect("it runs");
-    let told = String::from_utf8_lossy(&asked.stdout).trim().to_owned();
-    assert_eq!(told, format!("1.16.0 {}", declared.path.display()));
+    let reported = String::from_utf8_lossy(&asked.stdout).trim().to_owned();
+    assert_eq!(reported, format!("1.16.0 {}", declared.path.display()));
     let stamp = declared.path.join(".llamero-complete.json");
     let before = stamp.metadata().and_then(|stamp| stamp.modified()).expect("a stamp");
     create(&declared, tool, &hear, &cancel).await.expect("it is there");
@@ -56,7 +56,7 @@ async fn two_stacks_create_one_environment_once() {
     assert_eq!(state(&declared.path).expect("a state"), EnvironmentState::Complete);
     let waited = lines.lock().expect("no panic").iter().filter(|line| line.contains("another llamero")).count();
     assert_eq!(waited, 1);
-    // Who waits can be told to stop.
+    // A waiting process can be cancelled.
     let exclusive = folder.path().join("environments/held.making");
     let exclusive = std::fs::File::create(exclusive).expect("a mark");
     exclusive.lock().expect("held");

@@ -1,7 +1,7 @@
 //! Does the work of one plan over many services, all of it values, so that a profiler can count its instructions.
 //!
-//! usage: `plan_of STAGE COUNT`, where each STAGE includes those before it: `read`, `resolve`, `create` (nothing is live),
-//! `nothing` (everything is live and as declared)
+//! usage: `plan_of STAGE COUNT`, where each STAGE includes those before it: `read`, `resolve`, `create` (nothing is
+//! live), `nothing` (everything is live and as declared)
 
 use llamero_core::live::{Observation, Presence};
 use llamero_core::lockfile::LockFile;

@@ -32,22 +32,22 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         stack.enlist_deadman(number)?;
         detached::report_ready();
     }
-    let tell = |text: &str| say(&format!("{} {text}", clock::now()));
+    let log = |text: &str| say(&format!("{} {text}", clock::now()));
     let progress = Progress::new(false);
     let report = |event| progress.show(event);
     let after = arguments.after.map(Seconds::duration);
-    Ok(match fire(&stack, number, after, &tell, &report).await? {
+    Ok(match fire(&stack, number, after, &log, &report).await? {
         Fired::NothingToDo => Exit::Done,
         Fired::Committed => {
-            tell(&format!("generation {number} was confirmed and committed"));
+            log(&format!("generation {number} was confirmed and committed"));
             Exit::Done
         }
         Fired::RolledBack => {
-            tell(&format!("generation {number} was rolled back"));
+            log(&format!("generation {number} was rolled back"));
             Exit::Done
         }
         Fired::Stuck => {
-            tell(&format!("rollback of generation {number} failed; manual intervention required: `llamero status`"));
+            log(&format!("rollback of generation {number} failed; manual intervention required: `llamero status`"));
             Exit::Stuck
         }
     })

@@ -1,4 +1,4 @@
-//! `llamero show`: one generation, with what it wished for and how it went.
+//! `llamero show`: one generation, with its desired state and its outcome.
 
 use super::super::arguments::StackArgument;
 use super::super::exit::Exit;
@@ -65,7 +65,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Problem> {
             text.push_str(&format!("why\n  {why}\n"));
         }
         text.push_str("steps\n");
-        for step in outcome.steps.iter().chain(&outcome.way_back) {
+        for step in outcome.steps.iter().chain(&outcome.rollback) {
             let result = match step.result {
                 StepResult::Done => "done",
                 StepResult::Failed => "failed",

@@ -1,4 +1,4 @@
-//! Where the engine's socket is: `DOCKER_HOST`, then Docker's current context, then the places that engines use.
+//! The address of the engine's socket: `DOCKER_HOST`, then Docker's current context, then the places that engines use.
 //!
 //! Only sockets of this machine count: what is managed must be here.
 
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 /// The largest of Docker's configuration files that is read.
 pub(super) const LIMIT: Bytes = Bytes(4 << 20);
 
-/// What of the environment decides on the socket.
+/// The environment variables that decide on the socket.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DockerEnvironment {
     /// `DOCKER_HOST`.
@@ -124,7 +124,7 @@ fn socket(from: &str, address: &str) -> Result<PathBuf, Error> {
     }
 }
 
-/// Returns the first socket that is there and may be used. One at which nobody answers is an error and not passed over:
+/// Returns the first socket that is there and may be used. One without a listener is an error and not skipped:
 /// to go on with another engine would be to take all containers for gone.
 pub(super) async fn pick(sockets: Vec<PathBuf>, deadline: std::time::Duration) -> Result<PathBuf, Error> {
     let mut denied = None;

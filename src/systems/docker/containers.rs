@@ -1,6 +1,6 @@
 //! The containers of one stack: seen, made, started, stopped, renamed and removed.
 //!
-//! Whatever changes one looks first whether it carries the stack's mark, and then names it by its id: a stranger that
+//! Every change first checks the ownership marker, and then addresses the container by its id: another container that
 //! takes the name in between is not met.
 
 use super::create::create;
@@ -17,7 +17,7 @@ use std::time::Duration;
 /// The most of a log that is read, in bytes.
 const LARGEST_LOG: usize = 1 << 20;
 
-/// What belongs to one stack.
+/// The resources of one stack.
 #[derive(Debug, Clone, Copy)]
 pub struct Stack<'a> {
     pub(super) docker: &'a Docker,
@@ -52,8 +52,8 @@ impl Stack<'_> {
         live.labels.get(STACK_LABEL).is_some_and(|stack| stack == self.name)
     }
 
-    /// Makes a container of an image that is there, with the stack's mark; it does not run yet. Its folders, volumes and
-    /// network must be there.
+    /// Makes a container of an image that is there, with the stack's mark; it does not run yet. Its folders, volumes
+    /// and network must be there.
     pub async fn create(self, new: &NewContainer<'_>) -> Result<Created, Error> {
         create(self, new).await
     }

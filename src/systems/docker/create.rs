@@ -10,7 +10,7 @@ use llamero_core::targets::docker::lower::{ImageCommand, NewContainer, needs_ima
 pub struct Created {
     /// Its id.
     pub id: String,
-    /// What the engine could not do as asked, such as a limit that it cannot enforce.
+    /// Requests that the engine could not fulfil, such as a limit that it cannot enforce.
     pub warnings: Vec<String>,
 }
 

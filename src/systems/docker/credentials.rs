@@ -13,8 +13,8 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-/// How long a program may take to tell a password: it may ask its user to unlock a key ring.
-const TELL: Duration = Duration::from_secs(20);
+/// The longest time for a program to return a password: it may ask its user to unlock a key ring.
+const ANSWER: Duration = Duration::from_secs(20);
 /// Under which name Docker keeps the password of Docker Hub.
 const HUB: &str = "https://index.docker.io/v1/";
 /// The user that stands for a token instead of a password.
@@ -40,7 +40,7 @@ struct Entry {
     registrytoken: Option<String>,
 }
 
-/// Returns what Docker would say to a registry; `None` where nobody has logged in.
+/// Returns what Docker would say to a registry; `None` without a login.
 pub(super) async fn of(configuration: &Path, registry: &str) -> Result<Option<DockerCredentials>, Error> {
     let Some(live) = read::<Configuration>(&configuration.join("config.json"))? else { return Ok(None) };
     let server = if registry == "docker.io" { HUB } else { registry };
@@ -87,14 +87,14 @@ async fn ask(name: &str, server: &str) -> Result<Option<DockerCredentials>, Erro
         let why = "that is no program's name".to_owned();
         return Err(Error::Credentials { program, registry: server.to_owned(), why });
     }
-    tell(&program, server).await
+    ask_helper(&program, server).await
 }
 
-/// Runs a program that keeps passwords, and hears what it tells of a server.
-async fn tell(program: &str, server: &str) -> Result<Option<DockerCredentials>, Error> {
+/// Runs a credential helper, and returns its answer about a server.
+async fn ask_helper(program: &str, server: &str) -> Result<Option<DockerCredentials>, Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
-    struct Told {
+    struct Stored {
         username: String,
         secret: String,
     }
@@ -109,22 +109,23 @@ async fn tell(program: &str, server: &str) -> Result<Option<DockerCredentials>, 
         }
         child.wait_with_output().await
     };
-    let late = |_| failed(format!("no answer within {} s", TELL.as_secs()));
-    let output = tokio::time::timeout(TELL, run).await.map_err(late)?.map_err(|error| failed(error.to_string()))?;
+    let late = |_| failed(format!("no answer within {} s", ANSWER.as_secs()));
+    let output = tokio::time::timeout(ANSWER, run).await.map_err(late)?.map_err(|error| failed(error.to_string()))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        // The words of the protocol for a server that nobody has logged in to.
+        // The protocol's message for a server without a login.
         if said.contains("credentials not found") {
             return Ok(None);
         }
         return Err(failed(format!("it ends with {}", output.status)));
     }
-    let told: Told = serde_json::from_slice(&output.stdout).map_err(|_| failed("its answer is no JSON".to_owned()))?;
+    let stored: Stored =
+        serde_json::from_slice(&output.stdout).map_err(|_| failed("its answer is no JSON".to_owned()))?;
     let mut credentials = DockerCredentials { serveraddress: Some(server.to_owned()), ..DockerCredentials::default() };
-    if told.username == TOKEN_USER {
-        credentials.identitytoken = Some(told.secret);
+    if stored.username == TOKEN_USER {
+        credentials.identitytoken = Some(stored.secret);
     } else {
-        (credentials.username, credentials.password) = (Some(told.username), Some(told.secret));
+        (credentials.username, credentials.password) = (Some(stored.username), Some(stored.secret));
     }
     Ok(Some(credentials))
 }
@@ -154,10 +155,10 @@ fn decoded(text: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{DockerCredentials, Error, ask, decoded, of, tell};
+    use super::{DockerCredentials, Error, ask, ask_helper, decoded, of};
     use std::os::unix::fs::PermissionsExt as _;
 
-    async fn told(text: &str, registry: &str) -> Result<Option<DockerCredentials>, Error> {
+    async fn stored(text: &str, registry: &str) -> Result<Option<DockerCredentials>, Error> {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("config.json"), text).expect("written");
         of(folder.path(), registry).await
@@ -179,21 +180,21 @@ mod tests {
             "t.example": {"identitytoken": "t", "auth": ""},
             "bad.example": {"auth": "!"}}}"#;
         let pair = |live: DockerCredentials| (live.username.unwrap_or_default(), live.password.unwrap_or_default());
-        let live = told(text, "docker.io").await.expect("read").expect("some");
+        let live = stored(text, "docker.io").await.expect("read").expect("some");
         assert_eq!(live.serveraddress.as_deref(), Some("https://index.docker.io/v1/"));
         assert_eq!(pair(live), ("me".to_owned(), "a:b".to_owned()));
-        let live = told(text, "r.example:5").await.expect("read").expect("some");
+        let live = stored(text, "r.example:5").await.expect("read").expect("some");
         assert_eq!(pair(live), ("me".to_owned(), "x".to_owned()));
-        let live = told(text, "t.example").await.expect("read").expect("some");
+        let live = stored(text, "t.example").await.expect("read").expect("some");
         assert_eq!((live.identitytoken.as_deref(), live.username), (Some("t"), None));
-        assert_eq!(told(text, "other.example").await.expect("read"), None);
-        assert!(matches!(told(text, "bad.example").await, Err(Error::Configuration { .. })));
+        assert_eq!(stored(text, "other.example").await.expect("read"), None);
+        assert!(matches!(stored(text, "bad.example").await, Err(Error::Configuration { .. })));
     }
 
     #[tokio::test]
     async fn a_program_that_is_not_there_or_is_none_is_an_error() {
-        let error = told(r#"{"credsStore": "llamero-none"}"#, "r.example").await.expect_err("no program");
-        assert!(error.to_string().starts_with("`docker-credential-llamero-none` does not tell"), "{error}");
+        let error = stored(r#"{"credsStore": "llamero-none"}"#, "r.example").await.expect_err("no program");
+        assert!(error.to_string().starts_with("`docker-credential-llamero-none` returns no password"), "{error}");
         assert!(matches!(ask("../x", "r").await, Err(Error::Credentials { .. })));
     }
     #[tokio::test]
@@ -213,13 +214,13 @@ esac
         std::fs::write(&path, script).expect("written");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).expect("set");
         let program = path.display().to_string();
-        let live = tell(&program, "r.example").await.expect("told").expect("some");
+        let live = ask_helper(&program, "r.example").await.expect("returned").expect("some");
         assert_eq!((live.username.as_deref(), live.password.as_deref()), (Some("me"), Some("hunter2")));
-        let live = tell(&program, "t.example").await.expect("told").expect("some");
+        let live = ask_helper(&program, "t.example").await.expect("returned").expect("some");
         assert_eq!((live.identitytoken.as_deref(), live.username), (Some("t"), None));
-        assert_eq!(tell(&program, "none.example").await.expect("told"), None);
+        assert_eq!(ask_helper(&program, "none.example").await.expect("returned"), None);
         for server in ["odd.example", "locked.example"] {
-            let error = tell(&program, server).await.expect_err(server);
+            let error = ask_helper(&program, server).await.expect_err(server);
             assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
         }
     }

@@ -1,10 +1,10 @@
-//! Why Docker, or Podman in its place, did not do what was asked.
+//! Failures of Docker, or of Podman in its place.
 
 use crate::systems::{Hint, Retry, files};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Why it was not done.
+/// A failure of the engine.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No engine has left a socket where one is looked for.
@@ -16,11 +16,11 @@ pub enum Error {
     /// The address that was asked for is none that llamero can use.
     #[error("{from} says `{address}`: {why}")]
     Address {
-        /// Who says so, such as `DOCKER_HOST`.
+        /// The origin of the address, such as `DOCKER_HOST`.
         from: String,
-        /// What it says.
+        /// Its message.
         address: String,
-        /// Why that is not used.
+        /// The reason why it is not used.
         why: &'static str,
     },
     /// A file of Docker's configuration cannot be read.
@@ -35,7 +35,7 @@ pub enum Error {
     Configuration {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         why: String,
     },
     /// The socket is there, and we may not use it.
@@ -44,7 +44,7 @@ pub enum Error {
         /// The socket.
         socket: PathBuf,
     },
-    /// The socket is there, and nobody answers.
+    /// The socket exists, and nothing answers.
     #[error("no answer at {}", socket.display())]
     Unreachable {
         /// The socket.
@@ -58,7 +58,7 @@ pub enum Error {
     TooOld {
         /// The socket.
         socket: PathBuf,
-        /// What it speaks.
+        /// Its protocol.
         live: String,
         /// The oldest that will do.
         needed: &'static str,
@@ -66,7 +66,7 @@ pub enum Error {
     /// A name that no container, network or volume can have.
     #[error("`{name}` cannot be the name of a {kind}")]
     Name {
-        /// What was to be named.
+        /// The thing to be named.
         kind: &'static str,
         /// The name.
         name: String,
@@ -74,15 +74,15 @@ pub enum Error {
     /// Nothing came in time.
     #[error("{what}: timed out after {} s", after.as_secs_f32())]
     Deadline {
-        /// What was tried.
+        /// The attempted operation.
         what: String,
-        /// How long it was waited for.
+        /// The time waited.
         after: Duration,
     },
     /// There is no such thing.
     #[error("{what}: {said}")]
     NotFound {
-        /// What was tried.
+        /// The attempted operation.
         what: String,
         /// The engine's words.
         said: String,
@@ -90,7 +90,7 @@ pub enum Error {
     /// The name is taken, or the thing is in use.
     #[error("{what}: {said}")]
     Conflict {
-        /// What was tried.
+        /// The attempted operation.
         what: String,
         /// The engine's words.
         said: String,
@@ -98,7 +98,7 @@ pub enum Error {
     /// It does not carry the mark of this stack, and so it is not touched.
     #[error("{what}: it does not belong to the stack `{stack}`")]
     NotOurs {
-        /// What was tried.
+        /// The attempted operation.
         what: String,
         /// The stack.
         stack: String,
@@ -106,39 +106,39 @@ pub enum Error {
     /// The engine said no, or began and then failed.
     #[error("{what}: {said}")]
     Refused {
-        /// What was tried.
+        /// The attempted operation.
         what: String,
         /// The engine's words.
         said: String,
-        /// What kind of failure the words mean.
+        /// The kind of failure.
         fault: Fault,
     },
     /// The answer ended before the engine said that it had succeeded.
     #[error("{what}: the engine closed the stream early")]
     Cut {
-        /// What was tried.
+        /// The attempted operation.
         what: String,
     },
     /// The engine has no such call.
     #[error("{what}: Podman cannot do that")]
     Unsupported {
-        /// What was tried.
+        /// The attempted operation.
         what: String,
     },
     /// The program that keeps a registry's password does not give it.
-    #[error("`{program}` does not tell the password for {registry}: {why}")]
+    #[error("`{program}` returns no password for {registry}: {why}")]
     Credentials {
         /// The program.
         program: String,
         /// The registry.
         registry: String,
-        /// What went wrong.
+        /// The cause.
         why: String,
     },
     /// The connection was lost, or the answer made no sense.
     #[error("{what}: the connection to {} failed", socket.display())]
     Connection {
-        /// What was tried.
+        /// The attempted operation.
         what: String,
         /// The socket.
         socket: PathBuf,
@@ -155,7 +155,7 @@ fn listed(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
-/// What the engine's own words about a failure mean.
+/// The kind of a failure that the engine reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// A port of the host is taken.

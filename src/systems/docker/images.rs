@@ -16,7 +16,7 @@ pub struct Image {
     pub tags: Vec<String>,
     /// The names that pin it at the registries that it came from; none for one that was made here.
     pub digests: Vec<String>,
-    /// What it takes on disk.
+    /// Its size on disk.
     pub size: Bytes,
     /// The program that it runs and the words that go to it when nothing else is said, where that was asked.
     pub command: (Vec<String>, Vec<String>),

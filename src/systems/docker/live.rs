@@ -1,4 +1,4 @@
-//! A container as the engine tells of it, and what that means for its health.
+//! A container as the engine reports it, and what that means for its health.
 
 use crate::resource::{Bytes, Health, Limits};
 use bollard::models::{
@@ -7,7 +7,7 @@ use bollard::models::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// Where a container is in its life.
+/// The state of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     /// It was made, and has not run yet.
@@ -58,7 +58,7 @@ impl fmt::Display for Status {
     }
 }
 
-/// What the image's own check says of a container.
+/// The result of the image's own health check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Check {
     /// It has not passed yet.
@@ -69,7 +69,7 @@ pub enum Check {
     Unhealthy(String),
 }
 
-/// A container as the engine tells of it at one moment.
+/// A container as the engine reports it at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Live {
     /// Its id, which no other container ever has.
@@ -82,23 +82,23 @@ pub struct Live {
     pub image_id: String,
     /// The image as it was asked for.
     pub image: String,
-    /// Where it is in its life.
+    /// Its state.
     pub status: Status,
     /// The exit code of its last run; `None` while it runs and before it has.
     pub exit_code: Option<i64>,
-    /// Whether its last run was ended because it took more memory than it may.
+    /// True if its last run was ended because it took more memory than it may.
     pub oom_killed: bool,
-    /// How often the engine started it again by itself.
+    /// The number of restarts by the engine.
     pub restarts: u32,
-    /// When it was last started, as RFC 3339.
+    /// The time of its last start, as RFC 3339.
     pub started_at: Option<String>,
     /// The process that it runs, as the engine's machine counts.
     pub pid: Option<u32>,
     /// The ports of the host that the engine forwards to it.
     pub forwarded: BTreeSet<u16>,
-    /// What the image's own check says; `None` where it has none.
+    /// The result of the image's own health check; `None` where it has none.
     pub check: Option<Check>,
-    /// Why it could not be started, in the engine's words.
+    /// The engine's message about a failed start.
     pub error: Option<String>,
     /// The limits in force.
     pub limits: Limits,
@@ -141,8 +141,8 @@ impl Live {
         }
     }
 
-    /// Returns what that means for its health, as far as the engine can tell. `lines` are the last that it wrote; they
-    /// tell more of an end than its code does.
+    /// Returns what that means for its health, as far as the engine knows. `lines` are the last that it wrote; they
+    /// show more of an end than its code does.
     #[must_use]
     pub fn health(&self, lines: &[String]) -> Health {
         let last = lines.iter().rev().find(|line| !line.trim().is_empty());
@@ -184,7 +184,7 @@ fn forwarded(network: NetworkSettings) -> BTreeSet<u16> {
     bindings.filter_map(|binding| binding.host_port?.parse().ok()).collect()
 }
 
-/// Returns the limits that the engine says are in force. Podman tells processor time in another way than it was asked.
+/// Returns the limits that the engine says are in force. Podman reports processor time in another form than it takes.
 fn limits(host: &HostConfig) -> Limits {
     let positive = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok()).filter(|value| *value > 0);
     let billionths = positive(host.nano_cpus).or_else(|| {

@@ -1,7 +1,7 @@
 //! Docker's Engine API, and Podman's in its place: containers, images, networks and volumes, seen and changed.
 //!
-//! What carries another mark than that of the stack is never changed. Which containers there should be is decided
-//! elsewhere, nothing is pulled unasked, and no container is started again behind anybody's back.
+//! Nothing with another ownership marker than the stack's is changed. Which containers there should be is decided
+//! elsewhere, nothing is pulled unasked, and no container is restarted without a step of the plan.
 
 mod connect;
 mod containers;
@@ -38,7 +38,7 @@ const NEWEST: (u32, u32) = (1, 53);
 /// bollard's own deadline covers no more than the head of an answer; ours are beside each call.
 const NO_DEADLINE: u64 = 24 * 3600;
 
-/// How long to wait for the engine.
+/// The deadline of a call to the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {
     /// Until the socket takes a connection.
@@ -75,7 +75,7 @@ pub struct Docker {
     rootless: bool,
     configuration: Option<PathBuf>,
     deadlines: Deadlines,
-    /// Whether the engine that was found is not there any more as it was.
+    /// True if the engine that was found is not there any more as it was.
     lost: Arc<AtomicBool>,
 }
 
@@ -130,7 +130,7 @@ impl Docker {
                 *request.uri_mut() = versioned;
             }
             // bollard writes credentials in the wrong alphabet of base64: an engine that meets `+` or `/` asks the
-            // registry as nobody.
+            // registry anonymously.
             if let Some(value) = request.headers_mut().get_mut("x-registry-auth") {
                 let text = value.to_str().unwrap_or_default().replace('+', "-").replace('/', "_");
                 if let Ok(mut translated) = text.parse() {

@@ -92,8 +92,8 @@ impl Stack<'_> {
         Ok(names)
     }
 
-    /// Removes a volume with the stack's mark and all that is in it; returns whether there was one. One that a container
-    /// uses is a conflict.
+    /// Removes a volume with the stack's mark and all that is in it; returns whether there was one. One that a
+    /// container uses is a conflict.
     pub async fn remove_volume(self, name: &str) -> Result<bool, Error> {
         let what = format!("remove the volume `{name}`");
         let call = self.docker.api.inspect_volume(checked("volume", name)?);

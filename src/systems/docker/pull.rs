@@ -1,4 +1,4 @@
-//! Pulls: the engine fetches an image and tells how far it is.
+//! Pulls: the engine fetches an image and reports progress.
 
 use super::{Docker, Engine, Error, Fault, Image};
 use crate::resource::ImageName;
@@ -10,21 +10,21 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// How many bytes a second even a slow disk lets the engine unpack, while it may say nothing.
+/// The speed, in bytes per second, at which even a slow disk unpacks; the engine may be silent meanwhile.
 const SLOWEST_UNPACKING: u64 = 20 << 20;
 
-/// How far a pull is.
+/// The progress of a pull.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PullProgress {
     /// The bytes that are there, of the layers begun so far.
     pub received: u64,
-    /// The bytes of those layers, where the engine tells: the sum grows with each of them. Podman does not.
+    /// The bytes of those layers, where the engine reports them: the sum grows with each of them. Podman does not.
     pub total: Option<u64>,
-    /// What the engine is doing, in its own words.
+    /// The engine's own status message.
     pub status: String,
 }
 
-/// What was told of each layer: what is there, and its size.
+/// The progress of each layer: the bytes present, and its size.
 #[derive(Debug, Default)]
 struct Layers {
     sizes: BTreeMap<String, (u64, u64)>,
@@ -62,7 +62,7 @@ impl Layers {
         PullProgress { received: sum(|layer| layer.0), total, status }
     }
 
-    /// Returns how long the engine may say nothing: it unpacks what it fetched, and Podman does so without a word.
+    /// Returns the longest silence of the engine: it unpacks what it fetched, and Podman reports nothing meanwhile.
     fn patience(&self, stall: Duration) -> Duration {
         let received = self.sizes.values().fold(0, |sum, layer| layer.0.saturating_add(sum));
         stall + Duration::from_secs(received / SLOWEST_UNPACKING)
@@ -75,17 +75,21 @@ impl Docker {
     pub async fn pull(
         &self,
         name: &ImageName,
-        tell: &(dyn Fn(PullProgress) + Send + Sync),
+        on_progress: &(dyn Fn(PullProgress) + Send + Sync),
         cancel: &CancellationToken,
     ) -> Result<Image, Error> {
         tokio::select! {
             biased;
             () = cancel.cancelled() => Err(Error::Cancelled),
-            result = self.pull_whole(name, tell) => result,
+            result = self.pull_whole(name, on_progress) => result,
         }
     }
 
-    async fn pull_whole(&self, name: &ImageName, tell: &(dyn Fn(PullProgress) + Send + Sync)) -> Result<Image, Error> {
+    async fn pull_whole(
+        &self,
+        name: &ImageName,
+        on_progress: &(dyn Fn(PullProgress) + Send + Sync),
+    ) -> Result<Image, Error> {
         let what = format!("pull `{name}`");
         let options = CreateImageOptions { from_image: Some(name.to_string()), ..Default::default() };
         let credentials = self.credentials(name).await?;
@@ -102,7 +106,7 @@ impl Docker {
                 return Err(Error::Refused { what, said, fault: Fault::Other });
             }
             let status = layers.note(self.engine, line);
-            tell(layers.progress(status));
+            on_progress(layers.progress(status));
         }
         if !layers.is_done {
             return Err(Error::Cut { what });

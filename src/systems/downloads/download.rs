@@ -1,4 +1,4 @@
-//! What to download, and how patiently.
+//! A download: its source and target, and its timeouts.
 
 use crate::resource::{Bytes, Digest};
 use std::fmt;
@@ -83,4 +83,4 @@ pub struct Fetched {
 }
 
 /// A callback that receives progress.
-pub type Tell<'a> = &'a (dyn Fn(Progress) + Send + Sync);
+pub type OnProgress<'a> = &'a (dyn Fn(Progress) + Send + Sync);

@@ -2,7 +2,7 @@
 
 use super::alone::alone;
 use super::body::least;
-use super::download::{Download, Fetched, Tell};
+use super::download::{Download, Fetched, OnProgress};
 use super::error::{Error, file_error};
 use super::make::making;
 use super::part::{Part, beside, hash};
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 pub async fn fetch(
     client: &Client,
     download: &Download,
-    progress: Tell<'_>,
+    progress: OnProgress<'_>,
     cancel: &CancellationToken,
 ) -> Result<Fetched, Error> {
     let remedy = async {
@@ -83,7 +83,11 @@ pub fn discard(path: &Path) -> Result<(), files::Error> {
 }
 
 /// Returns the digest and the size of a file.
-pub async fn digest_file(path: &Path, progress: Tell<'_>, cancel: &CancellationToken) -> Result<(Digest, u64), Error> {
+pub async fn digest_file(
+    path: &Path,
+    progress: OnProgress<'_>,
+    cancel: &CancellationToken,
+) -> Result<(Digest, u64), Error> {
     let mut file = fs::File::open(path).await.map_err(file_error("read", path))?;
     tokio::select! {
         biased;

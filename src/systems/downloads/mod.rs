@@ -12,7 +12,7 @@ mod make;
 mod offer;
 mod part;
 
-pub use download::{Download, Fetched, Patience, Progress, Tell, Token};
+pub use download::{Download, Fetched, OnProgress, Patience, Progress, Token};
 pub use error::Error;
 pub use fetch::{digest_file, discard, fetch};
 pub use make::{Recipe, make};

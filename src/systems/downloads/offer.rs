@@ -2,7 +2,7 @@
 
 use super::body::Body;
 use super::error::{Error, refusal};
-use super::{Fetched, Patience, Progress, Tell, Token};
+use super::{Fetched, OnProgress, Patience, Progress, Token};
 use crate::render::source::{hub_api_url, hub_url};
 use crate::resource::{Digest, Hasher};
 use crate::systems::http::{Client, Incoming, shown};
@@ -135,7 +135,7 @@ pub async fn read(
     client: &Client,
     url: &str,
     token: Option<&Token>,
-    progress: Tell<'_>,
+    progress: OnProgress<'_>,
     cancel: &CancellationToken,
 ) -> Result<Fetched, Error> {
     let waited = Patience::default().stall;

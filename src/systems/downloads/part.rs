@@ -1,7 +1,7 @@
 //! The partial file of a download.
 
 use super::body::Body;
-use super::download::{Download, Fetched, Progress, Tell};
+use super::download::{Download, Fetched, OnProgress, Progress};
 use super::error::{Error, file_error, refusal};
 use crate::resource::{Bytes, Digest, Hasher};
 use crate::systems::http::{Client, Incoming, shown};
@@ -81,7 +81,7 @@ impl Part {
         &mut self,
         client: &Client,
         download: &Download,
-        progress: Tell<'_>,
+        progress: OnProgress<'_>,
     ) -> Result<(), Error> {
         let range = format!("bytes={}-", self.size);
         let mut headers = vec![("accept-encoding", "identity")];
@@ -188,7 +188,7 @@ impl Part {
 
 /// Feeds a file from its start to a hasher; its position is then at the end. Hashing runs on the blocking thread
 /// pool.
-pub(super) async fn hash(file: &mut fs::File, path: &Path, progress: Tell<'_>) -> Result<(Hasher, u64), Error> {
+pub(super) async fn hash(file: &mut fs::File, path: &Path, progress: OnProgress<'_>) -> Result<(Hasher, u64), Error> {
     let total = file.metadata().await.map_err(file_error("read", path))?.len();
     let (mut hasher, mut size, mut buffer) = (Hasher::default(), 0, Vec::with_capacity(BUFFER));
     loop {

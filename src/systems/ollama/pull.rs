@@ -6,7 +6,7 @@ use super::error::{Error, Fault};
 use super::lines::{Line, Lines};
 use super::server::Ollama;
 use crate::resource::OllamaName;
-use crate::systems::downloads::{Patience, Progress, Tell};
+use crate::systems::downloads::{OnProgress, Patience, Progress};
 use crate::systems::http::shown;
 use crate::systems::openai::at;
 use crate::systems::{Hint as _, Retry};
@@ -33,7 +33,7 @@ pub struct Pull {
 /// The most layers and the most states of one pull; real ones have some ten.
 const MOST: usize = 1000;
 
-/// The largest layer, in bytes: beyond it nobody has a disk, and it is no size.
+/// The largest layer, in bytes: no disk is larger, so a larger number is no size.
 const LARGEST: u64 = 1 << 46;
 
 /// The progress of one attempt: for each layer the bytes received and its size.
@@ -59,7 +59,7 @@ impl Ollama<'_> {
     /// Pulls a model. Progress covers the layers begun so far: the total grows with each of them.
     ///
     /// When it is cancelled the request is closed, and Ollama stops; the bytes received stay for the next attempt.
-    pub async fn pull(self, pull: &Pull, progress: Tell<'_>, cancel: &CancellationToken) -> Result<(), Error> {
+    pub async fn pull(self, pull: &Pull, progress: OnProgress<'_>, cancel: &CancellationToken) -> Result<(), Error> {
         let remedy = async {
             let (mut furthest, mut idle) = (0, 0);
             loop {
@@ -81,7 +81,7 @@ impl Ollama<'_> {
         cancelled_or(cancel, remedy).await
     }
 
-    async fn pull_once(self, pull: &Pull, layers: &mut Layers, progress: Tell<'_>) -> Result<(), Error> {
+    async fn pull_once(self, pull: &Pull, layers: &mut Layers, progress: OnProgress<'_>) -> Result<(), Error> {
         let Pull { name, insecure, patience } = pull;
         let body = json!({"model": name.shortest(), "insecure": insecure});
         let incoming = self.send(Call::post("/api/pull", &body, name), patience.stall).await?;

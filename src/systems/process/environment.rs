@@ -15,7 +15,7 @@ pub(super) const MARK: &str = "LLAMERO_PROCESS";
 
 const LIMIT: Bytes = Bytes(1 << 20);
 
-/// Who and where the user is, how to reach the network and whom to trust there, and where libraries are. Not which
+/// Variables of the user, the network, its certificates, and libraries. Not which
 /// devices to use: that is for the manifest to say.
 const INHERITED: [&str; 28] = [
     "ALL_PROXY",

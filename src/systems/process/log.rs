@@ -14,7 +14,7 @@ const EARLIER: &str = "log.1";
 /// The beginning of the line that stands before everything that a start printed.
 const START: &str = "llamero: starting ";
 const LARGE: Bytes = Bytes(10 << 20);
-/// How much of the end of a log is read at most.
+/// The most bytes read from the end of a log.
 const TAIL: u64 = 256 << 10;
 
 /// Opens the log for a server that is about to start, and turns it over first if it is large.

@@ -6,7 +6,7 @@
 //! server is still known by its recorded number and start time, and all that it left behind by a mark in the
 //! environment.
 //!
-//! Whether a server should run is not decided here, and neither is whether it is healthy.
+//! True if a server should run is not decided here, and neither is whether it is healthy.
 
 mod environment;
 mod log;
@@ -32,14 +32,14 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
-/// How long a supervisor may take to say what became of a start.
+/// The time for a supervisor to report the result of a start.
 const START: Duration = Duration::from_secs(10);
-/// How long the kernel may take to end what was sent SIGKILL.
+/// The time for the kernel to end a process after SIGKILL.
 const KILL: Duration = Duration::from_secs(5);
-/// How often something is looked at that sends no word of its change.
+/// The polling interval for what sends no event.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Why a server could not be started, stopped or seen.
+/// A failure to start, stop or inspect a server.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The name cannot be that of a folder.
@@ -67,10 +67,10 @@ pub enum Error {
     Unstartable {
         /// The server.
         name: String,
-        /// What the operating system said of which file.
+        /// The message of the operating system, with the file.
         problem: String,
     },
-    /// It runs, and nothing tells what it was started with.
+    /// It runs, and there is no record of what it was started with.
     #[error("process `{name}` is running with pid {pid}, and the record of what it was started with is gone")]
     Recovered {
         /// The server.
@@ -83,15 +83,15 @@ pub enum Error {
     Supervisor {
         /// The program.
         program: PathBuf,
-        /// What the operating system said.
+        /// The message of the operating system.
         source: std::io::Error,
     },
-    /// The supervisor ended without a word.
+    /// The supervisor ended without a report.
     #[error("the supervisor of process `{name}` ended with {status}; its last line: {line}")]
     SupervisorEnded {
         /// The server.
         name: String,
-        /// How it ended.
+        /// Its end.
         status: ExitStatus,
         /// The last line of its log.
         line: String,
@@ -131,26 +131,26 @@ impl Hint for Error {
     }
 }
 
-/// What is known of a server now.
+/// The live state of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessState {
-    /// What it was last asked to run.
+    /// The launch that was last requested.
     pub launch: Launch,
-    /// Where it is in its life.
+    /// Its state.
     pub phase: Phase,
     /// Its process, while there is one.
     pub pid: Option<u32>,
-    /// What tells this start from every other.
+    /// The identifier of this start.
     pub identity: Option<String>,
-    /// How often it was started again since it was last asked to run.
+    /// The number of restarts since the last requested start.
     pub restarts: u32,
     /// The fingerprint in the environment of the process that runs.
     pub running_fingerprint: Option<Fingerprint>,
-    /// How it ended last.
+    /// Its last end.
     pub exit: Option<Exit>,
-    /// Why it could not be started, if that is so.
+    /// The reason for a failed start.
     pub problem: Option<String>,
-    /// Whether its supervisor is there to start it again.
+    /// True if its supervisor is there to start it again.
     pub supervised: bool,
 }
 

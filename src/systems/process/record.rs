@@ -1,4 +1,4 @@
-//! What is kept in a server's folder: what to run, and what its supervisor last did.
+//! The records in a server's folder: its launch, and the last action of its supervisor.
 
 use crate::resource::{Restart, Seconds};
 use crate::systems::proc::{self, Identity};
@@ -13,7 +13,7 @@ use std::path::Path;
 pub(super) const LAUNCH: &str = "launch.json";
 pub(super) const STATE: &str = "state.json";
 
-/// How long a server may take to stop of which nothing else is known.
+/// The default time for a server to stop.
 const STOP: Seconds = Seconds::new(30);
 
 /// Reads the launch record of a server.
@@ -27,7 +27,7 @@ pub(super) fn write_launch(launch: &Launch, folder: &Path) -> Result<(), sealed:
 }
 
 /// Returns what a running process must have been started with, as far as the marks of `marked` and its command line
-/// tell. Its environment is left out: a part of that may be secret.
+/// identify. Its environment is left out: a part of that may be secret.
 pub(super) fn launch_of(marked: Identity, process: Identity) -> Option<Launch> {
     let mark = proc::variable(marked.pid, proc::RESOURCE)?;
     let (stack, resource) = mark.split_once('/')?;
@@ -44,8 +44,8 @@ pub(super) fn launch_of(marked: Identity, process: Identity) -> Option<Launch> {
     })
 }
 
-/// Says what keeps it from being started, as far as that can be told beforehand: an `exec` that fails does not
-/// tell a missing program from a missing folder.
+/// Says what keeps it from being started, as far as that is known beforehand: an `exec` that fails does not
+/// distinguish a missing program from a missing folder.
 pub(super) fn check_launch(launch: &Launch) -> Result<(), String> {
     match launch.argv.first() {
         None => return Err("its command is empty".to_owned()),
@@ -58,7 +58,7 @@ pub(super) fn check_launch(launch: &Launch) -> Result<(), String> {
     }
 }
 
-/// Where a server is in its life.
+/// The state of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
@@ -85,7 +85,7 @@ impl Phase {
     }
 }
 
-/// How a server ended.
+/// The end of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
     /// The exit code, if it ended by itself.
@@ -116,7 +116,7 @@ impl fmt::Display for Exit {
     }
 }
 
-/// What a supervisor last did.
+/// The last action of a supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Record {
     /// The boot in which the processes live.

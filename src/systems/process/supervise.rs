@@ -42,7 +42,7 @@ struct Supervisor {
     folder: PathBuf,
     launch: Launch,
     record: Record,
-    /// How the server ended, from the moment that it was waited for.
+    /// The end of the server, once it was waited for.
     ended: Option<Exit>,
     stopping: bool,
     children: unix::Signal,
@@ -54,7 +54,7 @@ struct Supervisor {
 
 impl Supervisor {
     fn new(folder: &Path) -> Result<(Self, File), String> {
-        // It fails for who is leader already, as from a shell with job control; then there is nothing to leave.
+        // It fails for a process that is the leader, as from a shell with job control; then there is nothing to leave.
         let _ = setsid();
         set_child_subreaper(Some(getpid())).map_err(|error| format!("cannot become a subreaper: {error}"))?;
         let path = folder.join("lock");
@@ -64,7 +64,7 @@ impl Supervisor {
         let launch = launch.ok_or_else(|| format!("there is nothing to run in {}", folder.display()))?;
         let listen = |kind| signal(kind).map_err(|error| format!("cannot listen to signals: {error}"));
         let supervisor = Identity::of(std::process::id()).ok_or("cannot find itself in /proc")?;
-        let boot = proc::boot().ok_or("cannot tell which boot this is")?;
+        let boot = proc::boot().ok_or("the boot has no identifier")?;
         let supervisor = Self {
             folder: folder.to_owned(),
             launch,
@@ -147,7 +147,7 @@ impl Supervisor {
         log::note_start(&self.folder, program);
         let child = command.spawn().map_err(|error| format!("cannot execute {program}: {error}"))?;
         self.ended = None;
-        // Nobody but `reap` waits for it, so the number cannot have changed hands, dead or alive.
+        // Only `reap` waits for it, so the pid cannot have been reused, dead or alive.
         let status = proc::status(child.id()).ok_or_else(|| format!("cannot find {program} in /proc"))?;
         Ok(status.identity)
     }

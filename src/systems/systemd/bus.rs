@@ -1,6 +1,6 @@
 //! The part of systemd's D-Bus interface that llamero speaks, as org.freedesktop.systemd1(5) has it.
 //!
-//! Names and types only; what the answers mean is told elsewhere.
+//! Names and types only; what the answers mean is decided elsewhere.
 
 use zbus::{DeserializeDict, OwnedObjectPath, OwnedVariant, Type, Variant, proxy};
 
@@ -19,7 +19,7 @@ pub(super) type Settings<'a> = Vec<(&'a str, Variant<'a>)>;
 /// A command of a service: its program, its words, whether its failure is ignored, and how it ran last.
 pub(super) type Command = (String, Vec<String>, bool, u64, u64, u64, u64, u32, i32, i32);
 
-/// What enabling or disabling changed: kind, link, target.
+/// A change by enabling or disabling: kind, link, target.
 pub(super) type Change = (String, String, String);
 
 #[proxy(
@@ -61,7 +61,7 @@ pub(super) trait Properties {
     fn one(&self, interface: &str, name: &str) -> zbus::Result<OwnedVariant>;
 }
 
-/// What is read of a unit; the manager sends many times more.
+/// The properties read of a unit; the manager sends many times more.
 #[derive(Debug, Default, DeserializeDict, Type)]
 #[zbus(signature = "a{sv}", rename_all = "PascalCase")]
 pub(super) struct UnitProperties {
@@ -79,7 +79,7 @@ pub(super) struct UnitProperties {
     pub(super) invocation_id: Option<Vec<u8>>,
 }
 
-/// What is read of a service, or of a socket, which has some of the same.
+/// The properties read of a service, or of a socket, which has some of the same.
 #[derive(Debug, Default, DeserializeDict, Type)]
 #[zbus(signature = "a{sv}", rename_all = "PascalCase")]
 pub(super) struct ServiceProperties {

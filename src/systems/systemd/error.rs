@@ -1,10 +1,10 @@
-//! What can go wrong with the manager, told by what was tried.
+//! Failures of the manager, by what was attempted.
 
 use crate::systems::{Hint, Retry};
 use std::time::Duration;
 use thiserror::Error;
 
-/// Why the systemd user manager did not do what it was asked.
+/// A failure of the systemd user manager.
 #[derive(Debug, Error)]
 pub enum Error {
     /// No user manager could be reached.
@@ -12,22 +12,22 @@ pub enum Error {
     NoUserManager {
         /// The address that was tried.
         tried: String,
-        /// What the connection said.
+        /// The connection's error.
         #[source]
         source: Option<zbus::Error>,
     },
     /// The answer did not come in time.
     #[error("{what}: timed out after {} s", after.as_secs_f64())]
     Deadline {
-        /// What was tried.
+        /// The attempted operation.
         what: String,
-        /// How long it was waited for.
+        /// The time waited.
         after: Duration,
     },
     /// There is no such unit.
     #[error("{what}: no such unit: {said}")]
     NoSuchUnit {
-        /// What was tried.
+        /// The attempted operation.
         what: String,
         /// The manager's words.
         said: String,
@@ -35,7 +35,7 @@ pub enum Error {
     /// The manager does not allow it.
     #[error("{what}: not allowed: {said}")]
     Denied {
-        /// What was tried.
+        /// The attempted operation.
         what: String,
         /// The manager's words.
         said: String,
@@ -43,7 +43,7 @@ pub enum Error {
     /// The manager said no.
     #[error("{what}: {said}")]
     Refused {
-        /// What was tried.
+        /// The attempted operation.
         what: String,
         /// The name of the D-Bus error.
         name: String,
@@ -53,9 +53,9 @@ pub enum Error {
     /// The connection was lost, or the answer made no sense.
     #[error("{what}: the connection to the systemd user manager failed")]
     Connection {
-        /// What was tried.
+        /// The attempted operation.
         what: String,
-        /// What the connection said.
+        /// The connection's error.
         #[source]
         source: zbus::Error,
     },

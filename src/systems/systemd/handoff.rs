@@ -1,5 +1,5 @@
 //! What one instance of a service needs to take over from another: what it says of itself is waited for, the old one is
-//! told to end without waiting for it, and both have files that live until the next boot.
+//! stopped without waiting for it, and both have files that live until the next boot.
 //!
 //! In which order this is done, and when it is given up, is decided elsewhere.
 
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use zbus::proxy::CacheProperties;
 
-/// How often a service is asked what it says.
+/// The polling interval for a service's status.
 const POLL: Duration = Duration::from_millis(50);
 
 impl Systemd {
@@ -27,8 +27,8 @@ impl Systemd {
         .await
     }
 
-    /// Waits until the first word that a service says of itself is `word`, or until it does not run any more; returns it
-    /// as it then is. One that waits to be started again after a crash does not run.
+    /// Waits until the first word that a service says of itself is `word`, or until it does not run any more; returns
+    /// it as it then is. One that waits to be started again after a crash does not run.
     pub async fn until_it_says(&self, unit: &str, word: &str, deadline: Duration) -> Result<Unit, Error> {
         let wait = async {
             loop {
@@ -43,7 +43,7 @@ impl Systemd {
         tokio::time::timeout(deadline, wait).await.unwrap_or(Err(Error::Deadline { what, after: deadline }))
     }
 
-    /// Tells a unit to start, and does not wait for it: what becomes of it is seen by its state.
+    /// Queues the start of a unit, and does not wait for it: its state shows the result.
     pub async fn begin_start(&self, unit: &str) -> Result<(), Error> {
         let call = async {
             self.forget_failure(unit).await?;
@@ -52,7 +52,7 @@ impl Systemd {
         self.within(CALL, &format!("start `{unit}`"), call).await.map(drop)
     }
 
-    /// Tells a service to end, and does not wait for it.
+    /// Queues the stop of a service, and does not wait for it.
     pub async fn begin_stop(&self, unit: &str) -> Result<(), Error> {
         self.within(CALL, &format!("stop `{unit}`"), self.manager.stop_unit(unit, "replace")).await.map(drop)
     }

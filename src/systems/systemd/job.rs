@@ -1,6 +1,6 @@
 //! Starting, stopping and restarting a unit, and waiting for the job that this makes.
 //!
-//! A job's result says how the job ended, not whether the unit is well: `done` is also said of a unit that died at once.
+//! A job's result is how the job ended, not whether the unit is healthy: a unit that died at once has `done` too.
 
 use super::bus::{ManagerProxy, UNIT};
 use super::unit::{ActiveState, words};
@@ -13,11 +13,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::Instant;
 use zbus::OwnedObjectPath;
 
-/// How often the unit is asked for its job, for the case that the signal of the job's end is lost.
+/// The interval at which the unit is queried for its job, for the case that the signal of the job's end is lost.
 const POLL: Duration = Duration::from_millis(250);
 
 words! {
-    /// How a job ended.
+    /// The result of a job.
     JobResult {
         /// It did what it should.
         Done = "done",
@@ -37,10 +37,10 @@ words! {
 /// A job that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
-    /// How it ended.
+    /// Its end.
     pub result: JobResult,
-    /// Whether the manager said so; otherwise the unit's state told it, after the signal was lost or the job had been
-    /// merged into another.
+    /// True if the manager reported it; otherwise it follows from the unit's state, after the signal was lost or the
+    /// job had been merged into another.
     pub announced: bool,
 }
 
@@ -93,14 +93,14 @@ impl Systemd {
             // The signal may come before the call's own answer: listen first.
             let mut signals = self.manager.receive_job_removed().await?;
             let (sender, ended) = unbounded_channel();
-            // A stream that nobody reads stops the whole connection once it is full, answers to calls included.
+            // A stream without a reader stops the whole connection once it is full, answers to calls included.
             let read = async {
                 while let Some(signal) = signals.next().await {
                     if let Ok(end) = signal.args() {
                         let _ = sender.send((end.job, end.result));
                     }
                 }
-                // The connection is lost; whoever asks next is told.
+                // The connection is lost; the next call fails.
                 std::future::pending::<()>().await;
             };
             tokio::select! {
@@ -128,7 +128,7 @@ impl Systemd {
                         if is_ours {
                             return Ok(Job { result: JobResult::read(result), announced: true });
                         }
-                        // It was another's job: only the unit's state tells what became of ours.
+                        // It was another's job: only the unit's state shows the result of ours.
                         was_gone = true;
                     }
                 }
@@ -152,8 +152,8 @@ impl Systemd {
         }
     }
 
-    /// Forgets how a unit failed: one that crashed too often refuses to start until then. To be refused that is no harm, for
-    /// one that is not loaded has nothing to forget.
+    /// Forgets how a unit failed: one that crashed too often refuses to start until then. To be refused that is no
+    /// harm, for one that is not loaded has nothing to forget.
     pub(super) async fn forget_failure(&self, unit: &str) -> zbus::Result<()> {
         match self.manager.reset_failed_unit(unit).await {
             Err(error) if matches!(Error::of("", error.clone()), Error::Connection { .. }) => Err(error),

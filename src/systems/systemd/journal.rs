@@ -8,11 +8,12 @@ use std::time::Duration;
 use tokio::process::Command;
 use zbus::proxy::CacheProperties;
 
-/// How long to wait for all that `journalctl` says.
+/// The deadline of `journalctl`.
 const READ: Duration = Duration::from_secs(3);
 
 impl Systemd {
-    /// Returns the last lines of a unit's journal since its last start, oldest first; none where the journal cannot be read.
+    /// Returns the last lines of a unit's journal since its last start, oldest first; none where the journal cannot be
+    /// read.
     pub async fn last_lines(&self, unit: &str, count: usize) -> Vec<String> {
         let read = async {
             let since = self.since(unit).await;
@@ -32,7 +33,7 @@ impl Systemd {
         tokio::time::timeout(READ, read).await.unwrap_or_default()
     }
 
-    /// Returns the option that leaves out what a unit wrote before its last start: it tells of an earlier life.
+    /// Returns the option that leaves out what a unit wrote before its last start: it belongs to an earlier run.
     async fn since(&self, unit: &str) -> Vec<String> {
         let live = self.units(&[unit.to_owned()]).await.remove(unit).and_then(Result::ok);
         let started = live.map(|unit| unit.exec_main_start).filter(|started| *started > 0);

@@ -30,10 +30,10 @@ use std::time::Duration;
 use zbus::connection::Builder;
 use zbus::proxy::CacheProperties;
 
-/// How long to wait until the manager is reached.
+/// The deadline of a connection to the manager.
 const CONNECT: Duration = Duration::from_secs(3);
 
-/// How long to wait for an answer; starting and stopping have deadlines of their own.
+/// The deadline of an answer; starting and stopping have deadlines of their own.
 const CALL: Duration = Duration::from_secs(10);
 
 /// A connection to the systemd user manager. Its clones share it, and it closes with the last of them.
@@ -41,7 +41,7 @@ const CALL: Duration = Duration::from_secs(10);
 pub struct Systemd {
     connection: zbus::Connection,
     manager: ManagerProxy<'static>,
-    /// Whether a call found that the connection leads nowhere any more.
+    /// True if a call found that the connection leads nowhere any more.
     lost: Arc<AtomicBool>,
 }
 
@@ -73,12 +73,12 @@ impl Systemd {
         Ok(Self { connection, manager, lost: Arc::default() })
     }
 
-    /// Returns what the manager tells of each unit; all are asked at once.
+    /// Returns what the manager reports of each unit; all are queried at once.
     pub async fn units(&self, names: &[String]) -> BTreeMap<String, Result<Unit, Error>> {
         join_all(names.iter().map(async |name| (name.clone(), self.unit(name).await))).await.into_iter().collect()
     }
 
-    /// Returns what the manager tells of one unit.
+    /// Returns what the manager reports of one unit.
     pub async fn unit(&self, name: &str) -> Result<Unit, Error> {
         self.within(CALL, &format!("read `{name}`"), async {
             let properties = self.properties(name).await?;

@@ -7,13 +7,13 @@ use super::{CALL, Error, Systemd};
 use std::time::Duration;
 use zbus::Variant;
 
-/// How soon after its time a timer fires; by default the manager takes a minute (systemd.timer(5)).
+/// The accuracy of a timer; the manager's default is a minute (systemd.timer(5)).
 const ACCURACY: Duration = Duration::from_millis(100);
 
 /// The wait before a program is run again that was killed.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// How often it is looked whether a timer runs yet.
+/// The polling interval until a timer runs.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// A program, and how long it is put off.
@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(10);
 pub struct Later {
     /// The name of both units, without what follows the dot.
     pub name: String,
-    /// What both are for, in words.
+    /// The description of both.
     pub description: String,
     /// The program and its arguments.
     pub argv: Vec<String>,

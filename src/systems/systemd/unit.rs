@@ -1,4 +1,4 @@
-//! A unit as the manager tells of it.
+//! A unit as the manager reports it.
 
 use super::bus::{ServiceProperties, UnitProperties};
 use std::fmt;
@@ -43,7 +43,7 @@ macro_rules! words {
 pub(super) use words;
 
 words! {
-    /// Whether the manager could read the unit's file.
+    /// True if the manager could read the unit's file.
     LoadState {
         /// It was read.
         Loaded = "loaded",
@@ -59,7 +59,7 @@ words! {
 }
 
 words! {
-    /// What the unit is doing.
+    /// The state of the unit.
     ActiveState {
         /// Its process lives.
         Active = "active",
@@ -76,32 +76,32 @@ words! {
     }
 }
 
-/// A unit as the manager tells of it at one moment.
+/// A unit as the manager reports it at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
-    /// Whether its file could be read.
+    /// True if its file could be read.
     pub load_state: LoadState,
-    /// Why its file could not be read.
+    /// The reason why its file could not be read.
     pub load_error: Option<String>,
-    /// What it is doing.
+    /// Its state.
     pub active_state: ActiveState,
-    /// What it is doing, in finer words, such as `running` or `auto-restart`.
+    /// Its detailed state, such as `running` or `auto-restart`.
     pub sub_state: String,
-    /// Whether a job for it is queued or under way.
+    /// True if a job for it is queued or under way.
     pub has_job: bool,
-    /// How its last run ended: `success`, `exit-code`, `signal`, `oom-kill`, `timeout`, `start-limit-hit`, ...
+    /// The result of its last run: `success`, `exit-code`, `signal`, `oom-kill`, `timeout`, `start-limit-hit`, ...
     pub result: String,
-    /// What a service of `Type=notify` says of itself.
+    /// The status text of a `Type=notify` service.
     pub status_text: String,
-    /// Where a socket listens, such as `127.0.0.1:4000`.
+    /// The address of a socket, such as `127.0.0.1:4000`.
     pub listens: Vec<String>,
-    /// How often the manager started it again by itself.
+    /// The number of restarts by the manager.
     pub restarts: u32,
     /// The process that it runs.
     pub main_pid: Option<u32>,
     /// Names this very start of it, in 32 hexadecimal digits.
     pub invocation_id: Option<String>,
-    /// Whether its file is newer than what the manager knows. A new drop-in folder does not count.
+    /// True if its file is newer than what the manager knows. A new drop-in folder does not count.
     pub need_daemon_reload: bool,
     /// The file that defines it.
     pub fragment_path: Option<String>,
@@ -113,13 +113,13 @@ pub struct Unit {
     pub environment: Vec<String>,
     /// `enabled`, `disabled`, `static`, ...; empty where it has no file.
     pub file_state: String,
-    /// Whether its conditions held when it was last started; one that was never started says false.
+    /// True if its conditions held when it was last started; one that was never started says false.
     pub condition_met: bool,
-    /// How the main process ended: 1 exited, 2 killed, 3 dumped core, 0 it did not end.
+    /// The end of the main process: 1 exited, 2 killed, 3 dumped core, 0 it did not end.
     pub exec_main_code: i32,
     /// Its exit status (203: the program could not be run) or signal.
     pub exec_main_status: i32,
-    /// When the main process was started, in microseconds since 1970; 0 when it never was.
+    /// The start time of the main process, in microseconds since 1970; 0 when it never was.
     pub exec_main_start: u64,
     /// The memory limit in force.
     pub memory_max: Option<u64>,

@@ -1,7 +1,8 @@
-//! The weight of a running unit: its part of the processors and disks where they are scarce, systemd.resource-control(5).
+//! The weight of a running unit: its part of the processors and disks where they are scarce,
+//! systemd.resource-control(5).
 //!
-//! It lives until the next boot, and is no part of a unit file: then the unit that starts has the usual weight. Where the
-//! manager controls none of these, it accepts the weight without an effect.
+//! It lives until the next boot, and is no part of a unit file: then the unit that starts has the usual weight. Where
+//! the manager controls none of these, it accepts the weight without an effect.
 
 use super::{CALL, Error, Systemd, within};
 use std::path::{Path, PathBuf};
@@ -30,8 +31,8 @@ impl Systemd {
     }
 }
 
-/// Returns the folder with the settings that a unit was given until the next boot; `runtime` is llamero's own folder beside
-/// it.
+/// Returns the folder with the settings that a unit was given until the next boot; `runtime` is llamero's own folder
+/// beside it.
 #[must_use]
 pub fn settings_folder(runtime: &Path, unit: &str) -> PathBuf {
     runtime.with_file_name("systemd").join("user.control").join(format!("{unit}.d"))

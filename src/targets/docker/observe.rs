@@ -1,4 +1,4 @@
-//! Containers, images, networks and volumes, as the engine tells of them.
+//! Containers, images, networks and volumes, as the engine reports them.
 
 use super::super::{Findings, Inquiry, Scope};
 use crate::live::{Effective, Live, LiveRun, Ownership, Presence, RunState};
@@ -79,8 +79,8 @@ async fn inspect_each<'a>(
     join_all(inspected).await.into_iter().collect()
 }
 
-/// Inspects the prerequisites of servers, and the networks of the stack. What cannot be inspected is missing: the attempt to
-/// create it reports why.
+/// Inspects the prerequisites of servers, and the networks of the stack. What cannot be inspected is missing: the
+/// attempt to create it reports why.
 async fn prerequisites(stack: Stack<'_>, needed: BTreeSet<Prerequisite>) -> (BTreeSet<Prerequisite>, BTreeSet<String>) {
     let networks: BTreeSet<String> = stack.networks().await.unwrap_or_default().into_iter().collect();
     let inspected = needed.iter().map(|prerequisite| {

@@ -1,4 +1,4 @@
-//! Supervised processes, as their records and the processes themselves tell of them.
+//! Supervised processes, as their records and the kernel report them.
 
 use crate::live::{Live, LiveRun, Ownership, Presence, RunState};
 use crate::resource::ResourceId;
@@ -33,7 +33,7 @@ fn live_process(process: &ProcessState) -> LiveRun {
     let claim = Ownership { stack: launch.stack.clone(), fingerprint: launch.fingerprint.clone(), intact: true };
     LiveRun {
         definition: Some(claim),
-        // Without its supervisor nobody would start it again.
+        // Without its supervisor it would not be restarted.
         enabled: process.supervised || phase != RunState::Running,
         phase,
         // A launch is only written while nothing runs, so what runs is the launch.

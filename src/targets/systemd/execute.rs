@@ -47,8 +47,8 @@ fn run(call: Call<'_>) -> Result<&Run, Failure> {
     call.resource()?.run().ok_or_else(|| call.unexpected())
 }
 
-/// Has the server's own name start with the machine, whatever instance it leads to: to enable an instance would start it
-/// beside the current one.
+/// Has the server's own name start with the machine, whatever instance it leads to: to enable an instance would start
+/// it beside the current one.
 fn enable(call: Call<'_>, id: &ResourceId) -> Result<(), Failure> {
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
     let (wants, name) = (call.scope.systems.units.join("default.target.wants"), unit::unit_name(id));

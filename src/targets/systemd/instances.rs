@@ -1,4 +1,4 @@
-//! The instances of a server that hands its socket off, as their files and the manager tell of them.
+//! The instances of a server that hands its socket off, as their files and the manager report them.
 
 use super::super::{Scope, unit};
 use super::observe::LIMIT;

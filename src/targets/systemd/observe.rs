@@ -1,4 +1,4 @@
-//! Units of the user manager, as it and their files tell of them.
+//! Units of the user manager, as it and their files report them.
 
 use super::super::Scope;
 use super::{instances, settings};
@@ -66,7 +66,8 @@ pub(super) async fn inspect(scope: Scope<'_>, units: Vec<&ResourceId>) -> BTreeM
     inspected.collect()
 }
 
-/// Returns the state of each unit. Where the connection turns out to be gone, they are asked for once more over another.
+/// Returns the state of each unit. Where the connection turns out to be gone, they are asked for once more over
+/// another.
 async fn states(
     systems: &Systems,
     names: &[String],
@@ -142,8 +143,8 @@ fn unit(systems: &Systems, stack: &str, id: &ResourceId, state: Option<Result<Un
     Presence::Present(Live::Run(Box::new(live)))
 }
 
-/// Returns the socket unit of a server's name, where somebody else made it: it would start the server, and its place is
-/// where a server that hands its port on has its own.
+/// Returns the socket unit of a server's name, where another program created it: it would start the server, and its
+/// place is where a server that hands its port on has its own.
 fn unmanaged_socket(systems: &Systems, stack: &str, id: &ResourceId) -> Option<PathBuf> {
     let path = systems.units.join(socket_name(id));
     let text = files::read_text(&path, LIMIT).ok()??;
@@ -172,7 +173,7 @@ fn is_at(unit: &Unit, file: &Path) -> bool {
     unit.fragment_path.as_deref().is_some_and(|fragment| Path::new(fragment) == file)
 }
 
-/// Returns whether a process was started after its unit's file was written. It tells which definition runs where the
+/// Returns whether a process was started after its unit's file was written. It shows which definition runs where the
 /// process itself does not: Redis writes its title over its environment.
 fn started_since(unit: &Unit, file: &Path) -> bool {
     let written = files::stamp(file).ok().flatten().map(|(_, changed)| changed / 1000);

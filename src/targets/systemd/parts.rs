@@ -13,7 +13,7 @@ use std::time::Duration;
 /// The longest wait for an instance to report its state, which it does at once.
 const WORD: Duration = Duration::from_secs(30);
 
-/// How many lines of an instance's log are searched for the cause of a failure.
+/// The number of lines of an instance's log that are searched for the cause of a failure.
 const SEARCHED: usize = 200;
 
 /// The parts of one server.

@@ -1,4 +1,5 @@
-//! The rehearsal of an instance that no client reaches: it comes up, and answers on its private socket as its probe asks.
+//! The rehearsal of an instance that no client reaches: it comes up, and answers on its private socket as its probe
+//! asks.
 
 use super::observe::why;
 use super::parts::Parts;

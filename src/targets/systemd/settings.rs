@@ -13,8 +13,8 @@ const LIMIT: Bytes = Bytes(1 << 20);
 /// The argument after which an instance's own ones follow.
 const OWN_ARGUMENTS: &str = "--private";
 
-/// Returns the settings of a unit that are in force. Its command and environment are read only where something else than
-/// its own file has a say in them.
+/// Returns the settings of a unit that are in force. Its command and environment are read only where something else
+/// than its own file has a say in them.
 pub(super) fn effective(unit: &Unit) -> Effective {
     let overrides: Vec<Override> =
         unit.drop_ins.iter().map(PathBuf::from).filter(|path| is_own(path) && !is_weight(path)).map(read).collect();

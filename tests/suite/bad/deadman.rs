@@ -45,7 +45,7 @@ impl Stack {
     }
 
     /// Returns the processes of dead-man's switches.
-    fn watchers(&self) -> Vec<u32> {
+    fn switches(&self) -> Vec<u32> {
         let watches = |pid: &u32| {
             let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             command.contains("\0deadman\0")
@@ -58,7 +58,7 @@ impl Stack {
     fn is_back(&self, generation: u64) {
         let outcome = self.home.record(&format!("generations/{generation}/outcome"));
         until("it is on record", || outcome.exists());
-        until("no switch is left", || self.watchers().is_empty());
+        until("no switch is left", || self.switches().is_empty());
         assert_eq!(self.home.processes().len(), 4);
         assert!(self.answers("one"));
         let left = fs::read_dir(self.home.record(&format!("generations/{generation}"))).expect("a folder").flatten();
@@ -76,12 +76,12 @@ const APPLY: [&str; 4] = ["apply", "--yes", "--fire-after", "2s"];
 fn an_apply_killed_during_its_switch_is_rolled_back() {
     let stack = Stack::new();
     let mut child = stack.begin(&APPLY);
-    assert_eq!(stack.home.processes().len(), 6, "the servers, their supervisors, the apply and its watcher");
+    assert_eq!(stack.home.processes().len(), 6, "the servers, their supervisors, the apply and its switch");
     child.kill().expect("killed");
     child.wait().expect("waited for");
     stack.is_back(2);
     stack.home.expect(0, &["history"]).has(&["the apply process exited without recording an outcome"]);
-    // It may have been bad luck: a person who asks is told, and it is tried.
+    // The failure may be transient: a user's apply reports it, and is tried.
     stack.repair();
     stack.home.expect(0, &["apply", "--yes"]).has(&["failed before, once"]);
     assert!(stack.answers("two"));
@@ -112,7 +112,7 @@ fn a_suspended_apply_is_waited_for() {
     let child = stack.begin(&["apply", "--yes", "--fire-after", "1s"]);
     signal(&child, Signal::STOP);
     let log = || fs::read_to_string(stack.home.record("deadman.log")).unwrap_or_default();
-    until("the watcher says whom it waits for", || log().contains(&format!("pid {}", child.id())));
+    until("the switch names the process that it waits for", || log().contains(&format!("pid {}", child.id())));
     assert!(stack.answers("two"), "it holds the lock, and nothing interferes");
     stack.repair();
     signal(&child, Signal::CONT);
@@ -133,7 +133,7 @@ fn without_rollback_no_confirmation_can_be_required() {
 fn without_a_dead_mans_switch_nothing_changes() {
     let stack = Stack::new();
     stack.revision("two", "");
-    // The watcher's log cannot be opened: there is a folder in its place.
+    // The switch's log cannot be opened: there is a folder in its place.
     fs::remove_file(stack.home.record("deadman.log")).expect("removed");
     fs::create_dir(stack.home.record("deadman.log")).expect("a folder");
     let said = stack.home.expect(1, &["apply", "--yes"]);
@@ -192,8 +192,9 @@ mod confirmed {
         child.kill().expect("killed");
         child.wait().expect("waited for");
         stack.home.expect(0, &["confirm", "--stack", "bad"]).has(&["is confirmed"]);
-        // The switch may be the one that commits it; `confirm` returns once that is on record, and the switch ends later.
-        until("the switch has ended", || stack.watchers().is_empty());
+        // The switch may be the one that commits it; `confirm` returns once that is on record, and the switch ends
+        // later.
+        until("the switch has ended", || stack.switches().is_empty());
         assert_eq!(stack.home.processes().len(), 4);
         stack.home.expect(0, &["status"]).has(&["generation 2"]);
         stack.home.expect(0, &["plan"]).has(&["Nothing to do"]);

@@ -1,4 +1,4 @@
-//! Parts that others run and that are off: reported, and in nobody's way.
+//! External parts that are off: reported, and blocking nothing.
 
 use super::home::{Home, answer, port, web};
 

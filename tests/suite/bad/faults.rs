@@ -124,7 +124,8 @@ impl Stack {
         for panic in &panics {
             assert!(panic.is_of_others(), "{panic:?}: {what}");
         }
-        // Between its own threads the kernel never fails: one that waits for a word that was lost was ended from outside.
+        // Between its own threads the kernel never fails: one that waits for a word that was lost was ended from
+        // outside.
         let unheard = injected.iter().all(|line| line.contains("anon_inode:") || line.contains("pipe:"));
         let unborn = said.code == 127 && said.err.contains("shared libraries")
             || said.code == 1 && said.err.contains("cannot start:");

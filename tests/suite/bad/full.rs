@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Runs llamero where the folder `small` of the home is a file system of one mebibyte; `None` where none may be mounted.
+/// Runs llamero where the folder `small` of the home is a file system of one mebibyte; `None` where none may be
+/// mounted.
 fn on_a_small_disk(home: &Home, words: &str) -> Option<CommandOutput> {
     let mut command = Command::new("unshare");
     home.sync(&mut command);
@@ -94,7 +95,7 @@ fn a_full_disk_under_the_log_stops_nothing() {
     assert_eq!(quiet(&["apply", "--yes"], true), Some(0));
     assert_eq!(answer(port).as_deref(), Some("one"));
     home.expect(0, &["plan"]).has(&["Nothing to do"]);
-    // What cannot be told is not what failed.
+    // A message that cannot be written is no failure of the apply.
     home.manifest(&format!("services:\n{}", web("web", port, "two", SICK)));
     assert_eq!(quiet(&["apply", "--yes"], true), Some(3));
     assert_eq!(answer(port).as_deref(), Some("one"));

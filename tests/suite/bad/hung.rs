@@ -71,7 +71,7 @@ fn as_units(home: &Home) {
         ending: Ending::Committed,
         ended: revision.begun,
         steps: vec![],
-        way_back: vec![],
+        rollback: vec![],
         unhealthy_before: vec![],
         start_times: BTreeMap::new(),
         contents: BTreeMap::new(),

@@ -106,8 +106,8 @@ fn an_apply_killed_at_any_phase_is_resumed() {
     assert_eq!(stack.rendered(), BTreeMap::new());
 }
 
-/// A rollback that is killed leaves a server that it has just started. That one is not taken as unhealthy before the next
-/// change: it would excuse the change.
+/// A rollback that is killed leaves a server that it has just started. That one is not taken as unhealthy before the
+/// next change: it would excuse the change.
 #[test]
 fn what_a_killed_rollback_has_just_started_excuses_no_change() {
     let home = Home::new();
@@ -123,7 +123,7 @@ fn what_a_killed_rollback_has_just_started_excuses_no_change() {
     let child = home.begin(&["apply", "--yes"]);
     until("the change is there", || answer(port).as_deref() == Some("two"));
     fs::write(&trouble, "").expect("written");
-    until("the rollback has started the former one", || answer(port).as_deref() == Some("one"));
+    until("the rollback has started the previous one", || answer(port).as_deref() == Some("one"));
     kill(child);
 
     let child = home.begin(&["apply", "--yes"]);

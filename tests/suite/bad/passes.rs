@@ -136,7 +136,7 @@ fn a_conflict_makes_the_stack_unhealthy() {
     );
     home.expect(0, &["apply", "--yes"]);
     home.expect(0, &["status"]);
-    fs::write(home.record("secrets/quiet.env"), "somebody else's\n").expect("overwritten");
+    fs::write(home.record("secrets/quiet.env"), "another program's\n").expect("overwritten");
     home.expect(2, &["status"]).has(&["is not managed by llamero"]);
     home.expect(7, &["diff"]).has(&["is not managed by llamero"]);
     fs::remove_file(home.record("secrets/quiet.env")).expect("removed");
@@ -206,12 +206,12 @@ fn a_file_replaced_since_planning_is_not_touched() {
     revision("TWO", &provider);
     let child = home.begin(&["apply", "--yes"]);
     until("the model is generated", || home.path("begun").exists());
-    fs::write(&rendered, "somebody else's\n").expect("written");
+    fs::write(&rendered, "another program's\n").expect("written");
     home.write("go", "");
     let said = said(child);
     said.has(&["was replaced by another program since planning"]);
     assert_eq!(said.code, 4, "{said}");
-    assert_eq!(fs::read_to_string(&rendered).expect("it is there"), "somebody else's\n");
+    assert_eq!(fs::read_to_string(&rendered).expect("it is there"), "another program's\n");
     fs::remove_file(&rendered).expect("removed");
     revision("ONE", "");
     home.expect(0, &["apply", "--yes"]);

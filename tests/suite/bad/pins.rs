@@ -178,7 +178,7 @@ fn every_one_of_many_applies_converges() {
         );
         home.expect(0, &["apply", "--yes"]);
         home.expect(0, &["plan", "--detailed-exitcode"]).has(&["Nothing to do"]);
-        assert_eq!(models(), number.min(3), "those of the generations to which one can go back, and no other");
+        assert_eq!(models(), number.min(3), "those of the generations that a rollback can lead to, and no other");
     }
     home.expect(0, &["rollback", "4", "--yes"]);
     home.expect(0, &["down", "--purge", "--yes"]);

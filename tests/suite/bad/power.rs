@@ -24,7 +24,8 @@ const SOME: usize = 40;
 /// Of how many that are looked at one is applied to again.
 const AGAIN: usize = 4;
 
-/// One apply after the other: by what its servers answer, what else it is called with, how it ends, and what it says then.
+/// One apply after the other: by what its servers answer, what else it is called with, how it ends, and what it says
+/// then.
 const APPLIES: [(&str, &str, i32, &str); 3] = [
     ("one", "", 0, "Applied generation 1 in"),
     ("three", "--json", 0, r#""event":"committed","generation":2"#),
@@ -50,10 +51,10 @@ struct Stack {
 /// A state that a power cut may leave.
 struct Left {
     tree: Tree,
-    /// Of how many applies it had been told how they ended.
-    told: usize,
-    /// Whether it may be left at the very moment at which one was told.
-    now_told: bool,
+    /// The number of applies whose end was reported.
+    reported: usize,
+    /// True if it may be left at the moment of a report.
+    now_reported: bool,
 }
 
 impl Stack {
@@ -133,19 +134,19 @@ impl Stack {
     fn states(&mut self, mut disk: Disk, events: &[Event]) -> Vec<Left> {
         let mut left: Vec<Left> = Vec::new();
         let mut presence: HashMap<Tree, usize> = HashMap::new();
-        let mut told = 0;
+        let mut reported = 0;
         for event in events {
-            let now_told = match event {
+            let now_reported = match event {
                 Event::Changed(change) => {
                     disk.apply(change);
                     false
                 }
-                Event::Said(words) => APPLIES.get(told).is_some_and(|apply| words.contains(apply.3)),
+                Event::Said(words) => APPLIES.get(reported).is_some_and(|apply| words.contains(apply.3)),
             };
-            told += usize::from(now_told);
+            reported += usize::from(now_reported);
             for (path, node) in disk.now() {
                 if let (true, Node::File { bytes, .. }) = (is_rendered(&path), node) {
-                    if let (true, Some(good)) = (now_told, GOOD[told]) {
+                    if let (true, Some(good)) = (now_reported, GOOD[reported]) {
                         self.needed.entry(good).or_default().insert(path.clone());
                     }
                     self.known.entry(path).or_default().insert(bytes);
@@ -156,16 +157,16 @@ impl Stack {
                 tree.retain(|path, _| !path.ends_with("log"));
                 if let Some(index) = presence.get(&tree) {
                     // What may be left later on has to be right then.
-                    left[*index].told = told;
-                    left[*index].now_told |= now_told;
+                    left[*index].reported = reported;
+                    left[*index].now_reported |= now_reported;
                 } else {
                     presence.insert(tree.clone(), left.len());
-                    left.push(Left { tree, told, now_told });
+                    left.push(Left { tree, reported, now_reported });
                 }
             }
         }
-        assert_eq!(told, APPLIES.len(), "not every end was told");
-        assert_eq!(texts(&disk.now()), texts(&self.tree()), "the disk is not as its calls tell");
+        assert_eq!(reported, APPLIES.len(), "not every end was reported");
+        assert_eq!(texts(&disk.now()), texts(&self.tree()), "the disk does not match its calls");
         left
     }
 
@@ -214,7 +215,7 @@ impl Stack {
         let doctor = self.home.llamero(&["doctor", "--stack", "bad"]);
         assert!(doctor.code == 0 || doctor.err.contains("there is no stack"), "{doctor}");
         let good = self.good();
-        let possible = &GOOD[left.told..GOOD.len().min(left.told + 2)];
+        let possible = &GOOD[left.reported..GOOD.len().min(left.reported + 2)];
         assert!(possible.contains(&good), "{good:?} is the good generation, and not of {possible:?}");
         for path in good.iter().flat_map(|good| &self.needed[good]) {
             assert!(left.tree.contains_key(path), "generation {good:?} is good, and {} is lost", path.display());
@@ -236,7 +237,7 @@ impl Stack {
         generations.iter().find(|one| one["current"] == true)?["generation"].as_u64()
     }
 
-    /// Applies a wish to what is left.
+    /// Applies a desired state to what is left.
     fn goes_on(&self, left: &Left) {
         self.lay_out(&left.tree);
         let mut command = self.home.command(&["apply", "--yes"]);
@@ -247,7 +248,7 @@ impl Stack {
         self.power_off();
     }
 
-    /// Goes back from what is left to a good generation, where nothing can be fetched.
+    /// Rolls back from what is left to a committed generation, where nothing can be fetched.
     fn goes_back(&self, left: &Left, generation: u64) {
         self.lay_out(&left.tree);
         let mut command = self.home.command(&["rollback", &generation.to_string(), "--yes", "--stack", "bad"]);
@@ -322,22 +323,22 @@ fn may_trace() -> bool {
     may
 }
 
-/// Looks at one of so many states that a power cut may leave, and at each that may be left when an end is told.
+/// Checks one of so many states that a power cut may leave, and each that may be left when an end is reported.
 fn survives(every: usize) {
     if !may_trace() {
         return;
     }
     let mut stack = Stack::new();
     let all = stack.apply_all();
-    for (_, left) in all.iter().enumerate().filter(|(index, left)| left.now_told || index % every == 0) {
+    for (_, left) in all.iter().enumerate().filter(|(index, left)| left.now_reported || index % every == 0) {
         stack.looks_right(left);
     }
     for left in all.iter().step_by(every * AGAIN) {
         stack.goes_on(left);
     }
     stack.hub = None;
-    for left in all.iter().filter(|left| left.now_told) {
-        for generation in GOOD[..=left.told].iter().flatten().collect::<BTreeSet<_>>() {
+    for left in all.iter().filter(|left| left.now_reported) {
+        for generation in GOOD[..=left.reported].iter().flatten().collect::<BTreeSet<_>>() {
             stack.goes_back(left, *generation);
         }
     }

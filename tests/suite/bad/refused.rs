@@ -6,13 +6,13 @@ use std::fs;
 #[test]
 fn a_foreign_ports_holder_is_reported_and_nothing_changes() {
     let home = Home::new();
-    let port = answering("200 OK", "stranger");
+    let port = answering("200 OK", "foreign");
     home.manifest(&format!("services:\n{}", web("web", port, "ours", "")));
     let pid = format!("(pid {})", std::process::id());
     let said = home.expect(1, &["apply", "--yes"]);
     said.has(&[&format!("port {port} is taken by"), &pid, "services.web"]);
     home.expect(1, &["plan"]).has(&[&pid]);
-    assert_eq!(answer(port).as_deref(), Some("stranger"));
+    assert_eq!(answer(port).as_deref(), Some("foreign"));
     assert!(home.processes().is_empty());
     assert!(!home.record("generations").exists(), "a refused apply leaves no generation");
 }

@@ -120,18 +120,18 @@ fn an_interrupted_canary_is_resumed() {
 fn a_previous_route_keeps_its_key_during_the_canary() {
     let stack = Stack::new();
     stack.revision(["a1", "b1"], ", api_key: {env: UP_KEY}", "1s");
-    assert_eq!(stack.apply(Some("former-key-1")).code, 0);
+    assert_eq!(stack.apply(Some("previous-key-1")).code, 0);
     // The key is removed with the change; the file written earlier still has it.
     stack.revision(["a2", "b2"], "", "1s");
     let said = stack.apply(None);
     assert_eq!(said.code, 0, "{said}");
     assert!(stack.asked().iter().all(|line| line == "chat a2 beside ['a2', 'b1']"));
     let secrets = || fs::read_to_string(stack.home.record("secrets/gateway.env")).expect("a file");
-    assert!(!secrets().contains("former-key-1"), "the route that read it is gone");
+    assert!(!secrets().contains("previous-key-1"), "the route that read it is gone");
 
     // Where the file must be written with it once more, it must be there once more.
     stack.revision(["a3", "b3"], ", api_key: {env: UP_KEY}", "1s");
-    assert_eq!(stack.apply(Some("former-key-2")).code, 0);
+    assert_eq!(stack.apply(Some("previous-key-2")).code, 0);
     stack.asked();
     stack.revision(["a4", "b4"], "", "1s");
     let manifest = fs::read_to_string(stack.home.path("llamero.yaml")).expect("text");
@@ -144,8 +144,8 @@ fn a_previous_route_keeps_its_key_during_the_canary() {
     assert_eq!(refused.code, 1, "{refused}");
     refused.has(&["UP_KEY", "the previous routes need it until the canary has been tried"]);
     assert_eq!((secrets(), stack.asked()), (before, Vec::new()));
-    let said = stack.apply(Some("former-key-2"));
+    let said = stack.apply(Some("previous-key-2"));
     assert_eq!(said.code, 0, "{said}");
     assert!(stack.asked().iter().all(|line| line == "chat a4 beside ['a4', 'b3']"));
-    assert!(secrets().contains("near-key-3") && !secrets().contains("former-key-2"));
+    assert!(secrets().contains("near-key-3") && !secrets().contains("previous-key-2"));
 }

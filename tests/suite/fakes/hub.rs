@@ -1,5 +1,5 @@
 //! A hub of models, as far as llamero asks one: what a repository has at its branch, and its files by commit. Files
-//! are also to be had under an address of their own, `/plain/NAME`, which tells an `ETag`.
+//! are also served at addresses of their own, `/plain/NAME`, with an `ETag`.
 
 use axum::body::Body;
 use axum::extract::{Request, State};

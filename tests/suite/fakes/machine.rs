@@ -1,5 +1,5 @@
-//! The systems of one machine, each at the far side of its wire: a user manager, a container engine and an Ollama, which
-//! answer when a test lets them.
+//! The systems of one machine, each at the far side of its wire: a user manager, a container engine and an Ollama,
+//! which answer when a test lets them.
 
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Json, Response};
@@ -43,7 +43,7 @@ impl Wires {
         self.until(|asked| others.iter().all(|other| asked.contains_key(other))).await;
     }
 
-    /// Waits until the calls are as told.
+    /// Waits until the calls are as expected.
     pub(crate) async fn until(&self, holds: impl Fn(&BTreeMap<&'static str, Vec<String>>) -> bool) {
         self.asked.subscribe().wait_for(|asked| holds(asked)).await.expect("the wires stand");
     }

@@ -1,4 +1,4 @@
-/* A driver that tells of two GPUs, in the words of NVIDIA's management library; NVML_FAKE says how it fails. */
+/* A driver with two GPUs, behind the interface of NVIDIA's management library; NVML_FAKE chooses its failure. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -45,7 +45,7 @@ impl FakeUpstream {
 
     /// Returns when it was asked for a model.
     pub(crate) fn asked_for(&self, model: &str) -> Vec<Instant> {
-        let asked = self.asked.lock().expect("nobody panicked");
+        let asked = self.asked.lock().expect("no panic");
         asked.iter().filter(|(_, name)| name == model).map(|(at, _)| *at).collect()
     }
 }
@@ -58,7 +58,7 @@ impl Drop for FakeUpstream {
 
 async fn complete(State(all): State<Asked>, Json(asked): Json<Value>) -> Response<Body> {
     let model = asked["model"].as_str().unwrap_or_default();
-    all.lock().expect("nobody panicked").push((Instant::now(), model.to_owned()));
+    all.lock().expect("no panic").push((Instant::now(), model.to_owned()));
     if model == BROKEN {
         let why = json!({ "error": { "message": "out of order", "type": "server_error" } });
         return Response::builder().status(500).body(Body::from(why.to_string())).expect("a response");

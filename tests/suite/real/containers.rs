@@ -134,7 +134,7 @@ async fn a_containerized_stack_is_applied_changed_rolled_back_and_removed() {
     assert!(inside.contains(&key) && inside.contains(&format!("API=http://127.0.0.1:{}/v1", PORTS[0])), "{inside}");
     assert!(!engine.client(&["inspect", "boxes-page"]).contains(&key));
 
-    // One image changes, and only its container. One that ends at once is taken back to the very container before.
+    // One image changes, and only its container. One that ends at once is rolled back to the same container as before.
     let (model, first) = (lane.id("boxes-llama-cpp-small"), lane.id("boxes-page"));
     lane.manifest(&page, |text| text.replace("/bin/httpd -f", "exit 3; /bin/httpd -f"));
     let said = home.expect(3, &["apply", "--yes"]);
@@ -149,7 +149,7 @@ async fn a_containerized_stack_is_applied_changed_rolled_back_and_removed() {
     let all = engine.client(&["ps", "-a", "--format", "{{.Names}}"]);
     assert_eq!(all.lines().count(), 3, "{all}");
 
-    // The tag moves: that is shown and not followed, until it is asked for. The way back needs no registry.
+    // The tag moves: that is shown and not followed without `update`. The rollback needs no registry.
     home.expect(0, &["lock"]);
     home.expect(0, &["apply", "--yes"]);
     engine.publish("page:2", "three", &[]);
@@ -162,7 +162,7 @@ async fn a_containerized_stack_is_applied_changed_rolled_back_and_removed() {
     assert!(Lane::page().contains("two"));
     home.expect(0, &["apply", "--yes"]);
 
-    // What was done by hand is drift, and a stranger's container is nobody's but the stranger's.
+    // A change by hand is drift, and an unmanaged container is left alone.
     engine.client(&["stop", "-t", "1", "boxes-cache"]);
     engine.client(&["rm", "-f", "boxes-page"]);
     let said = home.expect(0, &["plan"]);
@@ -221,10 +221,10 @@ async fn a_containerized_stack_is_applied_changed_rolled_back_and_removed() {
     assert!(home.expect(0, &["plan"]).contains("Nothing to do"));
     assert!(Lane::page().contains("one"));
 
-    // Nothing of ours is left, and all that is a stranger's.
+    // Nothing managed is left, and everything unmanaged is.
     home.expect(0, &["down", "--purge", "--yes"]);
     assert_eq!(engine.client(&["ps", "-a", "--format", "{{.Names}}"]), "boxes-theirs");
-    // The engine let it die with itself, and nobody touched it.
+    // The engine ended it with itself, and llamero did not touch it.
     assert_eq!(lane.id("boxes-theirs").split(' ').next(), theirs.split(' ').next());
     let images = engine.client(&["images", "--digests", "--format", "{{.Repository}}:{{.Tag}}@{{.Digest}}"]);
     assert!(images.lines().all(|image| image.contains("/tools")), "{images}");

@@ -67,7 +67,7 @@ async fn a_container_lives_and_goes() {
             && !stack.ensure_network("lane-net").await.expect("there")
     );
 
-    // It is made, and it starts when it is told to.
+    // It is created, and starts only by its own call.
     let mut run =
         run(&["/bin/sh", "-c", "echo starting >&2; cat /run/secrets/web.env; exec /bin/httpd -f -vv -h /www"]);
     run.environment = [("A".to_owned(), "b c".to_owned())].into();
@@ -117,7 +117,7 @@ async fn a_container_lives_and_goes() {
     inside(&["touch", "/data/written"]);
     inside(&["sh", "-c", "! touch /unwritten"]);
 
-    // It goes, and not before it is told to.
+    // It is removed only by its own call.
     assert!(matches!(stack.remove("lane-web").await, Err(Error::Conflict { .. })), "it runs");
     assert!(matches!(stack.remove_volume("lane-data").await, Err(Error::Conflict { .. })), "it is in use");
     stack.rename("lane-web", "lane-web-old").await.expect("renamed");
@@ -144,7 +144,7 @@ async fn failures_are_reported_and_unmanaged_containers_left_alone() {
     private.image("plain:1", "", &[]);
     let stack = docker.stack("lane");
 
-    // A stranger's is seen, and stays as it is; so do its network and its volume.
+    // An unmanaged one is observed and left alone; so are its network and its volume.
     private.client(&["run", "-d", "--name", "theirs", "-p", "127.0.0.1:8080:80", "plain:1", "/bin/sleep", "1000"]);
     private.client(&["network", "create", "their-net"]);
     private.client(&["volume", "create", "their-data"]);
@@ -227,17 +227,17 @@ async fn images_come_from_registries() {
     assert_eq!(docker.image("127.0.0.1:5000/app:1").await.expect("asked"), None);
 
     // By its tag, with progress.
-    let told = Mutex::new(Vec::<PullProgress>::new());
-    let tell = |progress| told.lock().expect("no panic").push(progress);
-    let first = docker.pull(&tagged, &tell, &cancel).await.expect("it arrives");
-    let last = told.into_inner().expect("no panic").pop().expect("told");
+    let reported = Mutex::new(Vec::<PullProgress>::new());
+    let on_progress = |progress| reported.lock().expect("no panic").push(progress);
+    let first = docker.pull(&tagged, &on_progress, &cancel).await.expect("it arrives");
+    let last = reported.into_inner().expect("no panic").pop().expect("a report");
     assert!(last.total.is_some_and(|total| total > 500_000 && last.received == total), "{last:?}");
     assert_eq!(docker.images().await.expect("a list"), std::slice::from_ref(&first));
     let digest = docker.remote_digest(&tagged).await.expect("a digest");
     assert_eq!(first.digest_at(&tagged), Some(digest.clone()));
     assert_eq!(docker.pull(&tagged, &|_| {}, &cancel).await.expect("it is there"), first);
 
-    // The tag moves: the registry tells, and what is here stays until it is pulled.
+    // The tag moves: the registry shows it, and the local image stays until it is pulled.
     push("127.0.0.1:5000/app:1", "second");
     assert!(docker.remote_digest(&tagged).await.expect("a digest") != digest);
     let pinned = tagged.at(digest);
@@ -254,7 +254,7 @@ async fn images_come_from_registries() {
     assert!(stack.remove("pinned").await.expect("removed") && docker.remove_image(&old.id).await.expect("removed"));
     assert!(!docker.remove_image(&old.id).await.expect("gone"));
 
-    // What is not there, and where nobody is.
+    // A missing image, and a registry that is off.
     for (text, fault) in [
         ("127.0.0.1:5000/app:2", Fault::Image),
         ("127.0.0.1:5000/none:1", Fault::Image),
@@ -274,7 +274,7 @@ async fn images_come_from_registries() {
     .expect("written");
     push("127.0.0.1:5001/app:1", "closed");
     let closed = name("127.0.0.1:5001/app:1");
-    let error = docker.pull(&closed, &|_| {}, &cancel).await.expect_err("nobody has logged in");
+    let error = docker.pull(&closed, &|_| {}, &cancel).await.expect_err("no login");
     assert!(matches!(error, Error::Refused { fault: Fault::Denied, .. }) && error.hint().is_some(), "{error:?}");
     assert!(docker.remote_digest(&closed).await.is_err());
     std::fs::create_dir_all(private.path("client")).expect("made");
@@ -302,9 +302,9 @@ async fn a_restarted_daemon_is_reconnected() {
     let (stopped, ()) = futures_util::future::join(stopping, going).await;
     let error = stopped.expect_err("the daemon went");
     assert!(matches!(error, Error::Connection { .. }) && error.retry() == Retry::Soon, "{error:?}");
-    let error = stack.find("long").await.expect_err("nobody is there");
+    let error = stack.find("long").await.expect_err("no listener");
     assert_eq!(error.retry(), Retry::Soon, "{error:?}");
-    let error = Docker::connect_from(&private.surroundings(), Deadlines::default()).await.expect_err("nobody");
+    let error = Docker::connect_from(&private.surroundings(), Deadlines::default()).await.expect_err("no listener");
     assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
 
     // The connection that there was serves again, and nothing is lost.

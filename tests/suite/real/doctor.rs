@@ -20,26 +20,26 @@ fn a_unit_of_a_damaged_revision_is_found_and_removed() {
     let revision = |more: &str| {
         let policy = "policy: {health: {timeout: 30s, stable_for: 0s}}";
         let first = server("first", PORTS[0], "");
-        home.write("llamero.yaml", &format!("version: 1\nstack: mended\n{policy}\nservices:\n{first}{more}"));
+        home.write("llamero.yaml", &format!("version: 1\nstack: repaired\n{policy}\nservices:\n{first}{more}"));
     };
     revision("");
     home.expect(0, &["apply", "--yes"]);
     revision(&server("second", PORTS[1], &format!(", secrets: {{TOKEN: {{file: {}}}}}", token.display())));
     home.expect(0, &["apply", "--yes"]);
-    let records = home.under_home(".local/state/llamero/mended");
-    let unit = home.under_home(".config/systemd/user/mended-second.service");
+    let records = home.under_home(".local/state/llamero/repaired");
+    let unit = home.under_home(".config/systemd/user/repaired-second.service");
     let secret = records.join("secrets/second.env");
     assert!(unit.exists() && secret.exists());
-    assert_eq!(property("mended-second.service", "ActiveState"), "active");
+    assert_eq!(property("repaired-second.service", "ActiveState"), "active");
 
     fs::write(records.join("generations/2/desired"), "damaged").expect("damaged");
     let said = home.expect(0, &["doctor", "--repair"]);
     assert!(said.contains("recovered: file/second-secrets\n"), "{said}");
     revision("");
     let said = home.expect(0, &["apply", "--yes"]);
-    assert!(said.contains("remove unit/mended-second"), "{said}");
+    assert!(said.contains("remove unit/repaired-second"), "{said}");
     assert!(!unit.exists() && !secret.exists(), "{said}");
-    assert_eq!(property("mended-second.service", "ActiveState"), "inactive");
-    assert_eq!(property("mended-first.service", "ActiveState"), "active");
+    assert_eq!(property("repaired-second.service", "ActiveState"), "inactive");
+    assert_eq!(property("repaired-first.service", "ActiveState"), "active");
     home.expect(0, &["down", "--purge", "--yes"]);
 }

@@ -1,5 +1,5 @@
-//! Drift that only the real parts can show: drop-ins, limits, a socket that is down, a context that is not honoured, and
-//! what becomes of a process that outlives its bus.
+//! Drift that only the real parts can show: drop-ins, limits, a socket that is down, a context that is not honoured,
+//! and what becomes of a process that outlives its bus.
 
 use super::engine::Private;
 use super::home::{Home, property};

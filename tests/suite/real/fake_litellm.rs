@@ -1,4 +1,5 @@
-//! A `LiteLLM` that starts in half a second: its launcher, its server and its unit are the real ones, and only the app is small.
+//! A `LiteLLM` that starts in half a second: its launcher, its server and its unit are the real ones, and only the app
+//! is small.
 
 use super::home::Home;
 use std::fs;
@@ -6,8 +7,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// An app that answers what the probe asks. An instance whose number is in the file `slow` does not come up, nor does it heed
-/// SIGTERM, while that file is there.
+/// An app that answers what the probe asks. An instance whose number is in the file `slow` does not come up, nor does
+/// it heed SIGTERM, while that file is there.
 const APP: &str = r#"
 import json, os, pathlib, signal, sys, time, yaml
 

@@ -1,5 +1,5 @@
-//! Changes of a gateway's configuration under constant load: no request fails when the change succeeds, when it fails, or
-//! when llamero dies in between.
+//! Changes of a gateway's configuration under constant load: no request fails when the change succeeds, when it fails,
+//! or when llamero dies in between.
 
 use super::home::{Home, property};
 use super::load::{Clients, Load, Target};
@@ -28,7 +28,7 @@ fn manifest(home: &Home, upstream: &FakeUpstream, models: &[String], settings: &
     );
 }
 
-/// Returns how many changes are made under load: a few every time, more where somebody wants to know it well.
+/// Returns the number of changes under load: a few by default, more on request.
 fn changes() -> usize {
     std::env::var("LLAMERO_SWAPS").ok().and_then(|text| text.parse().ok()).unwrap_or(3)
 }
@@ -89,8 +89,8 @@ async fn clients_notice_no_change_of_the_gateway() {
     eprintln!("| what | requests | failed | cut | slowest first byte | longest pause |");
     eprintln!("|---|---|---|---|---|---|");
     eprintln!("| {} changes, a bad one and a killed one {presence}", changes() + 1);
-    assert_eq!((&presence.failures, &presence.cut), (&vec![], &vec![]), "nobody noticed");
-    assert!(presence.requests > 200, "too few to tell: {}", presence.requests);
+    assert_eq!((&presence.failures, &presence.cut), (&vec![], &vec![]), "no client noticed");
+    assert!(presence.requests > 200, "too few for a result: {}", presence.requests);
 
     // An unmanaged unit with a successor's name is left alone, and the next number is used.
     let units = home.under_home(".config/systemd/user");

@@ -116,7 +116,7 @@ impl Instances {
         self.reload().await;
     }
 
-    /// Tells an instance to end; returns when it takes no more connections.
+    /// Stops an instance; returns when it takes no more connections.
     pub(super) async fn retire(&self, number: u64) {
         self.systemd.begin_stop(&self.instance(number)).await.expect("a call");
         self.says(number, "draining").await;

@@ -59,7 +59,8 @@ impl Stack {
         units.chain(secrets).map(|path| (path.clone(), fs::read_to_string(&path).expect("text"))).collect()
     }
 
-    /// Returns every process of the stack that runs, by its mark. Redis leaves it alone where it may not change its title.
+    /// Returns every process of the stack that runs, by its mark. Redis leaves it alone where it may not change its
+    /// title.
     fn running() -> BTreeSet<ResourceId> {
         let mark = |process: proc::Status| proc::variable(process.identity.pid, proc::RESOURCE);
         proc::all().into_iter().filter_map(|process| mark(process)?.strip_prefix("kills/")?.parse().ok()).collect()
@@ -71,7 +72,7 @@ impl Stack {
         let inventory = History::new(self.records()).memory().expect("whole records").inventory;
         let on_record = |id: &ResourceId| inventory.iter().any(|resource| resource.id == *id);
         for (path, text) in self.rendered() {
-            // A file that was to replace another is neither of the two yet, and is nobody's.
+            // A file that was to replace another is neither of the two yet, and belongs to neither.
             if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".llamero-new-")) {
                 continue;
             }
@@ -90,7 +91,7 @@ impl Stack {
         self.home.expect(0, &["doctor"]);
     }
 
-    /// Asserts that what runs is what is wished for.
+    /// Asserts that the desired state runs.
     #[track_caller]
     fn is_as_wished(&self, word: &str, what: &str) {
         assert!(self.home.expect(0, &["plan"]).contains("Nothing to do"), "{what}");

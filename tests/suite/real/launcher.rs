@@ -52,7 +52,7 @@ fn wait(seconds: &str) -> String {
 #[ignore = "needs a systemd user manager and the test environment"]
 async fn an_instance_takes_over_from_another() {
     let instances = instances("stub-swap", 18420).await;
-    // Held: it answers us and nobody else; a client waits, and is not refused.
+    // Held: it answers its private socket only; a client waits, and is not refused.
     assert_eq!(instances.start(1).await, JobResult::Done);
     let socket = instances.systemd.unit(&instances.socket()).await.expect("a unit");
     assert_eq!((&socket.active_state, socket.sub_state.as_str()), (&ActiveState::Active, "running"));
@@ -97,7 +97,7 @@ async fn an_instance_takes_over_from_another() {
     assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|answer| answer.body == "a key whole")));
     instances.ended(1).await;
 
-    // Nobody runs: a client starts the current one by asking, and does not notice more than a wait.
+    // No instance runs: a request starts the current one, and its client only waits.
     instances.systemd.stop(&instances.instance(2), LONG).await.expect("a job");
     let answer = instances.ask(&wait("0")).await.expect("an answer");
     assert_eq!(answer.header("x-llamero-generation"), "2");
@@ -123,7 +123,7 @@ async fn busy_clients_do_not_notice_a_handoff() {
     let tally = load.end().await;
     eprintln!("| {} swaps, 24 busy clients {tally}", INSTANCES - 1);
     assert_eq!((&tally.failures, &tally.cut), (&vec![], &vec![]));
-    assert!(tally.requests > 1000, "too few to tell: {}", tally.requests);
+    assert!(tally.requests > 1000, "too few for a result: {}", tally.requests);
     instances.down(&(1..=INSTANCES).collect::<Vec<_>>()).await;
 }
 

@@ -1,5 +1,5 @@
-//! A real llama-cpp-python behind a real gateway, as a unit and as a process: it loads, answers, and only its own server
-//! starts again when its model's context changes.
+//! A real llama-cpp-python behind a real gateway, as a unit and as a process: it loads, answers, and only its own
+//! server starts again when its model's context changes.
 
 use super::home::{Home, post};
 use std::fs;
@@ -8,7 +8,7 @@ use std::process::Command;
 const GATEWAY: u16 = 18470;
 const SERVER: u16 = 18471;
 
-/// Returns the home, unless nobody asked for these tests.
+/// Returns the home, if these tests were requested.
 #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn home() -> Option<Home> {
     let asked = std::env::var_os("LLAMERO_LLAMA_CPP_PYTHON").is_some();

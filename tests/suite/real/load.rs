@@ -30,7 +30,7 @@ pub(super) struct Clients {
     pub(super) thinks: Duration,
 }
 
-/// Who is asked.
+/// The server that is asked.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
     pub(super) port: u16,

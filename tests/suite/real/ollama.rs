@@ -152,7 +152,7 @@ async fn a_model_lives_its_whole_life() {
     assert_eq!(ollama.tags().await.expect("a list"), []);
     assert_eq!(ollama.ps().await.expect("a list"), []);
 
-    // Somebody publishes a model.
+    // A model is published.
     let text = format!("{host}/Team/tiny:one");
     let name = OllamaName::parse(&text).expect("a name");
     let lower = OllamaName::parse(&text.replace("Team", "team")).expect("a name");
@@ -172,14 +172,14 @@ async fn a_model_lives_its_whole_life() {
 
     // It is pulled, and is what the registry says.
     let offered = manifest(&client, &lower, true, SOON).await.expect("a manifest");
-    let told = Mutex::new(vec![]);
-    let tell = |progress: Progress| told.lock().expect("no panic").push(progress);
+    let reported = Mutex::new(vec![]);
+    let on_progress = |progress: Progress| reported.lock().expect("no panic").push(progress);
     let begun = Instant::now();
-    ollama.pull(&pull_of(&lower), &tell, &cancel).await.expect("pulled");
-    let told = told.into_inner().expect("no panic");
-    eprintln!("pulled {} in {:?}, {} times told", offered.size, begun.elapsed(), told.len());
-    assert_eq!(told.last(), Some(&Progress { received: offered.size.0, total: Some(offered.size.0) }));
-    assert!(told.len() > 2 && told.is_sorted_by_key(|progress| progress.received));
+    ollama.pull(&pull_of(&lower), &on_progress, &cancel).await.expect("pulled");
+    let reported = reported.into_inner().expect("no panic");
+    eprintln!("pulled {} in {:?}, {} reports", offered.size, begun.elapsed(), reported.len());
+    assert_eq!(reported.last(), Some(&Progress { received: offered.size.0, total: Some(offered.size.0) }));
+    assert!(reported.len() > 2 && reported.is_sorted_by_key(|progress| progress.received));
     let tags = ollama.tags().await.expect("a list");
     assert_eq!((&tags[0].name, &tags[0].digest, tags[0].size), (&lower, &offered.digest, offered.size));
     let begun = Instant::now();
@@ -275,13 +275,13 @@ async fn pulls_survive_failures() {
     let digest = registry.publish("team/stopped", "one", &weights(1));
     registry.slow_down(10);
     let stop = CancellationToken::new();
-    let tell = |progress: Progress| {
+    let on_progress = |progress: Progress| {
         if progress.received > 3_000_000 {
             stop.cancel();
         }
     };
     let name = name_of("stopped");
-    assert!(matches!(ollama.pull(&pull_of(&name), &tell, &stop).await, Err(Error::Cancelled)));
+    assert!(matches!(ollama.pull(&pull_of(&name), &on_progress, &stop).await, Err(Error::Cancelled)));
     assert_eq!(digest_of(ollama, &name).await, None);
     tokio::time::sleep(Duration::from_millis(500)).await;
     let before = registry.ranges().len();
@@ -295,7 +295,7 @@ async fn pulls_survive_failures() {
     let digest = registry.publish("team/killed", "one", &weights(2));
     let name = name_of("killed");
     let reached = tokio::sync::Notify::new();
-    let tell = |progress: Progress| {
+    let on_progress = |progress: Progress| {
         if progress.received > 3_000_000 {
             reached.notify_one();
         }
@@ -307,12 +307,12 @@ async fn pulls_survive_failures() {
         private.restart().await;
     };
     let pull = pull_of(&name);
-    let (pulled, ()) = tokio::join!(ollama.pull(&pull, &tell, &cancel), kill);
+    let (pulled, ()) = tokio::join!(ollama.pull(&pull, &on_progress, &cancel), kill);
     pulled.expect("pulled");
     assert_eq!(digest_of(ollama, &name).await, Some(digest));
     eprintln!("ranges asked for: {:?}", registry.ranges());
 
-    // What arrives is not what was promised; when it is, all is well.
+    // What arrives is not what was promised; when it is, the pull succeeds.
     let digest = registry.publish("team/damaged", "one", &weights(3));
     registry.slow_down(0);
     registry.corrupt(&Digest::of(weights(3)));
@@ -366,7 +366,7 @@ async fn llamero_keeps_models_as_declared() {
     };
     let plain = format!("  plain: {{provider: ollama, source: \"{source}\", insecure: true}}\n");
     revision(1024, &plain);
-    assert!(home.expect(0, &["plan"]).contains("download 241"), "the registry tells the size");
+    assert!(home.expect(0, &["plan"]).contains("download 241"), "the registry reports the size");
     home.expect(0, &["apply", "--yes"]);
     assert!(home.expect(0, &["apply", "--yes"]).contains("Nothing to do"));
     let client = Client::new().expect("a client");
@@ -376,7 +376,7 @@ async fn llamero_keeps_models_as_declared() {
     let loaded = ollama.ps().await.expect("a list");
     assert!(loaded.iter().any(|loaded| loaded.name == own && loaded.pinned && loaded.context_length == Some(1024)));
 
-    // Put out of memory, it is drift; a model of somebody else's is not llamero's business.
+    // Evicted, it is drift; an unmanaged model is left alone.
     ollama.unload(&own, SOON, &CancellationToken::new()).await.expect("unloaded");
     let theirs = OllamaName::parse("theirs:1").expect("a name");
     ollama.copy(&OllamaName::parse(&source).expect("a name"), &theirs).await.expect("copied");

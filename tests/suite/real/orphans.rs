@@ -1,4 +1,5 @@
-//! What an interrupted hand-off leaves behind: in whatever state an instance is, the next apply clears it away and goes on.
+//! What an interrupted hand-off leaves behind: in whatever state an instance is, the next apply clears it away and goes
+//! on.
 
 use super::fake_litellm::FakeLitellm;
 use super::home::{Home, post, property};
@@ -17,7 +18,7 @@ const UNIT: &str = "orphans-gateway.service";
 const BLOCKER: &str = "orphans-blocker.service";
 const LONG: Duration = Duration::from_secs(120);
 
-/// How often an apply is killed where nobody says otherwise.
+/// The default number of kills.
 const KILLS: u32 = 30;
 
 struct Stack {
@@ -99,7 +100,7 @@ fn systemctl(words: &[&str]) -> String {
 /// A state of an orphan. None can reach a start limit: instances have none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Its files are written, and the manager was told nothing.
+    /// Its files are written, and the manager has not loaded them.
     Written,
     /// Its start waits for another's.
     Queued,
@@ -111,7 +112,7 @@ enum State {
     Accepting,
     /// It has taken the current one's place, which clients reach as before.
     Current,
-    /// It was told to end, and does not.
+    /// It was asked to stop, and does not.
     Stopping,
     /// It died and waits to be started again.
     Crashing,
@@ -264,6 +265,6 @@ fn a_hand_off_may_be_killed_at_random_instants() {
         stack.converges(&format!("kill {kill} after {after:?}"));
     }
     println!("{interrupted} of {kills} applies were killed while they were at work");
-    assert!(interrupted * 2 >= kills, "too few were interrupted to tell: {interrupted} of {kills}");
+    assert!(interrupted * 2 >= kills, "too few were interrupted for a result: {interrupted} of {kills}");
     stack.home.expect(0, &["down", "--purge", "--yes"]);
 }

@@ -1,4 +1,5 @@
-//! The parts that `tests/real/install` made: servers, a model, environments. Its list is the only one that says where they are.
+//! The parts that `tests/real/install` made: servers, a model, environments. Its list is the only one that says where
+//! they are.
 
 use std::path::PathBuf;
 

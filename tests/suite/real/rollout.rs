@@ -33,7 +33,7 @@ async fn asked(upstream: &FakeUpstream, model: &str) -> Instant {
         if let Some(at) = upstream.asked_for(model).first() {
             return *at;
         }
-        assert!(begun.elapsed() < Duration::from_secs(60), "nobody asked for {model}");
+        assert!(begun.elapsed() < Duration::from_secs(60), "no request for {model} came");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -65,7 +65,7 @@ async fn one_route_is_tried_before_the_others_change() {
     assert!(meanwhile > 5, "{meanwhile}");
     assert!(home.expect(0, &["plan"]).contains("Nothing to do"));
 
-    // The one that is tried does not answer: it is taken back, and the other never changed.
+    // The canary does not answer: it is rolled back, and the other never changed.
     manifest(&home, &upstream, BROKEN, "other-3");
     let said = home.expect(3, &["apply", "--yes"]);
     assert!(said.contains("a request for `chat` was answered with 500") && said.contains("out of order"), "{said}");
@@ -103,6 +103,6 @@ async fn one_route_is_tried_before_the_others_change() {
     eprintln!("| what | requests | failed | cut | slowest first byte | longest pause |");
     eprintln!("|---|---|---|---|---|---|");
     eprintln!("| 4 changes, one route first {presence}");
-    assert_eq!((&presence.failures, &presence.cut), (&vec![], &vec![]), "nobody noticed");
+    assert_eq!((&presence.failures, &presence.cut), (&vec![], &vec![]), "no client noticed");
     home.expect(0, &["down", "--purge", "--yes"]);
 }

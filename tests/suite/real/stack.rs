@@ -101,7 +101,7 @@ fn a_stack_is_applied_changed_rolled_back_and_removed() {
     home.expect(0, &["apply", "saved.plan"]);
     assert!(home.expect(6, &["apply", "saved.plan"]).contains("out of date"));
 
-    // A bad change is taken back, and the old stack still answers.
+    // A bad change is rolled back, and the old stack still answers.
     let before = invocations();
     home.write(
         "bad.yaml",

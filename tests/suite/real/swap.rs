@@ -129,7 +129,7 @@ async fn three_swaps_lose_no_request() {
     eprintln!("generations {:?}, {memory} MiB each, {:.0?} in all", swaps.generations, began.elapsed());
     assert_eq!((&swaps.failures, &swaps.cut), (&vec![], &vec![]), "a swap loses nothing");
     assert_eq!(swaps.generations.len(), 4, "every generation served: {:?}", swaps.generations);
-    assert!(swaps.requests > 300, "too few to tell: {}", swaps.requests);
+    assert!(swaps.requests > 300, "too few for a result: {}", swaps.requests);
     assert!(!restart.failures.is_empty(), "the load sees an outage where there is one");
 }
 

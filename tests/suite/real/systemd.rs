@@ -25,7 +25,7 @@ async fn manager() -> Systemd {
     Systemd::connect().await.expect("a systemd user manager")
 }
 
-/// Writes unit files; the manager must still be told.
+/// Writes unit files; the manager must still load them.
 fn write(units: &[(&str, &str)]) {
     let folder = home().join(".config/systemd/user");
     fs::create_dir_all(&folder).expect("a folder for units");

@@ -1,5 +1,5 @@
-//! A real vLLM on the CPU behind a real gateway: it loads, answers, fails with its cause told, goes back, and leaves
-//! nothing running.
+//! A real vLLM on the CPU behind a real gateway: it loads, answers, fails with a reported cause, is rolled back, and
+//! leaves nothing running.
 
 use super::home::{Home, post, property};
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ const GATEWAY: u16 = 18460;
 const SERVER: u16 = 18461;
 const UNIT: &str = "vllm-lane-vllm-tiny.service";
 
-/// Returns the home, unless nobody asked for these tests.
+/// Returns the home, if these tests were requested.
 #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn home() -> Option<Home> {
     let asked = std::env::var_os("LLAMERO_VLLM").is_some();
@@ -110,7 +110,7 @@ fn vllm_behind_the_gateway_is_applied_rolled_back_and_removed() {
     it_comes_back_after_the_death_of("VLLM::EngineCore");
     it_comes_back_after_the_death_of("vllm serve");
 
-    // Bad changes are taken back, and what went wrong is told; the old server answers.
+    // Bad changes are rolled back with their cause reported; the old server answers.
     for (part, bad, cause) in [
         ("vllm/tiny\"", "vllm/not-there\"", "HFValidationError: "),
         ("context: 1024", "context: 131072", "ValueError: To serve at least one request"),

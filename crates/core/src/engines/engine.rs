@@ -1,4 +1,4 @@
-//! What engines answer, by their roles.
+//! The interface of engines, by their roles.
 
 use super::gateway::{GatewayServer, GatewaySettings, Handoff};
 use super::rendered::{ModelFields, Rendered};
@@ -7,7 +7,7 @@ use super::server::{CacheServer, Launch, ModelServer, PulledServer, Reading, Sha
 use super::settings::Settings;
 use crate::resource::{Authorization, GatewayApi, Mode, Probe, SleepCalls};
 
-/// What every engine answers.
+/// The interface of every engine.
 pub trait Engine: Sync {
     /// The name in the manifest.
     fn name(&self) -> &'static str;
@@ -17,7 +17,7 @@ pub trait Engine: Sync {
     fn about(&self) -> &'static str;
     /// The program that it is, where the manifest gives no command; `None` of what llamero does not run.
     fn program(&self) -> Option<&'static str>;
-    /// Whether a line of its log names the cause of a failure, and does not merely report one.
+    /// Returns whether a line of its log names the cause of a failure, and does not merely report one.
     fn names_cause(&self, line: &str) -> bool;
     /// The flags and variables that llamero renders for its server.
     fn renders(&self) -> &'static Rendered;
@@ -81,13 +81,13 @@ pub trait Gateway: Engine {
     fn port(&self) -> u16;
     /// The question whether it is ready and offers exactly these models.
     fn probe(&self, endpoint: &str, models: Vec<String>, authorization: Authorization) -> Probe;
-    /// How it is tried with real requests.
+    /// The trial of it with real requests.
     fn api(&self) -> GatewayApi;
     /// The name of the file with its configuration.
     fn config_name(&self) -> &'static str;
     /// The variable with the key that clients must send.
     fn master_key(&self) -> &'static str;
-    /// What stands before the name of a variable in a setting that is read from the environment.
+    /// The prefix of a variable's name in a setting that is read from the environment.
     fn reference(&self) -> &'static str;
     /// The server.
     fn server(&self, server: &GatewayServer) -> Launch;

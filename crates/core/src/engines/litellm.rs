@@ -2,8 +2,8 @@
 //! asked.
 //!
 //! Nothing is left to its own defaults: every route has an address (without one, a name with `ollama` in it makes the
-//! proxy start an Ollama), every deployment has a stable id, it listens on loopback, reads no `.env` file and fetches no
-//! price list.
+//! proxy start an Ollama), every deployment has a stable id, it listens on loopback, reads no `.env` file and fetches
+//! no price list.
 
 use super::{
     Engine, Gateway, GatewayCache, GatewayServer, GatewaySettings, Handoff, Launch, Relations, Rendered, Route,
@@ -23,7 +23,7 @@ const MASTER_KEY: &str = "LITELLM_MASTER_KEY";
 /// The variable with the path of the configuration, which the proxy reads where no flag gives it.
 const CONFIG: &str = "CONFIG_FILE_PATH";
 
-/// What stands before the name of a variable in a setting.
+/// The prefix of a variable's name in a setting.
 const REFERENCE: &str = "os.environ/";
 
 /// The sections of the configuration, in the order in which they are written.

@@ -1,9 +1,9 @@
 //! llama-cpp-python's own server of `OpenAI`'s protocol: one for each model.
 //!
 //! Facts of `llama-cpp-python[server]` 0.3.36: it listens only once its model is loaded; it has no path for health, and
-//! `/v1/models` offers the alias; every flag takes a value, switches too; types of the key-value cache are numbers; without
-//! a number of layers nothing goes to the GPU; one request is served at a time; and the variables `HOST`, `PORT` and
-//! `CONFIG_FILE` outweigh its flags.
+//! `/v1/models` offers the alias; every flag takes a value, switches too; types of the key-value cache are numbers;
+//! without a number of layers nothing goes to the GPU; one request is served at a time; and the variables `HOST`,
+//! `PORT` and `CONFIG_FILE` outweigh its flags.
 
 use super::settings::{Setting, Shape};
 use super::{
@@ -165,7 +165,7 @@ impl Provider for LlamaCppPython {
         if let Some(kind) = server.kv_cache_type {
             let number = CACHE_TYPES.iter().find(|(name, _)| *name == kind).map(|(_, number)| number.to_string());
             for flag in ["--type_k", "--type_v"] {
-                // What is not known is told as it is: the server refuses it at once.
+                // An unknown type is passed on unchanged: the server refuses it at once.
                 let value = number.clone().unwrap_or_else(|| kind.to_owned());
                 arguments.option(flag, value, server.of_model("kv_cache_type", kind));
             }

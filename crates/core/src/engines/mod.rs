@@ -1,8 +1,8 @@
 //! The engine axis: all that is particular to an engine is in its own file here, and has one line in the tables of
 //! `table.rs`.
 //!
-//! What an engine must answer has no default, so that the compiler names what a new one lacks. Nothing here knows the
-//! manifest, a machine or a runtime: an engine is asked with plain values, and answers with plain values.
+//! The methods of the traits have no default, so that the compiler names what a new engine lacks. Nothing here knows
+//! the manifest, a machine or a runtime: an engine is asked with plain values, and answers with plain values.
 
 mod engine;
 mod gateway;

@@ -1,4 +1,4 @@
-//! What the logs of Python programs have in common.
+//! Properties that logs of Python programs share.
 
 /// Returns whether a line is where a Python program names what went wrong: the name of an exception and its message.
 #[must_use]

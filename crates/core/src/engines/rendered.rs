@@ -1,6 +1,6 @@
 //! The flags and variables that an engine renders itself, so that a manifest does not give them a second time.
 
-/// What llamero renders for the server of an engine.
+/// The flags and variables that llamero renders for the server of an engine.
 #[derive(Debug, Clone, Copy)]
 pub struct Rendered {
     /// The spellings of each flag, and the setting of the manifest that it comes from.
@@ -9,11 +9,11 @@ pub struct Rendered {
     pub variables: &'static [(&'static str, &'static str)],
     /// Flags and variables that are defaults: those of the manifest take their place.
     pub defaults: &'static [&'static str],
-    /// The way that the engine is told its settings.
+    /// The way that settings are passed to the engine.
     pub settings: SettingsAs,
 }
 
-/// The way that an engine is told its settings.
+/// The way that settings are passed to an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SettingsAs {
     /// It has none.
@@ -63,6 +63,6 @@ impl Rendered {
 pub struct ModelFields {
     /// Those that have an effect.
     pub used: &'static [&'static str],
-    /// What to write instead of others.
+    /// The alternatives to unused fields.
     pub instead: &'static [(&'static str, &'static str)],
 }

@@ -1,4 +1,4 @@
-//! What a gateway serves: its routes and its settings as typed values. The gateway's engine renders them last.
+//! The routes and settings of a gateway as typed values. The gateway's engine renders them last.
 
 use crate::resource::{Mode, Origin, ResourceId};
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ pub struct Route {
     pub port: Option<u16>,
     /// The variable with the server's key, if it asks for one.
     pub key: Option<String>,
-    /// What the model is for.
+    /// The purpose of the model.
     pub mode: Mode,
     /// The models that answer in its place when it cannot.
     pub fallbacks: Vec<String>,

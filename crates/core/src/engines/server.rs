@@ -32,7 +32,7 @@ pub struct ModelServer<'a> {
     pub gpu_layers: Option<u64>,
     /// The type of the key-value cache.
     pub kv_cache_type: Option<&'a str>,
-    /// Whether it uses flash attention.
+    /// True if it uses flash attention.
     pub flash_attention: Option<bool>,
     /// The purpose.
     pub mode: Mode,
@@ -40,13 +40,13 @@ pub struct ModelServer<'a> {
     pub settings: Vec<Value>,
     /// The share of its GPU, and the setting that it comes from.
     pub share: Option<(String, Origin)>,
-    /// Whether it must be able to sleep.
+    /// True if it must be able to sleep.
     pub sleep: bool,
     /// The user's folder of caches.
     pub caches: PathBuf,
-    /// Whether it runs in a container of an image that has the engine's program.
+    /// True if it runs in a container of an image that has the engine's program.
     pub in_container: bool,
-    /// Whether the manifest gives the command.
+    /// True if the manifest gives the command.
     pub own_command: bool,
 }
 
@@ -81,7 +81,7 @@ pub struct PulledServer<'a> {
     pub volume: Option<String>,
     /// The settings of the engine.
     pub settings: Vec<Value>,
-    /// Whether the manifest gives the command.
+    /// True if the manifest gives the command.
     pub own_command: bool,
 }
 
@@ -94,7 +94,7 @@ pub struct CacheServer {
     pub port: (u16, Option<Origin>),
     /// The memory that it may use, and the setting that it comes from.
     pub memory: Option<(Bytes, Origin)>,
-    /// Whether it runs in a network of its own.
+    /// True if it runs in a network of its own.
     pub isolated: bool,
 }
 
@@ -107,11 +107,11 @@ pub struct Launch {
     pub environment: BTreeMap<String, String>,
     /// The settings that variables come from.
     pub origins: Origins,
-    /// What a container sees of the host.
+    /// The mounts from the host.
     pub mounts: Vec<Mount>,
-    /// Whether a container shares memory segments with the host.
+    /// True if a container shares memory segments with the host.
     pub ipc_host: bool,
-    /// What happens when it ends by itself.
+    /// The restart policy when it ends by itself.
     pub restart: Restart,
     /// The time that it may take to load, where the manifest says nothing.
     pub timeout: Option<Seconds>,
@@ -124,7 +124,7 @@ pub struct Launch {
 pub struct Upstream {
     /// The protocol's name, which stands before the model's.
     pub prefix: &'static str,
-    /// Whether the address ends in `/v1`.
+    /// True if the address ends in `/v1`.
     pub versioned: bool,
 }
 

@@ -1,6 +1,6 @@
 //! The settings that a manifest may give an engine: each has a name and a type.
 //!
-//! What the manifest has a field of its own for is not among them.
+//! Settings with a field of their own in the manifest are not among them.
 
 use crate::resource::Bytes;
 
@@ -13,7 +13,7 @@ pub enum Shape {
     Count,
     /// A number above 0 and up to 1.
     Share,
-    /// A size, which the engine is told in bytes.
+    /// A size, which is passed to the engine in bytes.
     Size,
     /// A word.
     Text,
@@ -37,7 +37,7 @@ pub struct Setting {
 pub struct Settings {
     /// The settings, sorted by name.
     pub known: &'static [Setting],
-    /// What the engine calls otherwise than the manifest, and where the manifest says it.
+    /// The names that differ from the manifest's, and the field of the manifest for each.
     pub elsewhere: &'static [(&'static str, &'static str)],
     /// Advice for what is not among them.
     pub others: &'static str,
@@ -59,11 +59,11 @@ pub struct Value {
 pub enum Given {
     /// Of a switch.
     Switch(bool),
-    /// Of anything else, as the engine is told.
+    /// Of anything else, as it is passed to the engine.
     Text(String),
 }
 
-/// What is wrong with a setting.
+/// The defect of a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Problem {
     /// There is no such setting.

@@ -1,5 +1,5 @@
-//! The source of a model: one parser and one text form for every engine. Which of the forms an engine can serve is checked
-//! elsewhere.
+//! The source of a model: one parser and one text form for every engine. Which of the forms an engine can serve is
+//! checked elsewhere.
 
 use super::values::SECRET_IN_CLEAR;
 use crate::resource::{Endpoint, NotAnAddress, OllamaName};

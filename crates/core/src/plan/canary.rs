@@ -33,7 +33,7 @@ pub enum CanarySkipped {
     /// The previous routes are unknown.
     Unknown,
     /// The gateway is unhealthy with the previous routes.
-    Unwell,
+    Unhealthy,
 }
 
 /// The outcome of planning a canary rollout.
@@ -76,7 +76,7 @@ pub(super) fn in_two(direct: Plan, desired: &Desired, observed: &Observation, pa
         };
     };
     if is_unhealthy(observed, past, gateway) {
-        return with_all(direct, CanarySkipped::Unwell);
+        return with_all(direct, CanarySkipped::Unhealthy);
     }
     let trial =
         Trial { gateway: gateway.clone(), model: canary.model.clone(), mode: canary.mode, permanent: canary.permanent };
@@ -157,24 +157,24 @@ fn join(
         after: before,
     });
     // What was replaced before the trial is cleared away with the rest.
-    let formers = later.into_iter().filter(|step| {
+    let replaced = later.into_iter().filter(|step| {
         let removes = |action: &Action| matches!(action, Action::RemovePrevious(_) | Action::RemoveAside { .. });
         let again = |other: &Step| removes(&other.action) && other.action.on() == step.action.on();
         removes(&step.action) && !rest.steps.iter().any(again)
     });
-    let formers: Vec<Step> = formers.collect();
+    let replaced: Vec<Step> = replaced.collect();
     let begins = steps.len();
     let kept = rest.steps.iter().filter(|step| step.phase != Phase::Prune).count();
-    let moved = |id: StepId| StepId(id.0 + begins + if id.0 < kept { 0 } else { formers.len() });
-    let former_ids = || (0..formers.len()).map(|index| StepId(begins + kept + index));
+    let moved = |id: StepId| StepId(id.0 + begins + if id.0 < kept { 0 } else { replaced.len() });
+    let replaced_ids = || (0..replaced.len()).map(|index| StepId(begins + kept + index));
     let rest = rest.steps.into_iter().map(|step| {
         // An image can be removed once no container uses it.
-        let formers = former_ids().filter(|_| matches!(step.action, Action::RemoveImage(_)));
-        let after = step.after.iter().map(|id| moved(*id)).chain(formers).collect();
+        let replaced = replaced_ids().filter(|_| matches!(step.action, Action::RemoveImage(_)));
+        let after = step.after.iter().map(|id| moved(*id)).chain(replaced).collect();
         Step { id: moved(step.id), after, ..step }
     });
-    let formers = former_ids().zip(&formers).map(|(id, step)| Step { id, after: Vec::new(), ..step.clone() });
-    steps.extend(rest.chain(formers));
+    let replaced = replaced_ids().zip(&replaced).map(|(id, step)| Step { id, after: Vec::new(), ..step.clone() });
+    steps.extend(rest.chain(replaced));
     steps.sort_by_key(|step| step.id);
     Plan { steps, rollout: Some(Rollout::WithOne { trial, again }), ..begun }
 }

@@ -1,4 +1,4 @@
-//! What resources want from each other: host memory that must suffice for all, and ports that only one can have.
+//! Contention of resources: host memory that must suffice for all, and ports that only one can have.
 
 use super::Past;
 use super::cause::Cause;
@@ -10,7 +10,8 @@ use crate::resolve::Desired;
 use crate::resource::{Bytes, Health, ResourceId};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Returns why the wish cannot be had: it is over its memory budget, or a stranger holds a port that it needs.
+/// Returns why the desired state is refused: it exceeds its memory budget, or another program holds a port that it
+/// needs.
 pub(super) fn refuse(desired: &Desired, observed: &Observation, past: &Past, changes: &[Difference]) -> Vec<Refusal> {
     // One that runs as declared, but for a setting, holds nothing that is promised to another.
     let is_left = |difference: &&Difference| {
@@ -151,7 +152,7 @@ pub(super) fn handoff(desired: &Desired, observed: &Observation, past: &Past, ch
             result.waits.entry((*id).clone()).or_default().insert(other.clone());
         }
     }
-    // Only what one may want to go back to sleeps, and only what is well enough to do as it is told.
+    // Only a server that a rollback may need sleeps, and only one that is healthy enough to obey the call.
     let may_sleep = |id: &&ResourceId| {
         let gone = past.sleep.contains(*id) && !desired.resources.contains_key(id) && !of_ports.contains(id);
         let well = observed

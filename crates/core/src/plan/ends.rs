@@ -21,8 +21,8 @@ pub(super) struct Ends<'a> {
 }
 
 impl Ends<'_> {
-    /// Adds a stop or sleep for each, so that dependents stop before their dependencies, and all of them after the steps
-    /// in `first`.
+    /// Adds a stop or sleep for each, so that dependents stop before their dependencies, and all of them after the
+    /// steps in `first`.
     pub(super) fn stop(
         &self,
         managed: &[&Managed],

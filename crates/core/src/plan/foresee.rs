@@ -251,8 +251,8 @@ fn part(desired: &Desired, observed: &mut Observation, call: &PartCall, resource
             }
         }
         PartCall::RemoveName { .. } => {
-            if let Some(former) = parts.current.take() {
-                parts.others.insert(former, InstanceState::Defined);
+            if let Some(previous) = parts.current.take() {
+                parts.others.insert(previous, InstanceState::Defined);
             }
             on_run(observed, &id, |run| run.enabled = false);
         }
@@ -274,8 +274,8 @@ fn make_current(desired: &Desired, observed: &mut Observation, instance: &Instan
     let id = &instance.server;
     let parts = observed.instances.entry(id.clone()).or_default();
     let serves = parts.others.remove(&instance.number) == Some(InstanceState::Serving);
-    if let Some(former) = parts.current.replace(instance.number) {
-        parts.others.insert(former, if serves { InstanceState::Serving } else { InstanceState::Defined });
+    if let Some(previous) = parts.current.replace(instance.number) {
+        parts.others.insert(previous, if serves { InstanceState::Serving } else { InstanceState::Defined });
     }
     let Some(resource) = resource else { return };
     define(desired, observed, id, resource);

@@ -64,10 +64,10 @@ pub struct Past {
     /// The routes of the committed generation.
     #[serde(default)]
     pub previous: PreviousRoutes,
-    /// Whether what counts as committed is only a canary on trial.
+    /// True if what counts as committed is only a canary on trial.
     #[serde(default)]
     pub trial: bool,
-    /// What calls on resources of earlier generations take.
+    /// The arguments of calls on resources of earlier generations.
     #[serde(default)]
     pub arguments: BTreeMap<ResourceId, Arguments>,
 }
@@ -112,7 +112,7 @@ pub struct Plan {
     pub unchanged: usize,
     /// The conflicts that block the plan; empty if it may be executed.
     pub refusals: Vec<Refusal>,
-    /// What users should know; it blocks nothing.
+    /// Warnings; they block nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
     /// The start of a canary rollout, if there is one.

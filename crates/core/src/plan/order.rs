@@ -16,7 +16,7 @@ use crate::resource::{Gpus, Kind, OllamaName, Resource, ResourceId, Seconds, Ser
 use crate::targets;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How long a server may take to stop of which nothing else is known.
+/// The default time for a server to stop.
 pub(super) const LONGEST_STOP: Seconds = Seconds::new(300);
 
 pub(super) fn order(desired: &Desired, observed: &Observation, past: &Past, changes: &[Difference]) -> Vec<Step> {
@@ -207,7 +207,7 @@ fn switch(
         |id: &ResourceId| desired.resources.get(id).and_then(Resource::run).is_some_and(|run| run.socket_handoff);
     // What hands its socket off has a unit for each of its instances, written when it starts.
     let is_plain = |id: &ResourceId| loads_definitions(id) && !socket_handoff(id);
-    // Clients reach new routes only when what these lead to has proved itself, and the former gateway serves until then.
+    // Clients reach new routes only when the servers behind them are verified; until then the previous gateway serves.
     let last = behind_the_rest(desired, handoff, &runs);
     let serves_on = |managed: &&Managed| {
         let id = managed.id();
@@ -380,8 +380,8 @@ fn behind_the_rest<'a>(
     }
 }
 
-/// Returns whether a server is restarted in one call. One that comes to hand its socket off, or no longer does, is made of
-/// other parts.
+/// Returns whether a server is restarted in one call. One that comes to hand its socket off, or no longer does, is made
+/// of other parts.
 fn restarts_in_one(desired: &Desired, observed: &Observation, resource: &Resource) -> bool {
     let live = observed.run(&resource.id).is_some_and(|live| live.socket_handoff);
     let declared = desired.resources.get(&resource.id).and_then(Resource::run).is_some_and(|run| run.socket_handoff);

@@ -153,8 +153,8 @@ impl fmt::Display for PartCall {
     }
 }
 
-/// Returns the calls that start a server where none of it runs, one after another. An instance that is defined as declared
-/// is started as it is; `defines` says that there is none.
+/// Returns the calls that start a server where none of it runs, one after another. An instance that is defined as
+/// declared is started as it is; `defines` says that there is none.
 pub(super) fn start(server: &ResourceId, live: &Instances, managed: Option<&Managed>, defines: bool) -> Vec<Action> {
     let kept = live.current.filter(|_| !defines);
     let instance = Instance { server: server.clone(), number: kept.unwrap_or(live.next) };
@@ -173,9 +173,9 @@ pub(super) fn start(server: &ResourceId, live: &Instances, managed: Option<&Mana
     calls.push(PartCall::Start(instance));
     actions.extend(calls.into_iter().map(Action::Part));
     if let (None, Some(managed)) = (kept, managed) {
-        let former = remove_strays(managed, live);
-        if !former.is_empty() {
-            actions.extend(former);
+        let previous = remove_strays(managed, live);
+        if !previous.is_empty() {
+            actions.extend(previous);
             actions.push(Action::ReloadManager(managed.id().kind));
         }
     }
@@ -208,8 +208,12 @@ pub(super) fn hand_over(server: &Managed, live: &Instances) -> Vec<Action> {
         reload.clone(),
     ];
     if let Some(number) = live.current {
-        let former = ManagedInstance { server: server.clone(), number };
-        actions.extend([Action::Part(PartCall::Drain(former.clone())), Action::Part(PartCall::Remove(former)), reload]);
+        let previous = ManagedInstance { server: server.clone(), number };
+        actions.extend([
+            Action::Part(PartCall::Drain(previous.clone())),
+            Action::Part(PartCall::Remove(previous)),
+            reload,
+        ]);
     }
     actions
 }
@@ -236,7 +240,8 @@ pub(super) fn clear_orphans(server: &Managed, live: &Instances) -> Vec<Action> {
     actions
 }
 
-/// Returns the calls that remove the instances beside a server that does not hand its socket off yet, or does not any more.
+/// Returns the calls that remove the instances beside a server that does not hand its socket off yet, or does not any
+/// more.
 pub(super) fn remove_strays(server: &Managed, live: &Instances) -> Vec<Action> {
     let end = |instance: ManagedInstance| {
         let ended = PartCall::End { instance: instance.clone(), within: GRACE };
@@ -260,8 +265,8 @@ pub(super) fn free_name(server: &Managed) -> Vec<Action> {
     vec![name, Action::Part(PartCall::RemoveSocket { server: server.clone() })]
 }
 
-/// Returns the calls that remove the parts of a server that does not run. The instances go last: their ownership markers
-/// show what the rest belongs to.
+/// Returns the calls that remove the parts of a server that does not run. The instances go last: their ownership
+/// markers show what the rest belongs to.
 pub(super) fn remove(server: &Managed, live: &Instances) -> Vec<Action> {
     let instances = instances(server, live).map(|instance| Action::Part(PartCall::Remove(instance)));
     free_name(server).into_iter().chain(instances).collect()

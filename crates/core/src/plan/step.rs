@@ -51,10 +51,10 @@ pub enum Action {
     Prepare {
         /// The kind of the servers that need it.
         kind: Kind,
-        /// What is created.
+        /// The created thing.
         what: Prerequisite,
     },
-    /// Has a server give the content that a model has a second name, to go back to it without its registry.
+    /// Has a server give the content of a model a second name, so that a rollback needs no registry.
     KeepContent(ResourceId),
     /// Pulls a model through its server, and derives llamero's own model from it.
     PullModel(ResourceId),
@@ -78,7 +78,7 @@ pub enum Action {
     Restore {
         /// The server.
         server: ResourceId,
-        /// What stands aside.
+        /// The resource that is set aside.
         previous: Managed,
     },
     /// Starts a server.
@@ -107,7 +107,7 @@ pub enum Action {
     RemoveAside {
         /// The server whose place it had.
         server: ResourceId,
-        /// What stands aside.
+        /// The resource that is set aside.
         previous: Managed,
     },
     /// Removes a network of the stack.
@@ -177,8 +177,8 @@ impl Action {
         }
     }
 
-    /// Returns what is done in its place where the call fails. To sleep is an offer of the server: one that does not, or does
-    /// not wake, is stopped.
+    /// Returns what is done in its place where the call fails. To sleep is an offer of the server: one that does not,
+    /// or does not wake, is stopped.
     pub(super) fn otherwise(&self) -> Vec<Self> {
         match self {
             Self::Sleep(managed) => vec![Self::Stop(managed.clone())],
@@ -242,7 +242,7 @@ impl fmt::Display for Action {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Arguments {
-    /// How long a server may take to stop before it is killed.
+    /// The time for a server to stop before it is killed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_timeout: Option<Seconds>,
     /// The path of what is removed.
@@ -257,7 +257,7 @@ pub struct Arguments {
     /// The calls by which a server sleeps and wakes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sleep: Option<SleepCalls>,
-    /// How long a server may take to wake.
+    /// The time for a server to wake.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wake_timeout: Option<Seconds>,
 }
@@ -296,10 +296,10 @@ pub struct Step {
     /// The action.
     #[serde(flatten)]
     pub action: Action,
-    /// What the call takes beyond the desired state.
+    /// The arguments of the call beyond the desired state.
     #[serde(rename = "with", skip_serializing_if = "Arguments::is_empty")]
     pub arguments: Arguments,
-    /// What is done in its place, one after another, where the call fails.
+    /// The fallback, in order, where the call fails.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub otherwise: Vec<Action>,
     /// The steps of the same phase that must have succeeded before.

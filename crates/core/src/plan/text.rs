@@ -93,7 +93,9 @@ fn begins(rollout: &Rollout) -> String {
         CanarySkipped::Unknown => {
             format!("the previous routes are unknown, so all change without a trial of `{model}`")
         }
-        CanarySkipped::Unwell => format!("the gateway is unhealthy, so all routes change without a trial of `{model}`"),
+        CanarySkipped::Unhealthy => {
+            format!("the gateway is unhealthy, so all routes change without a trial of `{model}`")
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 /// Something that users should know, and that blocks nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Warning {
-    /// What is wrong.
+    /// The message.
     pub message: String,
     /// A remedy, if there is one.
     pub hint: Option<String>,

@@ -39,7 +39,7 @@ def arguments():
     parser.add_argument("--private", required=True, metavar="PATH", help="the unix socket to start on")
     parser.add_argument("--generation", required=True, help="what every answer says in x-llamero-generation")
     parser.add_argument("--gate", metavar="PATH", help="clients are not served while this file exists")
-    parser.add_argument("--bind", metavar="HOST:PORT", help="the public address, where no socket is handed over")
+    parser.add_argument("--bind", metavar="HOST:PORT", help="the public address, where no socket is passed")
     parser.add_argument("--app", default="litellm.proxy.proxy_server:app", metavar="MODULE:NAME")
     return parser.parse_args()
 
@@ -51,12 +51,12 @@ def public_socket(address):
         public.set_inheritable(False)
         return public
     if not address:
-        sys.exit("not exactly one listening socket was handed over, and there is no --bind")
+        sys.exit("expected exactly one listening socket, or --bind")
     host, _, port = address.rpartition(":")
     return socket.create_server((host, int(port)))
 
 
-def teller():
+def notifier():
     """Returns a notifier to the service manager (sd_notify(3)), or to the log where there is none."""
     path = os.environ.pop("NOTIFY_SOCKET", "")
     if not path:
@@ -80,21 +80,21 @@ async def start(server, sockets=None):
     return task
 
 
-async def drain(state, tell, longest):
-    end, told = time.monotonic() + longest, None
+async def drain(state, notify, longest):
+    end, reported = time.monotonic() + longest, None
     while time.monotonic() < end:
         # A connection accepted last is registered only in the next iteration of the loop.
         await asyncio.sleep(0.1)
         count = len(state.connections)
         if count == 0 and not state.tasks:
             return
-        if count != told:
-            tell(f"STATUS=draining {count}")
-            told = count
-    print(f"{told} connections are cut: still open {longest:g} s after SIGTERM", file=sys.stderr)
+        if count != reported:
+            notify(f"STATUS=draining {count}")
+            reported = count
+    print(f"{reported} connections are cut: still open {longest:g} s after SIGTERM", file=sys.stderr)
 
 
-async def serve(app, options, public, tell):
+async def serve(app, options, public, notify):
     longest = int(os.environ.get("LLAMERO_DRAIN_SECONDS", 600))
     idle = int(os.environ.get("LLAMERO_KEEP_ALIVE_SECONDS", 5))
     stop, draining = asyncio.Event(), False
@@ -121,18 +121,18 @@ async def serve(app, options, public, tell):
     with contextlib.suppress(FileNotFoundError):
         os.unlink(options.private)
     inside = await start(inner)
-    tell("READY=1\nSTATUS=held")
+    notify("READY=1\nSTATUS=held")
     while options.gate and os.path.exists(options.gate) and not stop.is_set():
         await asyncio.sleep(0.02)
     if not stop.is_set():
         outside = await start(outer, [public])
-        tell("STATUS=accepting")
+        notify("STATUS=accepting")
         await stop.wait()
         for listener in outer.servers:
             listener.close()
         draining = True
-        tell("STATUS=draining")
-        await drain(outer.server_state, tell, longest)
+        notify("STATUS=draining")
+        await drain(outer.server_state, notify, longest)
         outer.should_exit = True
         await outside
     inner.should_exit = True
@@ -141,10 +141,10 @@ async def serve(app, options, public, tell):
 
 
 if __name__ == "__main__":
-    options, tell = arguments(), teller()
+    options, notify = arguments(), notifier()
     public = public_socket(options.bind)
     module, _, name = options.app.partition(":")
     app = getattr(importlib.import_module(module), name)
     loop = (uvicorn.Config(app).get_loop_factory() or asyncio.new_event_loop)()  # uvloop, if it is installed
     asyncio.set_event_loop(loop)
-    loop.run_until_complete(serve(app, options, public, tell))
+    loop.run_until_complete(serve(app, options, public, notify))

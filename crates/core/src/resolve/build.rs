@@ -1,4 +1,5 @@
-//! The builder that the parts of a stack write their resources with: what they share, names, and what they have in common.
+//! The builder that the parts of a stack write their resources with: what they share, names, and what they have in
+//! common.
 
 use super::facts::Facts;
 use crate::lockfile::{LockFile, Pin};
@@ -7,7 +8,7 @@ use crate::resource::{Bytes, Digest, Kind, Note, Resource, ResourceId, ServedMod
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// What downloads leave free on their disk when the manifest says nothing.
+/// The default space that downloads leave free on their disk.
 const KEEP_FREE: Bytes = Bytes(1 << 30);
 
 pub(super) struct Builder<'a> {
@@ -15,7 +16,7 @@ pub(super) struct Builder<'a> {
     pub(super) lock: &'a LockFile,
     pub(super) facts: &'a Facts,
     pub(super) resources: BTreeMap<ResourceId, Resource>,
-    /// Where each resource is declared first.
+    /// The first declaration of each resource.
     pub(super) spans: BTreeMap<ResourceId, Range<usize>>,
     pub(super) notes: Vec<(Note, String, Range<usize>)>,
 }

@@ -1,7 +1,8 @@
-//! The wish in which only one model's route is as it will be: what a change of routes is tried on first.
+//! The desired state in which only the canary's route has changed: a change of routes is tried on it first.
 //!
-//! Routes are what the gateway's configuration says of models. All else is already as it will be, so the servers that the
-//! new routes lead to are there; the other routes stay those of the committed generation, and so do the gateway's settings.
+//! Routes are what the gateway's configuration says of models. All else is already as it will be, so the servers that
+//! the new routes lead to are there; the other routes stay those of the committed generation, and so do the gateway's
+//! settings.
 
 use super::desired::{Canary, Desired};
 use crate::engines::{self, Gateway, Route, Routing};
@@ -10,26 +11,26 @@ use crate::resource::{Content, HttpProbe, Piece, Probe, ResourceId, Seconds, Sec
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How long a canary is tried when the manifest says nothing.
+/// The default duration of a canary's trial.
 const CANARY_FOR: Seconds = Seconds::new(30);
 
-/// How a change of routes begins.
+/// The beginning of a change of routes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum First {
-    /// With this wish.
+    /// With this desired state.
     Revision(Box<Desired>),
     /// The routes of other models change, and the canary's own does not.
     Others,
-    /// The former routes are not known.
+    /// The previous routes are not known.
     Unknown,
     /// No route changes, or there was none.
     Nothing,
 }
 
-/// What the committed generation says of routes and of where they lead.
+/// The routes of the committed generation, and their servers.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PreviousRoutes {
-    /// What its gateway served.
+    /// The routes that its gateway served.
     pub routing: Option<Routing>,
     /// The content of what its gateway reads.
     pub files: BTreeMap<ResourceId, Content>,
@@ -65,8 +66,8 @@ impl Desired {
         PreviousRoutes { routing: self.routing.clone(), files: files.collect(), ports: ports.collect() }
     }
 
-    /// Returns this wish with the former routes of all models but the canary's. Servers in `stopped` are no longer there
-    /// by then.
+    /// Returns this desired state with the previous routes of all models but the canary's. Servers in `stopped` are no
+    /// longer there by then.
     #[must_use]
     pub fn canary_first(&self, previous: &PreviousRoutes, stopped: &BTreeSet<ResourceId>) -> First {
         let (Some(canary), Some((id, run)), Some(declared)) = (&self.canary, self.gateway(), &self.routing) else {
@@ -79,11 +80,11 @@ impl Desired {
         let (Some(before), Some(engine)) = (&previous.routing, engine) else { return First::Unknown };
         let inputs = || run.inputs.iter().filter_map(|input| Some((&input.resource, self.content(&input.resource)?)));
         let keys = inputs().find(|(_, content)| content.is_secret());
-        let former_keys = keys.and_then(|(id, _)| previous.files.get(id));
+        let previous_keys = keys.and_then(|(id, _)| previous.files.get(id));
         let read = declared.keys(Some(&canary.model));
         let same_key = |name: &&str| {
             let of = |content: Option<&Content>| content.and_then(|content| variable(content, name)?.1.clone().into());
-            of(keys.map(|(_, content)| content)) == of(former_keys)
+            of(keys.map(|(_, content)| content)) == of(previous_keys)
         };
         let mut own = before.clone();
         own.replace(declared, &canary.model, engine.relations());
@@ -108,7 +109,7 @@ impl Desired {
             }
         }
         if let Some((id, content)) = keys {
-            first.set_content(id, with_former_keys(content, former_keys, &mixed.keys(None), &read));
+            first.set_content(id, with_previous_keys(content, previous_keys, &mixed.keys(None), &read));
         }
         if let Some(Spec::Run(run)) = first.resources.get_mut(id).map(|resource| &mut resource.spec)
             && let Probe::Http(HttpProbe { models: Some(models), .. }) = &mut run.probe
@@ -134,8 +135,9 @@ impl Desired {
         }
     }
 
-    /// Returns the former configuration with the new route of one model, and of those that it falls back to and that had
-    /// none. The route of a server that moves is the new one too: the former one would lead nowhere, or to another.
+    /// Returns the previous configuration with the new route of one model, and of those that it falls back to and that
+    /// had none. The route of a server that moves is the new one too: the previous one would lead nowhere, or to
+    /// another.
     fn mixed(
         &self,
         engine: &dyn Gateway,
@@ -164,7 +166,8 @@ impl Desired {
         mixed
     }
 
-    /// Returns whether the server that a former route led to will be elsewhere or gone, or another will be in its place.
+    /// Returns whether the server that a previous route led to will be elsewhere or gone, or another will be in its
+    /// place.
     fn moves(&self, route: &Route, previous: &PreviousRoutes, stopped: &BTreeSet<ResourceId>) -> bool {
         let Some(port) = route.port else { return false };
         let before = previous.ports.iter().find(|(_, ports)| ports.contains(&port)).map(|(id, _)| id);
@@ -179,7 +182,7 @@ impl Desired {
     }
 }
 
-/// How many pieces a variable of an environment file is made of: its name, its secret, and the end of its line.
+/// The number of pieces of a variable in an environment file: its name, its secret, and the end of its line.
 const PIECES: usize = 3;
 
 /// Returns the pieces of a variable of an environment file, and what its secret refers to.
@@ -191,8 +194,8 @@ fn variable<'a>(content: &'a Content, name: &str) -> Option<(&'a [Piece], &'a Se
     })
 }
 
-/// Returns an environment file with the former keys that former routes read; `renewed` are those of the canary.
-fn with_former_keys(
+/// Returns an environment file with the previous keys that previous routes read; `renewed` are those of the canary.
+fn with_previous_keys(
     content: &Content,
     previous: Option<&Content>,
     read: &BTreeSet<&str>,

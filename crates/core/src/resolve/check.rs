@@ -1,4 +1,4 @@
-//! What is wrong with a manifest on every machine.
+//! Problems of a manifest that exist on every machine.
 
 use super::facts::{Directories, Facts, SecretFact, questions};
 use crate::lockfile::LockFile;

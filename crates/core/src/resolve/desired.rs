@@ -9,7 +9,7 @@ use crate::resource::{
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What to do about drift.
+/// The drift policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Drift {
@@ -23,11 +23,11 @@ pub enum Drift {
 /// The rules by which a stack is changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
-    /// What to do about drift.
+    /// The drift policy.
     pub drift: Drift,
-    /// Whether what is ours and no longer declared is removed.
+    /// True if what is ours and no longer declared is removed.
     pub prune: bool,
-    /// Whether a failed apply goes back by itself.
+    /// True if a failed apply is rolled back.
     pub rollback: bool,
 }
 
@@ -42,9 +42,9 @@ impl Default for Policy {
 pub struct Canary {
     /// Its name.
     pub model: String,
-    /// What it is for.
+    /// Its purpose.
     pub mode: Mode,
-    /// How long it is tried before the other routes change.
+    /// The duration of its trial before the other routes change.
     pub permanent: Seconds,
 }
 
@@ -56,7 +56,7 @@ pub struct Desired {
     /// Every resource by its name.
     #[serde(with = "listed")]
     pub resources: BTreeMap<ResourceId, Resource>,
-    /// What the gateway serves, if one is part of the stack.
+    /// The routes of the gateway, if one is part of the stack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routing: Option<Routing>,
     /// The parts that others run.

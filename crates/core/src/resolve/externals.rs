@@ -13,8 +13,8 @@ pub(super) fn externals(manifest: &Manifest, directories: &Directories) -> Vec<E
     providers.chain(manifest.cache.as_ref().and_then(|cache| of_cache(&cache.value, directories))).collect()
 }
 
-/// Returns a provider with an address of its own. What the gateway is told as its address is asked, so that a wrong path
-/// shows too.
+/// Returns a provider with an address of its own. The address given to the gateway is the one that is asked, so that a
+/// wrong path shows too.
 fn of_provider(provider: &Provider, role: String, directories: &Directories) -> Option<External> {
     let engine = provider.engine.value.0;
     let address = &provider.endpoint.as_ref()?.value.0;

@@ -1,4 +1,4 @@
-//! What must be known of the machine before a manifest has one meaning: folders, programs, secrets' digests.
+//! The facts of the machine that give a manifest one meaning: folders, programs, digests of secrets.
 //!
 //! Facts are asked for by [`questions`] and brought by whoever may look; here they are only values.
 
@@ -7,7 +7,7 @@ use crate::resource::{Bytes, Digest, Gpu, SecretReference};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Where things belong.
+/// The user's directories.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directories {
     /// The user's home.
@@ -67,7 +67,7 @@ impl Directories {
     }
 }
 
-/// What is known of a secret without its value.
+/// The facts about a secret without its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretFact {
     /// It can be read; the keyed digest of its value.
@@ -76,17 +76,17 @@ pub enum SecretFact {
     Unreadable {
         /// Why.
         why: String,
-        /// What to do about it.
+        /// The remedy.
         hint: Option<String>,
-        /// Whether there simply is no such file.
+        /// True if there simply is no such file.
         absent: bool,
     },
 }
 
-/// What is known of the machine.
+/// The facts of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// Where things belong.
+    /// The user's directories.
     pub directories: Directories,
     /// Each secret that was asked about.
     pub secrets: BTreeMap<SecretReference, SecretFact>,
@@ -96,28 +96,28 @@ pub struct Facts {
     pub python: Option<(PathBuf, String)>,
     /// The address of the model hub.
     pub hub: String,
-    /// Whether a token for the model hub is set.
+    /// True if a token for the model hub is set.
     pub hub_token: bool,
     /// All host memory.
     pub memory: Option<Bytes>,
     /// The Python interpreter beside each program that has one, by the program's path.
     pub pythons: BTreeMap<PathBuf, PathBuf>,
-    /// The machine's GPUs, or why they are not known; `None` where nobody asked.
+    /// The machine's GPUs, or why they are not known; `None` where they were not queried.
     pub gpus: Option<Result<Vec<Gpu>, String>>,
     /// The digest of each model file that llamero fetched and that is as it was then.
     pub fetched: BTreeMap<PathBuf, Digest>,
 }
 
-/// What a manifest needs to be known.
+/// The questions of a manifest about the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Questions {
     /// Secrets whose digests are needed.
     pub secrets: BTreeSet<SecretReference>,
     /// Programs that are looked for: names on the path, and paths.
     pub programs: BTreeSet<String>,
-    /// Whether a Python interpreter is needed.
+    /// True if a Python interpreter is needed.
     pub python: bool,
-    /// Whether it must be known which GPUs there are.
+    /// True if it must be known which GPUs there are.
     pub gpus: bool,
 }
 

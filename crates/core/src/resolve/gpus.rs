@@ -1,15 +1,15 @@
-//! What a budget of GPU memory means on the GPUs that the machine has.
+//! Budgets of GPU memory on the GPUs of the machine.
 
 use super::build::Builder;
 use crate::manifest::{Entry, Provider, Size, Spanned};
 use crate::resource::{Bytes, Gpu, GpuDevice, Note};
 
-/// In how many parts a GPU is told apart where a share of it is said.
+/// The number of parts in which a share of a GPU is written.
 const PARTS: u64 = 10_000;
 
 impl Builder<'_> {
-    /// Returns the share of a GPU that each of a provider's servers may take, such as `0.4267`, where the manifest says a
-    /// budget. On several GPUs it is the budget on each of them, and several servers share it evenly.
+    /// Returns the share of a GPU that each of a provider's servers may take, such as `0.4267`, where the manifest says
+    /// a budget. On several GPUs it is the budget on each of them, and several servers share it evenly.
     pub(super) fn share_of_gpu(&mut self, provider: &Entry<Provider>, servers: usize) -> Option<String> {
         let memory = provider.value.memory.as_ref()?;
         let path = format!("providers.{}.memory", provider.name.value);
@@ -36,7 +36,7 @@ impl Builder<'_> {
         };
         let all = match &self.facts.gpus {
             Some(Ok(all)) if !all.is_empty() => all,
-            Some(Ok(_)) => return Err(unknown("the driver tells of none")),
+            Some(Ok(_)) => return Err(unknown("the driver reports none")),
             Some(Err(why)) => return Err(unknown(why)),
             None => return Err(unknown("it was not queried")),
         };
@@ -65,13 +65,13 @@ impl Builder<'_> {
         Ok(smallest.memory)
     }
 
-    /// Tells of GPUs from which more is asked for than they have.
+    /// Reports GPUs of which more is requested than they have.
     pub(super) fn check_gpus(&mut self) {
         let Some(Ok(all)) = &self.facts.gpus else { return };
         for gpu in all {
             let on_it = |provider: &&Entry<Provider>| {
                 let gpus = &provider.value.gpus;
-                // Without a word it takes the first one.
+                // By default it takes the first one.
                 gpus.iter().any(|device| gpu.is(&device.value)) || (gpus.is_empty() && gpu.index == 0)
             };
             let claims: Vec<_> = self.manifest.providers.iter().filter(on_it).collect();

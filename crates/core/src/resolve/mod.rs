@@ -1,7 +1,7 @@
 //! The stack as it is wanted: every resource, nothing left to choose.
 //!
-//! [`Desired`] is the whole wish as plain data. It is what the planner compares with the machine, what a generation
-//! keeps, and what a rollback goes back to.
+//! [`Desired`] is the whole desired state as plain data. It is what the planner compares with the machine, what a
+//! generation keeps, and what a rollback leads to.
 
 mod build;
 mod cache;

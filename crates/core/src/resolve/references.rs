@@ -6,11 +6,11 @@ use super::server::is_isolated;
 use crate::manifest::{Common, Network, Part, RuntimeName, Template, TemplatePiece};
 use crate::resource::Note;
 
-/// Where a part of the stack is reached.
+/// The address of a part of the stack.
 struct Location {
-    /// What stands before the host.
+    /// The scheme before the host.
     scheme: &'static str,
-    /// Its port on the host, or a whole address of a server that somebody else runs.
+    /// Its port on the host, or a whole address of an external server.
     at: Result<u16, String>,
     /// The name of its container and its port there, where that has a network of its own.
     isolated: Option<(String, u16)>,

@@ -9,13 +9,13 @@ use crate::resource::{
 };
 use std::collections::BTreeMap;
 
-/// How long a server may take to be healthy when nobody says otherwise.
+/// The default time within which a server must be healthy.
 const TIMEOUT: Seconds = Seconds::new(120);
 
-/// How long a server must stay healthy when nobody says otherwise.
+/// The default time for which a server must stay healthy.
 const STABLE_FOR: Seconds = Seconds::new(10);
 
-/// How long a server may take to stop.
+/// The time for a server to stop.
 const STOP_TIMEOUT: Seconds = Seconds::new(30);
 
 impl Builder<'_> {

@@ -12,7 +12,7 @@ pub(super) struct Server<'a> {
     pub(super) part: String,
     /// The part of the manifest that it serves.
     pub(super) role: String,
-    /// Where in the manifest it is declared.
+    /// The manifest's path of its declaration.
     pub(super) span: Range<usize>,
     /// One line that says what it is.
     pub(super) description: String,
@@ -20,7 +20,7 @@ pub(super) struct Server<'a> {
     pub(super) common: Common<'a>,
     /// The command when the manifest says none.
     pub(super) program: Option<&'a str>,
-    /// Where the manifest declares the common fields.
+    /// The manifest's path of the common fields.
     pub(super) path: ManifestPath,
     /// The engine's own arguments after the program.
     pub(super) arguments: Command,
@@ -30,13 +30,13 @@ pub(super) struct Server<'a> {
     pub(super) secrets: Vec<(String, &'a SecretSource, ManifestPath)>,
     /// Ports that it listens on.
     pub(super) ports: Vec<u16>,
-    /// How it shows that it is healthy.
+    /// The probe of its health.
     pub(super) probe: Probe,
     /// The engine that it is.
     pub(super) engine: Option<&'static str>,
     /// Files and artifacts that it reads when it starts.
     pub(super) inputs: Vec<Input>,
-    /// What must be there before it starts.
+    /// The prerequisites of its start.
     pub(super) needs: BTreeSet<ResourceId>,
     /// Further words at the end, and the setting that they stand in.
     pub(super) last: Option<(&'a [String], ManifestPath)>,
@@ -46,22 +46,22 @@ pub(super) struct Server<'a> {
     pub(super) working_directory: Option<PathBuf>,
     /// The GPUs that it may use.
     pub(super) gpus: Gpus,
-    /// What it wants of its container, if it runs in one.
+    /// The requirements on its container, if it runs in one.
     pub(super) contained: Contained,
 }
 
-/// What an engine or a service wants of its container beyond the common fields.
+/// The requirements of an engine or a service on its container beyond the common fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Contained {
     /// The network when the manifest says none.
     pub(super) network: Network,
     /// The image when the manifest says none.
     pub(super) image: Option<&'static str>,
-    /// What it sees of the host besides its inputs.
+    /// The mounts from the host besides its inputs.
     pub(super) mounts: Vec<Mount>,
     /// Ports that the host opens, besides those that it listens on itself.
     pub(super) publish: Vec<Publish>,
-    /// Whether it shares memory segments with the host.
+    /// True if it shares memory segments with the host.
     pub(super) ipc_host: bool,
 }
 
@@ -78,7 +78,7 @@ pub(super) fn is_isolated(common: Common<'_>, default: Network) -> bool {
     in_container && common.network.map_or(default, |network| network.value) == Network::Bridge
 }
 
-/// Returns the address that an engine is told to listen on: what is apart is reached from outside of itself alone.
+/// Returns the address for an engine to listen on: an isolated server is reached only from outside.
 pub(super) fn listen(common: Common<'_>) -> &'static str {
     if is_isolated(common, Network::Host) { "0.0.0.0" } else { "127.0.0.1" }
 }

@@ -23,7 +23,7 @@ pub enum Part {
     },
     /// A word whose position says what it is.
     Operand {
-        /// What it is, for people.
+        /// Its description for people.
         name: String,
         /// The word.
         value: String,

@@ -1,6 +1,6 @@
 //! A container: what it has beyond what is said of every server that runs, as plain data.
 //!
-//! How this becomes a request, and to which engine, is known below the line.
+//! The target's driver turns this into a request.
 
 use super::fingerprint::{Field, Fields};
 use super::units::Bytes;
@@ -10,7 +10,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-/// What a mount brings into a container.
+/// The source of a mount.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MountSource {
@@ -32,16 +32,16 @@ impl fmt::Display for MountSource {
 /// Something of the host that a container sees.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
-    /// What it is.
+    /// Its source.
     pub source: MountSource,
-    /// Where the container sees it.
+    /// The path in the container.
     pub target: PathBuf,
-    /// Whether the container cannot change it.
+    /// True if the container cannot change it.
     #[serde(default)]
     pub read_only: bool,
 }
 
-/// What a port speaks.
+/// The protocol of a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
@@ -71,7 +71,7 @@ pub struct Publish {
     pub host: u16,
     /// The container's port.
     pub container: u16,
-    /// What it speaks.
+    /// Its protocol.
     #[serde(default)]
     pub protocol: Protocol,
 }
@@ -80,7 +80,7 @@ const fn loopback() -> IpAddr {
     IpAddr::V4(Ipv4Addr::LOCALHOST)
 }
 
-/// What a container has beyond what is said of every server that runs.
+/// The properties of a container beyond those of every server.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Container {
@@ -88,7 +88,7 @@ pub struct Container {
     pub image: String,
     /// The program that the arguments go to; the image's own where there is none.
     pub entrypoint: Option<Vec<String>>,
-    /// What it sees of the host.
+    /// The mounts from the host.
     pub mounts: Vec<Mount>,
     /// Its ports that the host opens.
     pub publish: Vec<Publish>,
@@ -96,13 +96,13 @@ pub struct Container {
     pub network: Option<String>,
     /// Further host names and their addresses; `host-gateway` is the host's.
     pub extra_hosts: BTreeMap<String, String>,
-    /// Whether it shares memory segments with the host.
+    /// True if it shares memory segments with the host.
     pub ipc_host: bool,
     /// The size of `/dev/shm`.
     pub shm_size: Option<Bytes>,
     /// The user that it runs as, by name or number; the image's own where there is none.
     pub user: Option<String>,
-    /// Whether its own file system cannot be written.
+    /// True if its own file system cannot be written.
     pub read_only: bool,
 }
 

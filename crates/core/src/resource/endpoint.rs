@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 use std::str::FromStr;
 
-/// Why a text is not an address.
+/// The reason why a text is not an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotAnAddress {
     /// A user or password stands in it. The text is not repeated: it is a secret.
@@ -110,7 +110,7 @@ impl Host {
         }
     }
 
-    /// Returns the host as a program is told it that has a field of its own for the port: without brackets.
+    /// Returns the host for a program that takes the port separately: without brackets.
     #[must_use]
     pub fn bare(&self) -> String {
         match self {
@@ -230,7 +230,7 @@ impl fmt::Display for Endpoint {
 /// The address of a Redis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedisEndpoint {
-    /// Whether it is spoken to over TLS.
+    /// True if it is spoken to over TLS.
     pub tls: bool,
     /// Its host.
     pub host: Host,

@@ -32,7 +32,7 @@ pub enum ExternalQuestion {
         host: String,
         /// The port.
         port: u16,
-        /// Whether it is reached over TLS.
+        /// True if it is reached over TLS.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         tls: bool,
         /// The password.

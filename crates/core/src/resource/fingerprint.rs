@@ -1,7 +1,7 @@
 //! Digests, and the fingerprint that rides on every live thing.
 //!
 //! A fingerprint is the digest of the named fields that a thing was asked for with. The fields themselves are kept in
-//! the generation, so that a changed fingerprint can always be told as the fields that changed.
+//! the generation, so that a changed fingerprint can always be reported as the fields that changed.
 
 use super::origin::Origin;
 use serde::{Deserialize, Serialize};
@@ -116,8 +116,8 @@ impl<T: Into<String>> From<T> for Field {
     }
 }
 
-/// The desired state of a resource by the names of its fields, such as `--ctx-size` with `8192`. Never holds a secret: a
-/// secret's field holds its keyed digest.
+/// The desired state of a resource by the names of its fields, such as `--ctx-size` with `8192`. Never holds a secret:
+/// a secret's field holds its keyed digest.
 pub type Fields = BTreeMap<String, Field>;
 
 /// The digest of a thing's fields, with the version of the scheme that made it; written `1:0123abcd…`.

@@ -49,8 +49,8 @@ pub struct Origin {
     /// The setting's value as the manifest writes it; `None` where it is not a single line, or not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    /// The setting that refers to this one, where one does: that a route leads to another provider's port is no change of
-    /// the port.
+    /// The setting that refers to this one, where one does: that a route leads to another provider's port is no change
+    /// of the port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub through: Option<ManifestPath>,
 }

@@ -1,5 +1,5 @@
-//! Things of the host that a server needs, that no part of the manifest names as its own, and that are created where they
-//! are missing.
+//! Things of the host that a server needs, that no part of the manifest names as its own, and that are created where
+//! they are missing.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

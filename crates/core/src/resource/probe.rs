@@ -1,5 +1,5 @@
-//! Health questions as plain data: what to ask a server, and what its answers mean. Engines write them, and one executor
-//! asks them.
+//! Health questions as plain data: what to ask a server, and what its answers mean. Engines write them, and one
+//! executor asks them.
 
 use super::secret::SecretReference;
 use super::units::Bytes;
@@ -74,12 +74,12 @@ pub struct Meaning {
     /// Text that its body must contain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contains: Option<String>,
-    /// Whether the server is still loading; otherwise it is unhealthy.
+    /// True if the server is still loading; otherwise it is unhealthy.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub loading: bool,
     /// The sentence for users.
     pub why: String,
-    /// Whether the message in the answer's body follows the sentence.
+    /// True if the message in the answer's body follows the sentence.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub quotes: bool,
 }
@@ -125,7 +125,7 @@ pub enum AnswerKind {
 pub struct OfferedModels {
     /// Their names.
     pub names: Vec<String>,
-    /// Whether the server must offer no others.
+    /// True if the server must offer no others.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub exactly: bool,
     /// The meaning of particular answers.

@@ -1,4 +1,4 @@
-//! A server that runs: what to run, with what, and how to tell that it is healthy. The runtimes turn it into a unit or
+//! A server that runs: what to run, with what, and how to see that it is healthy. The runtimes turn it into a unit or
 //! a process.
 
 use super::capability::{GatewayApi, GpuClaim, SleepCalls};
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// Who keeps a server running.
+/// The runtime that keeps a server running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Runtime {
@@ -26,7 +26,7 @@ pub enum Runtime {
     Docker,
 }
 
-/// What a runtime does with a server that ended by itself.
+/// The restart policy of a runtime for a server that ended by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Restart {
@@ -63,7 +63,7 @@ pub struct Limits {
 /// A server that runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
-    /// Who keeps it running.
+    /// The runtime that keeps it running.
     pub runtime: Runtime,
     /// The engine that it is, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,7 +78,7 @@ pub struct Run {
     pub environment_file: Option<RunFile>,
     /// The folder in which it runs.
     pub working_directory: Option<PathBuf>,
-    /// What it reads when it starts.
+    /// The files that it reads when it starts.
     pub inputs: Vec<Input>,
     /// Limits that the runtime enforces.
     pub limits: Limits,
@@ -86,7 +86,7 @@ pub struct Run {
     pub ports: Vec<u16>,
     /// Host memory that it is allowed to take, against the machine's budget.
     pub memory: Option<Bytes>,
-    /// What its container has beyond the rest, on the runtime that has containers. Its command is then the words that
+    /// Properties of its container, on the runtime that has containers. Its command is then the words that
     /// go to the image's program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<Box<Container>>,
@@ -99,27 +99,27 @@ pub struct Run {
     /// The calls by which it gives its GPU's memory back without ending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sleep: Option<SleepCalls>,
-    /// How the gateway is tried, where this is one.
+    /// The trial of the gateway, where this is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewayApi>,
-    /// Whether it hands its port on to its successor, so that no request is lost when another takes its place. Its command
-    /// is then the launcher's, and its stop timeout is what its last streams get to end.
+    /// True if it hands its port on to its successor, so that no request is lost when another takes its place. Its
+    /// command is then the launcher's, and its stop timeout is what its last streams get to end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub socket_handoff: bool,
-    /// How it shows that it is healthy.
+    /// The probe of its health.
     pub probe: Probe,
     /// The longest wait until it is healthy.
     pub timeout: Seconds,
-    /// How long it must stay healthy and unchanged before that counts.
+    /// The time for which it must stay healthy and unchanged before that counts.
     pub stable_for: Seconds,
-    /// How long it may take to stop before it is killed.
+    /// The time for it to stop before it is killed.
     pub stop_timeout: Seconds,
-    /// What happens when it ends by itself.
+    /// The restart policy when it ends by itself.
     #[serde(default)]
     pub restart: Restart,
 }
 
-/// How many times its timeout a server may take to become healthy, as long as it visibly gets on.
+/// The factor on its timeout within which a server may become healthy, as long as it makes visible progress.
 const LONGEST: u64 = 10;
 
 impl Run {

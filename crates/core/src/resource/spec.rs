@@ -1,4 +1,4 @@
-//! What each kind of resource is asked to be.
+//! The specification of each kind of resource.
 
 use super::fingerprint::{Digest, Fields, Fingerprint};
 use super::id::{Kind, ResourceId};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Where a model file comes from.
+/// The source of a model file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ArtifactSource {
@@ -35,15 +35,15 @@ pub enum ArtifactSource {
 /// A model file on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Artifact {
-    /// Where it is, or is to be.
+    /// Its path.
     pub path: PathBuf,
-    /// Where it comes from.
+    /// Its source.
     pub source: ArtifactSource,
-    /// What it must be.
+    /// The required digest.
     pub sha256: Option<Digest>,
-    /// What must stay free on its disk.
+    /// The space that must stay free on its disk.
     pub keep_free: Bytes,
-    /// How the manifest names the source, for people.
+    /// The source as the manifest writes it, for people.
     pub origin: String,
 }
 
@@ -60,7 +60,7 @@ pub struct ImageSpec {
 pub struct Environment {
     /// The folder.
     pub path: PathBuf,
-    /// What is installed, as `pip` understands it.
+    /// The installed requirements, in the syntax of `pip`.
     pub requirements: Vec<String>,
     /// The interpreter that makes it, an absolute path.
     pub python: PathBuf,
@@ -76,9 +76,9 @@ pub struct GeneratedSecret {
 /// A rendered file. Its first line is a marker that says whose it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileSpec {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
-    /// What it holds after the marker.
+    /// Its content after the marker.
     pub content: Content,
 }
 
@@ -91,12 +91,12 @@ pub struct ServedModel {
     pub name: OllamaName,
     /// The name that is pulled.
     pub source: OllamaName,
-    /// Whether its registry is asked over plain HTTP.
+    /// True if its registry is asked over plain HTTP.
     pub insecure: bool,
     /// The sha256 of the manifest that the source must have: what Ollama says as a model's digest.
     #[serde(default)]
     pub sha256: Option<Digest>,
-    /// What must stay free on the disk of the server's models, where that is this machine's.
+    /// The space that must stay free on the disk of the server's models, where that is this machine's.
     #[serde(default)]
     pub keep_free: Bytes,
     /// Parameters that are other than published, such as `num_ctx`.
@@ -105,9 +105,9 @@ pub struct ServedModel {
     pub template: Option<String>,
     /// Another system prompt.
     pub system: Option<String>,
-    /// Whether it is to stay loaded.
+    /// True if it is to stay loaded.
     pub pinned: bool,
-    /// Whether it turns texts into vectors.
+    /// True if it turns texts into vectors.
     pub embedding: bool,
     /// The file by which the server's folder of models shows that the source is there, where that can be looked at.
     pub manifest: Option<PathBuf>,
@@ -127,7 +127,7 @@ impl ServedModel {
         self.manifest.as_deref()?.ancestors().nth(5)
     }
 
-    /// Returns the resource that keeps one content of the source, to go back to it without the network, and the name
+    /// Returns the resource that keeps one content of the source, so that a rollback needs no network, and the name
     /// that it has on the server.
     #[must_use]
     pub fn kept(&self, stack: &str, sha256: &Digest) -> (ResourceId, String) {
@@ -139,7 +139,7 @@ impl ServedModel {
     }
 }
 
-/// What a resource is asked to be.
+/// The specification of a resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Spec {
@@ -166,9 +166,9 @@ pub struct Resource {
     pub id: ResourceId,
     /// The part of the manifest that it serves, such as `models.qwen3` or `gateway`.
     pub role: String,
-    /// What it is to be.
+    /// Its specification.
     pub spec: Spec,
-    /// What must be there, and healthy if it runs, before this can be made or started.
+    /// The resources that must exist, and be healthy if they run, before this is created or started.
     pub needs: BTreeSet<ResourceId>,
     /// The settings of the manifest that its fields come from; a server's command has its own.
     #[serde(default, skip_serializing_if = "Origins::is_empty")]

@@ -1,4 +1,4 @@
-//! What a container sees of the host, as a manifest writes it: `SOURCE:TARGET`, with `:ro` if it is read only.
+//! A mount from the host, as a manifest writes it: `SOURCE:TARGET`, with `:ro` if it is read only.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,15 +7,15 @@ use std::str::FromStr;
 /// A volume of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Volume {
-    /// What is mounted.
+    /// The source of the mount.
     pub source: VolumeSource,
     /// The absolute path in the container.
     pub target: PathBuf,
-    /// Whether the container cannot change it.
+    /// True if the container cannot change it.
     pub read_only: bool,
 }
 
-/// What a volume of a container is.
+/// The source of a container's volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VolumeSource {
     /// A path of the host, as it is written.

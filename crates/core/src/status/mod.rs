@@ -96,7 +96,7 @@ pub struct Status {
     pub servers: Vec<Server>,
     /// Every part that others run.
     pub externals: Vec<ExternalPart>,
-    /// What users should know; it is no drift.
+    /// Warnings; they are no drift.
     pub warnings: Vec<Warning>,
     /// The drift from the last committed generation.
     pub drift: Vec<Change>,

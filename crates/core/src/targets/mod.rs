@@ -109,7 +109,8 @@ pub fn of_kind(kind: Kind) -> Option<&'static dyn Target> {
     TARGETS.into_iter().find(|target| target.kind() == kind)
 }
 
-/// Returns the target through which resources of a kind are observed and changed: its servers, and what it keeps for them.
+/// Returns the target through which resources of a kind are observed and changed: its servers, and what it keeps for
+/// them.
 #[must_use]
 pub fn of_observed(kind: Kind) -> Option<&'static dyn Target> {
     TARGETS.into_iter().find(|target| target.observes(kind))

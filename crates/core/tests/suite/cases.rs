@@ -32,7 +32,7 @@ pub(crate) struct Since {
     resources: BTreeMap<String, Happening>,
     /// Other programs that listen on ports.
     ports: BTreeMap<u16, String>,
-    /// Sizes of downloads, as their servers tell.
+    /// Sizes of downloads, as their servers report them.
     sizes: BTreeMap<String, u64>,
     /// What became of secrets, by the words for their places.
     secrets: BTreeMap<String, SecretHappening>,
@@ -54,7 +54,7 @@ pub(crate) struct Since {
     down: bool,
     /// Whether what was applied before is on no record.
     unrecorded: bool,
-    /// What parts answer that others run; without a word they are healthy.
+    /// The health of external parts; by default they are healthy.
     externals: BTreeMap<String, String>,
     /// Whether units end when the user logs out.
     lingering_is_off: bool,
@@ -73,7 +73,7 @@ enum Happening {
     /// It is not there.
     Gone,
     /// An unmanaged resource is in its place.
-    Stranger,
+    Unmanaged,
     /// Another stack's resource is in its place.
     OtherStack,
     /// It cannot be seen.
@@ -102,7 +102,7 @@ enum Happening {
     Asleep,
     /// A model file whose digest is not known.
     Unverified,
-    /// A model whose server does not answer, and that its folder of models tells of.
+    /// A model whose server does not answer, and that its folder of models shows.
     Unserved,
     /// A model file of another content, or an environment that is not whole.
     Damaged,
@@ -110,7 +110,7 @@ enum Happening {
     Overridden,
     /// A drop-in of the administrator's for several units sets something that is not declared.
     OverriddenByPrefix,
-    /// Its engine, or the server that it is on, sees fewer tokens at once than it is told.
+    /// Its engine, or the server that it is on, has a smaller context than declared.
     Lowered,
     /// Its limits were changed while it runs.
     Limited,
@@ -240,8 +240,8 @@ fn find(observed: &Observation, name: &str) -> ResourceId {
 }
 
 fn happen(observed: &mut Observation, stack: &str, id: &ResourceId, happening: Happening) {
-    let nobody = Fingerprint { scheme: 1, digest: "0".repeat(32) };
-    let mark = |stack: &str| Ownership { stack: stack.to_owned(), fingerprint: nobody.clone(), intact: true };
+    let other = Fingerprint { scheme: 1, digest: "0".repeat(32) };
+    let mark = |stack: &str| Ownership { stack: stack.to_owned(), fingerprint: other.clone(), intact: true };
     let claimed = |claim: Option<Ownership>| match id.kind {
         Kind::File => Live::File(LiveFile { marker: claim, text: None }),
         _ => Live::Run(Box::new(LiveRun { definition: claim, phase: RunState::Running, ..LiveRun::stopped() })),
@@ -249,7 +249,7 @@ fn happen(observed: &mut Observation, stack: &str, id: &ResourceId, happening: H
     let presence = match happening {
         Happening::Gone => Some(Presence::Absent),
         Happening::Unknown => Some(Presence::Unknown("the bus does not answer".to_owned())),
-        Happening::Stranger if id.kind != Kind::Model => Some(Presence::Present(claimed(None))),
+        Happening::Unmanaged if id.kind != Kind::Model => Some(Presence::Present(claimed(None))),
         Happening::OtherStack => Some(Presence::Present(claimed(Some(mark("other"))))),
         Happening::Otherwise if matches!(observed.resources[id], Presence::Absent) => {
             Some(Presence::Present(claimed(Some(mark(stack)))))
@@ -274,7 +274,7 @@ fn happen(observed: &mut Observation, stack: &str, id: &ResourceId, happening: H
     let Some(Presence::Present(live)) = observed.resources.get_mut(id) else { panic!("{id} is not there") };
     match (live, happening) {
         (Live::File(LiveFile { marker: Some(claim), .. }), Happening::Edited) => claim.intact = false,
-        (Live::File(LiveFile { marker: Some(claim), .. }), Happening::Otherwise) => claim.fingerprint = nobody,
+        (Live::File(LiveFile { marker: Some(claim), .. }), Happening::Otherwise) => claim.fingerprint = other,
         (Live::Artifact { sha256, .. }, Happening::Unverified) => *sha256 = None,
         (Live::Artifact { sha256, .. }, Happening::Damaged) => *sha256 = Some(Digest::of("damaged")),
         (Live::Model { unserved, .. }, Happening::Unserved) => *unserved = true,
@@ -288,22 +288,22 @@ fn happen(observed: &mut Observation, stack: &str, id: &ResourceId, happening: H
             effective.insert("num_ctx".to_owned(), "2048".to_owned());
         }
         (Live::Model { sha256, .. }, Happening::Damaged) => *sha256 = Some(Digest::of("damaged")),
-        (Live::Model { sha256, managed, recorded, .. }, Happening::Stranger) => {
+        (Live::Model { sha256, managed, recorded, .. }, Happening::Unmanaged) => {
             (*sha256, *managed, *recorded) = (Some(Digest::of("damaged")), false, None);
         }
         (Live::Environment { complete }, Happening::Damaged) => *complete = false,
         (Live::Run(run), happening) => {
-            happen_to_run(run, happening, nobody);
+            happen_to_run(run, happening, other);
             happen_to_settings(run, happening, id);
         }
         (live, happening) => panic!("{happening:?} cannot happen to {live:?}"),
     }
 }
 
-fn happen_to_run(run: &mut LiveRun, happening: Happening, nobody: Fingerprint) {
+fn happen_to_run(run: &mut LiveRun, happening: Happening, other: Fingerprint) {
     match happening {
         Happening::Edited => run.definition.iter_mut().for_each(|claim| claim.intact = false),
-        Happening::Otherwise => run.definition.iter_mut().for_each(|claim| claim.fingerprint = nobody.clone()),
+        Happening::Otherwise => run.definition.iter_mut().for_each(|claim| claim.fingerprint = other.clone()),
         Happening::Stopped => (run.phase, run.running) = (RunState::Stopped, None),
         Happening::Failed => {
             (run.phase, run.running) = (RunState::Failed, None);
@@ -311,7 +311,7 @@ fn happen_to_run(run: &mut LiveRun, happening: Happening, nobody: Fingerprint) {
         }
         Happening::Starting => run.phase = RunState::Starting,
         Happening::BackingOff => (run.phase, run.running) = (RunState::BackingOff, None),
-        Happening::Older => run.running = Some(nobody),
+        Happening::Older => run.running = Some(other),
         Happening::NotEnabled => run.enabled = false,
         Happening::NotLoaded => run.loaded = false,
         Happening::Asleep => run.asleep = true,
@@ -448,7 +448,7 @@ fn check(folder: &Path) -> Option<String> {
     differences.flatten().or(golden::compare(&folder.join("plan.txt"), &shown(&notes, &planned)))
 }
 
-/// Returns what the gateway reads of a wish.
+/// Returns what the gateway reads of a desired state.
 fn files(desired: &Desired) -> String {
     let files = desired.routes().files.into_iter().filter(|(id, _)| id.name != "gateway-launcher");
     files.map(|(id, content)| format!("{id}\n{}\n", content.masked())).collect()

@@ -1,5 +1,5 @@
-//! Every field on every engine and runtime: it changes what is resolved, or it is reported. Nothing is accepted without an
-//! effect.
+//! Every field on every engine and runtime: it changes what is resolved, or it is reported. Nothing is accepted without
+//! an effect.
 
 use crate::manifest_cases::notes;
 use llamero_core::engines::{CACHES, GATEWAYS, Models, PROVIDERS, Provider};

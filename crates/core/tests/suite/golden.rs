@@ -40,7 +40,7 @@ pub(crate) fn compare(path: &Path, actual: &str) -> Option<String> {
     Some(format!("{} is not what comes out (`UPDATE=1 cargo test` rewrites it):\n{shown}", path.display()))
 }
 
-/// Fails when there is anything to tell.
+/// Fails when there is anything to report.
 pub(crate) fn all_well(problems: &[String]) {
     assert!(problems.is_empty(), "{} differ\n{}", problems.len(), problems.join("\n"));
 }

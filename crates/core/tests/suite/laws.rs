@@ -65,7 +65,7 @@ fn walk_with_cuts(scenario: &Scenario, mut each: impl FnMut(&Observation)) -> Ob
     observed
 }
 
-/// Returns what is managed: every declared thing, and who holds which port.
+/// Returns what is managed: every declared resource, and the holder of each port.
 fn only_managed(desired: &Desired, observed: Observation) -> Observation {
     let mut observed = inspect(desired, observed).steady();
     observed.resources.retain(|id, _| desired.resources.contains_key(id));
@@ -84,7 +84,7 @@ fn only_managed(desired: &Desired, observed: Observation) -> Observation {
 }
 
 /// Returns what will be seen once every server that its runtime tries to bring back is back: a plan leaves those alone,
-/// and which ports they listen on follows from what they run. A digest that nobody asked for is only knowledge.
+/// and which ports they listen on follows from what they run. A digest without a request is a fact only.
 fn in_the_end(desired: &Desired, mut observed: Observation) -> Observation {
     for (id, presence) in &mut observed.resources {
         match (presence, desired.resources.get(id).map(|resource| &resource.spec)) {

@@ -71,12 +71,13 @@ fn every_code_has_a_case() {
     }
     assert!(written.len() > 20, "only {written:?} were found");
     let folder = golden::repository(FOLDER);
-    let mut told: BTreeSet<String> = UNSHOWN.iter().map(|code| (*code).to_owned()).collect();
+    let mut reported: BTreeSet<String> = UNSHOWN.iter().map(|code| (*code).to_owned()).collect();
     for name in golden::folders(&folder) {
-        told.extend(notes(&golden::read(&folder.join(name).join("manifest.yaml"))).into_iter().map(|note| note.code));
+        reported
+            .extend(notes(&golden::read(&folder.join(name).join("manifest.yaml"))).into_iter().map(|note| note.code));
     }
-    let untold: Vec<&String> = written.difference(&told).collect();
-    assert!(untold.is_empty(), "no case shows {untold:?}");
+    let unreported: Vec<&String> = written.difference(&reported).collect();
+    assert!(unreported.is_empty(), "no case shows {unreported:?}");
 }
 
 /// Returns the codes of the notes that a source makes.

@@ -91,8 +91,8 @@ fn says(desired: &Desired) -> BTreeMap<String, (Value, Value)> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
 
-    /// However routes change: one is tried before the others follow, all of them do in the end, and whoever stops on the
-    /// way can go on.
+    /// However routes change: one is tried before the others follow, all of them do in the end, and whoever stops on
+    /// the way can go on.
     #[test]
     fn one_route_is_tried_before_the_others_follow(before in routes(), now in routes(), stop in any::<prop::sample::Index>()) {
         let canary = MODELS[(0..4).find(|model| now.has(*model)).expect("a model")];
@@ -126,7 +126,8 @@ proptest! {
                 }
             }
             for (model, route) in &was {
-                // Nothing that clients know goes unless its server has to, and what stays where it is is left as it was.
+                // Nothing that clients know goes unless its server has to, and what stays where it is is left as it
+                // was.
                 let base = route.0["litellm_params"]["api_base"].as_str().unwrap_or_default();
                 prop_assert!(is.contains_key(model) || base.contains("127.0.0.1:800"), "{} is gone", model);
                 if route.0["litellm_params"]["api_base"].as_str().is_some_and(|base| base.contains("far")) && model != canary {

@@ -66,7 +66,8 @@ pub(crate) fn provider(engine: &dyn Provider, runtime: &str) -> String {
     format!("providers:\n  it: {{engine: {}, {runs}}}\nmodels:\n{}", engine.name(), modes.concat())
 }
 
-/// Returns what the target of a server makes of it: a unit file, a launch record, or the request that creates a container.
+/// Returns what the target of a server makes of it: a unit file, a launch record, or the request that creates a
+/// container.
 fn lowered(stack: &str, resource: &Resource) -> String {
     let run = resource.run().expect("a server");
     let value = match resource.id.kind {

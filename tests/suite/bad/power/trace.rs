@@ -89,7 +89,8 @@ fn change(call: &str, folder: &Path) -> Option<Change> {
         "unlinkat" => Change::Remove { path: named_at(0)? },
         "fsync" | "fdatasync" => Change::Sync { path: open(0)? },
         "syncfs" | "sync" => Change::SyncAll,
-        // None of the others is made on these files; if one ever is, the tree at the end of the trace is not the real one.
+        // None of the others is made on these files; if one ever is, the tree at the end of the trace is not the real
+        // one.
         _ => return None,
     })
 }

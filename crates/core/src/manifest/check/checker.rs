@@ -8,7 +8,7 @@ use crate::resource::Note;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// What the checks share: the manifest as text, tree and values, and the notes on it.
+/// The shared input of the checks: the manifest as text, tree and values, and the notes on it.
 pub(super) struct Checker<'a> {
     text: &'a str,
     pub(super) tree: &'a Node,

@@ -42,7 +42,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     }
 }
 
-/// What llamero renders for a server.
+/// The flags and variables that llamero renders for a server.
 struct Owned<'a> {
     rendered: &'static Rendered,
     /// The engine's program.

@@ -48,7 +48,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
 
 /// Names that can be referred to: in the order of the manifest for messages, as a set for lookup.
 struct Names {
-    /// What they are the names of.
+    /// The kind of thing that they name.
     what: &'static str,
     listed: Vec<String>,
     set: BTreeSet<String>,

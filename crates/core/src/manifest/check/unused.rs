@@ -35,7 +35,7 @@ const RUN: [RuntimeName; 3] = [RuntimeName::Systemd, RuntimeName::Docker, Runtim
 
 const ELSEWHERE: &str = "llamero does not run this server";
 
-/// Why a field has no effect, and what to do.
+/// The reason why a field has no effect, and the remedy.
 struct Unused {
     why: String,
     hint: String,

@@ -12,7 +12,7 @@ pub(super) struct Case<'a> {
     pub(super) desired: &'a Desired,
     /// The observation of the machine.
     pub(super) observed: &'a Observation,
-    /// What earlier generations left on record.
+    /// The records of earlier generations.
     pub(super) past: &'a Past,
     /// The resource.
     pub(super) resource: &'a Resource,

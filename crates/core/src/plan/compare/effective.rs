@@ -1,7 +1,7 @@
 //! The settings in force on a live server against those that are declared.
 //!
-//! Fingerprints say what a server was started with. They do not say what a drop-in of the user's, a changed limit or the
-//! engine itself made of it.
+//! Fingerprints say what a server was started with. They do not say what a drop-in of the user's, a changed limit or
+//! the engine itself made of it.
 
 use super::super::cause::Cause;
 use crate::engines::{self, Reading};

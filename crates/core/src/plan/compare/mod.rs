@@ -49,7 +49,7 @@ pub(super) struct RunRemedy {
     pub(super) reload: bool,
     /// Enable it at boot.
     pub(super) enable: bool,
-    /// What to do to its process.
+    /// The action on its process.
     pub(super) go: RunAction,
 }
 
@@ -100,7 +100,7 @@ pub(super) fn compare(desired: &Desired, observed: &Observation, past: &Past) ->
     // What stands aside for a declared server is part of that one's change.
     let aside: BTreeSet<ResourceId> = desired.resources.keys().filter_map(targets::previous).collect();
     let kept = |id: &ResourceId| past.keep.contains(id) && !past.oldest.contains(id);
-    // Without other changes there is no further generation, unless what is there already is committed by it.
+    // Without other changes there is no further generation, unless it commits what exists.
     let committed = |resource: &Resource| past.committed.get(&resource.id) == Some(&resource.fields());
     let is_committed = past.committed.len() == desired.resources.len() && desired.resources.values().all(committed);
     let stays = is_committed

@@ -93,8 +93,8 @@ impl Pair<'_> {
         (Verb::Correct, edited.into_iter().collect())
     }
 
-    /// Returns the action on the process of a server that is up, and adds the causes that lie in the process; `write` if
-    /// its definition is written.
+    /// Returns the action on the process of a server that is up, and adds the causes that lie in the process; `write`
+    /// if its definition is written.
     fn action_while_up(self, managed: &Managed, write: bool, causes: &mut Vec<Cause>) -> RunAction {
         let Self { case: Case { resource, .. }, spec, live } = self;
         let older = match &live.running {

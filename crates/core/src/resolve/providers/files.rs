@@ -58,8 +58,8 @@ pub(super) fn artifact(
 }
 
 /// Returns where a source's content belongs, and the digest that is part of the place. Each content has its own place,
-/// so that another never takes that of the one to go back to. What is there from before it was pinned stays where it is:
-/// to pin it restarts nothing.
+/// so that another never takes the place that a rollback needs. What is there from before it was pinned stays where it
+/// is: to pin it restarts nothing.
 fn place(
     builder: &Builder<'_>,
     folder: &Path,

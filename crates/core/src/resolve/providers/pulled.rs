@@ -62,7 +62,7 @@ pub(super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider>) -> Vec<
     models(builder, provider, &endpoint, server.as_ref(), store.as_ref())
 }
 
-/// Adds the models of a provider, on a server of the stack's or of somebody else's; returns the routes to them.
+/// Adds the models of a provider, on a server of the stack or an external one; returns the routes to them.
 pub(super) fn models(
     builder: &mut Builder<'_>,
     provider: &Entry<Provider>,
@@ -133,7 +133,7 @@ fn model_origins(entry: &Entry<Model>) -> Origins {
     origins
 }
 
-/// What the models of one source say of it; it is one live thing, however many are made from it.
+/// The declarations of one source; it is one live thing, however many models are made from it.
 struct Declared<'a> {
     insecure: bool,
     sha256: Option<Digest>,
@@ -238,8 +238,8 @@ fn shared_name(provider: &str, source: &OllamaName) -> String {
     format!("{provider}-{path}:{tag}")
 }
 
-/// Returns a text as Ollama's `model` or `model:tag`: unchanged if it is one in lower-case letters, and otherwise with a
-/// digest, because Ollama takes names that differ in their case for one.
+/// Returns a text as Ollama's `model` or `model:tag`: unchanged if it is one in lower-case letters, and otherwise with
+/// a digest, because Ollama takes names that differ in their case for one.
 fn readable(text: &str) -> String {
     let is_part = |part: &str| {
         let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);

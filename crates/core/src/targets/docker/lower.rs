@@ -1,7 +1,7 @@
 //! The request that creates a container, as the Engine API has it (`POST /containers/create`).
 //!
-//! A file with secrets is seen below `/run/secrets` under its own name, where only its owner may read it, and a shell of the
-//! image's reads it into the environment: the engine never learns what is in it, and shows it to no one.
+//! A file with secrets is seen below `/run/secrets` under its own name, where only its owner may read it, and a shell
+//! of the image's reads it into the environment: the engine never learns what is in it, and shows it to no one.
 
 use crate::resource::{Container, Gpus, MountSource, Resource, Run, RunFile};
 use serde_json::{Map, Value, json};
@@ -18,11 +18,11 @@ pub const RESOURCE_LABEL: &str = "llamero.resource";
 /// The label with the fingerprint of what a container was asked to be.
 pub const FINGERPRINT_LABEL: &str = "llamero.fingerprint";
 
-/// Where a container sees the file with its secrets.
+/// The path in a container of the file with its secrets.
 const SECRETS: &str = "/run/secrets";
 
-/// How often the engine restarts a container that fails: a few times, because whether it should run is the manifest's
-/// decision.
+/// The number of restarts of a failing container by the engine: a few times, because whether it should run is the
+/// manifest's decision.
 const RETRIES: u32 = 5;
 
 /// A hundredth of a core, in the engine's billionths.
@@ -77,7 +77,8 @@ pub fn labels(resource: &Resource) -> BTreeMap<String, String> {
     ])
 }
 
-/// Returns whether the command of a container's image must be known: what reads secrets into the environment takes its place.
+/// Returns whether the command of a container's image must be known: what reads secrets into the environment takes its
+/// place.
 #[must_use]
 pub const fn needs_image_command(run: &Run) -> bool {
     run.environment_file.is_some()

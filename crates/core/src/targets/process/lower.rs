@@ -22,9 +22,9 @@ pub struct Launch {
     pub environment_file: Option<PathBuf>,
     /// The folder in which it runs; the user's home where there is none.
     pub working_directory: Option<PathBuf>,
-    /// How long it may take to stop before it is killed.
+    /// The time for it to stop before it is killed.
     pub stop_timeout: Seconds,
-    /// What happens when it ends by itself.
+    /// The restart policy when it ends by itself.
     #[serde(default)]
     pub restart: Restart,
 }

@@ -1,10 +1,10 @@
 //! The unit file of a server that the systemd user manager runs.
 //!
 //! The whole file is ours: its first line is the marker. What systemd does beyond running the command (ordering across
-//! the stack, waiting for health) is left to llamero; only the order of a boot is told to systemd.
+//! the stack, waiting for health) is left to llamero; systemd only gets the order of a boot.
 //!
-//! A server that hands its port on has numbered instances beside one socket unit. Which of them clients reach, and which
-//! starts with the machine, is said by links, which are not made here.
+//! A server that hands its port on has numbered instances beside one socket unit. Which of them clients reach, and
+//! which starts with the machine, is said by links, which are not made here.
 
 use crate::render::launcher::DRAIN_VARIABLE;
 use crate::render::marker::{self, FINGERPRINT_VARIABLE, RESOURCE_VARIABLE};
@@ -12,7 +12,7 @@ use crate::render::quote::{self, Unrepresentable};
 use crate::resource::{Fields, Fingerprint, Kind, Resource, ResourceId, Restart, Run, Runtime, Seconds};
 use std::fmt::Write;
 
-/// What an instance gets to end after its last connection, before it is killed.
+/// The time for an instance to end after its last connection, before it is killed.
 const AFTER_DRAIN: Seconds = Seconds::new(60);
 
 /// Returns the name under which the manager knows a unit resource.
@@ -60,7 +60,8 @@ pub fn socket_name(id: &ResourceId) -> String {
 
 /// Returns the whole unit file of the socket that listens on the loopback port of a server, for all its instances.
 ///
-/// It names no service, so that traffic starts the one that has the socket's own name: the link to the current instance.
+/// It names no service, so that traffic starts the one that has the socket's own name: the link to the current
+/// instance.
 #[must_use]
 pub fn socket(stack: &str, id: &ResourceId, port: u16) -> String {
     let fingerprint = Fingerprint::of(&Fields::from([("port".to_owned(), port.to_string().into())]));
@@ -124,7 +125,7 @@ fn body(
         let hold = quote::runtime_path(&gate_name(&resource.id, number))?;
         let own = format!("--private {private} --generation {number} --gate {hold}");
         line("ExecStart", &format_args!("{command} {own}"));
-        // The manager cannot tell whether it gets on, as the wait for its health can: it only ends what never comes up.
+        // The manager cannot see its progress, as the wait for its health can: it only ends what never comes up.
         line("TimeoutStartSec", &format_args!("{}ms", run.longest_start().milliseconds.max(1)));
         stop_timeout.milliseconds = stop_timeout.milliseconds.saturating_add(AFTER_DRAIN.milliseconds);
     } else {

@@ -39,7 +39,8 @@ impl Target for Systemd {
 
     fn override_remedy(&self, id: &ResourceId, path: &Path) -> Option<String> {
         let unit = path.parent()?.file_name()?.to_str()?.strip_suffix(".d")?;
-        // Folders for several units, such as `home-.service.d`, and those of the administrator are reverted by nobody.
+        // Folders for several units, such as `home-.service.d`, and those of the administrator: no command reverts
+        // them.
         let own = unit.starts_with(&id.name) && !unit.ends_with("-.service");
         let users = !["/etc/", "/usr/", "/run/systemd/"].iter().any(|folder| path.starts_with(folder));
         Some(if own && users {

@@ -1,7 +1,7 @@
 //! Stacks, machines and pasts that the laws are tried on.
 //!
-//! A [`Declaration`] is a handful of numbers that shrink well; a `Desired` is built from it. The machine is built from two
-//! declarations, the previous and the current one, so that a plan could have created everything on it, and from a
+//! A [`Declaration`] is a handful of numbers that shrink well; a `Desired` is built from it. The machine is built from
+//! two declarations, the previous and the current one, so that a plan could have created everything on it, and from a
 //! [`Condition`] for each resource, which is the event since.
 
 use crate::sample;
@@ -260,7 +260,7 @@ enum Condition {
     EditedRunsOlder,
     NotLoaded,
     NotEnabled,
-    Strangers,
+    Unmanaged,
     OtherStacks,
     Unknown,
 }
@@ -287,7 +287,7 @@ fn calm() -> impl Strategy<Value = Condition> {
 fn wild() -> impl Strategy<Value = Condition> {
     prop_oneof![
         12 => calm(),
-        1 => Just(Condition::Strangers),
+        1 => Just(Condition::Unmanaged),
         1 => Just(Condition::OtherStacks),
         1 => Just(Condition::Unknown),
     ]
@@ -464,7 +464,7 @@ impl Scenario {
             let condition = if silent { &Condition::AsBefore } else { condition };
             let id = ResourceId::new(*kind, format!("debris-{index}"));
             let asked = Fingerprint::of(&Fields::from([("debris".to_owned(), index.to_string().into())]));
-            let managed = !matches!(condition, Condition::Strangers | Condition::OtherStacks);
+            let managed = !matches!(condition, Condition::Unmanaged | Condition::OtherStacks);
             let live = match kind {
                 Kind::Unit | Kind::Process => {
                     self.debris.insert(id.clone(), Taken { memory: *memory, ports: vec![*port] });
@@ -511,7 +511,7 @@ fn claim(asked: &Fingerprint, condition: Condition) -> Option<Ownership> {
     let stack = if condition == Condition::OtherStacks { "another" } else { STACK };
     let intact = !matches!(condition, Condition::Edited | Condition::EditedRunsOlder);
     let claim = Ownership { stack: stack.to_owned(), fingerprint: asked.clone(), intact };
-    (condition != Condition::Strangers).then_some(claim)
+    (condition != Condition::Unmanaged).then_some(claim)
 }
 
 fn presence(before: Option<&Resource>, now: Option<&Resource>, condition: Condition) -> Presence {
@@ -519,7 +519,7 @@ fn presence(before: Option<&Resource>, now: Option<&Resource>, condition: Condit
     let asked = if newer { now.or(before) } else { before };
     // A file of the user's own is as it is wanted, unless it is the point that it cannot be.
     let own = |resource: &&Resource| matches!(&resource.spec, Spec::Artifact(artifact) if artifact.source == ArtifactSource::File);
-    let foreign = matches!(condition, Condition::Strangers | Condition::OtherStacks);
+    let foreign = matches!(condition, Condition::Unmanaged | Condition::OtherStacks);
     let (asked, condition) = match now.or(before).filter(own) {
         Some(own) if condition != Condition::Unknown && !foreign => (Some(own), Condition::AsNow),
         _ => (asked, condition),
@@ -537,7 +537,7 @@ fn presence(before: Option<&Resource>, now: Option<&Resource>, condition: Condit
         Spec::Artifact(artifact) => Live::Artifact {
             size: 0,
             sha256: match condition {
-                Condition::Edited | Condition::Strangers => Some(Digest::of("other")),
+                Condition::Edited | Condition::Unmanaged => Some(Digest::of("other")),
                 Condition::NotLoaded | Condition::OtherStacks => None,
                 _ => artifact.sha256.clone(),
             },

@@ -9,7 +9,7 @@ use llamero_core::resource::{Kind, Note, ResourceId, ServedModel, shared};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Names of models that differ by what units, files and Ollama do not tell apart.
+/// Names of models that differ only in ways that units, files or Ollama ignore.
 const NAMES: [&str; 10] = ["a", "A", "a.b", "a-b", "a:b", "A:B", "a:latest", "q:7b", "Q:7b", "e/~"];
 
 /// Two publishers of one repository, two spellings of one name, and a name without its tag.
@@ -132,7 +132,8 @@ proptest! {
         let source = llamero_core::resource::OllamaName::parse(models[chosen].source).expect("a name");
         for change in &plan.changes {
             let gateway = change.on.kind != Kind::Model && change.on.name.contains("gateway");
-            // The model that it no longer is goes, and says no longer that it stays loaded, once nobody else is it.
+            // The model that it no longer is goes, and says no longer that it stays loaded, once no other declaration
+            // has its name.
             let previous = !models[chosen].is_derived()
                 && served(&before).chain(served(&now)).any(|(id, _, it)| *id == change.on && !it.is_derived() && it.name == source);
             prop_assert!(own(&change.on) || previous || gateway, "{:?}", change);
