@@ -1,11 +1,10 @@
 //! The cache, where it is a server of the stack's.
 
 use super::build::Builder;
-use super::server::{Contained, Server, is_isolated, listen};
-use crate::engines::{CacheServer, Launch};
+use super::server::{Declaration, Server, is_isolated, listen};
+use crate::engines::CacheServer;
 use crate::manifest::{Cache, Network, Spanned};
-use crate::resource::{Gpus, ManifestPath, Origin, ResourceId};
-use std::collections::BTreeSet;
+use crate::resource::{ManifestPath, Origin, ResourceId};
 
 /// Adds a cache that the stack runs; returns its name.
 pub(super) fn add(builder: &mut Builder<'_>, cache: &Spanned<Cache>) -> Option<ResourceId> {
@@ -18,27 +17,14 @@ pub(super) fn add(builder: &mut Builder<'_>, cache: &Spanned<Cache>) -> Option<R
         memory: cache.memory.as_ref().map(|memory| (memory.value.0, Origin::new(path.key("memory"), memory.value.0))),
         isolated: is_isolated(cache.common(), Network::Host),
     })?;
-    let Launch { arguments, environment, origins, mounts, ipc_host, restart: _, timeout: _, store: _ } = launch;
-    builder.server(&Server {
+    let declaration = Declaration {
         part: "cache".to_owned(),
         role: "cache".to_owned(),
-        span: cache.span.clone(),
-        description: format!("{} cache (llamero, stack {})", engine.title(), builder.manifest.stack.value),
-        common: cache.common(),
-        program: engine.program(),
         path,
-        arguments,
-        environment,
-        secrets: Vec::new(),
-        ports: vec![port],
-        probe,
-        inputs: Vec::new(),
-        needs: BTreeSet::new(),
-        engine: Some(engine.name()),
-        last: None,
-        origins,
-        working_directory: None,
-        gpus: Gpus::None,
-        contained: Contained { mounts, ipc_host, ..Contained::default() },
-    })
+        span: cache.span.clone(),
+        common: cache.common(),
+    };
+    let description = format!("{} cache", engine.title());
+    let server = Server { ports: vec![port], ..Server::declared(declaration, description, probe) };
+    builder.server(&server.launched(engine, launch))
 }

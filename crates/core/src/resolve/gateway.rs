@@ -2,11 +2,11 @@
 
 use super::build::Builder;
 use super::providers::key_variable;
-use super::server::{Contained, Server, listen};
-use crate::engines::{GatewayCache, GatewayServer, GatewaySettings, Handoff, Launch, Route, Routing};
+use super::server::{Declaration, Server, listen};
+use crate::engines::{GatewayCache, GatewayServer, GatewaySettings, Handoff, Route, Routing};
 use crate::manifest::{Cache, Gateway, PathText, RuntimeName, SecretSource, Spanned};
 use crate::resource::{
-    Authorization, Content, Digest, FileSpec, Gpus, Host, Input, Kind, ManifestPath, Origin, Origins, Part, Port,
+    Authorization, Content, Digest, FileSpec, Host, Input, Kind, ManifestPath, Origin, Origins, Part, Port,
     RedisEndpoint, Resource, ResourceId, Spec,
 };
 use serde_json::Value;
@@ -33,31 +33,25 @@ pub(super) fn add(
         listen: listen(gateway.common()),
         port: (port, gateway.port.as_ref().map(|port| Origin::new("gateway.port", port.value))),
     };
-    let Launch { arguments, environment, origins, mounts, ipc_host, .. } = engine.server(&asked);
+    let launch = engine.server(&asked);
     let authorization = Authorization(super::facts::reference(master_key, &builder.facts.directories));
     let models = routing.models().map(str::to_owned).collect();
-    let id = builder.server(&Server {
+    let declaration = Declaration {
         part: "gateway".to_owned(),
         role: "gateway".to_owned(),
-        span: gateway.span.clone(),
-        description: format!("{} gateway (llamero, stack {})", engine.title(), builder.manifest.stack.value),
-        common: gateway.common(),
-        program: engine.program(),
         path: "gateway".into(),
-        arguments,
-        environment,
+        span: gateway.span.clone(),
+        common: gateway.common(),
+    };
+    let probe = engine.probe(&format!("http://127.0.0.1:{port}"), models, authorization);
+    let server = Server {
         secrets: secrets(builder, gateway, &routing),
         ports: vec![port],
-        probe: engine.probe(&format!("http://127.0.0.1:{port}"), models, authorization),
         needs: cache.cloned().into_iter().chain([input.resource.clone()]).collect(),
         inputs: vec![input],
-        engine: Some(engine.name()),
-        last: None,
-        origins,
-        working_directory: None,
-        gpus: Gpus::None,
-        contained: Contained { mounts, ipc_host, ..Contained::default() },
-    })?;
+        ..Server::declared(declaration, format!("{} gateway", engine.title()), probe)
+    };
+    let id = builder.server(&server.launched(engine, launch))?;
     if let Some(Spec::Run(run)) = builder.resources.get_mut(&id).map(|resource| &mut resource.spec) {
         run.gateway = Some(engine.api());
     }

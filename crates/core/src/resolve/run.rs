@@ -46,7 +46,7 @@ impl Builder<'_> {
         let run = Run {
             runtime,
             container,
-            description: server.description.clone(),
+            description: format!("{} (llamero, stack {})", server.description, self.manifest.stack.value),
             command,
             environment,
             environment_file: file.map(RunFile),

@@ -1,5 +1,6 @@
 //! A server in the making, as plain data.
 
+use crate::engines::{Engine, Launch};
 use crate::manifest::{Common, Network, RuntimeName, SecretSource};
 use crate::resource::{Command, Gpus, Input, ManifestPath, Mount, Origins, Probe, Publish, ResourceId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +15,7 @@ pub(super) struct Server<'a> {
     pub(super) role: String,
     /// The manifest's path of its declaration.
     pub(super) span: Range<usize>,
-    /// One line that says what it is.
+    /// Its description in a few words.
     pub(super) description: String,
     /// The common fields.
     pub(super) common: Common<'a>,
@@ -48,6 +49,57 @@ pub(super) struct Server<'a> {
     pub(super) gpus: Gpus,
     /// The requirements on its container, if it runs in one.
     pub(super) contained: Contained,
+}
+
+/// The declaration of a server in the manifest.
+pub(super) struct Declaration<'a> {
+    /// The server's name within the stack.
+    pub(super) part: String,
+    /// The part of the manifest that it serves.
+    pub(super) role: String,
+    /// The manifest's path of the common fields.
+    pub(super) path: ManifestPath,
+    /// The place of the declaration.
+    pub(super) span: Range<usize>,
+    /// The common fields.
+    pub(super) common: Common<'a>,
+}
+
+impl<'a> Server<'a> {
+    /// Returns a server with nothing but its declaration, its description and its probe.
+    pub(super) fn declared(declaration: Declaration<'a>, description: String, probe: Probe) -> Self {
+        let Declaration { part, role, path, span, common } = declaration;
+        Self {
+            part,
+            role,
+            span,
+            description,
+            common,
+            program: None,
+            path,
+            arguments: Command::default(),
+            environment: BTreeMap::new(),
+            secrets: Vec::new(),
+            ports: Vec::new(),
+            probe,
+            engine: None,
+            inputs: Vec::new(),
+            needs: BTreeSet::new(),
+            last: None,
+            origins: Origins::default(),
+            working_directory: None,
+            gpus: Gpus::None,
+            contained: Contained::default(),
+        }
+    }
+
+    /// Returns this server with the launch of an engine.
+    pub(super) fn launched(self, engine: &'static dyn Engine, launch: Launch) -> Self {
+        let Launch { arguments, environment, origins, mounts, ipc_host, restart: _, timeout: _, store: _ } = launch;
+        let contained = Contained { mounts, ipc_host, ..self.contained };
+        let (program, engine) = (engine.program(), Some(engine.name()));
+        Self { program, arguments, environment, engine, origins, contained, ..self }
+    }
 }
 
 /// The requirements of an engine or a service on its container beyond the common fields.

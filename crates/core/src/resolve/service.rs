@@ -1,11 +1,9 @@
 //! Anything else that belongs to the stack: a command or an image of the user's own.
 
 use super::build::Builder;
-use super::server::{Contained, Server, is_isolated};
+use super::server::{Contained, Declaration, Server, is_isolated};
 use crate::manifest::{Entry, Network, RuntimeName, Service};
-use crate::resource::{
-    Accepts, Command, Gpus, HttpCheck, HttpProbe, ManifestPath, Note, Origin, Origins, Probe, Publish, ResourceId,
-};
+use crate::resource::{Accepts, HttpCheck, HttpProbe, ManifestPath, Note, Origin, Origins, Probe, Publish, ResourceId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Adds a service; `parts` says which servers each part of the stack is.
@@ -22,27 +20,21 @@ pub(super) fn add(
     let after = service.value.after.iter().filter_map(|part| parts.get(&part.value)).flatten().cloned().collect();
     let folder = service.value.working_directory.as_ref().map(|path| builder.facts.directories.expand(path));
     let path = ManifestPath::from(format!("services.{name}"));
-    builder.server(&Server {
+    let declaration = Declaration {
         part: name.clone(),
         role: format!("services.{name}"),
-        span: service.name.span.clone(),
-        description: format!("{name} (llamero, stack {})", builder.manifest.stack.value),
-        common: service.value.common(),
-        program: None,
         path: path.clone(),
-        arguments: Command::default(),
-        environment: BTreeMap::new(),
-        secrets: Vec::new(),
-        probe: probe(&service.value, ports.first().copied()),
+        span: service.name.span.clone(),
+        common: service.value.common(),
+    };
+    let probe = probe(&service.value, ports.first().copied());
+    builder.server(&Server {
         ports,
-        inputs: Vec::new(),
         needs: after,
-        engine: None,
-        last: None,
         origins: origins(&service.value, &path, isolated),
         working_directory: folder,
-        gpus: Gpus::None,
         contained: Contained { network: Network::Bridge, publish, ..Contained::default() },
+        ..Server::declared(declaration, name.clone(), probe)
     })
 }
 

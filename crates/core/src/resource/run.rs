@@ -123,6 +123,35 @@ pub struct Run {
 const LONGEST: u64 = 10;
 
 impl Run {
+    /// Returns a server with nothing but its command: no limits, no ports, and healthy while it runs.
+    #[must_use]
+    pub fn plain(runtime: Runtime, command: Command) -> Self {
+        Self {
+            runtime,
+            engine: None,
+            description: String::new(),
+            command,
+            environment: BTreeMap::new(),
+            environment_file: None,
+            working_directory: None,
+            inputs: Vec::new(),
+            limits: Limits::default(),
+            ports: Vec::new(),
+            memory: None,
+            container: None,
+            gpus: Gpus::None,
+            gpu_claim: None,
+            sleep: None,
+            gateway: None,
+            socket_handoff: false,
+            probe: Probe::Running,
+            timeout: Seconds::new(10),
+            stable_for: Seconds::new(1),
+            stop_timeout: Seconds::new(1),
+            restart: Restart::default(),
+        }
+    }
+
     /// Returns the hard cap of the wait until it is healthy. Its timeout is what it gets without any progress.
     #[must_use]
     pub const fn longest_start(&self) -> Seconds {

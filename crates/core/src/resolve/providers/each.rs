@@ -7,7 +7,7 @@ use super::route::{provider_path, route};
 use crate::engines::{Launch, ModelPlace, ModelServer, Models, Route};
 use crate::manifest::{Entry, Model, Provider, Source};
 use crate::resolve::build::Builder;
-use crate::resolve::server::{Contained, Server, listen};
+use crate::resolve::server::{Declaration, Server, listen};
 use crate::resource::{Input, ManifestPath, Origin, Resource, Spec};
 
 /// A model with a server of its own.
@@ -45,29 +45,24 @@ fn server(builder: &mut Builder<'_>, own: &OwnServer<'_>) -> Option<()> {
     let launch = launch(builder, own, place)?;
     let endpoint = format!("http://127.0.0.1:{port}");
     let part = if *name == provider.name.value { name.clone() } else { format!("{}-{name}", provider.name.value) };
-    let Launch { arguments, environment, origins, mounts, ipc_host, restart, timeout, store: _ } = launch;
-    let id = builder.server(&Server {
+    let (restart, timeout) = (launch.restart, launch.timeout);
+    let declaration = Declaration {
         part,
         role: format!("models.{name}"),
-        span: model.name.span.clone(),
-        description: format!("{name} on {} (llamero, stack {})", engine.title(), builder.manifest.stack.value),
-        common: provider.value.common(),
-        program: engine.program(),
         path: format!("providers.{}", provider.name.value).into(),
-        arguments,
-        environment,
-        secrets: Vec::new(),
+        span: model.name.span.clone(),
+        common: provider.value.common(),
+    };
+    let description = format!("{name} on {}", engine.title());
+    let server = Server {
         ports: vec![*port],
-        probe: engine.probe(&endpoint, Some(name)),
         needs: input.iter().map(|input| input.resource.clone()).collect(),
         inputs: input.into_iter().collect(),
-        engine: Some(engine.name()),
         last: Some((&model.value.args.value.0, format!("models.{name}.args").into())),
-        origins,
-        working_directory: None,
         gpus: gpus(provider),
-        contained: Contained { mounts, ipc_host, ..Contained::default() },
-    })?;
+        ..Server::declared(declaration, description, engine.probe(&endpoint, Some(name)))
+    };
+    let id = builder.server(&server.launched(engine, launch))?;
     let is_declared = provider.value.health.timeout.is_some() || builder.manifest.policy.health.timeout.is_some();
     if let Some(Resource { spec: Spec::Run(run), .. }) = builder.resources.get_mut(&id) {
         run.restart = restart;

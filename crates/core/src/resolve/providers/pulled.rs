@@ -5,15 +5,15 @@
 
 use super::gpus::{gpus, in_container, share_of_gpu};
 use super::route::{loopback_port, provider_path, route};
-use crate::engines::{Launch, PulledServer, Route};
+use crate::engines::{PulledServer, Route};
 use crate::manifest::{Entry, Load, Mode, Model, Provider, Source};
 use crate::resolve::build::Builder;
-use crate::resolve::server::{Contained, Server, listen};
+use crate::resolve::server::{Declaration, Server, listen};
 use crate::resource::{
     Digest, Kind, ManifestPath, Note, OllamaName, Origin, Origins, Resource, ResourceId, ServedModel, Spec,
 };
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Adds a provider that the stack runs, and its models; returns the routes to them.
@@ -32,33 +32,22 @@ pub(super) fn add(builder: &mut Builder<'_>, provider: &Entry<Provider>) -> Vec<
         settings: engine.settings().read(&provider.value.settings.0).0,
         own_command: provider.value.command.is_some(),
     });
-    let Some(Launch { arguments, environment, origins, mounts, ipc_host, restart: _, timeout: _, store }) = launch
-    else {
-        return Vec::new();
-    };
+    let Some(launch) = launch else { return Vec::new() };
+    let store = launch.store.clone();
     let endpoint = format!("http://127.0.0.1:{port}");
-    let server = builder.server(&Server {
+    let declaration = Declaration {
         part: provider.name.value.clone(),
-        role: path,
+        role: path.clone(),
+        path: path.into(),
         span: provider.name.span.clone(),
-        description: format!("{} (llamero, stack {stack})", engine.title()),
         common: provider.value.common(),
-        program: engine.program(),
-        path: format!("providers.{}", provider.name.value).into(),
-        arguments,
-        environment,
-        secrets: Vec::new(),
+    };
+    let server = Server {
         ports: vec![port],
-        probe: engine.probe(&endpoint, None),
-        inputs: Vec::new(),
-        needs: BTreeSet::new(),
-        engine: Some(engine.name()),
-        last: None,
-        origins,
-        working_directory: None,
         gpus: gpus(provider),
-        contained: Contained { mounts, ipc_host, ..Contained::default() },
-    });
+        ..Server::declared(declaration, engine.title().to_owned(), engine.probe(&endpoint, None))
+    };
+    let server = builder.server(&server.launched(engine, launch));
     models(builder, provider, &endpoint, server.as_ref(), store.as_ref())
 }
 

@@ -195,34 +195,19 @@ fn gpus(engine: Engine, gpus: &Gpus) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::{Engine, ImageCommand, NewContainer, gpus, request};
-    use crate::resource::{Bytes, Command, Container, Gpus, Limits, Probe, Restart, Run, RunFile, Runtime, Seconds};
+    use crate::resource::{Bytes, Command, Container, Gpus, Limits, Restart, Run, RunFile, Runtime, Seconds};
     use serde_json::{Value, json};
     use std::collections::BTreeMap;
 
     fn server() -> Run {
         Run {
-            runtime: Runtime::Docker,
-            description: String::new(),
-            command: Command::words(["/bin/serve", "--x"]),
             environment: [("A".to_owned(), "b c".to_owned())].into(),
             environment_file: Some(RunFile("/home/me/x/chat.env".into())),
             working_directory: Some("/srv".into()),
             restart: Restart::OnFailure,
-            container: None,
-            gpus: Gpus::None,
-            engine: None,
-            gpu_claim: None,
-            sleep: None,
-            gateway: None,
-            socket_handoff: false,
-            inputs: vec![],
             limits: Limits { memory: Some(Bytes(16 << 20)), cpu_percent: Some(150) },
-            ports: vec![],
-            memory: None,
-            probe: Probe::Running,
-            timeout: Seconds::new(1),
-            stable_for: Seconds::new(1),
             stop_timeout: Seconds { milliseconds: 1500 },
+            ..Run::plain(Runtime::Docker, Command::words(["/bin/serve", "--x"]))
         }
     }
 

@@ -175,34 +175,22 @@ mod tests {
     use crate::render::marker;
     use crate::render::quote::Unrepresentable;
     use crate::resource::{
-        Bytes, Command, Gpus, Kind, Limits, Origins, Probe, Resource, ResourceId, Restart, Run, RunFile, Runtime,
-        Seconds, Spec,
+        Bytes, Command, Kind, Limits, Origins, Resource, ResourceId, Restart, Run, RunFile, Runtime, Seconds, Spec,
     };
 
     fn resource(run: impl FnOnce(&mut Run)) -> Resource {
+        let command = Command::words(["/opt/llama server", "--alias", "a \"b\" $HOME %h;"]);
         let mut server = Run {
-            runtime: Runtime::Systemd,
             description: "qwen3 at 100% on llama.cpp".to_owned(),
-            command: Command::words(["/opt/llama server", "--alias", "a \"b\" $HOME %h;"]),
             environment: [("A".to_owned(), "1 2".to_owned())].into(),
             environment_file: Some(RunFile("/home/ai/secret.env".into())),
             working_directory: Some("/home/ai/100%".into()),
-            inputs: vec![],
             limits: Limits { memory: Some(Bytes(512 << 20)), cpu_percent: Some(150) },
             ports: vec![8000],
-            memory: None,
-            probe: Probe::Running,
             timeout: Seconds::new(120),
-            stable_for: Seconds::new(10),
             stop_timeout: Seconds::new(20),
             restart: Restart::OnFailure,
-            container: None,
-            gpus: Gpus::None,
-            engine: None,
-            gpu_claim: None,
-            sleep: None,
-            gateway: None,
-            socket_handoff: false,
+            ..Run::plain(Runtime::Systemd, command)
         };
         run(&mut server);
         Resource {
