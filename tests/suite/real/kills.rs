@@ -1,6 +1,7 @@
 //! An apply that is killed at random instants, with real servers on the user manager and as processes.
 
 use super::home::{Home, files_below, property};
+use super::killer::Killer;
 use llamero::history::History;
 use llamero::render::marker;
 use llamero::resource::{Kind, ResourceId, Spec};
@@ -9,8 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 /// The default number of kills.
 const KILLS: u32 = 40;
@@ -142,12 +141,6 @@ fn part(events: &str) -> String {
     part
 }
 
-/// Returns numbers that look as if by chance, the same at every run.
-pub(super) fn chance(state: &mut u64) -> f64 {
-    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-    f64::from(u32::try_from(*state >> 33).expect("31 bits")) / f64::from(1_u32 << 31)
-}
-
 #[test]
 #[ignore = "needs a systemd user manager"]
 #[expect(clippy::print_stdout, reason = "the lane shows what it did")]
@@ -155,12 +148,10 @@ fn an_apply_survives_kills_at_random_instants() {
     let kills = std::env::var("LLAMERO_KILLS").ok().map_or(KILLS, |number| number.parse().expect("a number"));
     let mut stack = Stack { home: Home::new(), known: BTreeMap::new() };
     stack.home.write("token", "a token");
-    let mut took = Duration::ZERO;
+    let mut killer = None;
     for word in ["one", "two", "one", "two"] {
         stack.revision(word);
-        let begun = Instant::now();
-        stack.home.expect(0, &["apply", "--yes"]);
-        took = took.max(begun.elapsed());
+        killer = Some(Killer::measure(&stack.home));
         stack.is_as_wished(word, "the first time");
         for (path, text) in stack.rendered() {
             stack.known.entry(path).or_default().insert(text);
@@ -169,23 +160,11 @@ fn an_apply_survives_kills_at_random_instants() {
     assert_eq!(stack.known.len(), 5, "two units and three files of secrets: {:?}", stack.known.keys());
 
     let mut parts: BTreeMap<String, (u32, u32)> = BTreeMap::new();
-    let mut state = 0x11a_3e40;
+    let mut killer = killer.expect("four applies were measured");
     for kill in 0..kills {
         let word = if kill % 2 == 0 { "one" } else { "two" };
         stack.revision(word);
-        let events = stack.home.path("events");
-        let output = fs::File::create(&events).expect("a file");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_llamero"))
-            .args(["apply", "--yes", "--json"])
-            .current_dir(stack.home.path(""))
-            .stdout(output)
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("llamero runs");
-        std::thread::sleep(took.mul_f64(chance(&mut state) * 1.05));
-        child.kill().expect("killed");
-        child.wait().expect("waited for");
-        let part = part(&fs::read_to_string(&events).expect("events"));
+        let part = part(&killer.kill(&stack.home).events);
         let what = format!("kill {kill} ({part})");
         stack.is_sound(&what);
         let repaired = stack.home.expect(0, &["plan"]);

@@ -11,6 +11,7 @@ mod handoff;
 mod home;
 mod instances;
 mod intruder;
+mod killer;
 mod kills;
 mod launcher;
 mod llama_cpp_python;

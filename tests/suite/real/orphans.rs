@@ -3,6 +3,8 @@
 
 use super::fake_litellm::FakeLitellm;
 use super::home::{Home, post, property};
+use super::killer::Killer;
+use crate::clock::until;
 use llamero::resource::{Kind, ResourceId};
 use llamero::systems::files;
 use llamero::systems::systemd::Systemd;
@@ -10,8 +12,8 @@ use llamero::targets::unit;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 const PORT: u16 = 18432;
 const UNIT: &str = "orphans-gateway.service";
@@ -174,13 +176,13 @@ async fn plant(stack: &Stack, systemd: &Systemd, state: State) {
             files::remove(&gate).expect("removed");
             says(systemd, &service, "accepting").await;
         }
-        State::Crashing => until(&service, "SubState", "auto-restart"),
-        State::Failed => until(&service, "Result", "exit-code"),
+        State::Crashing => until("SubState=auto-restart", || property(&service, "SubState") == "auto-restart"),
+        State::Failed => until("Result=exit-code", || property(&service, "Result") == "exit-code"),
         State::Starting => stack.litellm.until_held_back(LONG),
         State::Stopping => {
             stack.litellm.until_held_back(LONG);
             systemd.begin_stop(&service).await.expect("a call");
-            until(&service, "ActiveState", "deactivating");
+            until("ActiveState=deactivating", || property(&service, "ActiveState") == "deactivating");
         }
         State::Queued => assert!(systemd.unit(&service).await.expect("a unit").has_job),
         State::Written => unreachable!("nothing was started"),
@@ -195,15 +197,6 @@ async fn says(systemd: &Systemd, unit: &str, word: &str) {
     let said = systemd.until_it_says(unit, word, LONG).await;
     let says = said.is_ok_and(|live| live.says(word));
     assert!(says, "not `{word}`:\n{}", systemctl(&["status", "--full", "--lines=20", unit]));
-}
-
-#[track_caller]
-fn until(unit: &str, name: &str, value: &str) {
-    let begun = Instant::now();
-    while property(unit, name) != value {
-        assert!(begun.elapsed() < LONG, "{unit}: {name} is {}, not {value}", property(unit, name));
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -227,12 +220,8 @@ async fn an_orphan_in_any_state_is_cleared_away() {
         }
     }
     // What has retired ends once its connections have.
-    let begun = Instant::now();
     let left = || systemctl(&["list-units", "--all", "--no-legend", "--plain", "orphans-gateway-*.service"]);
-    while left().lines().count() != 1 {
-        assert!(begun.elapsed() < LONG, "{}", left());
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    until("one instance is left", || left().lines().count() == 1);
     stack.home.expect(0, &["down", "--purge", "--yes"]);
     assert_eq!(stack.instances(), BTreeSet::new());
     assert_eq!(left(), "");
@@ -244,25 +233,16 @@ async fn an_orphan_in_any_state_is_cleared_away() {
 fn a_hand_off_may_be_killed_at_random_instants() {
     let kills = std::env::var("LLAMERO_KILLS").ok().map_or(KILLS, |number| number.parse().expect("a number"));
     let mut stack = Stack::new();
-    let mut took = Duration::ZERO;
-    for _ in 0..3 {
-        stack.change();
-        let begun = Instant::now();
-        stack.home.expect(0, &["apply", "--yes"]);
-        took = took.max(begun.elapsed());
-    }
-    let mut state = 0x11a_3e40;
+    stack.change();
+    stack.home.expect(0, &["apply", "--yes"]);
+    stack.change();
+    let mut killer = Killer::measure(&stack.home);
     let mut interrupted = 0;
     for kill in 0..kills {
         stack.change();
-        let mut apply = stack.home.command(&["apply", "--yes"]);
-        let mut apply = apply.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("llamero runs");
-        let after = took.mul_f64(super::kills::chance(&mut state) * 1.05);
-        std::thread::sleep(after);
-        interrupted += u32::from(apply.try_wait().expect("asked").is_none());
-        apply.kill().expect("killed");
-        apply.wait().expect("waited for");
-        stack.converges(&format!("kill {kill} after {after:?}"));
+        let killed = killer.kill(&stack.home);
+        interrupted += u32::from(killed.interrupted);
+        stack.converges(&format!("kill {kill}, whose last event was {:?}", killed.events.lines().last()));
     }
     println!("{interrupted} of {kills} applies were killed while they were at work");
     assert!(interrupted * 2 >= kills, "too few were interrupted for a result: {interrupted} of {kills}");
