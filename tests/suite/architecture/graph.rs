@@ -1,6 +1,7 @@
 //! The graph of which source file uses which, read from `use` items and paths.
 //!
-//! A name that a `mod.rs` re-exports leads to the file that defines it: using a folder's front is using that file.
+//! A name that a `mod.rs` re-exports leads to the file that defines it: using a folder's front is using that file. A
+//! `mod.rs` itself uses what it re-exports only where it also names it.
 
 use proc_macro2::{TokenStream, TokenTree};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,8 @@ pub(super) type Graph = BTreeMap<String, BTreeSet<String>>;
 struct File {
     /// Imported and written paths, each as it stands.
     paths: Vec<Vec<String>>,
+    /// Names that stand alone, some of which may be re-exported.
+    names: BTreeSet<String>,
     /// Re-exported names, and the paths that they lead to.
     exports: BTreeMap<String, Vec<String>>,
     /// The child modules that it declares.
@@ -31,7 +34,8 @@ pub(super) fn graph(sources: &BTreeMap<String, String>) -> Graph {
             let local = matches!(first.as_str(), "crate" | "self" | "super") || file.children.contains(first);
             local.then(|| defining(&files, &absolute(&own, names), 0)).flatten()
         });
-        ((*path).to_owned(), paths.filter(|used| used != path).map(str::to_owned).collect())
+        let re_exported = file.names.iter().filter_map(|name| defining(&files, file.exports.get(name)?, 0));
+        ((*path).to_owned(), paths.chain(re_exported).filter(|used| used != path).map(str::to_owned).collect())
     });
     uses.collect()
 }
@@ -133,7 +137,7 @@ impl Reader {
                     colons = 0;
                 }
                 other => {
-                    self.file.paths.push(std::mem::take(&mut path));
+                    self.path(std::mem::take(&mut path));
                     colons = 0;
                     match other {
                         TokenTree::Ident(name) => path.push(name.to_string()),
@@ -143,7 +147,16 @@ impl Reader {
                 }
             }
         }
-        self.file.paths.push(path);
+        self.path(path);
+    }
+
+    /// Adds a path, or a name that stands alone.
+    fn path(&mut self, mut path: Vec<String>) {
+        if path.len() > 1 {
+            self.file.paths.push(path);
+        } else {
+            self.file.names.extend(path.pop());
+        }
     }
 }
 
@@ -172,9 +185,7 @@ impl<'ast> Visit<'ast> for Reader {
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let names = path.segments.iter().map(|segment| segment.ident.to_string()).collect::<Vec<_>>();
-        if names.len() > 1 {
-            self.file.paths.push(names);
-        }
+        self.path(names);
         visit::visit_path(self, path);
     }
 
@@ -199,8 +210,14 @@ fn the_graph_follows_re_exports_and_finds_circles() {
     let read = parse(&files);
     assert_eq!(read["a/one.rs"], ["a/two.rs".to_owned()].into());
     assert_eq!(read["b.rs"], ["a/mod.rs", "a/one.rs", "a/two.rs"].map(str::to_owned).into());
-    assert!(read["a/mod.rs"].is_empty(), "what it re-exports it does not use");
+    assert!(read["a/mod.rs"].is_empty(), "what it only re-exports it does not use");
     assert!(circles(&read).is_empty());
+    let read = parse(&[
+        ("lib.rs", "pub mod a;"),
+        ("a/mod.rs", "mod one; pub use one::One; pub struct Two(One);"),
+        ("a/one.rs", "use super::Two;"),
+    ]);
+    assert_eq!(circles(&read), [["a/mod.rs", "a/one.rs"].into()].into(), "it uses what it re-exports and names");
     let read = parse(&[
         ("lib.rs", ""),
         ("a.rs", "use crate::b::B;"),
