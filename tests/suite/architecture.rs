@@ -48,7 +48,6 @@ const LARGE_FUNCTIONS: &[(&str, &str, &str)] = &[
     ("crates/core/src/plan/foresee.rs", "foresee", "not yet taken apart"),
     ("crates/core/src/plan/order.rs", "models", "not yet taken apart"),
     ("crates/core/src/plan/order.rs", "switch", "not yet taken apart"),
-    ("crates/core/src/targets/systemd/lower.rs", "body", "not yet taken apart"),
 ];
 
 /// Folders whose files use each other in a circle, and why.

@@ -10,7 +10,7 @@ use crate::render::launcher::DRAIN_VARIABLE;
 use crate::render::marker::{self, FINGERPRINT_VARIABLE, RESOURCE_VARIABLE};
 use crate::render::quote::{self, Unrepresentable};
 use crate::resource::{Fields, Fingerprint, Kind, Resource, ResourceId, Restart, Run, Runtime, Seconds};
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 /// The time for an instance to end after its last connection, before it is killed.
 const AFTER_DRAIN: Seconds = Seconds::new(60);
@@ -95,78 +95,105 @@ fn body(
     own: &[(&str, String)],
     instance: Option<u64>,
 ) -> Result<String, Unrepresentable> {
-    let mut text = String::new();
-    let mut line = |key: &str, value: &dyn std::fmt::Display| {
-        writeln!(text, "{key}={value}").expect("a string takes every write");
-    };
-    line("Description", &quote::prose(&run.description));
+    let unit = unit_section(resource, run, instance.is_some()).0;
+    let mut service = Section::default();
+    add_start(&mut service, resource, run, instance)?;
+    add_environment(&mut service, run, own)?;
+    add_end(&mut service, run, instance.is_some());
+    let service = service.0;
+    // To enable an instance would start it beside the current one at the next boot.
+    let install = if instance.is_some() { "" } else { "\n[Install]\nWantedBy=default.target\n" };
+    Ok(format!("[Unit]\n{unit}\n[Service]\n{service}{install}"))
+}
+
+/// The lines of a section.
+#[derive(Default)]
+struct Section(String);
+
+impl Section {
+    fn add(&mut self, key: &str, value: impl Display) {
+        writeln!(self.0, "{key}={value}").expect("a string takes every write");
+    }
+}
+
+fn unit_section(resource: &Resource, run: &Run, is_instance: bool) -> Section {
+    let mut section = Section::default();
+    section.add("Description", quote::prose(&run.description));
     let after: Vec<String> = resource.needs.iter().filter(|id| id.kind == Kind::Unit).map(unit_name).collect();
     if !after.is_empty() {
-        line("After", &after.join(" "));
+        section.add("After", after.join(" "));
     }
-    if instance.is_some() {
+    if is_instance {
         // A service that reaches its limit fails the socket that it inherits from, and with it the healthy instance.
-        line("StartLimitIntervalSec", &0);
+        section.add("StartLimitIntervalSec", 0);
     } else {
-        line("StartLimitIntervalSec", &60);
-        line("StartLimitBurst", &5);
+        section.add("StartLimitIntervalSec", 60);
+        section.add("StartLimitBurst", 5);
     }
-    let head = std::mem::take(&mut text);
+    section
+}
 
-    let mut line = |key: &str, value: &dyn std::fmt::Display| {
-        writeln!(text, "{key}={value}").expect("a string takes every write");
-    };
+/// Adds what is started, and when it counts as started.
+fn add_start(
+    section: &mut Section,
+    resource: &Resource,
+    run: &Run,
+    instance: Option<u64>,
+) -> Result<(), Unrepresentable> {
     let command = quote::command(&run.command.argv())?;
-    let mut stop_timeout = run.stop_timeout;
-    if let Some(number) = instance {
-        line("Type", &"notify");
-        line("Sockets", &socket_name(&resource.id));
-        let private = quote::runtime_path(&private_name(&resource.id, number))?;
-        let hold = quote::runtime_path(&gate_name(&resource.id, number))?;
-        let own = format!("--private {private} --generation {number} --gate {hold}");
-        line("ExecStart", &format_args!("{command} {own}"));
-        // The manager cannot see its progress, as the wait for its health can: it only ends what never comes up.
-        line("TimeoutStartSec", &format_args!("{}ms", run.longest_start().milliseconds.max(1)));
-        stop_timeout.milliseconds = stop_timeout.milliseconds.saturating_add(AFTER_DRAIN.milliseconds);
-    } else {
+    let Some(number) = instance else {
         // `simple` reports success before the program is even found.
-        line("Type", &"exec");
-        line("ExecStart", &command);
-    }
+        section.add("Type", "exec");
+        section.add("ExecStart", command);
+        return Ok(());
+    };
+    section.add("Type", "notify");
+    section.add("Sockets", socket_name(&resource.id));
+    let private = quote::runtime_path(&private_name(&resource.id, number))?;
+    let hold = quote::runtime_path(&gate_name(&resource.id, number))?;
+    section.add("ExecStart", format_args!("{command} --private {private} --generation {number} --gate {hold}"));
+    // The manager cannot see its progress, as the wait for its health can: it only ends what never comes up.
+    section.add("TimeoutStartSec", format_args!("{}ms", run.longest_start().milliseconds.max(1)));
+    Ok(())
+}
+
+fn add_environment(section: &mut Section, run: &Run, own: &[(&str, String)]) -> Result<(), Unrepresentable> {
     for (name, value) in &run.environment {
-        line("Environment", &quote::assignment(name, value)?);
+        section.add("Environment", quote::assignment(name, value)?);
     }
     // The last of two assignments wins, so that no variable of the manifest can hide ours.
     for (name, value) in own {
-        line("Environment", &quote::assignment(name, value)?);
+        section.add("Environment", quote::assignment(name, value)?);
     }
     if let Some(file) = &run.environment_file {
-        line("EnvironmentFile", &quote::path("the environment file", &file.0.to_string_lossy())?);
+        section.add("EnvironmentFile", quote::path("the environment file", &file.0.to_string_lossy())?);
     }
     if let Some(folder) = &run.working_directory {
-        line("WorkingDirectory", &quote::path("the working directory", &folder.to_string_lossy())?);
+        section.add("WorkingDirectory", quote::path("the working directory", &folder.to_string_lossy())?);
     }
-    line(
-        "Restart",
-        &match run.restart {
-            Restart::OnFailure => "on-failure",
-            Restart::Always => "always",
-        },
-    );
-    line("RestartSec", &2);
+    Ok(())
+}
+
+/// Adds how the server ends, whether it starts again by itself, and its limits.
+fn add_end(section: &mut Section, run: &Run, is_instance: bool) {
+    let restart = match run.restart {
+        Restart::OnFailure => "on-failure",
+        Restart::Always => "always",
+    };
+    section.add("Restart", restart);
+    section.add("RestartSec", 2);
+    let drain = if is_instance { AFTER_DRAIN.milliseconds } else { 0 };
     // Zero would mean that the manager waits for ever.
-    line("TimeoutStopSec", &format_args!("{}ms", stop_timeout.milliseconds.max(1)));
-    line("KillMode", &"mixed");
-    line("UMask", &"0077");
+    let stop_timeout = run.stop_timeout.milliseconds.saturating_add(drain).max(1);
+    section.add("TimeoutStopSec", format_args!("{stop_timeout}ms"));
+    section.add("KillMode", "mixed");
+    section.add("UMask", "0077");
     if let Some(memory) = run.limits.memory {
-        line("MemoryMax", &memory.0);
+        section.add("MemoryMax", memory.0);
     }
     if let Some(percent) = run.limits.cpu_percent {
-        line("CPUQuota", &format_args!("{percent}%"));
+        section.add("CPUQuota", format_args!("{percent}%"));
     }
-    // To enable an instance would start it beside the current one at the next boot.
-    let install = if instance.is_some() { "" } else { "\n[Install]\nWantedBy=default.target\n" };
-    Ok(format!("[Unit]\n{head}\n[Service]\n{text}{install}"))
 }
 
 #[cfg(test)]
