@@ -1,63 +1,29 @@
-//! A change of routes in two parts: the route of one model first, and the others once test requests have succeeded.
+//! The whole plan: at once, or in two parts where one model's route changes first, and the others once test requests
+//! have succeeded.
 //!
-//! Both are planned before anything changes: the first against the observed machine, the second against the machine
-//! expected after the first.
+//! Both parts are planned before anything changes: the first against the observed machine, the second against the
+//! machine expected after the first.
 
-use super::{Action, Arguments, PartCall, Past, Phase, Plan, Step, StepId, at_once, foresee_all};
+use super::at_once::at_once;
+use super::foresee::foresee_all;
+use super::part::PartCall;
+use super::past::Past;
+use super::result::Plan;
+use super::rollout::{CanarySkipped, Rollout, Trial};
+use super::step::{Action, Arguments, Phase, Step, StepId};
 use crate::live::{Observation, RunState};
-use crate::manifest::Mode;
 use crate::resolve::{Desired, First};
-use crate::resource::{Fingerprint, Health, ResourceId, Seconds};
-use serde::Serialize;
+use crate::resource::{Fingerprint, Health, ResourceId};
 use std::collections::BTreeSet;
 
-/// The test requests that must succeed before the other routes change.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-pub struct Trial {
-    /// The gateway.
-    pub gateway: ResourceId,
-    /// The model.
-    pub model: String,
-    /// The kind of request.
-    pub mode: Mode,
-    /// The duration of the trial.
-    pub permanent: Seconds,
-}
-
-/// A reason why the routes change without a requested trial.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CanarySkipped {
-    /// The canary's route does not change.
-    Same,
-    /// The previous routes are unknown.
-    Unknown,
-    /// The gateway is unhealthy with the previous routes.
-    Unhealthy,
-}
-
-/// The outcome of planning a canary rollout.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case", tag = "begins")]
-pub enum Rollout {
-    /// The canary's route changes first.
-    WithOne {
-        /// The trial.
-        trial: Trial,
-        /// If the gateway changes again afterwards: true if it restarts for that.
-        again: Option<bool>,
-    },
-    /// All routes change at once.
-    WithAll {
-        /// The canary.
-        model: String,
-        /// The reason.
-        why: CanarySkipped,
-    },
+/// Plans the way from `observed` to `desired`, in two parts if a canary route is tried first.
+#[must_use]
+pub fn plan(desired: &Desired, observed: &Observation, past: &Past) -> Plan {
+    in_two(at_once(desired, observed, past), desired, observed, past)
 }
 
 /// Returns a plan in two parts, where the routes change and the canary's can be tried.
-pub(super) fn in_two(direct: Plan, desired: &Desired, observed: &Observation, past: &Past) -> Plan {
+fn in_two(direct: Plan, desired: &Desired, observed: &Observation, past: &Past) -> Plan {
     let (Some(canary), Some((gateway, _))) = (&desired.canary, desired.gateway()) else { return direct };
     // Where the gateway matches the manifest already, there is nothing to try.
     let changes = |step: &Step| step.phase == Phase::Switch && step.action.on() == Some(gateway);

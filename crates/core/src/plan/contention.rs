@@ -1,9 +1,9 @@
 //! Contention of resources: host memory that must suffice for all, and ports that only one can have.
 
-use super::Past;
 use super::cause::Cause;
 use super::change::{Refusal, RefusalKind};
 use super::compare::{Difference, Remedy, RunAction};
+use super::past::Past;
 use crate::engines;
 use crate::live::{LiveRun, Observation, PortHolder, RunState};
 use crate::resolve::Desired;

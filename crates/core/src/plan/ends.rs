@@ -1,9 +1,9 @@
 //! The end of servers: which calls stop them, or have them sleep, and in which order.
 
-use super::Past;
 use super::compare::{RunAction, RunRemedy};
 use super::order::{LONGEST_STOP, Steps, sorted};
 use super::parts;
+use super::past::Past;
 use super::step::{Action, Phase, StepId};
 use crate::live::{Instances, Managed, Observation};
 use crate::resolve::Desired;

@@ -1,8 +1,9 @@
 //! A model of the machine after successful steps: it verifies that a plan leaves nothing to do, and the laws are
 //! tested with it.
 
-use super::parts::{Instance, PartCall};
-use super::{Action, Phase, Plan, Step};
+use super::part::{Instance, PartCall};
+use super::result::Plan;
+use super::step::{Action, Phase, Step};
 use crate::live::{
     InstanceState, Live, LiveFile, LiveRun, Managed, Observation, Ownership, PortHolder, Presence, RunState,
 };

@@ -3,11 +3,11 @@
 //! Three phases. **Stage** disturbs no running server. **Switch** stops only what must give something up, writes,
 //! reloads and starts. **Prune** stops and removes undeclared resources, once the new generation is verified.
 
-use super::Past;
 use super::compare::{Difference, Remedy, RunAction, RunRemedy};
 use super::contention::{StopOrder, handoff};
 use super::ends::{Ends, managed, parts_of};
 use super::parts;
+use super::past::Past;
 use super::replace::{Replacement, missing, replacement, unused_networks};
 use super::step::{Action, Arguments, Phase, Step, StepId};
 use crate::live::{Live, Managed, Observation, Presence};

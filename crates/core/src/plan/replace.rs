@@ -1,7 +1,7 @@
 //! Servers that cannot be changed: another takes the place of one, which stands aside until the other is verified.
 
-use super::Past;
 use super::compare::RunRemedy;
+use super::past::Past;
 use super::step::Action;
 use crate::live::{Managed, Observation};
 use crate::resolve::Desired;

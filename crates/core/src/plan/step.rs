@@ -1,7 +1,7 @@
 //! Steps: one call to one system each, with the steps it waits for.
 
-use super::canary::Trial;
-use super::parts::PartCall;
+use super::part::PartCall;
+use super::rollout::Trial;
 use crate::live::Managed;
 use crate::resource::{Kind, Prerequisite, Resource, ResourceId, Seconds, SleepCalls, Spec};
 use serde::{Deserialize, Serialize};

@@ -4,7 +4,9 @@
 
 use super::cause::Cause;
 use super::change::{Change, Disruption, Refusal, Verb};
-use super::{CanarySkipped, Plan, Rollout, Trial, Warning};
+use super::result::Plan;
+use super::rollout::{CanarySkipped, Rollout, Trial};
+use super::warn::Warning;
 use crate::resource::Bytes;
 
 const WIDTH: usize = 80;

@@ -8,9 +8,9 @@ mod effective;
 mod model;
 mod run;
 
-use super::Past;
 use super::cause::{Cause, field_causes};
 use super::change::{Change, Consequence, Disruption, Refusal, RefusalKind, Verb};
+use super::past::Past;
 use crate::live::{Live, LiveFile, Managed, Observation, Ownership, Presence};
 use crate::resolve::{Desired, Drift};
 use crate::resource::{Artifact, ArtifactSource, Bytes, Digest, FileSpec, Kind, Resource, ResourceId, Spec};

@@ -1,8 +1,8 @@
 //! Comparison of a declared server with its observation.
 
-use super::super::Past;
 use super::super::cause::Cause;
 use super::super::change::{Consequence, Disruption, Verb};
+use super::super::past::Past;
 use super::super::replace::left_aside;
 use super::case::Case;
 use super::effective::{Deviations, deviations};

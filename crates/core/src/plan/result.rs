@@ -1,0 +1,78 @@
+//! The result of planning: the changes, their causes and the ordered steps.
+
+use super::change::{Change, Refusal, Verb};
+use super::part::PartCall;
+use super::rollout::Rollout;
+use super::step::{Action, Phase, Step, StepId};
+use super::warn::Warning;
+use crate::resolve::Desired;
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// The number of removals that never counts as a mass deletion.
+const FEW: usize = 3;
+
+/// A plan: the changes, their causes and the ordered steps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// The stack's name.
+    pub stack: String,
+    /// The differing resources, one entry each, in the order of their names.
+    pub changes: Vec<Change>,
+    /// The steps that make the changes.
+    pub steps: Vec<Step>,
+    /// The number of resources that match the manifest.
+    pub unchanged: usize,
+    /// The conflicts that block the plan; empty if it may be executed.
+    pub refusals: Vec<Refusal>,
+    /// Warnings; they block nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
+    /// The start of a canary rollout, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
+    /// The desired state until the trial has passed.
+    #[serde(skip)]
+    pub first: Option<Box<Desired>>,
+}
+
+impl Plan {
+    /// Returns the number of removals and of managed resources if more than half would be removed: a manifest that
+    /// lost most of its content is probably a mistake. A few removals never count.
+    #[must_use]
+    pub fn removes_most(&self) -> Option<(usize, usize)> {
+        let there = self.unchanged + self.changes.iter().filter(|change| change.verb != Verb::Create).count();
+        let removed = self.changes.iter().filter(|change| change.verb == Verb::Remove && !change.left).count();
+        (removed > FEW && removed * 2 > there).then_some((removed, there))
+    }
+
+    /// Returns the part of the plan that verifies a successor off-line, with all that it needs, and stops there.
+    #[must_use]
+    pub fn rehearsal(&self) -> Self {
+        let mut needed: BTreeSet<StepId> = BTreeSet::new();
+        for step in self.steps.iter().rev() {
+            if matches!(step.action, Action::Part(PartCall::Rehearse(_))) || needed.contains(&step.id) {
+                needed.insert(step.id);
+                needed.extend(&step.after);
+            }
+        }
+        // A successor that first needs other servers started or stopped cannot be verified off-line.
+        let disturbs = |step: &Step| {
+            let action = &step.action;
+            let starts = matches!(action, Action::Start(_) | Action::Restart(_) | Action::Wake(_));
+            let replaces = matches!(action, Action::SetAside(_) | Action::Discard(_) | Action::Restore { .. });
+            starts || replaces || matches!(action, Action::Stop(_) | Action::Sleep(_))
+        };
+        if self.steps.iter().any(|step| needed.contains(&step.id) && disturbs(step)) {
+            needed.clear();
+        }
+        let part = |step: &&Step| step.phase == Phase::Stage || needed.contains(&step.id);
+        Self { steps: self.steps.iter().filter(part).cloned().collect(), ..self.clone() }
+    }
+
+    /// Returns whether there is nothing to do.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+}
