@@ -1,7 +1,7 @@
 //! One declared resource, and what is known around it.
 
 use crate::live::Observation;
-use crate::plan::Past;
+use crate::plan::past::Past;
 use crate::resolve::Desired;
 use crate::resource::Resource;
 

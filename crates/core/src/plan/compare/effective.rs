@@ -3,9 +3,9 @@
 //! Fingerprints say what a server was started with. They do not say what a drop-in of the user's, a changed limit or
 //! the engine itself made of it.
 
-use super::super::cause::Cause;
 use crate::engines::{self, Reading};
 use crate::live::{Effective, LiveRun, Override};
+use crate::plan::cause::Cause;
 use crate::resource::{Bytes, Field, Fields, Resource, Run};
 use crate::targets::{self, Target};
 use std::collections::BTreeMap;

@@ -1,10 +1,12 @@
 //! Comparison of a declared model on a server with its observation.
 
-use super::super::cause::{Cause, FieldChange};
-use super::super::change::{Consequence, Disruption, Refusal, RefusalKind, Verb};
 use super::case::Case;
-use super::{Difference, Remedy, Verdict, absent, asked_otherwise, change, made, short, sync};
+use super::difference::{Difference, Remedy};
+use super::effective;
+use super::verdicts::{Verdict, absent, asked_otherwise, change, made, reported, short, sync};
 use crate::live::{Live, Observation, Ownership};
+use crate::plan::cause::{Cause, FieldChange};
+use crate::plan::change::{Consequence, Disruption, Refusal, RefusalKind, Verb};
 use crate::resource::{Bytes, Digest, OllamaName, Resource, ServedModel};
 
 pub(super) fn model(case: Case<'_>, spec: &ServedModel, live: Option<&Live>) -> Verdict {
@@ -42,7 +44,7 @@ pub(super) fn model(case: Case<'_>, spec: &ServedModel, live: Option<&Live>) -> 
         None if spec.is_derived() => differs(Verb::Change, vec![Cause::Unrecorded], nothing, Remedy::Make),
         _ if *edited => {
             let mut causes = vec![Cause::Drift("another program recreated it with other settings".to_owned())];
-            causes.extend(super::effective::of_recreated_model(resource, effective));
+            causes.extend(effective::of_recreated_model(resource, effective));
             differs(Verb::Correct, causes, nothing, Remedy::Make)
         }
         _ if spec.pinned && !loaded && server_is_up(observed, resource) => {
@@ -50,9 +52,9 @@ pub(super) fn model(case: Case<'_>, spec: &ServedModel, live: Option<&Live>) -> 
             differs(Verb::Correct, vec![cause], nothing, Remedy::Load)
         }
         // It is what llamero made, and its server does not honour it.
-        _ => match super::effective::of_model(resource, effective) {
+        _ => match effective::of_model(resource, effective) {
             causes if causes.is_empty() => Verdict::Same,
-            causes => super::reported(resource, causes),
+            causes => reported(resource, causes),
         },
     }
 }

@@ -1,15 +1,14 @@
 //! Comparison of a declared server with its observation.
 
-use super::super::cause::Cause;
-use super::super::change::{Consequence, Disruption, Verb};
-use super::super::past::Past;
-use super::super::replace::left_aside;
 use super::case::Case;
+use super::difference::{Difference, Remedy, RunAction, RunRemedy};
 use super::effective::{Deviations, deviations};
-use super::{
-    Difference, Remedy, RunAction, RunRemedy, Verdict, absent, asked_otherwise, change, not_managed, reported, sync,
-};
+use super::verdicts::{Verdict, absent, asked_otherwise, change, not_managed, reported, sync};
 use crate::live::{Live, LiveRun, Managed, Ownership, Presence, RunState};
+use crate::plan::cause::Cause;
+use crate::plan::change::{Consequence, Disruption, Verb};
+use crate::plan::past::Past;
+use crate::plan::replace::left_aside;
 use crate::resource::{Bytes, Resource, Run};
 use crate::targets;
 

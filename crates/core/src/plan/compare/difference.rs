@@ -1,0 +1,72 @@
+//! Differences and their remedies.
+
+use crate::live::Managed;
+use crate::plan::change::{Change, Refusal};
+
+/// The remedy for one differing resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::plan) enum Remedy {
+    /// Create a secret, an environment or an artifact.
+    Make,
+    /// Compute an artifact's digest.
+    Verify,
+    /// Load a model.
+    Load,
+    /// Write a file.
+    Write,
+    /// Bring a server to its desired state.
+    Run(RunRemedy),
+    /// Remove it; stop it first if it is up.
+    Remove {
+        /// The proof that it is managed.
+        managed: Managed,
+        /// True if it is up.
+        up: bool,
+    },
+}
+
+/// The remedy for a declared server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::plan) struct RunRemedy {
+    /// Write its definition.
+    pub(in crate::plan) write: bool,
+    /// Reload its definition in the runtime.
+    pub(in crate::plan) reload: bool,
+    /// Enable it at boot.
+    pub(in crate::plan) enable: bool,
+    /// The action on its process.
+    pub(in crate::plan) go: RunAction,
+}
+
+/// An action on a server's process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::plan) enum RunAction {
+    /// Nothing.
+    Leave,
+    /// Wait until it is healthy: it is starting already.
+    Await,
+    /// Start it.
+    Start,
+    /// Wake it.
+    Wake(Managed),
+    /// Hand its socket off to a successor.
+    HandOff(Managed),
+    /// Stop and start it.
+    Restart(Managed),
+}
+
+/// A differing resource and its remedy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::plan) struct Difference {
+    pub(in crate::plan) change: Change,
+    /// `None` if the change is only reported.
+    pub(in crate::plan) remedy: Option<Remedy>,
+}
+
+/// The result of a comparison.
+#[derive(Debug, Default)]
+pub(in crate::plan) struct Comparison {
+    pub(in crate::plan) changes: Vec<Difference>,
+    pub(in crate::plan) unchanged: usize,
+    pub(in crate::plan) refusals: Vec<Refusal>,
+}
