@@ -112,7 +112,7 @@ pub(super) struct StopOrder {
 }
 
 /// Finds the servers that must give something up before another may take it.
-pub(super) fn handoff(desired: &Desired, observed: &Observation, past: &Past, changes: &[Difference]) -> StopOrder {
+pub(super) fn stop_order(desired: &Desired, observed: &Observation, past: &Past, changes: &[Difference]) -> StopOrder {
     let mut result = StopOrder::default();
     let stopping: BTreeSet<&ResourceId> = changes.iter().filter(|change| goes_down(change)).map(on).collect();
     let starting: Vec<&ResourceId> = changes.iter().filter(|change| comes_up(change)).map(on).collect();

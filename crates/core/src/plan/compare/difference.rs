@@ -38,6 +38,13 @@ pub(in crate::plan) struct RunRemedy {
     pub(in crate::plan) go: RunAction,
 }
 
+impl RunRemedy {
+    /// Returns whether its process stays as it is.
+    pub(in crate::plan) const fn keeps_process(&self) -> bool {
+        matches!(self.go, RunAction::Leave | RunAction::Await)
+    }
+}
+
 /// An action on a server's process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::plan) enum RunAction {

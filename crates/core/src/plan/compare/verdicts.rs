@@ -40,7 +40,7 @@ pub(super) fn change(resource: &Resource, verb: Verb, causes: Vec<Cause>, conseq
     }
 }
 
-pub(super) fn detail(resource: &Resource) -> Option<String> {
+fn detail(resource: &Resource) -> Option<String> {
     match &resource.spec {
         Spec::Secret(secret) => Some(secret.path.display().to_string()),
         Spec::Environment(environment) => Some(environment.requirements.join(" ")),

@@ -1,9 +1,9 @@
 //! Socket hand-off as steps: the order of the calls that start a server which hands its socket off, replace it, clear
 //! orphans and remove all of it.
 
-use super::part::{Instance, ManagedInstance, PartCall};
-use super::step::Action;
 use crate::live::{InstanceState, Instances, Managed};
+use crate::plan::part::{Instance, ManagedInstance, PartCall};
+use crate::plan::step::Action;
 use crate::resource::{ResourceId, Seconds};
 
 /// The time for an instance that serves no client to end.

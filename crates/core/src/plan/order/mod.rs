@@ -1,0 +1,18 @@
+//! Ordering: the steps that make the changes, and their dependencies.
+//!
+//! Three phases. **Stage** disturbs no running server. **Switch** stops only what must give something up, writes,
+//! reloads and starts. **Prune** stops and removes undeclared resources, once the new generation is verified.
+
+mod all;
+mod basis;
+mod ends;
+mod models;
+mod parts;
+mod prune;
+mod sequence;
+mod server;
+mod stage;
+mod steps;
+mod switch;
+
+pub(super) use all::order;
