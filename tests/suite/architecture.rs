@@ -44,7 +44,6 @@ const MOST_PARAMETERS: usize = 5;
 const LARGE_FUNCTIONS: &[(&str, &str, &str)] = &[
     ("src/apply/health.rs", "await_healthy", "not yet taken apart"),
     ("src/apply/model.rs", "pull", "not yet taken apart"),
-    ("crates/core/src/plan/canary.rs", "join", "not yet taken apart"),
 ];
 
 /// Folders whose files use each other in a circle, and why.
