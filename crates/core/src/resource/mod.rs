@@ -3,6 +3,7 @@
 //!
 //! Values only. Nothing here reads a file, a clock or the environment, and nothing here decides.
 
+mod address;
 mod capability;
 mod command;
 mod container;
@@ -21,16 +22,18 @@ mod ollama_name;
 mod origin;
 mod prerequisite;
 mod probe;
+mod redis_endpoint;
 mod run;
 mod secret;
 mod spec;
 mod units;
 mod volume;
 
+pub use address::{Host, NotAnAddress, Port, has_password};
 pub use capability::{GatewayApi, GpuClaim, SleepCalls};
 pub use command::{Command, Part};
 pub use container::{Container, Mount, MountSource, Protocol, Publish};
-pub use endpoint::{Endpoint, Host, NotAnAddress, Port, RedisEndpoint, has_password};
+pub use endpoint::Endpoint;
 pub use engine_name::EngineName;
 pub use external::{External, ExternalQuestion};
 pub use fingerprint::{Digest, Field, Fields, Fingerprint, Hasher, SCHEME};
@@ -45,6 +48,7 @@ pub use ollama_name::OllamaName;
 pub use origin::{ManifestPath, Origin, Origins};
 pub use prerequisite::Prerequisite;
 pub use probe::{Accepts, AnswerKind, Authorization, HttpCheck, HttpProbe, Meaning, OfferedModels, Probe, RespProbe};
+pub use redis_endpoint::RedisEndpoint;
 pub use run::{Input, Limits, Restart, Run, RunFile, Runtime};
 pub use secret::{Content, Piece, SecretReference};
 pub use spec::{
