@@ -1,7 +1,7 @@
 //! One step, one call: what each action means in a system's language.
 
 use super::{Event, Execution, health, model, trial};
-use crate::live::Managed;
+use crate::live::{Managed, Remnant};
 use crate::plan::{Action, Step};
 use crate::render::marker;
 use crate::resource::{Artifact, ArtifactSource, Environment, FileSpec, Resource, ResourceId, Run, Spec};
@@ -80,6 +80,7 @@ async fn call(execution: Execution<'_>, step: &Step) -> Result<(), Failure> {
             let path = required(managed.id(), arguments.path.as_ref())?;
             artifacts::remove(&execution.systems.records.artifacts, path).map_err(|error| failed(&error))
         }
+        Action::Purge(remnant) => purge(execution, remnant).map_err(|error| failed(&error)),
         _ => on_target(execution, step).await,
     }
 }
@@ -171,6 +172,24 @@ fn write_file(execution: Execution<'_>, resource: &Resource, file: &FileSpec) ->
     owned::check(&execution.desired.stack, &resource.id, &file.path)?;
     let text = marker::mark(&execution.desired.stack, &resource.id, &resource.fingerprint(), &body);
     files::write(&file.path, text.as_bytes(), files::PRIVATE).map_err(|error| failed(&error))
+}
+
+/// Removes what is of no use without the stack.
+fn purge(execution: Execution<'_>, remnant: &Remnant) -> Result<(), files::Error> {
+    match remnant {
+        Remnant::Download { path, .. } => downloads::discard(path),
+        Remnant::DigestRecord { path, .. } => artifacts::forget(&execution.systems.records.artifacts, path),
+        Remnant::EmptyFolder { path } => {
+            files::clear_folder(path);
+            Ok(())
+        }
+        Remnant::ModelRecords { path, .. } | Remnant::ImageRecords { path } | Remnant::History { path, .. } => {
+            files::remove_folder(path).map(drop)
+        }
+        Remnant::FailureRecords { path } | Remnant::Suspension { path } | Remnant::SwitchLog { path } => {
+            files::remove(path).map(drop)
+        }
+    }
 }
 
 /// Has a target make the call.

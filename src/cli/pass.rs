@@ -7,9 +7,8 @@ use super::{consent, exit::Exit};
 use crate::apply::Failure;
 use crate::history::{Ending, StepResult};
 use crate::plan::text;
-use crate::reconcile::{Applied, Cleared, Finished, Pending, Stack, Verdict};
+use crate::reconcile::{Applied, Finished, Pending, Stack, Verdict};
 use crate::resource::ResourceId;
-use crate::systems::removal;
 use crate::targets;
 use anstyle::AnsiColor;
 use serde_json::json;
@@ -20,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The presentation of a pass.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(super) struct OutputMode {
     /// True if consent is given already.
     pub(super) yes: bool,
@@ -27,6 +27,8 @@ pub(super) struct OutputMode {
     pub(super) json: bool,
     /// True if the stack is taken down.
     pub(super) down: bool,
+    /// True if nothing is to be changed.
+    pub(super) dry_run: bool,
 }
 
 /// Carries out a request that was planned.
@@ -39,18 +41,15 @@ pub(super) async fn carry_out(pending: Pending, mode: OutputMode) -> Result<Exit
         Verdict::Guarded(guard) => return Err(guard.clone().into()),
         Verdict::Absent => {
             note(&format!("nothing of `{}` runs here", pending.stack.name));
-            report_cleared(pending.clear_records()?.as_ref());
             return Ok(Exit::Done);
         }
         Verdict::Unchanged(unhealthy) => {
             for (id, health) in unhealthy {
                 note(&format!("{id} matches the manifest but is unhealthy: {health}"));
             }
-            if unhealthy.is_empty() {
-                report_cleared(pending.clear_records()?.as_ref());
-            }
             return Ok(Exit::differs(!unhealthy.is_empty()));
         }
+        _ if mode.dry_run => return Ok(Exit::Done),
         Verdict::Unverified if !mode.json && !pending.prepared.unverified().is_empty() => {
             note("running servers have not been verified against this manifest yet");
         }
@@ -59,18 +58,7 @@ pub(super) async fn carry_out(pending: Pending, mode: OutputMode) -> Result<Exit
     }
     let begun = Instant::now();
     let applied = Box::pin(run(pending, mode)).await?;
-    let exit = conclude(&applied, begun, mode);
-    if exit == Exit::Done {
-        match applied.clear_records() {
-            Ok(cleared) => report_cleared(cleared.as_ref()),
-            // Servers were removed already: what is left to remove is no error of the whole.
-            Err(problem) => {
-                Problem::from(problem).print();
-                return Ok(Exit::Changes);
-            }
-        }
-    }
-    Ok(exit)
+    Ok(conclude(&applied, begun, mode))
 }
 
 fn show(pending: &Pending, mode: OutputMode) -> Result<(), Problem> {
@@ -215,18 +203,4 @@ fn print_commands(stack: &Stack, finished: &Finished) {
         None => say("  fix the manifest, then `llamero apply`"),
     }
     say(&format!("  llamero down --stack {}", stack.name));
-}
-
-fn report_cleared(cleared: Option<&Cleared>) {
-    let Some(Cleared { secrets, models, retained }) = cleared else { return };
-    if !models.is_empty() {
-        note(&format!("models stay with a server that does not answer; `{}` removes them there", removal(models)));
-    }
-    if *retained {
-        note("models, images, environments and the history are kept; `llamero down --purge` removes them too");
-    }
-    if !secrets.is_empty() {
-        let secrets: Vec<String> = secrets.iter().map(|path| path.display().to_string()).collect();
-        note(&format!("kept secrets (may be in use elsewhere): {}", secrets.join(", ")));
-    }
 }

@@ -50,6 +50,7 @@ impl Progress {
                     Phase::Canary => "Changing one route",
                     Phase::Switch => "Switching",
                     Phase::Prune => "Pruning",
+                    Phase::Purge => "Removing records",
                 };
                 self.print(&styled(anstyle::Style::new().bold(), title));
             }

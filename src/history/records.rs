@@ -4,10 +4,12 @@ use super::error::Error;
 use super::generation::{Ending, Generation, Outcome, Revision};
 use super::holder::LockHolder;
 use super::stack_lock::{self, StackLock};
+use crate::live::Remnant;
 use crate::pace::{FailureRecord, Suspension};
 use crate::resource::{Resource, ResourceId};
 use crate::systems::sealed;
 use crate::systems::store::{Disk, Store};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The number of committed generations kept ready for a rollback without the network.
@@ -194,13 +196,18 @@ impl<S: Store> History<S> {
         }
     }
 
-    /// Removes every record of the stack but the lock, once none of its resources remain.
-    pub fn forget(&self) -> Result<(), Error> {
-        for name in ["quarantine", "suspended", "deadman.log"] {
-            self.store.remove(&self.folder.join(name))?;
-        }
-        self.store.remove_folder(&self.folder.join("generations"))?;
-        Ok(())
+    /// Returns the records of the stack that are there, apart from the lock.
+    pub fn remnants(&self) -> Result<Vec<Remnant>, Error> {
+        let names: BTreeSet<String> = self.store.names(&self.folder)?.into_iter().collect();
+        let there = |name: &str| names.contains(name).then(|| self.folder.join(name));
+        let generations = self.numbers()?.len();
+        let records = [
+            there("quarantine").map(|path| Remnant::FailureRecords { path }),
+            there("suspended").map(|path| Remnant::Suspension { path }),
+            there("deadman.log").map(|path| Remnant::SwitchLog { path }),
+            there("generations").map(|path| Remnant::History { path, generations }),
+        ];
+        Ok(records.into_iter().flatten().collect())
     }
 
     /// Removes the records of generations that are too old to be of use, oldest first.

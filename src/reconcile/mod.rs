@@ -42,5 +42,4 @@ pub use quarantine::{attempt, environment_digest};
 pub use request::{Applied, Pending, Request, Source, Verdict, blocked, check_coverage, open};
 pub use saved_plan::SavedPlan;
 pub use stacks::StackSelector;
-pub use teardown::Cleared;
 pub use world::{Stack, Switch, World};

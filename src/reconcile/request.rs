@@ -6,9 +6,8 @@
 //!
 //! Nothing here prints or asks. Verbs do that between the two calls, and so does whoever uses the library.
 
-use super::teardown::{Cleared, Teardown};
 use super::{Error, Finished, Guard, LoadedManifest, Notice, Notify, Options, Prepared, SavedPlan, Stack};
-use super::{attempt, disarm, environment_digest, prepare, run_pass};
+use super::{attempt, disarm, environment_digest, prepare, run_pass, teardown};
 use crate::apply::Report;
 use crate::history::{Revision, StackLock};
 use crate::observe::Depth;
@@ -104,8 +103,7 @@ pub struct Pending {
     /// The next step.
     pub verdict: Verdict,
     options: Options,
-    teardown: Option<Teardown>,
-    lock: StackLock,
+    _lock: StackLock,
 }
 
 /// A request that was carried out. It holds the stack lock.
@@ -115,8 +113,7 @@ pub struct Applied {
     pub stack: Stack,
     /// Its end.
     pub finished: Finished,
-    teardown: Option<Teardown>,
-    lock: StackLock,
+    _lock: StackLock,
 }
 
 /// A request whose source was read, with the stack lock.
@@ -125,7 +122,8 @@ struct Resolved {
     lock: StackLock,
     revision: Revision,
     saved: Option<SavedPlan>,
-    teardown: Option<Teardown>,
+    /// True if the stack is taken down.
+    down: bool,
     depth: Depth,
     /// True if the caller named the desired state itself, so that it may remove most of what is managed.
     prune_anyway: bool,
@@ -147,7 +145,7 @@ pub async fn open(request: Request, notify: &Notify<'_>) -> Result<Pending, Erro
             declared(loaded.stack(program)?, revision, Some(*saved), &command)?
         }
         Source::Generation(stack, number) => earlier(*stack, number, &command)?,
-        Source::Nothing(stack) => nothing(*stack, options, &command)?,
+        Source::Nothing(stack) => nothing(*stack, &command)?,
     };
     check_options(&resolved, options)?;
     if let Some(guard) = quarantined(&resolved)? {
@@ -178,8 +176,8 @@ fn declared(stack: Stack, revision: Revision, saved: Option<SavedPlan>, command:
     {
         return Err(Guard::StalePlan(staleness).into());
     }
-    let (teardown, depth) = (None, Depth::Health);
-    Ok(Resolved { stack, lock, revision, saved, teardown, depth, prune_anyway: false })
+    let (down, depth) = (false, Depth::Health);
+    Ok(Resolved { stack, lock, revision, saved, down, depth, prune_anyway: false })
 }
 
 fn earlier(stack: Stack, number: Option<u64>, command: &str) -> Result<Resolved, Error> {
@@ -198,8 +196,8 @@ fn earlier(stack: Stack, number: Option<u64>, command: &str) -> Result<Resolved,
         origin: Some(format!("rollback to generation {number}")),
         ..generation.fulfilled()
     };
-    let (saved, teardown, depth) = (None, None, Depth::Health);
-    Ok(Resolved { stack, lock, revision, saved, teardown, depth, prune_anyway: true })
+    let (saved, down, depth) = (None, false, Depth::Health);
+    Ok(Resolved { stack, lock, revision, saved, down, depth, prune_anyway: true })
 }
 
 /// Returns the last committed generation before the current one that asked for something else, and for something.
@@ -216,11 +214,10 @@ fn before_current(stack: &Stack) -> Result<u64, Error> {
     earlier.map(|generation| generation.number).ok_or(Error::NoEarlier)
 }
 
-fn nothing(stack: Stack, options: Options, command: &str) -> Result<Resolved, Error> {
+fn nothing(stack: Stack, command: &str) -> Result<Resolved, Error> {
     let lock = stack.history.lock(command)?;
-    let revision = Teardown::revision(&stack);
-    let teardown = Some(Teardown::new(&stack, options.purge)?);
-    Ok(Resolved { stack, lock, revision, saved: None, teardown, depth: Depth::State, prune_anyway: true })
+    let revision = teardown::revision(&stack);
+    Ok(Resolved { stack, lock, revision, saved: None, down: true, depth: Depth::State, prune_anyway: true })
 }
 
 fn check_options(resolved: &Resolved, options: Options) -> Result<(), Error> {
@@ -246,8 +243,11 @@ fn quarantined(resolved: &Resolved) -> Result<Option<Guard>, Error> {
 }
 
 async fn planned(resolved: Resolved, options: Options) -> Result<Pending, Error> {
-    let Resolved { stack, lock, revision, saved, teardown, depth, prune_anyway } = resolved;
+    let Resolved { stack, lock, revision, saved, down, depth, prune_anyway } = resolved;
     let mut prepared = prepare(&stack, revision, depth, options).await?;
+    if down {
+        prepared = with_the_rest(&stack, prepared, options)?;
+    }
     if let Some(staleness) = saved.as_ref().and_then(|saved| saved.difference(&prepared)) {
         return Err(Guard::StalePlan(staleness).into());
     }
@@ -256,7 +256,7 @@ async fn planned(resolved: Resolved, options: Options) -> Result<Pending, Error>
         prepared.revision.desired.canary = None;
         prepared = prepare(&stack, prepared.revision, depth, options).await?;
     }
-    let verdict = match verdict(&stack, &prepared, prune_anyway, teardown.is_some())? {
+    let verdict = match verdict(&stack, &prepared, prune_anyway, down)? {
         Verdict::Changes if saved.is_some() => Verdict::Agreed,
         verdict => verdict,
     };
@@ -265,7 +265,15 @@ async fn planned(resolved: Resolved, options: Options) -> Result<Pending, Error>
     if matches!(verdict, Verdict::Unchanged(_)) && prepared.plan.changes.is_empty() {
         disarm(&stack).await;
     }
-    Ok(Pending { stack, prepared, verdict, options, teardown, lock })
+    Ok(Pending { stack, prepared, verdict, options, _lock: lock })
+}
+
+/// Adds to the plan of a stack that is taken down what is there beside its resources.
+fn with_the_rest(stack: &Stack, mut prepared: Prepared, options: Options) -> Result<Prepared, Error> {
+    prepared.observed.remnants = teardown::remnants(stack, &prepared.inventory)?;
+    let Prepared { plan, observed, past, inventory, .. } = &prepared;
+    prepared.plan = plan.clone().taking_down(observed, past, inventory, options.purge);
+    Ok(prepared)
 }
 
 fn verdict(stack: &Stack, prepared: &Prepared, prune_anyway: bool, down: bool) -> Result<Verdict, Error> {
@@ -304,20 +312,8 @@ impl Pending {
     ///
     /// An error means that nothing was changed.
     pub async fn run(self, report: &Report<'_>, cancel: &CancellationToken) -> Result<Applied, Error> {
-        let Self { stack, prepared, options, teardown, lock, .. } = self;
+        let Self { stack, prepared, options, _lock: lock, .. } = self;
         let finished = Box::pin(run_pass(&stack, prepared, options, report, cancel)).await?;
-        Ok(Applied { stack, finished, teardown, lock })
-    }
-
-    /// Clears the records that are of no use without the stack; `None` where the stack is to stay.
-    pub fn clear_records(&self) -> Result<Option<Cleared>, Error> {
-        self.teardown.as_ref().map(|teardown| teardown.clear_records(&self.stack, &self.lock)).transpose()
-    }
-}
-
-impl Applied {
-    /// Clears the records that are of no use without the stack; `None` where the stack is to stay.
-    pub fn clear_records(&self) -> Result<Option<Cleared>, Error> {
-        self.teardown.as_ref().map(|teardown| teardown.clear_records(&self.stack, &self.lock)).transpose()
+        Ok(Applied { stack, finished, _lock: lock })
     }
 }

@@ -18,7 +18,7 @@ use crate::apply::{Event, Executed, Execution, Failure, Report, execute, gate};
 use crate::history::{self, DeadMan, Ending, Outcome, Passed, RecordedChange, Revision, StepOutcome};
 use crate::live::{LiveRun, Observation, RunState};
 use crate::observe::Depth;
-use crate::plan::{Action, Past, Phase, Plan};
+use crate::plan::{Action, Past, Phase, Plan, Step};
 use crate::resolve::Desired;
 use crate::resource::{Content, Fingerprint, Health, Piece, Resource, ResourceId, Seconds, SecretReference, Spec};
 use crate::systems::{Retry, secrets};
@@ -303,7 +303,7 @@ impl<'a, W: World> Transaction<'a, W> {
     async fn end(mut self, ending: Ending) -> Finished {
         // What a rehearsal leaves out was never to be attempted.
         if !self.options.rehearse {
-            self.skip_the_rest();
+            self.skip_the_rest(ending);
         }
         let finished = finish(self.stack, self.number, ending, self.executed, self.later);
         if ending == Ending::Committed {
@@ -326,9 +326,11 @@ impl<'a, W: World> Transaction<'a, W> {
         self.executed.extend(executed);
     }
 
-    /// Puts the steps of every phase that did not begin on record as not attempted.
-    fn skip_the_rest(&mut self) {
-        let rest = self.plan.steps.iter().filter(|step| !self.begun.contains(&step.phase));
+    /// Puts the steps of every phase that did not begin on record as not attempted. Records are removed after a
+    /// commit.
+    fn skip_the_rest(&mut self, ending: Ending) {
+        let purges = |step: &&Step| step.phase == Phase::Purge && ending == Ending::Committed;
+        let rest = self.plan.steps.iter().filter(|step| !self.begun.contains(&step.phase) && !purges(step));
         self.executed.steps.extend(rest.map(|step| StepOutcome::not_attempted(step.action.to_string())));
     }
 

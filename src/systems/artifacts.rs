@@ -59,6 +59,12 @@ pub fn damage(records: &Path) -> Result<Vec<sealed::Error>, files::Error> {
     Ok(names.filter_map(|name| sealed::read::<Known>(&records.join(name)).err()).collect())
 }
 
+/// Returns whether there is a record of a file, valid or not.
+#[must_use]
+pub fn has_record(records: &Path, path: &Path) -> bool {
+    place(records, path).exists()
+}
+
 /// Removes the record of a file that stays.
 pub fn forget(records: &Path, path: &Path) -> Result<(), files::Error> {
     files::remove(&place(records, path)).map(drop)

@@ -6,6 +6,7 @@ use super::Hint;
 use crate::resource::Bytes;
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -276,6 +277,12 @@ pub fn remove(path: &Path) -> Result<bool, Error> {
 pub fn clear_folder(path: &Path) {
     sweep(path, &OsString::from(TEMPORARY), Duration::ZERO);
     remove_empty_folder(path);
+}
+
+/// Returns whether there is a folder at `path` with nothing but temporary files of killed writers and what is `known`.
+pub fn holds_only(path: &Path, known: &BTreeSet<PathBuf>) -> Result<bool, Error> {
+    let is_known = |name: &String| name.starts_with(TEMPORARY) || known.contains(&path.join(name));
+    Ok(path.is_dir() && names(path)?.iter().all(is_known))
 }
 
 /// Removes the folder at `path` with its content, durably; returns whether there was one.

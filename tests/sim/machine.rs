@@ -292,7 +292,9 @@ pub(crate) fn perform(
             let process = server.and_then(|server| server.process.as_mut()).ok_or("it does not run")?;
             process.asleep = matches!(action, Action::Sleep(_));
         }
-        Action::AwaitHealthy(_) | Action::Try(_) => return Err(format!("the simulated machine has no `{action}`")),
+        Action::AwaitHealthy(_) | Action::Try(_) | Action::Purge(_) => {
+            return Err(format!("the simulated machine has no `{action}`"));
+        }
     }
     Ok(())
 }

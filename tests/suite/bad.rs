@@ -18,6 +18,7 @@ mod passes;
 mod pins;
 mod planted;
 mod power;
+mod purge;
 mod quiet;
 mod refused;
 mod rollout;

@@ -59,5 +59,5 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         ..Request::new(source, input::program()?, input::command())
     };
     let pending = open(request, &input::notify).await?;
-    carry_out(pending, OutputMode { yes: arguments.yes, json: arguments.json, down: false }).await
+    carry_out(pending, OutputMode { yes: arguments.yes, json: arguments.json, down: false, dry_run: false }).await
 }

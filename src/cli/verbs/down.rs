@@ -8,12 +8,16 @@ use super::super::problem::Problem;
 use crate::reconcile::{Options, Request, Source, open};
 
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     stack: StackArgument,
     /// Remove models, environments and the history too
     #[arg(long)]
     purge: bool,
+    /// Show what would change, and change nothing
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
     /// Apply without asking for confirmation
     #[arg(short, long)]
     yes: bool,
@@ -27,5 +31,6 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let options = Options { purge: arguments.purge, ..Options::default() };
     let request = Request { options, ..Request::new(source, input::program()?, input::command()) };
     let pending = open(request, &input::notify).await?;
-    carry_out(pending, OutputMode { yes: arguments.yes, json: arguments.json, down: true }).await
+    carry_out(pending, OutputMode { yes: arguments.yes, json: arguments.json, down: true, dry_run: arguments.dry_run })
+        .await
 }

@@ -14,6 +14,9 @@ pub(crate) struct Arguments {
     generation: Option<u64>,
     #[command(flatten)]
     stack: StackArgument,
+    /// Show what would change, and change nothing
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
     /// Apply without asking for confirmation
     #[arg(short, long)]
     yes: bool,
@@ -26,5 +29,6 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let source = Source::Generation(Box::new(input::stack(&arguments.stack)?), arguments.generation);
     let request = Request::new(source, input::program()?, input::command());
     let pending = open(request, &input::notify).await?;
-    carry_out(pending, OutputMode { yes: arguments.yes, json: arguments.json, down: false }).await
+    carry_out(pending, OutputMode { yes: arguments.yes, json: arguments.json, down: false, dry_run: arguments.dry_run })
+        .await
 }

@@ -9,7 +9,7 @@ use super::part::{Part, beside, hash};
 use crate::resource::{Bytes, Digest};
 use crate::systems::http::Client;
 use crate::systems::{Hint as _, Retry, files};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tokio::fs;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -72,14 +72,24 @@ async fn made_meanwhile(download: &Download, before: Option<(Bytes, i128)>) -> R
 
 /// Removes the remains of unfinished attempts beside the target, and the folder if it is otherwise empty.
 pub fn discard(path: &Path) -> Result<(), files::Error> {
-    let part = beside(path, ".part");
-    for left in [beside(&part, ".json"), part, making(path)] {
+    for left in unfinished(path) {
         files::remove(&left)?;
     }
     if let Some(folder) = path.parent() {
         files::remove_empty_folder(folder);
     }
     Ok(())
+}
+
+/// Returns whether there is anything of an unfinished download.
+#[must_use]
+pub fn is_unfinished(path: &Path) -> bool {
+    unfinished(path).iter().any(|left| left.exists())
+}
+
+fn unfinished(path: &Path) -> [PathBuf; 3] {
+    let part = beside(path, ".part");
+    [beside(&part, ".json"), part, making(path)]
 }
 
 /// Returns the digest and the size of a file.

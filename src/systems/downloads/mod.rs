@@ -14,7 +14,7 @@ mod part;
 
 pub use download::{Download, Fetched, OnProgress, Patience, Progress, Token};
 pub use error::Error;
-pub use fetch::{digest_file, discard, fetch};
+pub use fetch::{digest_file, discard, fetch, is_unfinished};
 pub use make::{Recipe, make};
 pub use offer::{Offer, hub_offer, offer, read, repository_offer};
 pub use part::check_room;

@@ -9,6 +9,7 @@ mod managed;
 mod observation;
 mod ownership;
 mod presence;
+mod remnant;
 mod run;
 
 pub use effective::{Effective, Override};
@@ -17,4 +18,5 @@ pub use managed::Managed;
 pub use observation::{Observation, PortHolder};
 pub use ownership::Ownership;
 pub use presence::{Live, LiveFile, Presence};
+pub use remnant::Remnant;
 pub use run::{LiveRun, RunState};

@@ -1,6 +1,6 @@
 //! The observed state of a whole stack.
 
-use super::{Instances, Live, LiveRun, Presence};
+use super::{Instances, Live, LiveRun, Presence, Remnant};
 use crate::resource::{Digest, Health, Kind, Prerequisite, ResourceId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,6 +49,9 @@ pub struct Observation {
     /// The path of uv, where it is there and environments are declared.
     #[serde(default)]
     pub uv: Option<PathBuf>,
+    /// What the stack has on disk beside its resources, where it is taken down.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub remnants: BTreeSet<Remnant>,
 }
 
 impl Observation {

@@ -21,6 +21,7 @@ pub(super) fn at_once(desired: &Desired, observed: &Observation, past: &Past) ->
         unchanged,
         refusals,
         warnings: warnings(desired, observed),
+        kept: Vec::new(),
         rollout: None,
         first: None,
     }

@@ -1,6 +1,7 @@
 //! The result of planning: the changes, their causes and the ordered steps.
 
 use super::change::{Change, Refusal, Verb};
+use super::kept::Kept;
 use super::part::PartCall;
 use super::rollout::Rollout;
 use super::step::{Action, Phase, Step, StepId};
@@ -28,6 +29,9 @@ pub struct Plan {
     /// Warnings; they block nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
+    /// What stays although the stack is taken down.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Kept>,
     /// The start of a canary rollout, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,

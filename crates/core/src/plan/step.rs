@@ -2,7 +2,7 @@
 
 use super::part::PartCall;
 use super::rollout::Trial;
-use crate::live::Managed;
+use crate::live::{Managed, Remnant};
 use crate::resource::{Kind, Prerequisite, Resource, ResourceId, Seconds, SleepCalls, Spec};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -31,6 +31,8 @@ pub enum Phase {
     Switch,
     /// Removes undeclared resources, after the new generation is committed.
     Prune,
+    /// Removes records, once nothing of the stack is left.
+    Purge,
 }
 
 /// One call on one system. What it takes beyond the desired state is in the step's [`Arguments`].
@@ -125,14 +127,16 @@ pub enum Action {
     RemoveArtifact(Managed),
     /// Removes a model from a server.
     RemoveModel(Managed),
+    /// Removes what is of no use without the stack.
+    Purge(Remnant),
 }
 
 impl Action {
-    /// Returns the resource concerned; `None` for a reload of the manager.
+    /// Returns the resource concerned, if it is about one.
     #[must_use]
     pub const fn on(&self) -> Option<&ResourceId> {
         match self {
-            Self::ReloadManager(_) | Self::Prepare { .. } | Self::RemoveNetwork { .. } => None,
+            Self::ReloadManager(_) | Self::Prepare { .. } | Self::RemoveNetwork { .. } | Self::Purge(_) => None,
             Self::GenerateSecret(id)
             | Self::CreateEnvironment(id)
             | Self::FetchArtifact(id)
@@ -219,7 +223,8 @@ impl Action {
             | Self::RemoveImage(_)
             | Self::RemoveEnvironment(_)
             | Self::RemoveArtifact(_)
-            | Self::RemoveModel(_) => "remove",
+            | Self::RemoveModel(_)
+            | Self::Purge(_) => "remove",
             Self::RemovePrevious(_) | Self::RemoveAside { .. } => "remove the previous",
         }
     }
@@ -231,6 +236,7 @@ impl fmt::Display for Action {
             (Self::Try(trial), _) => write!(f, "try `{}` through {}", trial.model, trial.gateway),
             (Self::Prepare { what, .. }, _) => write!(f, "create {what}"),
             (Self::Part(call), _) => write!(f, "{call}"),
+            (Self::Purge(remnant), _) => write!(f, "remove {remnant}"),
             (Self::RemoveNetwork { name, .. }, _) => write!(f, "remove network {name}"),
             (_, Some(id)) => write!(f, "{} {id}", self.words()),
             (_, None) => f.write_str(self.words()),

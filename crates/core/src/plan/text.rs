@@ -6,6 +6,7 @@ use super::cause::Cause;
 use super::change::{Change, Disruption, Refusal, Verb};
 use super::result::Plan;
 use super::rollout::{CanarySkipped, Rollout, Trial};
+use super::step::Action;
 use super::warn::Warning;
 use crate::resource::Bytes;
 
@@ -50,6 +51,12 @@ pub fn lines(plan: &Plan) -> Vec<Line> {
 pub fn detailed(plan: &Plan, fields: bool) -> Vec<Line> {
     let width = plan.changes.iter().map(|change| change.on.to_string().chars().count()).max().unwrap_or(0).min(40);
     let mut lines: Vec<Line> = plan.changes.iter().flat_map(|change| change_lines(change, width, fields)).collect();
+    let others = beside_resources(plan);
+    lines.extend(others.iter().map(|(verb, what)| {
+        let tone = if *verb == Verb::Create { Tone::Create } else { Tone::Remove };
+        Line { tone, text: format!("{} {:<7} {what}", verb.sign(), verb.to_string()) }
+    }));
+    lines.extend(plan.kept.iter().flat_map(|kept| wrapped(Tone::Detail, "  kept: ", "    ", &kept.to_string())));
     lines.extend(plan.rollout.iter().flat_map(|rollout| wrapped(Tone::Detail, "", "", &begins(rollout))));
     for Refusal { message, hint, .. } in &plan.refusals {
         lines.extend(wrapped(Tone::Refusal, "x ", "  ", message));
@@ -60,6 +67,24 @@ pub fn detailed(plan: &Plan, fields: bool) -> Vec<Line> {
     lines.extend(warning_lines(&plan.warnings));
     lines.push(Line { tone: Tone::Summary, text: summary(plan) });
     lines
+}
+
+/// Returns what steps create and remove that is no resource: networks, volumes, folders and records.
+fn beside_resources(plan: &Plan) -> Vec<(Verb, String)> {
+    let other = |action: &Action| match action {
+        Action::Prepare { what, .. } => Some((Verb::Create, what.to_string())),
+        Action::RemoveNetwork { name, .. } => Some((Verb::Remove, format!("network {name}"))),
+        Action::Purge(remnant) => Some((Verb::Remove, remnant.to_string())),
+        _ => None,
+    };
+    let mut others = Vec::new();
+    for other in plan.steps.iter().filter_map(|step| other(&step.action)) {
+        // Both parts of a canary rollout may create it.
+        if !others.contains(&other) {
+            others.push(other);
+        }
+    }
+    others
 }
 
 /// Returns warnings as lines.
@@ -104,7 +129,11 @@ fn begins(rollout: &Rollout) -> String {
 /// Returns the summary of a plan in one line.
 #[must_use]
 pub fn summary(plan: &Plan) -> String {
-    let count = |verb| plan.changes.iter().filter(|change| change.verb == verb && !change.left).count();
+    let others = beside_resources(plan);
+    let count = |verb| {
+        let changes = plan.changes.iter().filter(|change| change.verb == verb && !change.left).count();
+        changes + others.iter().filter(|(other, _)| *other == verb).count()
+    };
     let left = plan.changes.iter().filter(|change| change.left).count();
     let mut parts: Vec<String> = [
         (Verb::Create, "to create"),

@@ -9,7 +9,8 @@
 
 use crate::golden;
 use llamero_core::live::{
-    Effective, InstanceState, Live, LiveFile, LiveRun, Observation, Override, Ownership, PortHolder, Presence, RunState,
+    Effective, InstanceState, Live, LiveFile, LiveRun, Observation, Override, Ownership, PortHolder, Presence, Remnant,
+    RunState,
 };
 use llamero_core::lockfile::LockFile;
 use llamero_core::manifest;
@@ -52,6 +53,8 @@ pub(crate) struct Since {
     moved: BTreeMap<String, Digest>,
     /// True if everything is to be removed.
     down: bool,
+    /// True if everything is to be removed with all records, and each model file was fetched once more in part.
+    purge: bool,
     /// Whether what was applied before is on no record.
     unrecorded: bool,
     /// The health of external parts; by default they are healthy.
@@ -420,7 +423,17 @@ fn check(folder: &Path) -> Option<String> {
         past.start_times.insert(find(&observed, name), time.parse::<Seconds>().expect("a duration"));
     }
     let policy = declared.policy.clone();
-    let declared = if since.down { Desired::nothing(declared.stack, policy) } else { declared };
+    let down = since.down || since.purge;
+    let declared = if down { Desired::nothing(declared.stack, policy) } else { declared };
+    if since.purge {
+        past.keep.clear();
+        observed.remnants = remnants(&applied);
+    }
+    let inventory: Vec<Resource> = applied.resources.values().cloned().collect();
+    let plan = |declared: &Desired, observed: &Observation, past: &Past| {
+        let plan = plan(declared, observed, past);
+        if down { plan.taking_down(observed, past, &inventory, since.purge) } else { plan }
+    };
     let planned = plan(&declared, &observed, &past);
     if planned.refusals.is_empty() {
         let done = foresee_all(&declared, &observed, &planned);
@@ -446,6 +459,36 @@ fn check(folder: &Path) -> Option<String> {
     }
     let differences = planned.first.as_deref().map(|first| golden::compare(&folder.join("first.txt"), &files(first)));
     differences.flatten().or(golden::compare(&folder.join("plan.txt"), &shown(&notes, &planned)))
+}
+
+/// Returns everything that a stack can have on disk beside its resources.
+fn remnants(applied: &Desired) -> BTreeSet<Remnant> {
+    let records = Path::new("/home/ai/.local/state/llamero").join(&applied.stack);
+    let at = |name: &str| records.join(name);
+    let mut models = BTreeMap::new();
+    let mut remnants = BTreeSet::from([
+        Remnant::ImageRecords { path: at("images") },
+        Remnant::EmptyFolder { path: at("secrets") },
+        Remnant::FailureRecords { path: at("quarantine") },
+        Remnant::Suspension { path: at("suspended") },
+        Remnant::SwitchLog { path: at("deadman.log") },
+        Remnant::History { path: at("generations"), generations: 3 },
+    ]);
+    for resource in applied.resources.values() {
+        let artifact = resource.id.clone();
+        match &resource.spec {
+            Spec::Artifact(spec) => {
+                let path = spec.path.clone();
+                remnants.insert(Remnant::DigestRecord { artifact: artifact.clone(), path: path.clone() });
+                let downloads = spec.source != ArtifactSource::File;
+                remnants.extend(downloads.then_some(Remnant::Download { artifact, path }));
+            }
+            Spec::Model(model) => drop(models.insert(resource.id.clone(), model.source.shortest())),
+            _ => {}
+        }
+    }
+    remnants.insert(Remnant::ModelRecords { path: at("models"), models });
+    remnants
 }
 
 /// Returns what the gateway reads of a desired state.

@@ -64,6 +64,7 @@ pub fn foresee(desired: &Desired, observed: Observation, step: &Step) -> Observa
         | Action::RemoveEnvironment(managed)
         | Action::RemoveArtifact(managed)
         | Action::RemoveModel(managed) => machine.remove(managed.id()),
+        Action::Purge(remnant) => machine.purge(remnant),
     }
     machine.observed
 }

@@ -1,6 +1,6 @@
 //! The machine as it is foreseen, and the changes that all steps are made of.
 
-use crate::live::{Live, LiveRun, Observation, Ownership, Presence};
+use crate::live::{Live, LiveRun, Observation, Ownership, Presence, Remnant};
 use crate::resolve::Desired;
 use crate::resource::{Kind, Resource, ResourceId};
 
@@ -31,9 +31,16 @@ impl<'a> Machine<'a> {
         self.observed.resources.insert(id.clone(), Presence::Absent);
     }
 
-    /// Has a resource be gone.
+    /// Has a resource be gone, and with a model file its record.
     pub(super) fn remove(&mut self, id: &ResourceId) {
         self.observed.resources.remove(id);
+        let is_record = |remnant: &Remnant| matches!(remnant, Remnant::DigestRecord { artifact, .. } if artifact == id);
+        self.observed.remnants.retain(|remnant| !is_record(remnant));
+    }
+
+    /// Has something beside the resources be gone.
+    pub(super) fn purge(&mut self, remnant: &Remnant) {
+        self.observed.remnants.remove(remnant);
     }
 
     /// Gives a resource another name.
