@@ -26,7 +26,10 @@ pub(super) async fn examine<M: Machine>(execution: Execution<'_, M>, id: &Resour
     match execution.systems.inspect(&execution.desired.stack, id).await {
         Presence::Present(Live::Run(run)) => Ok(*run),
         Presence::Present(_) | Presence::Absent => Err(Failure::new(id, "it is missing")),
-        Presence::Unknown(why) => Err(Failure::new(id, format!("it cannot be seen: {why}"))),
+        Presence::Unknown(unseen) => {
+            let failure = Failure::new(id, format!("it cannot be seen: {unseen}"));
+            Err(Failure { hint: unseen.hint, ..failure })
+        }
     }
 }
 

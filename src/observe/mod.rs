@@ -60,8 +60,9 @@ pub async fn observe(systems: &Systems, desired: &Desired, inventory: &[Resource
     );
     let mut observed = Observation { resources: plain, externals, ..Observation::default() };
     observed.resources.extend(models);
-    for (driver, Findings { resources, prerequisites, networks, ends_at_logout }) in targets {
+    for (driver, Findings { resources, unseen, prerequisites, networks, ends_at_logout }) in targets {
         observed.resources.extend(resources);
+        observed.unseen.extend(unseen);
         observed.prerequisites.extend(prerequisites);
         observed.networks.extend(networks.into_iter().map(|name| (name, driver.kind())));
         if ends_at_logout == Some(true) {
@@ -113,7 +114,7 @@ async fn inspect_instances(scope: Scope<'_>, known: &BTreeMap<&ResourceId, &Reso
         for (id, instances) in driver.instances(scope, own).await {
             match instances {
                 Ok(instances) => drop(observed.instances.insert(id, instances)),
-                Err(why) => drop(observed.resources.insert(id, Presence::Unknown(why))),
+                Err(unseen) => drop(observed.resources.insert(id, Presence::Unknown(unseen))),
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::resolve::Desired;
 use crate::resource::{Bytes, Digest, Kind, OllamaName, Resource, ResourceId, ServedModel};
 use crate::systems::ollama::{Error, Loaded, Ollama, Tag};
 use crate::systems::pulled::Pulled;
-use crate::systems::{Systems, files, pulled, with_causes};
+use crate::systems::{Systems, files, pulled, unknown};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -29,8 +29,7 @@ pub(super) async fn inspect_models<'a>(
     let records: BTreeMap<ResourceId, Pulled> = match pulled::all(&systems.records.models, Kind::Model) {
         Ok(records) => records.into_iter().collect(),
         Err(error) => {
-            let unknown = |id: &ResourceId| (id.clone(), Presence::Unknown(error.to_string()));
-            return models.keys().map(|id| unknown(id)).collect();
+            return models.keys().map(|id| ((*id).clone(), unknown(&error))).collect();
         }
     };
     let others = records.iter().filter(|(id, _)| !models.contains_key(id));
@@ -57,9 +56,20 @@ pub(super) async fn inspect_models<'a>(
     derived::read_back(systems, &models, &mut things).await;
     // Retained contents are known only by their records. They stay while they cannot be observed.
     for (id, record) in others {
-        let Some(Ok((tags, _))) = answers.get(record.endpoint.as_str()) else { continue };
-        let there = tags.iter().any(|tag| tag.name.shortest() == record.name);
-        let live = || Live::Model {
+        if let Some(answer) = answers.get(record.endpoint.as_str()) {
+            things.insert(id.clone(), retained(record, answer));
+        }
+    }
+    debug_assert!(things.keys().all(|id| id.kind == Kind::Model));
+    things
+}
+
+/// Returns the presence of a model that is known only by its record.
+fn retained(record: &Pulled, answer: &Answer) -> Presence {
+    match answer {
+        Err(error) => unknown(error),
+        Ok((tags, _)) if !tags.iter().any(|tag| tag.name.shortest() == record.name) => Presence::Absent,
+        Ok(_) => Presence::Present(Live::Model {
             recorded: Some(record.fingerprint.clone()),
             loaded: false,
             sha256: record.sha256.clone(),
@@ -68,11 +78,8 @@ pub(super) async fn inspect_models<'a>(
             unserved: false,
             edited: false,
             effective: BTreeMap::new(),
-        };
-        things.insert(id.clone(), if there { Presence::Present(live()) } else { Presence::Absent });
+        }),
     }
-    debug_assert!(things.keys().all(|id| id.kind == Kind::Model));
-    things
 }
 
 /// Returns the current content of each declared model, where it is known.
@@ -113,8 +120,8 @@ fn presence(stack: &str, model: &ServedModel, record: Option<&Pulled>, managed: 
                 live(None, Some(content), false, None)
             }
             Some(Ok(_)) => Presence::Absent,
-            Some(Err(error)) => Presence::Unknown(error.to_string()),
-            None => Presence::Unknown(with_causes(error)),
+            Some(Err(error)) => unknown(&error),
+            None => unknown(error),
         },
     }
 }

@@ -1,11 +1,11 @@
 //! Inspects what lies on disk and does not run: files, secrets, environments and model files.
 
 use super::deadline::ANSWER;
-use crate::live::{Live, LiveFile, Ownership, Presence};
+use crate::live::{Live, LiveFile, Ownership, Presence, Unseen};
 use crate::render::marker;
 use crate::resource::{Artifact, ArtifactSource, Bytes, FileSpec, Resource, ResourceId, Spec};
 use crate::systems::python::{self, EnvironmentState};
-use crate::systems::{artifacts, files};
+use crate::systems::{artifacts, files, unknown};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -28,13 +28,13 @@ pub(super) async fn inspect(
     });
     match tokio::time::timeout(ANSWER, inspected).await {
         Ok(Ok(presences)) => presences,
-        Ok(Err(error)) => unknown(ids, &format!("it could not be read: {error}")),
-        Err(_) => unknown(ids, &format!("the disk did not answer within {} s", ANSWER.as_secs())),
+        Ok(Err(error)) => all_unknown(ids, &format!("it could not be read: {error}")),
+        Err(_) => all_unknown(ids, &format!("the disk did not answer within {} s", ANSWER.as_secs())),
     }
 }
 
-fn unknown(ids: Vec<ResourceId>, why: &str) -> BTreeMap<ResourceId, Presence> {
-    ids.into_iter().map(|id| (id, Presence::Unknown(why.to_owned()))).collect()
+fn all_unknown(ids: Vec<ResourceId>, why: &str) -> BTreeMap<ResourceId, Presence> {
+    ids.into_iter().map(|id| (id, Presence::Unknown(Unseen::new(why)))).collect()
 }
 
 fn presence(records: &Path, resource: &Resource) -> Option<Presence> {
@@ -42,12 +42,12 @@ fn presence(records: &Path, resource: &Resource) -> Option<Presence> {
         Spec::Secret(secret) => match files::stamp(&secret.path) {
             Ok(Some(_)) => Presence::Present(Live::Secret),
             Ok(None) => Presence::Absent,
-            Err(error) => Presence::Unknown(error.to_string()),
+            Err(error) => unknown(&error),
         },
         Spec::Environment(environment) => match python::state(&environment.path) {
             Ok(EnvironmentState::Absent) => Presence::Absent,
             Ok(state) => Presence::Present(Live::Environment { complete: state == EnvironmentState::Complete }),
-            Err(error) => Presence::Unknown(error.to_string()),
+            Err(error) => unknown(&error),
         },
         Spec::Artifact(artifact) => live_artifact(records, artifact),
         Spec::File(file) => live_file(&resource.id, file),
@@ -63,7 +63,7 @@ fn live_artifact(records: &Path, artifact: &Artifact) -> Presence {
             let managed = artifact.source != ArtifactSource::File;
             Presence::Present(Live::Artifact { size: size.0, sha256: known.map(|known| known.sha256), managed })
         }
-        Err(error) => Presence::Unknown(error.to_string()),
+        Err(error) => unknown(&error),
     }
 }
 
@@ -77,7 +77,7 @@ fn live_file(id: &ResourceId, file: &FileSpec) -> Presence {
             let text = if file.content.is_secret() { None } else { Some(body.unwrap_or(text)) };
             Presence::Present(Live::File(LiveFile { marker, text }))
         }
-        Err(error) => Presence::Unknown(error.to_string()),
+        Err(error) => unknown(&error),
     }
 }
 

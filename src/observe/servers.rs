@@ -1,7 +1,7 @@
 //! Inspects what targets keep: each target is asked beside the others, and has its own deadline.
 
 use super::deadline::ANSWER;
-use crate::live::Presence;
+use crate::live::{Presence, Unseen};
 use crate::resolve::Desired;
 use crate::resource::{Resource, ResourceId};
 use crate::systems::Systems;
@@ -11,9 +11,10 @@ use std::collections::BTreeMap;
 
 /// Inspects one server.
 pub async fn inspect(systems: &Systems, stack: &str, id: &ResourceId) -> Presence {
-    let Some(driver) = targets::drivers().find(|driver| driver.kind() == id.kind) else { return Presence::Absent };
+    let unknown = || Presence::Unknown(Unseen::not_inspected());
+    let Some(driver) = targets::drivers().find(|driver| driver.kind() == id.kind) else { return unknown() };
     let presence = driver.inspect(Scope { systems, stack }, vec![id]).await;
-    presence.into_values().next().unwrap_or(Presence::Absent)
+    presence.into_values().next().unwrap_or_else(unknown)
 }
 
 /// Observes every target at once.
@@ -47,9 +48,7 @@ async fn observe(
         Ok(findings) => findings,
         Err(_) => {
             let why = format!("{} did not answer within {} s", driver.system(), ANSWER.as_secs());
-            let others = inquiry.others.into_iter().map(|resource| resource.id.clone());
-            let unknown = inquiry.servers.into_iter().chain(others).map(|id| (id, Presence::Unknown(why.clone())));
-            Findings { resources: unknown.collect(), ..Findings::default() }
+            Findings::unseen(kind, inquiry, &Unseen::new(why))
         }
     }
 }

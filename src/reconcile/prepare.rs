@@ -76,8 +76,7 @@ impl Prepared {
 
     /// Returns resources of earlier generations that may still exist and that the revision does not declare.
     pub(super) fn orphans(&self) -> Vec<Resource> {
-        let is_absent =
-            |resource: &Resource| matches!(self.observed.resources.get(&resource.id), None | Some(Presence::Absent));
+        let is_absent = |resource: &Resource| self.observed.presence(&resource.id) == Presence::Absent;
         let declared = &self.revision.desired.resources;
         let orphans =
             self.inventory.iter().filter(|resource| !is_absent(resource) && !declared.contains_key(&resource.id));

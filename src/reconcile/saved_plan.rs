@@ -68,11 +68,17 @@ impl SavedPlan {
     /// Reads a saved plan; `None` when the file is something else, or not there.
     pub fn read(path: &Path) -> Result<Option<Self>, Error> {
         let Some(text) = files::read_text(path, LIMIT)? else { return Ok(None) };
-        if !text.trim_start().starts_with('{') || !text.contains("\"llamero_plan\"") {
+        if !Self::is_one(&text) {
             return Ok(None);
         }
         let damaged = |error: serde_json::Error| Error::DamagedPlan { path: path.to_owned(), why: error.to_string() };
         serde_json::from_str(&text).map(Some).map_err(damaged)
+    }
+
+    /// Returns whether a text is a saved plan, whole or damaged: a mapping whose first key says so.
+    fn is_one(text: &str) -> bool {
+        let opening = text.trim_start().strip_prefix('{').map(str::trim_start);
+        opening.is_some_and(|opening| opening.starts_with("\"llamero_plan\""))
     }
 
     /// Returns whether a text is a saved plan.

@@ -8,6 +8,7 @@
 //! `SSL_CERT_DIR` are honoured) and, off loopback, uses the proxies named in the environment.
 
 use super::{Hint, Retry};
+use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -64,7 +65,7 @@ impl Hint for Error {
             Self::Tls { .. } => {
                 Some("install the package `ca-certificates`, or point `SSL_CERT_FILE` at a bundle".to_owned())
             }
-            Self::Broken { source, .. } if chain(source).contains("certificate") => Some(
+            Self::Broken { source, .. } if is_untrusted(source) => Some(
                 "the server's certificate is not trusted here; behind a company proxy, add its authority to the system's store or set `SSL_CERT_FILE`"
                     .to_owned(),
             ),
@@ -74,7 +75,7 @@ impl Hint for Error {
 
     fn retry(&self) -> Retry {
         match self {
-            Self::Broken { source, .. } if chain(source).contains("certificate") => Retry::Never,
+            Self::Broken { source, .. } if is_untrusted(source) => Retry::Never,
             Self::Broken { .. } | Self::Deadline { .. } => Retry::Soon,
             Self::Tls { .. } | Self::Address { .. } | Self::Redirect { .. } => Retry::Never,
         }
@@ -353,15 +354,23 @@ fn is_loopback(address: &reqwest::Url) -> bool {
 }
 
 fn is_refused(error: &reqwest::Error) -> bool {
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = cause {
-        let io = error.downcast_ref::<std::io::Error>();
-        if io.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    let refused = |io: &io::Error| io.kind() == io::ErrorKind::ConnectionRefused;
+    causes(error).any(|cause| cause.downcast_ref::<io::Error>().is_some_and(refused))
+}
+
+/// Returns whether the connection failed because of the server's certificate.
+fn is_untrusted(error: &(dyn std::error::Error + 'static)) -> bool {
+    causes(error).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))))
+}
+
+/// Returns an error and its causes, also those that an error of input or output wraps.
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| {
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        wrapped.map(|wrapped| wrapped as &(dyn std::error::Error + 'static)).or_else(|| error.source())
+    })
 }
 
 /// Writes an error and its causes in one line: reqwest's own message states only that a request failed.
@@ -380,7 +389,15 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_loopback, shown};
+    use super::{is_loopback, is_untrusted, shown};
+    use std::io;
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_is_found_among_the_causes() {
+        let of = |error: rustls::Error| io::Error::other(io::Error::new(io::ErrorKind::InvalidData, error));
+        assert!(is_untrusted(&of(rustls::CertificateError::UnknownIssuer.into())));
+        assert!(!is_untrusted(&of(rustls::Error::DecryptError)));
+    }
 
     #[test]
     fn addresses_are_shown_without_their_secrets() {

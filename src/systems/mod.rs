@@ -38,6 +38,7 @@ pub mod sleep;
 pub mod start_clock;
 pub mod store;
 pub mod systemd;
+mod unseen;
 mod world;
 
 pub use failure::{Failure, with_causes};
@@ -45,4 +46,5 @@ pub use failure_kind::FailureKind;
 pub use handle::{Connection, Handle};
 pub use hint::Hint;
 pub use retry::Retry;
+pub use unseen::{unknown, unseen};
 pub use world::{RecordFolders, Systems};

@@ -10,7 +10,7 @@ mod systemd;
 pub use llamero_core::targets::systemd::lower as unit;
 pub use llamero_core::targets::{TARGETS, Target, of_kind, of_observed, of_runtime, previous};
 
-use crate::live::{Instances, Presence};
+use crate::live::{Instances, Part, Presence, Unseen};
 use crate::plan::Step;
 use crate::resource::{Kind, Prerequisite, Resource, ResourceId};
 use crate::systems::{Failure, Systems};
@@ -47,12 +47,26 @@ pub struct Inquiry<'a> {
 pub struct Findings {
     /// The resources, whether present or not.
     pub resources: BTreeMap<ResourceId, Presence>,
+    /// The parts beside single resources that could not be inspected.
+    pub unseen: BTreeSet<(Part, Unseen)>,
     /// The prerequisites that exist.
     pub prerequisites: BTreeSet<Prerequisite>,
     /// The networks that carry the stack's ownership marker.
     pub networks: BTreeSet<String>,
     /// True if all its servers end when the user logs out, where that is known.
     pub ends_at_logout: Option<bool>,
+}
+
+impl Findings {
+    /// Returns the answers of a target that gave none.
+    pub(crate) fn unseen(kind: Kind, inquiry: Inquiry<'_>, unseen: &Unseen) -> Self {
+        let others = inquiry.others.into_iter().map(|resource| resource.id.clone());
+        let resources = inquiry.servers.into_iter().chain(others).map(|id| (id, Presence::Unknown(unseen.clone())));
+        let needed = inquiry.needed.into_iter().map(|what| Part::Prerequisite(kind, what));
+        let parts = [Part::Servers(kind), Part::Networks(kind)].into_iter().chain(needed);
+        let unseen = parts.map(|part| (part, unseen.clone())).collect();
+        Self { resources: resources.collect(), unseen, ..Self::default() }
+    }
 }
 
 /// Progress of a call.
@@ -137,7 +151,7 @@ pub trait Driver: Sync {
         &'a self,
         _scope: Scope<'a>,
         _servers: Vec<&'a ResourceId>,
-    ) -> BoxFuture<'a, BTreeMap<ResourceId, Result<Instances, String>>> {
+    ) -> BoxFuture<'a, BTreeMap<ResourceId, Result<Instances, Unseen>>> {
         async { BTreeMap::new() }.boxed()
     }
 

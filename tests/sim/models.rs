@@ -1,7 +1,7 @@
 //! Models on a simulated server that pulls them, as an Ollama does: names, contents, and what is on record of them.
 
 use crate::truth::{ModelRecord, Server, Truth};
-use llamero::live::{Live, Presence};
+use llamero::live::{Live, Presence, Unseen};
 use llamero::resolve::Desired;
 use llamero::resource::{Digest, Resource, ResourceId, ServedModel};
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ pub(crate) fn inspect(truth: &Truth, now: Duration, stack: &str, id: &ResourceId
     let process = process(truth, now, &model.endpoint);
     let there = if process.is_some() { own.is_some() } else { content.is_some() };
     if process.is_none() && model.manifest.is_none() {
-        return Presence::Unknown("it does not answer".to_owned());
+        return Presence::Unknown(Unseen::new("it does not answer"));
     }
     if !there || (process.is_none() && model.is_derived() && !record.is_some_and(|record| record.made)) {
         return Presence::Absent;

@@ -9,7 +9,7 @@ use crate::stacks::{self, Declaration};
 use crate::truth::Truth;
 use llamero::apply::{Execution, Failure, Machine};
 use llamero::history::Carrier;
-use llamero::live::{LiveRun, Observation, Presence};
+use llamero::live::{LiveRun, Observation, Presence, Unseen};
 use llamero::observe::Depth;
 use llamero::plan::{Action, Step, Trial};
 use llamero::reconcile::{Switch, World as Outside};
@@ -279,7 +279,7 @@ impl Machine for World {
         let mut observed = machine::observe(&sim.truth, now, desired, inventory, depth);
         for (id, presence) in &mut observed.resources {
             if sim.is_blind(id.kind) {
-                *presence = Presence::Unknown("its manager does not answer".to_owned());
+                *presence = Presence::Unknown(Unseen::new("its manager does not answer"));
             }
         }
         observed
@@ -355,7 +355,7 @@ impl Machine for World {
         let now = sim.now;
         sim.truth.advance(now);
         if sim.is_blind(id.kind) {
-            return Presence::Unknown("its manager does not answer".to_owned());
+            return Presence::Unknown(Unseen::new("its manager does not answer"));
         }
         machine::inspect(&sim.truth, now, stack, id)
     }

@@ -318,6 +318,30 @@ const NO_ENGINE: &[(&str, &str)] = &[
     ("ollama_name", "the same, of a model of the manifest"),
 ];
 
+/// Where texts of other programs enter, and are classified: each by one table.
+const BOUNDARY: &[&str] = &["systems/", "engines/", "manifest/yaml.rs"];
+
+/// A message is for users. What depends on a failure depends on its type.
+#[test]
+fn no_text_of_a_message_is_read_above_the_boundary() {
+    let mut problems = Vec::new();
+    let above = |source: &&Source| !BOUNDARY.iter().any(|folder| source.path.starts_with(folder));
+    for source in sources().iter().filter(above) {
+        for (number, line) in source.code() {
+            let literal = line.split(".contains(\"").skip(1);
+            let reads_words = literal.into_iter().any(|text| text.starts_with(|c: char| c.is_alphabetic() || c == ' '));
+            let reads_message = ["why", "message", "said", "to_string()"]
+                .iter()
+                .flat_map(|of| [".contains(", ".starts_with(", ".ends_with("].map(|call| format!("{of}{call}")))
+                .any(|call| line.contains(&call));
+            if reads_words || reads_message {
+                problems.push(format!("{}:{number} decides by the words of a text", source.shown()));
+            }
+        }
+    }
+    check(&problems);
+}
+
 /// What resolves and plans also has no word of which the name of an engine is a part, such as a setting's or a
 /// variable's.
 #[test]

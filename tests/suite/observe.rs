@@ -116,7 +116,7 @@ async fn a_system_that_hangs_is_unknown_and_the_others_are_reported() {
             match presence {
                 Presence::Unknown(why) => {
                     assert_eq!(system, hung, "{why}");
-                    assert!(why.contains(&format!("{deadline} s")) || hung == "systemd", "{why}");
+                    assert!(why.why.contains(&format!("{deadline} s")) || hung == "systemd", "{why}");
                 }
                 _ => assert_ne!(system, hung, "{presence:?}"),
             }
@@ -311,7 +311,7 @@ async fn an_engine_that_was_restarted_is_found_again_in_its_new_version() {
     assert_eq!(look(&machine).await.resources[&container()], Presence::Absent);
     machine.stop_engine().await;
     let Presence::Unknown(why) = &look(&machine).await.resources[&container()] else { panic!("nothing answers") };
-    assert!(why.contains("docker.sock"), "{why}");
+    assert!(why.why.contains("docker.sock"), "{why}");
     machine.start_engine("1.44");
     assert_eq!(look(&machine).await.resources[&container()], Presence::Absent);
     let last = machine.wires.calls("docker").pop().expect("a call");

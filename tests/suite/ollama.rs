@@ -247,7 +247,7 @@ async fn errors_are_classified_by_status() {
         let cancel = CancellationToken::new();
         let error = ollama.load(&name("m"), KeepAlive::Default, false, HANG, &cancel).await.expect_err("it is refused");
         let reported = match &error {
-            Error::Denied { .. } => "denied",
+            Error::HostDenied { .. } | Error::Denied { .. } => "denied",
             Error::NotFound { .. } => "not found",
             Error::Busy { .. } => "busy",
             Error::Status { .. } => "status",
@@ -427,7 +427,7 @@ async fn the_registry_resolves_a_tag() {
     for (status, kind) in [(401, "denied"), (429, "busy"), (503, "busy"), (418, "status")] {
         registry.refuse(status);
         let reported = match ask().await.expect_err("it is refused") {
-            Error::Denied { .. } => "denied",
+            Error::HostDenied { .. } | Error::Denied { .. } => "denied",
             Error::Busy { after: Some(SEVEN), .. } => "busy",
             Error::Status { .. } => "status",
             _ => "other",

@@ -90,6 +90,9 @@ async fn ask(name: &str, server: &str) -> Result<Option<DockerCredentials>, Erro
     ask_helper(&program, server).await
 }
 
+/// What a helper writes about a server without a login: `errCredentialsNotFoundMessage` of docker-credential-helpers.
+const NO_LOGIN: &str = "credentials not found";
+
 /// Runs a credential helper, and returns its answer about a server.
 async fn ask_helper(program: &str, server: &str) -> Result<Option<DockerCredentials>, Error> {
     #[derive(Deserialize)]
@@ -113,8 +116,7 @@ async fn ask_helper(program: &str, server: &str) -> Result<Option<DockerCredenti
     let output = tokio::time::timeout(ANSWER, run).await.map_err(late)?.map_err(|error| failed(error.to_string()))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        // The protocol's message for a server without a login.
-        if said.contains("credentials not found") {
+        if said.contains(NO_LOGIN) {
             return Ok(None);
         }
         return Err(failed(format!("it ends with {}", output.status)));

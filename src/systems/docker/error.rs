@@ -174,14 +174,23 @@ pub enum Fault {
     Full,
     /// The registry speaks plain HTTP, and the engine does not.
     Insecure,
+    /// The name is taken.
+    Taken,
+    /// The engine does not speak the version that was agreed on.
+    Version,
     /// The way to the registry, or the engine itself, failed for now.
     Transient,
     /// Anything else.
     Other,
 }
 
-/// Which words mean what; the first that fits counts.
-const WORDS: [(Fault, &[&str]); 9] = [
+/// Which words mean what; the first that fits counts. They are those of Docker 20 to 29 and Podman 4 and 5, of runc and
+/// crun, and of Go's network library, as the tests below quote them.
+const WORDS: [(Fault, &[&str]); 11] = [
+    // The API's middleware, where the engine was replaced by an older or a newer one.
+    (Fault::Version, &["client version "]),
+    // Podman has no status of its own for it.
+    (Fault::Taken, &["is already in use"]),
     (Fault::Full, &["no space left", "disk quota exceeded"]),
     (Fault::Port, &["port is already allocated", "address already in use"]),
     (Fault::Gpu, &["could not select device driver", "unresolvable cdi device", "nvidia-container-cli"]),
@@ -226,7 +235,7 @@ impl Error {
     pub(super) fn is_of_the_connection(&self) -> bool {
         match self {
             Self::Connection { .. } => true,
-            Self::Refused { said, .. } => said.starts_with("client version "),
+            Self::Refused { fault, .. } => *fault == Fault::Version,
             _ => false,
         }
     }
@@ -252,8 +261,7 @@ impl Error {
             (_, Fault::Port | Fault::Gpu | Fault::Full) => Self::Refused { what, said, fault },
             (404, fault) if fault != Fault::Image => Self::NotFound { what, said },
             (409, _) => Self::Conflict { what, said },
-            // Podman has no status of its own for a name that is taken.
-            (500, _) if said.contains("is already in use") => Self::Conflict { what, said },
+            (500, Fault::Taken) => Self::Conflict { what, said },
             (408 | 429 | 502..=504, Fault::Other) => Self::Refused { what, said, fault: Fault::Transient },
             _ => Self::Refused { what, said, fault },
         }
@@ -281,6 +289,7 @@ impl Hint for Error {
             Self::Address { .. } => {
                 "llamero manages this machine alone: use a socket of it, as `unix:///run/docker.sock`"
             }
+            Self::Deadline { .. } | Self::Connection { .. } => "`systemctl status docker` says whether the engine runs",
             Self::Credentials { .. } => "`docker login` writes the password anew",
             Self::NotOurs { .. } => "give it another name in the manifest, or remove what is there yourself",
             Self::Refused { fault, .. } => return fault.hint().map(str::to_owned),
@@ -317,7 +326,7 @@ impl Fault {
             Self::Often => "`docker login` raises the limit of Docker Hub",
             Self::Full => "free some space where the engine keeps its images: `docker system df` says what takes it",
             Self::Insecure => "name the registry in the engine's `insecure-registries`, or give it a certificate",
-            Self::Transient | Self::Other => return None,
+            Self::Taken | Self::Version | Self::Transient | Self::Other => return None,
         })
     }
 }

@@ -15,7 +15,13 @@ pub enum Error {
         /// The model.
         name: OllamaName,
     },
-    /// Ollama rejects the request's host name, or the registry denies access to the model.
+    /// Ollama rejects the request's host name.
+    #[error("{url} denies access (status 403)")]
+    HostDenied {
+        /// The address.
+        url: String,
+    },
+    /// The server or the registry denies access to the model.
     #[error("{url} denies access (status {status})")]
     Denied {
         /// The address.
@@ -113,6 +119,16 @@ pub enum Error {
     Cancelled,
 }
 
+impl Error {
+    /// Returns what an answer of Ollama itself means: it denies by a name that it is not to be called by, and nothing else.
+    pub(super) fn of_server(self) -> Self {
+        match self {
+            Self::Denied { url, status: 403 } => Self::HostDenied { url },
+            other => other,
+        }
+    }
+}
+
 /// The kinds of failure that Ollama's messages stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -179,7 +195,7 @@ impl Hint for Error {
                 "check the model's name and tag; a private registry belongs in the name, as `host/namespace/model:tag`"
                     .into()
             }
-            Self::Denied { url, status: 403 } if url.contains("/api/") => {
+            Self::HostDenied { .. } => {
                 "Ollama on loopback answers only to an IP address, `localhost` or the machine's own name: use one of them as the endpoint"
                     .into()
             }

@@ -183,6 +183,6 @@ impl<'a> Ollama<'a> {
         let url = at(self.endpoint, call.path);
         let sent = self.client.send(call.method, &url, None, call.body, deadline).await;
         let incoming = sent.map_err(|source| Error::Network { url: shown(&url), source })?;
-        judge(incoming, &shown(&url), call.name).await
+        judge(incoming, &shown(&url), call.name).await.map_err(Error::of_server)
     }
 }

@@ -40,13 +40,27 @@ pub enum Error {
         /// The manager's words.
         said: String,
     },
+    /// The unit is masked.
+    #[error("{what}: {said}")]
+    Masked {
+        /// The attempted operation.
+        what: String,
+        /// The manager's words.
+        said: String,
+    },
+    /// The unit's file has a setting that the manager does not take.
+    #[error("{what}: {said}")]
+    BadSetting {
+        /// The attempted operation.
+        what: String,
+        /// The manager's words.
+        said: String,
+    },
     /// The manager said no.
     #[error("{what}: {said}")]
     Refused {
         /// The attempted operation.
         what: String,
-        /// The name of the D-Bus error.
-        name: String,
         /// The manager's words.
         said: String,
     },
@@ -76,14 +90,16 @@ impl Error {
             },
             _ => return Self::Connection { what, source: error },
         };
-        let last = name.rsplit('.').next().unwrap_or_default();
-        match last {
+        // The last parts of D-Bus's names, and of systemd's in org.freedesktop.systemd1(5).
+        match name.rsplit('.').next().unwrap_or_default() {
             "NoSuchUnit" => Self::NoSuchUnit { what, said },
             "AccessDenied" | "InteractiveAuthorizationRequired" | "AuthFailed" => Self::Denied { what, said },
             "Disconnected" | "NoReply" | "NoServer" | "NameHasNoOwner" | "ServiceUnknown" | "Timeout" | "TimedOut" => {
                 Self::Connection { what, source: error }
             }
-            _ => Self::Refused { what, name, said },
+            "UnitMasked" => Self::Masked { what, said },
+            "BadUnitSetting" => Self::BadSetting { what, said },
+            _ => Self::Refused { what, said },
         }
     }
 }
@@ -91,28 +107,27 @@ impl Error {
 impl Hint for Error {
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::NoUserManager { .. } => {
+            Self::NoUserManager { .. } | Self::Connection { .. } => {
                 "run as a logged-in user (`loginctl enable-linger USER` keeps the manager after logout), or say \
                  `runtime: process` in the manifest"
                     .to_owned()
             }
             Self::Deadline { .. } => "`systemctl --user list-jobs` shows what the manager waits for".to_owned(),
-            Self::Refused { name, .. } if name.ends_with("UnitMasked") => {
-                "`systemctl --user unmask UNIT` lets it start again".to_owned()
-            }
-            Self::Refused { name, .. } if name.ends_with("BadUnitSetting") => {
-                "`systemd-analyze --user verify FILE` says which line is bad".to_owned()
-            }
-            _ => return None,
+            Self::Masked { .. } => "`systemctl --user unmask UNIT` lets it start again".to_owned(),
+            Self::BadSetting { .. } => "`systemd-analyze --user verify FILE` says which line is bad".to_owned(),
+            Self::NoSuchUnit { .. } | Self::Denied { .. } | Self::Refused { .. } => return None,
         })
     }
 
     fn retry(&self) -> Retry {
         match self {
             Self::Deadline { .. } | Self::Connection { .. } => Retry::Soon,
-            Self::NoUserManager { .. } | Self::NoSuchUnit { .. } | Self::Denied { .. } | Self::Refused { .. } => {
-                Retry::Never
-            }
+            Self::NoUserManager { .. }
+            | Self::NoSuchUnit { .. }
+            | Self::Denied { .. }
+            | Self::Masked { .. }
+            | Self::BadSetting { .. }
+            | Self::Refused { .. } => Retry::Never,
         }
     }
 }

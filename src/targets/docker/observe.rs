@@ -1,51 +1,56 @@
 //! Containers, images, networks and volumes, as the engine reports them.
 
 use super::super::{Findings, Inquiry, Scope};
-use crate::live::{Effective, Live, LiveRun, Ownership, Presence, RunState};
+use crate::live::{Effective, Live, LiveRun, Ownership, Part, Presence, RunState, Unseen};
 use crate::resource::{Fingerprint, Health, ImageSpec, Kind, Limits, Prerequisite, ResourceId, Spec};
 use crate::systems::docker::{self, FINGERPRINT_LABEL, STACK_LABEL, Stack, Status};
-use crate::systems::{Systems, pulled, with_causes};
+use crate::systems::{Systems, pulled, unknown, unseen};
 use futures_util::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 /// The exit codes of a program that ended on request: its own, and those of the signals.
 const ENDED_IN_PEACE: [i64; 3] = [0, 130, 143];
 
 /// Observes the containers and images of a stack, and what its containers need; the engine is looked for once.
 pub(super) async fn observe(scope: Scope<'_>, inquiry: Inquiry<'_>) -> Findings {
-    let Inquiry { servers, others, needed } = inquiry;
-    let images: Vec<(&ResourceId, &ImageSpec)> = others
-        .into_iter()
+    let images: Vec<(&ResourceId, &ImageSpec)> = inquiry
+        .others
+        .iter()
+        .copied()
         .filter_map(|resource| if let Spec::Image(image) = &resource.spec { Some((&resource.id, image)) } else { None })
         .collect();
     // Where a stack has no container, there need be no engine.
-    if servers.is_empty() && images.is_empty() {
+    if inquiry.servers.is_empty() && images.is_empty() {
         return Findings::default();
     }
     let docker = match scope.systems.docker().await {
         Ok(docker) => docker,
         Err(error) => {
-            let ids = servers.into_iter().chain(images.into_iter().map(|(id, _)| id.clone()));
-            let resources = ids.map(|id| (id, unknown(&error))).collect();
-            return Findings { resources, prerequisites: folders(needed).collect(), ..Findings::default() };
+            return Findings::unseen(Kind::Container, inquiry, &unseen(&error));
         }
     };
     let stack = docker.stack(scope.stack);
-    let (containers, images, (prerequisites, networks)) = tokio::join!(
-        containers(stack, servers),
+    let (containers, images, prerequisites) = tokio::join!(
+        containers(stack, inquiry.servers),
         inspect_images(scope.systems, &docker, images),
-        prerequisites(stack, needed),
+        prerequisites(stack, inquiry.needed),
     );
-    let resources = containers.into_iter().chain(images).collect();
-    Findings { resources, prerequisites, networks, ..Findings::default() }
+    let resources = containers.resources.into_iter().chain(images).collect();
+    let unseen = containers.unseen.into_iter().chain(prerequisites.unseen).collect();
+    Findings { resources, unseen, ..prerequisites }
 }
 
 /// Inspects the containers that carry the stack's ownership marker, and those of `known` names.
-async fn containers(stack: Stack<'_>, known: BTreeSet<ResourceId>) -> BTreeMap<ResourceId, Presence> {
+async fn containers(stack: Stack<'_>, known: BTreeSet<ResourceId>) -> Findings {
+    let mut findings = Findings::default();
     if known.is_empty() {
-        return BTreeMap::new();
+        return findings;
     }
-    let managed = stack.containers().await.unwrap_or_default();
+    let managed = stack.containers().await.unwrap_or_else(|error| {
+        findings.unseen.insert((Part::Servers(Kind::Container), unseen(&error)));
+        Vec::new()
+    });
     let present = |live: docker::Live| {
         let presence = Presence::Present(Live::Run(Box::new(run(&live))));
         (ResourceId::new(Kind::Container, live.name), presence)
@@ -53,7 +58,8 @@ async fn containers(stack: Stack<'_>, known: BTreeSet<ResourceId>) -> BTreeMap<R
     let mut found: BTreeMap<ResourceId, Presence> = managed.into_iter().map(present).collect();
     let others = inspect_each(stack, known.iter().filter(|id| !found.contains_key(id))).await;
     found.extend(others);
-    found
+    findings.resources = found;
+    findings
 }
 
 /// Inspects containers by their names, managed or not.
@@ -79,28 +85,48 @@ async fn inspect_each<'a>(
     join_all(inspected).await.into_iter().collect()
 }
 
-/// Inspects the prerequisites of servers, and the networks of the stack. What cannot be inspected is missing: the
-/// attempt to create it reports why.
-async fn prerequisites(stack: Stack<'_>, needed: BTreeSet<Prerequisite>) -> (BTreeSet<Prerequisite>, BTreeSet<String>) {
-    let networks: BTreeSet<String> = stack.networks().await.unwrap_or_default().into_iter().collect();
-    let inspected = needed.iter().map(|prerequisite| {
-        let networks = &networks;
-        async move {
-            let present = match prerequisite {
-                Prerequisite::Network(name) => networks.contains(name),
-                Prerequisite::Volume(name) => stack.has_volume(name).await.unwrap_or_default(),
-                Prerequisite::Folder(path) => path.exists(),
-            };
-            present.then(|| prerequisite.clone())
+/// Inspects the prerequisites of servers, and the networks of the stack.
+async fn prerequisites(stack: Stack<'_>, needed: BTreeSet<Prerequisite>) -> Findings {
+    let mut findings = Findings::default();
+    let networks = match stack.networks().await {
+        Ok(networks) => {
+            findings.networks = networks.into_iter().collect();
+            None
+        }
+        Err(error) => Some(unseen(&error)),
+    };
+    findings.unseen.extend(networks.clone().map(|unseen| (Part::Networks(Kind::Container), unseen)));
+    let volumes = needed.iter().map(|prerequisite| async {
+        match prerequisite {
+            Prerequisite::Volume(name) => Some(stack.has_volume(name).await),
+            Prerequisite::Network(_) | Prerequisite::Folder(_) => None,
         }
     });
-    let present = join_all(inspected).await.into_iter().flatten().collect();
-    (present, networks)
+    for (prerequisite, volume) in needed.iter().zip(join_all(volumes).await) {
+        let seen = match (prerequisite, volume) {
+            (_, Some(seen)) => seen.map_err(|error| unseen(&error)),
+            (Prerequisite::Network(name), _) => match &networks {
+                None => Ok(findings.networks.contains(name)),
+                Some(unseen) => Err(unseen.clone()),
+            },
+            (Prerequisite::Folder(path), _) => exists(path),
+            (Prerequisite::Volume(_), None) => Err(Unseen::not_inspected()),
+        };
+        match seen {
+            Ok(true) => drop(findings.prerequisites.insert(prerequisite.clone())),
+            Ok(false) => {}
+            Err(unseen) => {
+                let part = Part::Prerequisite(Kind::Container, prerequisite.clone());
+                findings.unseen.insert((part, unseen));
+            }
+        }
+    }
+    findings
 }
 
-/// Returns the folders that exist.
-fn folders(needed: BTreeSet<Prerequisite>) -> impl Iterator<Item = Prerequisite> {
-    needed.into_iter().filter(|prerequisite| matches!(prerequisite, Prerequisite::Folder(path) if path.exists()))
+fn exists(folder: &Path) -> Result<bool, Unseen> {
+    let why = |error| Unseen::new(format!("cannot inspect {}: {error}", folder.display()));
+    folder.try_exists().map_err(why)
 }
 
 /// Inspects images.
@@ -115,7 +141,7 @@ async fn inspect_images(
     let records = match pulled::all(&systems.records.images, Kind::Image) {
         Ok(records) => records,
         Err(error) => {
-            return images.into_iter().map(|(id, _)| (id.clone(), Presence::Unknown(error.to_string()))).collect();
+            return images.into_iter().map(|(id, _)| (id.clone(), unknown(&error))).collect();
         }
     };
     // An image that was pulled by its tag is managed by its digest too.
@@ -137,10 +163,6 @@ async fn inspect_images(
         }
     });
     join_all(inspected).await.into_iter().collect()
-}
-
-fn unknown(error: &docker::Error) -> Presence {
-    Presence::Unknown(with_causes(error))
 }
 
 fn run(live: &docker::Live) -> LiveRun {

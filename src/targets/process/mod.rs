@@ -3,14 +3,14 @@
 mod observe;
 
 use super::{Call, Driver, Findings, Inquiry, Scope};
-use crate::live::Presence;
+use crate::live::{Part, Presence};
 use crate::plan::Action;
 use crate::resource::{Kind, ResourceId};
-use crate::systems::{Failure, Hint, Systems, files};
+use crate::systems::{Failure, Hint, Systems, files, unseen};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use llamero_core::targets::process::lower::launch;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The longest wait for a server to stop: its supervisor knows how long it may take.
@@ -31,11 +31,14 @@ impl Driver for Process {
 
     fn observe<'a>(&'a self, scope: Scope<'a>, inquiry: Inquiry<'a>) -> BoxFuture<'a, Findings> {
         async move {
-            let recorded = scope.systems.processes.list().unwrap_or_default();
             let mut servers = inquiry.servers;
-            servers.extend(recorded.into_iter().map(|name| ResourceId::new(Kind::Process, name)));
+            let mut unlisted = BTreeSet::new();
+            match scope.systems.processes.list() {
+                Ok(recorded) => servers.extend(recorded.into_iter().map(|name| ResourceId::new(Kind::Process, name))),
+                Err(error) => drop(unlisted.insert((Part::Servers(Kind::Process), unseen(&error)))),
+            }
             let resources = observe::inspect(scope.systems, servers.iter().collect());
-            Findings { resources, ..Findings::default() }
+            Findings { resources, unseen: unlisted, ..Findings::default() }
         }
         .boxed()
     }

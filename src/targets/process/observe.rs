@@ -3,7 +3,7 @@
 use crate::live::{Live, LiveRun, Ownership, Presence, RunState};
 use crate::resource::ResourceId;
 use crate::systems::process::{self, ProcessState};
-use crate::systems::{Systems, proc};
+use crate::systems::{Systems, proc, unknown};
 use std::collections::BTreeMap;
 
 /// Inspects servers by their names.
@@ -12,7 +12,7 @@ pub(super) fn inspect(systems: &Systems, servers: Vec<&ResourceId>) -> BTreeMap<
         let presence = match systems.processes.state(&id.name) {
             Err(process::Error::Missing(_)) => Presence::Absent,
             Ok(process) => Presence::Present(Live::Run(Box::new(live_process(&process)))),
-            Err(error) => Presence::Unknown(error.to_string()),
+            Err(error) => unknown(&error),
         };
         (id.clone(), presence)
     });

@@ -8,9 +8,9 @@ mod rehearse;
 mod settings;
 
 use super::{Call, Driver, Findings, Inquiry, Scope};
-use crate::live::{Instances, Presence};
+use crate::live::{Instances, Part, Presence, Unseen};
 use crate::resource::{Kind, ResourceId};
-use crate::systems::{Failure, Systems, files, proc};
+use crate::systems::{Failure, Systems, files, proc, unseen};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
@@ -30,13 +30,15 @@ impl Driver for Systemd {
 
     fn observe<'a>(&'a self, scope: Scope<'a>, inquiry: Inquiry<'a>) -> BoxFuture<'a, Findings> {
         async move {
-            let servers = observe::list(scope, inquiry.servers);
+            let mut servers = inquiry.servers;
+            let listed = observe::list(scope, &mut servers);
+            let unseen = listed.err().map(|error| (Part::Servers(self.kind()), unseen(&error))).into_iter().collect();
             if servers.is_empty() {
-                return Findings::default();
+                return Findings { unseen, ..Findings::default() };
             }
             let (resources, ends_at_logout) =
                 tokio::join!(observe::inspect(scope, servers.iter().collect()), self.ends_at_logout(scope.systems));
-            Findings { resources, ends_at_logout, ..Findings::default() }
+            Findings { resources, unseen, ends_at_logout, ..Findings::default() }
         }
         .boxed()
     }
@@ -57,7 +59,7 @@ impl Driver for Systemd {
         &'a self,
         scope: Scope<'a>,
         servers: Vec<&'a ResourceId>,
-    ) -> BoxFuture<'a, BTreeMap<ResourceId, Result<Instances, String>>> {
+    ) -> BoxFuture<'a, BTreeMap<ResourceId, Result<Instances, Unseen>>> {
         observe::instances(scope, servers).boxed()
     }
 

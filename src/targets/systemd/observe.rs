@@ -2,11 +2,11 @@
 
 use super::super::Scope;
 use super::{instances, settings};
-use crate::live::{Effective, Instances, Live, LiveRun, Ownership, Presence, RunState};
+use crate::live::{Effective, Instances, Live, LiveRun, Ownership, Presence, RunState, Unseen};
 use crate::render::marker;
 use crate::resource::{Bytes, Kind, ResourceId};
 use crate::systems::systemd::{self, ActiveState, LoadState, Unit};
-use crate::systems::{Connection as _, Systems, files, proc, with_causes};
+use crate::systems::{Connection as _, Systems, files, proc, unknown, unseen};
 use llamero_core::targets::systemd::lower::{instance_name, socket_name, unit_name};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,14 +14,13 @@ use std::path::{Path, PathBuf};
 /// The largest unit file that is read, in bytes.
 pub(super) const LIMIT: Bytes = Bytes(1 << 20);
 
-/// Returns the units that carry the stack's ownership marker. An instance is part of the server whose name it bears.
-pub(super) fn list(scope: Scope<'_>, known: BTreeSet<ResourceId>) -> BTreeSet<ResourceId> {
+/// Adds the units that carry the stack's ownership marker. An instance is part of the server whose name it bears.
+pub(super) fn list(scope: Scope<'_>, live: &mut BTreeSet<ResourceId>) -> Result<(), files::Error> {
     let Scope { systems, stack } = scope;
-    let mut live = known;
-    for name in files::names(&systems.units).unwrap_or_default() {
+    for name in files::names(&systems.units)? {
         let Some(unit) = name.strip_suffix(".service") else { continue };
         let id = ResourceId::new(Kind::Unit, unit);
-        if is_known_instance(&live, unit) {
+        if is_known_instance(live, unit) {
             continue;
         }
         let text = || files::read_text(&systems.unit_file(&id), LIMIT).ok().flatten();
@@ -30,7 +29,7 @@ pub(super) fn list(scope: Scope<'_>, known: BTreeSet<ResourceId>) -> BTreeSet<Re
             live.insert(id);
         }
     }
-    live
+    Ok(())
 }
 
 /// Returns whether a unit is an instance of a server that hands its socket off.
@@ -51,8 +50,7 @@ pub(super) async fn inspect(scope: Scope<'_>, units: Vec<&ResourceId>) -> BTreeM
     let mut states = match states(systems, &names).await {
         Ok(states) => states,
         Err(error) => {
-            let unknown = |id: &ResourceId| (id.clone(), Presence::Unknown(with_causes(&error)));
-            return units.into_iter().map(unknown).collect();
+            return units.into_iter().map(|id| (id.clone(), unknown(&error))).collect();
         }
     };
     let inspected = units.into_iter().zip(&names).map(|(id, name)| {
@@ -84,12 +82,12 @@ async fn states(
 pub(super) async fn instances(
     scope: Scope<'_>,
     servers: Vec<&ResourceId>,
-) -> BTreeMap<ResourceId, Result<Instances, String>> {
+) -> BTreeMap<ResourceId, Result<Instances, Unseen>> {
     let mut live = BTreeMap::new();
     for id in servers {
         let inspected = match scope.systems.systemd().await {
-            Ok(systemd) => instances::inspect(scope, &systemd, id).await,
-            Err(error) => Err(error.to_string()),
+            Ok(systemd) => instances::inspect(scope, &systemd, id).await.map_err(Unseen::new),
+            Err(error) => Err(unseen(&error)),
         };
         live.insert(id.clone(), inspected);
     }
@@ -99,15 +97,16 @@ pub(super) async fn instances(
 fn unit(systems: &Systems, stack: &str, id: &ResourceId, state: Option<Result<Unit, systemd::Error>>) -> Presence {
     let unit = match state {
         Some(Ok(unit)) => unit,
-        Some(Err(error)) => return Presence::Unknown(with_causes(&error)),
-        None => return Presence::Unknown("systemd says nothing of it".to_owned()),
+        Some(Err(error)) => return unknown(&error),
+        None => return Presence::Unknown(Unseen::new("systemd says nothing of it")),
     };
     let text = match files::read_text(&systems.unit_file(id), LIMIT) {
         Ok(text) => text,
-        Err(error) => return Presence::Unknown(error.to_string()),
+        Err(error) => return unknown(&error),
     };
     if let Some(socket) = unmanaged_socket(systems, stack, id) {
-        return Presence::Unknown(format!("{} exists and is not managed by llamero", socket.display()));
+        let why = format!("{} exists and is not managed by llamero", socket.display());
+        return Presence::Unknown(Unseen::new(why));
     }
     let mut live = live_unit(&unit);
     live.socket_handoff = instances::current(systems, id).is_some();

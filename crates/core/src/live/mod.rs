@@ -11,6 +11,7 @@ mod ownership;
 mod presence;
 mod remnant;
 mod run;
+mod unseen;
 
 pub use effective::{Effective, Override};
 pub use instances::{InstanceState, Instances};
@@ -20,3 +21,4 @@ pub use ownership::Ownership;
 pub use presence::{Live, LiveFile, Presence};
 pub use remnant::Remnant;
 pub use run::{LiveRun, RunState};
+pub use unseen::{Part, Unseen};

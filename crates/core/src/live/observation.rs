@@ -1,6 +1,6 @@
 //! The observed state of a whole stack.
 
-use super::{Instances, Live, LiveRun, Presence, Remnant};
+use super::{Instances, Live, LiveRun, Part, Presence, Remnant, Unseen};
 use crate::resource::{Digest, Health, Kind, Prerequisite, ResourceId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +22,9 @@ pub struct PortHolder {
 pub struct Observation {
     /// The resources inspected, and others found with this stack's ownership marker.
     pub resources: BTreeMap<ResourceId, Presence>,
+    /// The parts beside single resources that could not be inspected.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unseen: BTreeSet<(Part, Unseen)>,
     /// The holders of the ports that the stack needs.
     #[serde(default)]
     pub ports: BTreeMap<u16, PortHolder>,
@@ -58,7 +61,7 @@ impl Observation {
     /// Returns the presence of `id`; an uninspected resource is unknown.
     #[must_use]
     pub fn presence(&self, id: &ResourceId) -> Presence {
-        self.resources.get(id).cloned().unwrap_or_else(|| Presence::Unknown("it was not inspected".to_owned()))
+        self.resources.get(id).cloned().unwrap_or_else(|| Presence::Unknown(Unseen::not_inspected()))
     }
 
     /// Returns the server `id`, if it exists.

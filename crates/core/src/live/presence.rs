@@ -1,6 +1,6 @@
 //! What inspecting a resource returns: absent, present or unknown.
 
-use super::{LiveRun, Ownership};
+use super::{LiveRun, Ownership, Unseen};
 use crate::resource::{Digest, Fingerprint};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -13,8 +13,8 @@ pub enum Presence {
     Absent,
     /// It exists.
     Present(Live),
-    /// It could not be inspected, for this reason.
-    Unknown(String),
+    /// It could not be inspected: it is there or not.
+    Unknown(Unseen),
 }
 
 /// A resource that exists.

@@ -180,8 +180,8 @@ fn of_health(health: &Health) -> (Word, Option<String>) {
 }
 
 fn word(presence: Option<&Presence>, live: Option<&LiveRun>) -> (Word, Option<String>) {
-    if let Some(Presence::Unknown(why)) = presence {
-        return (Word::Unknown, Some(why.clone()));
+    if let Some(Presence::Unknown(unseen)) = presence {
+        return (Word::Unknown, Some(unseen.why.clone()));
     }
     let Some(live) = live else { return (Word::Down, Some("it does not exist".to_owned())) };
     match (live.phase, &live.health) {

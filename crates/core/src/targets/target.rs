@@ -27,11 +27,6 @@ pub trait Target: fmt::Debug + Sync {
         Ok(None)
     }
 
-    /// Returns advice for when its servers cannot be observed because of `why`.
-    fn unseen_hint(&self, _why: &str) -> Option<&'static str> {
-        None
-    }
-
     /// Returns whether a server's definition is written before the server starts, and loaded by a manager.
     fn loads_definitions(&self) -> bool {
         false

@@ -10,7 +10,7 @@
 use crate::golden;
 use llamero_core::live::{
     Effective, InstanceState, Live, LiveFile, LiveRun, Observation, Override, Ownership, PortHolder, Presence, Remnant,
-    RunState,
+    RunState, Unseen,
 };
 use llamero_core::lockfile::LockFile;
 use llamero_core::manifest;
@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 /// What has happened to the machine since the last apply.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an event of its own")]
 pub(crate) struct Since {
     /// What became of things; `*` at the end of a name stands for the digits of its digest.
     resources: BTreeMap<String, Happening>,
@@ -251,7 +252,10 @@ fn happen(observed: &mut Observation, stack: &str, id: &ResourceId, happening: H
     };
     let presence = match happening {
         Happening::Gone => Some(Presence::Absent),
-        Happening::Unknown => Some(Presence::Unknown("the bus does not answer".to_owned())),
+        Happening::Unknown => Some(Presence::Unknown(Unseen {
+            why: "the bus does not answer".to_owned(),
+            hint: Some("start it".to_owned()),
+        })),
         Happening::Unmanaged if id.kind != Kind::Model => Some(Presence::Present(claimed(None))),
         Happening::OtherStack => Some(Presence::Present(claimed(Some(mark("other"))))),
         Happening::Otherwise if matches!(observed.resources[id], Presence::Absent) => {

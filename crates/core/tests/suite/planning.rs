@@ -1,11 +1,12 @@
 //! Single decisions of the planner that are easily got wrong, each on the smallest stack that shows it.
 
 use crate::sample;
-use llamero_core::live::{Live, LiveRun, Observation, Ownership, PortHolder, Presence, RunState};
+use llamero_core::live::{Live, LiveRun, Observation, Ownership, Part, PortHolder, Presence, RunState, Unseen};
 use llamero_core::plan::{Cause, Past, Plan, RefusalKind, foresee_all, plan};
 use llamero_core::resolve::{Desired, Drift, Policy};
 use llamero_core::resource::{
-    Artifact, ArtifactSource, Bytes, Digest, Fingerprint, Kind, Limits, Resource, ResourceId, Run, Runtime, Spec,
+    Artifact, ArtifactSource, Bytes, Digest, Fingerprint, Kind, Limits, Prerequisite, Resource, ResourceId, Run,
+    Runtime, Spec,
 };
 
 fn server(kind: Kind, name: &str, port: u16, memory: u64) -> Resource {
@@ -213,4 +214,26 @@ fn a_resource_of_another_stack_is_a_conflict() {
     let plan = plan(&stack([alpha], Policy::default()), &observed, &Past::default());
     assert_eq!(plan.refusals[0].kind, RefusalKind::NotOurs);
     assert!(plan.is_empty());
+}
+
+#[test]
+fn what_could_not_be_listed_blocks_what_would_prune_or_create_by_it() {
+    let web = server(Kind::Unit, "web", 3000, 1 << 20);
+    let volume = Part::Prerequisite(Kind::Container, Prerequisite::Volume("data".to_owned()));
+    let listed = [Part::Servers(Kind::Container), Part::Networks(Kind::Container)];
+    for (part, prune, blocks) in listed
+        .into_iter()
+        .flat_map(|part| [(part.clone(), true, true), (part, false, false)])
+        .chain([(volume.clone(), true, true), (volume, false, true)])
+    {
+        let desired = stack([web.clone()], Policy { prune, ..Policy::default() });
+        let mut observed = Observation::default();
+        observed.resources.insert(web.id.clone(), Presence::Absent);
+        let unseen = Unseen { why: "no answer".to_owned(), hint: Some("start it".to_owned()) };
+        observed.unseen.insert((part.clone(), unseen));
+        let planned = plan(&desired, &observed, &Past::default());
+        let refusals: Vec<_> = planned.refusals.iter().map(|it| (it.kind, it.hint.as_deref())).collect();
+        let expected = if blocks { vec![(RefusalKind::Unseen, Some("start it"))] } else { Vec::new() };
+        assert_eq!((refusals, planned.is_empty()), (expected, blocks), "{part}, pruning: {prune}");
+    }
 }

@@ -2,11 +2,12 @@
 
 use super::case::Case;
 use super::difference::{Comparison, Difference, Remedy};
+use super::unseen::{blind, blind_parts};
 use super::verdicts::{Verdict, absent, made};
 use super::{artifact, file, model, run};
-use crate::live::{Live, Managed, Observation, Presence};
+use crate::live::{Live, Managed, Observation, Presence, Unseen};
 use crate::plan::cause::Cause;
-use crate::plan::change::{Change, Consequence, Disruption, Refusal, RefusalKind, Verb};
+use crate::plan::change::{Change, Consequence, Disruption, Verb};
 use crate::plan::past::Past;
 use crate::resolve::Desired;
 use crate::resource::{Kind, Resource, ResourceId, Spec};
@@ -44,15 +45,16 @@ pub(in crate::plan) fn compare(desired: &Desired, observed: &Observation, past: 
         if !declared && id.kind == Kind::Model && unserved {
             continue;
         }
-        if let (false, true, Presence::Unknown(why)) = (declared, desired.policy.prune, presence) {
+        if let (false, true, Presence::Unknown(unseen)) = (declared, desired.policy.prune, presence) {
             // An unobservable resource may still exist: it does not count as removed.
-            comparison.refusals.push(blind(id, why));
+            comparison.refusals.push(blind(id, unseen));
             continue;
         }
         if let (false, Some(managed)) = (declared, Managed::prove(&desired.stack, id, presence)) {
             comparison.changes.push(undeclared(desired, presence, managed));
         }
     }
+    comparison.refusals.extend(blind_parts(desired, observed, &comparison.refusals));
     comparison.changes.sort_by(|one, other| one.change.on.cmp(&other.change.on));
     comparison
 }
@@ -60,8 +62,8 @@ pub(in crate::plan) fn compare(desired: &Desired, observed: &Observation, past: 
 fn one(case: Case<'_>, presence: Option<&Presence>) -> Verdict {
     let Case { desired, past, resource, .. } = case;
     let presence = match presence {
-        Some(Presence::Unknown(why)) => return unseen(resource, why),
-        None => return unseen(resource, "it was not inspected"),
+        Some(Presence::Unknown(unseen)) => return Verdict::Refused(blind(&resource.id, unseen)),
+        None => return Verdict::Refused(blind(&resource.id, &Unseen::not_inspected())),
         Some(Presence::Absent) => None,
         Some(Presence::Present(live)) => Some(live),
     };
@@ -87,23 +89,6 @@ fn one(case: Case<'_>, presence: Option<&Presence>) -> Verdict {
         (Spec::Run(spec), live) => run::run(case, spec, live),
         (Spec::Secret(_) | Spec::Environment(_) | Spec::Image(_), Some(_)) => Verdict::Same,
     }
-}
-
-fn unseen(resource: &Resource, why: &str) -> Verdict {
-    Verdict::Refused(blind(&resource.id, why))
-}
-
-fn blind(id: &ResourceId, why: &str) -> Refusal {
-    let mut of_target = targets::TARGETS.into_iter().filter(|target| target.observes(id.kind));
-    let hint = match of_target.find_map(|target| target.unseen_hint(why)) {
-        Some(hint) => Some(hint),
-        None if why.starts_with("the state file ") && why.contains(" is damaged: ") => {
-            Some("`llamero doctor --repair` renames it and rediscovers the running servers by their ownership markers")
-        }
-        None => None,
-    };
-    let hint = hint.map(str::to_owned);
-    Refusal { on: id.clone(), kind: RefusalKind::Unseen, message: format!("cannot see {id}: {why}"), hint }
 }
 
 fn undeclared(desired: &Desired, presence: &Presence, managed: Managed) -> Difference {

@@ -11,6 +11,7 @@ mod effective;
 mod file;
 mod model;
 mod run;
+mod unseen;
 mod verdicts;
 
 pub(super) use all::compare;

@@ -29,13 +29,6 @@ impl Target for Docker {
         matches!(kind, Kind::Container | Kind::Image)
     }
 
-    fn unseen_hint(&self, _why: &str) -> Option<&'static str> {
-        Some(
-            "start the container engine (`sudo systemctl start docker`) and be in the group `docker`, or let \
-             `DOCKER_HOST` say where its socket is",
-        )
-    }
-
     fn resets_limits(&self) -> bool {
         true
     }

@@ -24,13 +24,6 @@ impl Target for Systemd {
         format!("the unit {}.service", id.name)
     }
 
-    fn unseen_hint(&self, why: &str) -> Option<&'static str> {
-        why.contains("user manager").then_some(
-            "log in as the user whose manager it is (`loginctl enable-linger USER` keeps it), or say `runtime: process` \
-             in the manifest",
-        )
-    }
-
     fn definition(&self, stack: &str, resource: &Resource) -> Result<Option<String>, Unrepresentable> {
         let hands_off = resource.run().is_some_and(|run| run.socket_handoff);
         // All instances of a server differ in their numbers alone.

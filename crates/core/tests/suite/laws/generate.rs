@@ -6,7 +6,7 @@
 
 use crate::sample;
 use llamero_core::live::{
-    InstanceState, Instances, Live, LiveFile, LiveRun, Observation, Ownership, PortHolder, Presence, RunState,
+    InstanceState, Instances, Live, LiveFile, LiveRun, Observation, Ownership, PortHolder, Presence, RunState, Unseen,
 };
 use llamero_core::plan::Past;
 use llamero_core::resolve::{Desired, Drift, Policy};
@@ -477,7 +477,7 @@ impl Scenario {
                 _ => Live::File(LiveFile { marker: claim(&asked, *condition), text: None }),
             };
             let presence = match condition {
-                Condition::Unknown => Presence::Unknown("no access".to_owned()),
+                Condition::Unknown => Presence::Unknown(Unseen::new("no access")),
                 _ => Presence::Present(live),
             };
             self.observed.resources.insert(id, presence);
@@ -525,7 +525,7 @@ fn presence(before: Option<&Resource>, now: Option<&Resource>, condition: Condit
         _ => (asked, condition),
     };
     match condition {
-        Condition::Unknown => return Presence::Unknown("no access".to_owned()),
+        Condition::Unknown => return Presence::Unknown(Unseen::new("no access")),
         Condition::Absent => return Presence::Absent,
         _ => {}
     }
