@@ -3,6 +3,7 @@
 //! It is pure, and it makes every decision; execution only follows. `compare` finds the differences and their causes,
 //! resource by resource; `order` turns the differences into steps that may run in any order that respects `after`.
 
+mod aside;
 mod at_once;
 mod canary;
 mod cause;
@@ -14,7 +15,6 @@ mod kept;
 mod order;
 mod part;
 mod past;
-mod replace;
 mod result;
 mod rollout;
 mod step;

@@ -5,10 +5,10 @@ use super::difference::{Difference, Remedy, RunAction, RunRemedy};
 use super::effective::{Deviations, deviations};
 use super::verdicts::{Verdict, absent, asked_otherwise, change, not_managed, reported, sync};
 use crate::live::{Live, LiveRun, Managed, Ownership, Presence, RunState};
+use crate::plan::aside::left_aside;
 use crate::plan::cause::Cause;
 use crate::plan::change::{Consequence, Disruption, Verb};
 use crate::plan::past::Past;
-use crate::plan::replace::left_aside;
 use crate::resource::{Bytes, Resource, Run};
 use crate::targets;
 

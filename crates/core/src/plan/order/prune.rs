@@ -2,10 +2,10 @@
 
 use super::basis::{Basis, loads_definitions};
 use super::ends::Ends;
+use super::prerequisites::unused_networks;
 use super::steps::Steps;
 use crate::live::Managed;
 use crate::plan::compare::Remedy;
-use crate::plan::replace::unused_networks;
 use crate::plan::step::{Action, Phase, Step, StepId};
 use crate::resource::{Kind, ResourceId};
 use std::collections::BTreeMap;

@@ -2,11 +2,11 @@
 
 use super::basis::Basis;
 use super::parts;
+use super::replace::Replacement;
 use super::sequence::FirstOnGpu;
 use super::steps::Steps;
 use crate::live::{Instances, Managed};
 use crate::plan::compare::{RunAction, RunRemedy};
-use crate::plan::replace::Replacement;
 use crate::plan::step::{Action, Phase, StepId};
 use crate::resource::{Kind, Resource, ResourceId};
 use std::collections::BTreeMap;

@@ -2,9 +2,9 @@
 
 use super::basis::Basis;
 use super::models::models;
+use super::prerequisites::missing;
 use super::steps::Steps;
 use crate::plan::compare::Remedy;
-use crate::plan::replace::missing;
 use crate::plan::step::{Action, Phase};
 use crate::resource::Kind;
 

@@ -1,13 +1,13 @@
 //! Servers that cannot be changed: another takes the place of one, which stands aside until the other is verified.
 
-use super::compare::RunRemedy;
-use super::past::Past;
-use super::step::Action;
 use crate::live::{Managed, Observation};
+use crate::plan::aside::aside;
+use crate::plan::compare::RunRemedy;
+use crate::plan::past::Past;
+use crate::plan::step::Action;
 use crate::resolve::Desired;
-use crate::resource::{Fingerprint, Kind, Prerequisite, Resource, ResourceId};
+use crate::resource::{Fingerprint, Resource, ResourceId};
 use crate::targets;
-use std::collections::BTreeSet;
 
 /// The calls by which a server comes to be as declared under its own name, besides its stop and its start.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -16,19 +16,6 @@ pub(super) struct Replacement {
     pub(super) before: Vec<Action>,
     /// The one that removes what stands aside, once the server is verified.
     pub(super) after: Option<Action>,
-}
-
-/// Returns what stands aside under a server's second name, if it is managed, and whether it is as declared.
-fn aside(desired: &Desired, observed: &Observation, resource: &Resource) -> Option<(Managed, bool)> {
-    let id = targets::previous(&resource.id).filter(|id| !desired.resources.contains_key(id))?;
-    let managed = Managed::prove(&desired.stack, &id, observed.resources.get(&id)?)?;
-    let claim = observed.run(&id)?.definition.as_ref()?;
-    Some((managed, claim.intact && claim.fingerprint == resource.fingerprint()))
-}
-
-/// Returns what stands aside though nothing takes its place.
-pub(super) fn left_aside(desired: &Desired, observed: &Observation, resource: &Resource) -> Option<Managed> {
-    aside(desired, observed, resource).map(|(managed, _)| managed)
 }
 
 /// Returns the calls that replace a server; nothing where its target changes it in place.
@@ -77,24 +64,4 @@ fn is_committed(observed: &Observation, past: &Past, id: &ResourceId) -> bool {
     let committed = past.committed.get(id).map(Fingerprint::of);
     let live = observed.run(id).and_then(|live| live.definition.as_ref());
     !past.trial && committed.is_some() && live.map(|claim| &claim.fingerprint) == committed.as_ref()
-}
-
-/// Returns the prerequisites of servers, as far as they are missing.
-pub(super) fn missing<'a>(
-    desired: &Desired,
-    observed: &Observation,
-    servers: impl Iterator<Item = &'a ResourceId>,
-) -> BTreeSet<(Kind, Prerequisite)> {
-    let servers = servers.filter_map(|id| Some((id.kind, desired.resources.get(id)?.run()?)));
-    let needed = servers.filter_map(|(kind, run)| Some((kind, targets::of_kind(kind)?.prerequisites(run))));
-    let each = needed.flat_map(|(kind, needed)| needed.into_iter().map(move |what| (kind, what)));
-    each.filter(|(_, what)| !observed.prerequisites.contains(what)).collect()
-}
-
-/// Returns the networks of the stack that no declared server is in.
-pub(super) fn unused_networks<'a>(desired: &Desired, observed: &'a Observation) -> Vec<(Kind, &'a String)> {
-    let servers = desired.runs().filter_map(|(resource, run)| Some((targets::of_kind(resource.id.kind)?, run)));
-    let used: BTreeSet<Prerequisite> = servers.flat_map(|(target, run)| target.prerequisites(run)).collect();
-    let is_unused = |name: &String| !used.contains(&Prerequisite::Network(name.clone()));
-    observed.networks.iter().filter(|(name, _)| is_unused(name)).map(|(name, kind)| (*kind, name)).collect()
 }
