@@ -1,19 +1,20 @@
 //! The plan that leads from the observed machine to the desired state at once.
 
-use super::compare::{self, Comparison};
+use super::compare::{Comparison, compare};
+use super::conflict::conflicts;
+use super::order::order;
 use super::past::Past;
 use super::result::Plan;
 use super::warn::warnings;
-use super::{contention, order};
 use crate::live::Observation;
 use crate::resolve::Desired;
 
 /// Plans the way from `observed` to `desired`, whatever route the manifest wants to try first.
 pub(super) fn at_once(desired: &Desired, observed: &Observation, past: &Past) -> Plan {
-    let Comparison { changes, unchanged, mut refusals } = compare::compare(desired, observed, past);
-    refusals.extend(contention::refuse(desired, observed, past, &changes));
+    let Comparison { changes, unchanged, mut refusals } = compare(desired, observed, past);
+    refusals.extend(conflicts(desired, observed, past, &changes));
     refusals.sort();
-    let steps = if refusals.is_empty() { order::order(desired, observed, past, &changes) } else { Vec::new() };
+    let steps = if refusals.is_empty() { order(desired, observed, past, &changes) } else { Vec::new() };
     Plan {
         stack: desired.stack.clone(),
         changes: changes.into_iter().map(|change| change.change).collect(),

@@ -9,7 +9,7 @@ mod canary;
 mod cause;
 mod change;
 mod compare;
-mod contention;
+mod conflict;
 mod foresee;
 mod kept;
 mod order;

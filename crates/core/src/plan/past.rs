@@ -1,6 +1,7 @@
 //! The records of earlier generations, as far as a plan needs them.
 
 use super::step::Arguments;
+use crate::live::LiveRun;
 use crate::resolve::PreviousRoutes;
 use crate::resource::{Digest, Fields, GpuClaim, Gpus, Resource, ResourceId, Seconds};
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,12 @@ pub struct Past {
 }
 
 impl Past {
+    /// Returns the host memory that a server that is up may take: what is in force, and what it was allowed.
+    pub(super) fn memory_taken(&self, id: &ResourceId, live: &LiveRun) -> u64 {
+        let in_force = live.memory_limit.map_or(0, |limit| limit.0);
+        self.memory.get(id).copied().unwrap_or_default().max(in_force)
+    }
+
     /// Adds the facts of earlier generations.
     pub fn learn<'a>(&mut self, resources: impl IntoIterator<Item = &'a Resource>) {
         for resource in resources {

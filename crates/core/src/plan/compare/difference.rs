@@ -2,6 +2,7 @@
 
 use crate::live::Managed;
 use crate::plan::change::{Change, Refusal};
+use crate::resource::ResourceId;
 
 /// The remedy for one differing resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +69,27 @@ pub(in crate::plan) struct Difference {
     pub(in crate::plan) change: Change,
     /// `None` if the change is only reported.
     pub(in crate::plan) remedy: Option<Remedy>,
+}
+
+impl Difference {
+    /// Returns the resource.
+    pub(in crate::plan) const fn on(&self) -> &ResourceId {
+        &self.change.on
+    }
+
+    /// Returns whether a server stops because of it.
+    pub(in crate::plan) const fn goes_down(&self) -> bool {
+        match &self.remedy {
+            Some(Remedy::Run(remedy)) => matches!(remedy.go, RunAction::Restart(_)),
+            Some(Remedy::Remove { up, .. }) => *up,
+            _ => false,
+        }
+    }
+
+    /// Returns whether a server comes up or is awaited because of it.
+    pub(in crate::plan) const fn comes_up(&self) -> bool {
+        matches!(&self.remedy, Some(Remedy::Run(remedy)) if !matches!(remedy.go, RunAction::Leave))
+    }
 }
 
 /// The result of a comparison.

@@ -1,9 +1,9 @@
 //! What every step is decided from.
 
+use super::contention::{StopOrder, stop_order};
 use super::replace::{Replacement, replacement};
 use crate::live::{Instances, Managed, Observation};
 use crate::plan::compare::{Difference, Remedy, RunAction, RunRemedy};
-use crate::plan::contention::{StopOrder, stop_order};
 use crate::plan::past::Past;
 use crate::resolve::Desired;
 use crate::resource::{ResourceId, Run, Seconds};

@@ -5,6 +5,7 @@
 
 mod all;
 mod basis;
+mod contention;
 mod ends;
 mod models;
 mod parts;
