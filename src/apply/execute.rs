@@ -1,7 +1,6 @@
 //! Execution: steps in any order that respects their dependencies, several at a time.
 
-use super::step::Failure;
-use super::{Event, Execution, Machine, health};
+use super::{Event, Execution, Failure, Machine, health};
 use crate::history::{StepOutcome, StepResult};
 use crate::live::LiveRun;
 use crate::plan::{Action, Phase, Plan, Step, StepId};
@@ -62,9 +61,9 @@ pub async fn execute<M: Machine>(
     fail_fast: bool,
 ) -> Executed {
     let steps: Vec<&Step> = plan.steps.iter().filter(|step| step.phase == phase).collect();
-    let mut execute = Executed::default();
+    let mut executed = Executed::default();
     if steps.is_empty() {
-        return execute;
+        return executed;
     }
     (execution.report)(Event::Phase { phase, steps: steps.len() });
     let mut waiting: Vec<&Step> = steps.iter().rev().copied().collect();
@@ -72,7 +71,7 @@ pub async fn execute<M: Machine>(
     let mut results: BTreeMap<StepId, StepOutcome> = BTreeMap::new();
     let mut running = FuturesUnordered::new();
     loop {
-        let stopping = execution.cancel.is_cancelled() || (fail_fast && !execute.failures.is_empty());
+        let stopping = execution.cancel.is_cancelled() || (fail_fast && !executed.failures.is_empty());
         let mut index = waiting.len();
         while index > 0 && running.len() < AT_ONCE && !stopping {
             index -= 1;
@@ -84,10 +83,10 @@ pub async fn execute<M: Machine>(
         let Some((step, took, result)) = running.next().await else { break };
         let result = result.map(|live| {
             if let (Action::AwaitHealthy(id), Some(live)) = (&step.action, live) {
-                execute.verified.insert(id.clone(), live);
+                executed.verified.insert(id.clone(), live);
             }
         });
-        let (result, failure) = settle_step(step, result, preexisting, &mut execute);
+        let (result, failure) = settle_step(step, result, preexisting, &mut executed);
         if failure.is_none() {
             done.insert(step.id);
             // Waking does not count as a start.
@@ -95,23 +94,23 @@ pub async fn execute<M: Machine>(
                 steps.iter().any(|step| matches!(&step.action, Action::Wake(managed) if managed.id() == id))
             };
             if let Action::AwaitHealthy(id) = &step.action
-                && !execute.unhealthy_before.contains(id)
+                && !executed.unhealthy_before.contains(id)
                 && !woken(id)
             {
                 let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-                execute.start_times.insert(id.clone(), Seconds::new(milliseconds.div_ceil(1000)));
+                executed.start_times.insert(id.clone(), Seconds::new(milliseconds.div_ceil(1000)));
             }
         }
         results.insert(step.id, outcome(step, result, failure.as_ref()));
         // A step stopped by the user has not failed; the execution is interrupted.
-        execute.failures.extend(failure.filter(|failure| !failure.interrupted));
+        executed.failures.extend(failure.filter(|failure| !failure.interrupted));
     }
-    execute.interrupted = execution.cancel.is_cancelled() && done.len() < steps.len();
+    executed.interrupted = execution.cancel.is_cancelled() && done.len() < steps.len();
     for step in steps {
         let outcome = results.remove(&step.id).unwrap_or_else(|| outcome(step, StepResult::NotAttempted, None));
-        execute.steps.push(outcome);
+        executed.steps.push(outcome);
     }
-    execute
+    executed
 }
 
 async fn take<'a, M: Machine>(
@@ -137,12 +136,12 @@ fn settle_step(
     step: &Step,
     result: Result<(), Failure>,
     preexisting: &BTreeSet<ResourceId>,
-    execute: &mut Executed,
+    executed: &mut Executed,
 ) -> (StepResult, Option<Failure>) {
     match (result, &step.action) {
         (Ok(()), _) => (StepResult::Done, None),
         (Err(_), Action::AwaitHealthy(id)) if preexisting.contains(id) => {
-            execute.unhealthy_before.insert(id.clone());
+            executed.unhealthy_before.insert(id.clone());
             (StepResult::Failed, None)
         }
         (Err(failure), _) => (StepResult::Failed, Some(failure)),

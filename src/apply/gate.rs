@@ -1,9 +1,9 @@
 //! The health gate: every server of the stack is healthy, and the started ones neither restart nor fail for the
 //! configured time.
 
-use super::health::{examine, with_log};
-use super::step::Failure;
-use super::{Event, Execution, Machine};
+use super::health::examine;
+use super::log::with_log;
+use super::{Event, Execution, Failure, Machine};
 use crate::live::{LiveRun, RunState};
 use crate::resource::{Health, Resource, ResourceId};
 use std::collections::{BTreeMap, BTreeSet};

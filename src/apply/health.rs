@@ -3,13 +3,14 @@
 //! Busy is not dead and loading is not failed: the clock of the wait starts again whenever the server visibly gets on,
 //! up to a hard cap. A process that died ends the wait at once.
 
-use super::excerpt::excerpt;
-use super::step::{Failure, server};
-use super::{Event, Execution, Machine};
-use crate::engines;
+use super::event::Event;
+use super::execution::Execution;
+use super::log::with_log;
+use super::machine::Machine;
 use crate::live::{Live, LiveRun, Presence, RunState};
 use crate::plan::Action;
-use crate::resource::{Bytes, Health, Resource, ResourceId, Run};
+use crate::resource::{Bytes, Health, ResourceId, Run};
+use crate::systems::Failure;
 use crate::systems::listener::Foreign;
 use crate::systems::start_clock::{self, StartClock};
 use crate::targets;
@@ -41,39 +42,16 @@ pub(super) async fn await_healthy<M: Machine>(
     action: &Action,
     id: &ResourceId,
 ) -> Result<LiveRun, Failure> {
-    let (_, run) = server(execution, id)?;
-    let passed = |since: Duration| execution.systems.elapsed().saturating_sub(since);
+    let (_, run) = execution.server(id)?;
     let mut clock = StartClock::new(run, execution.systems.elapsed());
     let restarts = examine(execution, id).await?.restarts;
-    let mut reported = String::new();
-    let mut foreign: Option<(Foreign, Duration)> = None;
+    let mut wait = Wait { execution, id, run, foreign: None, reported: String::new() };
     loop {
         let live = examine(execution, id).await?;
         if let Some(why) = died(restarts, &live) {
             return Err(with_log(execution, Failure::new(id, why)).await);
         }
-        let health = if live.phase == RunState::Running {
-            match execution.systems.health(&execution.desired.stack, (id, run), &live).await {
-                Ok(health) => {
-                    foreign = None;
-                    health
-                }
-                Err(now) => {
-                    // An earlier holder may be exiting; a lasting one fails the wait at once.
-                    let same = foreign.filter(|(before, _)| *before == now);
-                    let since = same.map_or_else(|| execution.systems.elapsed(), |it| it.1);
-                    if passed(since) >= FOREIGN {
-                        let hint = Some(now.hint());
-                        return Err(Failure { hint, ..with_log(execution, Failure::new(id, now.to_string())).await });
-                    }
-                    let health = Health::unhealthy(now.to_string());
-                    foreign = Some((now, since));
-                    health
-                }
-            }
-        } else {
-            Health::Unreachable { why: "it is starting".to_owned() }
-        };
+        let health = wait.health(&live).await?;
         if health == Health::Healthy {
             return limits_hold(id, run, &live).map(|()| live);
         }
@@ -82,22 +60,65 @@ pub(super) async fn await_healthy<M: Machine>(
             let failure = Failure::new(id, format!("it is not healthy after {} s: {health}", late.as_secs()));
             return Err(with_log(execution, start_clock::needs_longer(failure)).await);
         }
-        let note = match &health {
-            // Expected while it starts.
-            Health::Unreachable { why } => format!("no answer yet: {why}"),
-            other => other.to_string(),
-        };
-        if note != reported {
-            let step = action.to_string();
-            (execution.report)(Event::Progress { step, done: None, total: None, note: Some(note.clone()) });
-            reported = note;
-        }
+        wait.report(action, &health);
         tokio::select! {
             biased;
             () = execution.cancel.cancelled() => {
                 return Err(Failure { interrupted: true, ..Failure::new(id, "stopped while it was starting") });
             }
             () = execution.systems.sleep(EVERY) => {}
+        }
+    }
+}
+
+/// A wait for one server.
+struct Wait<'a, M> {
+    execution: Execution<'a, M>,
+    id: &'a ResourceId,
+    run: &'a Run,
+    /// The other process that holds the server's port, and since when.
+    foreign: Option<(Foreign, Duration)>,
+    /// The last note that was reported.
+    reported: String,
+}
+
+impl<M: Machine> Wait<'_, M> {
+    /// Returns the health of the server; fails once another process has held its port for too long.
+    async fn health(&mut self, live: &LiveRun) -> Result<Health, Failure> {
+        if live.phase != RunState::Running {
+            return Ok(Health::Unreachable { why: "it is starting".to_owned() });
+        }
+        let machine = self.execution.systems;
+        let holder = match machine.health(&self.execution.desired.stack, (self.id, self.run), live).await {
+            Ok(health) => {
+                self.foreign = None;
+                return Ok(health);
+            }
+            Err(holder) => holder,
+        };
+        // An earlier holder may be exiting; one that stays fails the wait.
+        let same = self.foreign.as_ref().filter(|(before, _)| *before == holder);
+        let since = same.map_or_else(|| machine.elapsed(), |(_, since)| *since);
+        let text = holder.to_string();
+        if machine.elapsed().saturating_sub(since) >= FOREIGN {
+            let failure = with_log(self.execution, Failure::new(self.id, text)).await;
+            return Err(Failure { hint: Some(holder.hint()), ..failure });
+        }
+        self.foreign = Some((holder, since));
+        Ok(Health::unhealthy(text))
+    }
+
+    /// Reports what the wait is for, once.
+    fn report(&mut self, action: &Action, health: &Health) {
+        let note = match health {
+            // Expected while it starts.
+            Health::Unreachable { why } => format!("no answer yet: {why}"),
+            other => other.to_string(),
+        };
+        if note != self.reported {
+            let step = action.to_string();
+            (self.execution.report)(Event::Progress { step, done: None, total: None, note: Some(note.clone()) });
+            self.reported = note;
         }
     }
 }
@@ -124,23 +145,4 @@ fn limits_hold(id: &ResourceId, run: &Run, live: &LiveRun) -> Result<(), Failure
     }
     let is = live.memory_limit.map_or_else(|| "none".to_owned(), |limit: Bytes| limit.to_string());
     Err(Failure::new(id, format!("its memory limit is {is} instead of {declared}")))
-}
-
-/// Adds an excerpt of the server's log, its secrets masked, because failures are stored and shown.
-pub(super) async fn with_log<M: Machine>(execution: Execution<'_, M>, failure: Failure) -> Failure {
-    let Some(id) = &failure.on else { return failure };
-    let log = execution.systems.log(&execution.desired.stack, id).await;
-    with_lines(execution, Failure { log, ..failure })
-}
-
-/// Keeps the lines of a failure's log that show the cause, with secrets masked.
-pub(super) fn with_lines<M: Machine>(execution: Execution<'_, M>, failure: Failure) -> Failure {
-    let secrets = execution.desired.secrets().filter_map(|reference| execution.systems.secret(reference).ok());
-    let secrets: Vec<_> = secrets.collect();
-    let run = failure.on.as_ref().and_then(|id| execution.desired.resources.get(id)).and_then(Resource::run);
-    let engine = run.and_then(|run| run.engine.as_ref()).and_then(|name| engines::find(name.as_str()));
-    let masked = |text: String| secrets.iter().fold(text, |text, secret| text.replace(secret.reveal(), "(secret)"));
-    let names_cause = |line: &str| engine.map_or_else(|| engines::names_exception(line), |it| it.names_cause(line));
-    let log = excerpt(failure.log, names_cause).into_iter().map(masked).collect();
-    Failure { log, why: masked(failure.why), ..failure }
 }

@@ -1,13 +1,13 @@
 //! Models on a server: pulled, derived, loaded, removed.
 
-use super::step::Failure;
-use super::{Event, Execution};
+use super::{Event, Execution, Failure};
 use crate::live::Managed;
 use crate::plan::Action;
 use crate::resource::{Digest, Fields, Fingerprint, OllamaName, Resource, ResourceId, ServedModel};
 use crate::systems::downloads::{self, Patience, Progress};
 use crate::systems::ollama::{self, Derived, KeepAlive, Ollama, Pull};
-use crate::systems::{Hint, pulled, sealed};
+use crate::systems::pulled::{self, Pulled};
+use crate::systems::{Hint, sealed};
 use std::time::Duration;
 
 /// The longest that a model may take to load.
@@ -31,63 +31,73 @@ pub(super) async fn pull(
     model: &ServedModel,
 ) -> Result<(), Failure> {
     let id = &resource.id;
-    let failed = |error: &dyn Hint| Failure::of(Some(id), error);
     let ollama = Ollama::new(&execution.systems.client, &model.endpoint);
-    let source = model.source.clone();
-    let known = pulled::find(&execution.systems.records.models, id).map_err(|error| failed(&error))?;
-    // If any model of this stack pulled it, it is managed for all of them.
-    let records = pulled::all(&execution.systems.records.models, id.kind).map_err(|error| failed(&error))?;
-    let text = source.shortest();
-    let brought = records.iter().any(|(_, record)| record.has_pulled(id.kind, &text, &model.endpoint));
-    let mut record = pulled::Pulled {
-        fingerprint: resource.fingerprint(),
-        endpoint: model.endpoint.clone(),
-        name: model.name.shortest(),
-        pulled: brought.then(|| text.clone()),
-        sha256: None,
-        made: None,
-    };
-    let keep = |record: &pulled::Pulled| pulled::record(&execution.systems.records.models, id, record);
-    let content = content(ollama, id, &source).await?;
+    let mut record = record(execution, resource, model)?;
+    let content = content(ollama, id, &model.source).await?;
     let right = |content: &Digest| model.sha256.as_ref().is_none_or(|declared| declared == content);
     if !content.as_ref().is_some_and(right) {
         if let Some(content) = &content
             && record.pulled.is_none()
         {
-            let why = format!("`{source}` exists with the content {content} and is not managed by llamero");
+            let why = format!("`{}` exists with the content {content} and is not managed by llamero", model.source);
             return Err(Failure::new(id, why));
         }
         // Recorded before it exists: an interrupted pull leaves nothing unrecorded.
-        record.pulled = Some(text);
-        // The recorded source stays until the model is recreated, so that an interruption is detected.
-        let begun = match &known {
-            Some(known) => pulled::Pulled { pulled: record.pulled.clone(), ..known.clone() },
-            None => record.clone(),
-        };
-        keep(&begun).map_err(|error| failed(&error))?;
-        if !bring_back(execution, id, model, &source).await? {
-            fetch(execution, action, id, model, &source).await?;
+        record.pulled = Some(model.source.shortest());
+        keep(execution, id, &begun(execution, id, &record)?)?;
+        if !bring_back(execution, id, model).await? {
+            fetch(execution, action, id, model).await?;
         }
     }
-    record.sha256 = self::content(ollama, id, &source).await?;
+    record.sha256 = self::content(ollama, id, &model.source).await?;
     if let Some(declared) = &model.sha256
         && record.sha256.as_ref() != Some(declared)
     {
         let is = record.sha256.map_or_else(|| "nothing".to_owned(), |is| is.to_string());
-        return Err(Failure::new(id, format!("`{source}` has become {is}, not {declared}")));
+        return Err(Failure::new(id, format!("`{}` has become {is}, not {declared}", model.source)));
     }
     if model.is_derived() {
         let derived = Derived {
             name: model.name.clone(),
-            from: source,
+            from: model.source.clone(),
             parameters: model.parameters.clone(),
             template: model.template.clone(),
             system: model.system.clone(),
         };
-        ollama.create(&derived, execution.cancel).await.map_err(|error| failed(&error))?;
+        ollama.create(&derived, execution.cancel).await.map_err(|error| Failure::of(Some(id), &error))?;
         record.made = self::content(ollama, id, &model.name).await?;
     }
-    keep(&record).map_err(|error| failed(&error))
+    keep(execution, id, &record)
+}
+
+/// Returns the record of a model before anything is pulled.
+fn record(execution: Execution<'_>, resource: &Resource, model: &ServedModel) -> Result<Pulled, Failure> {
+    let id = &resource.id;
+    let records = pulled::all(&execution.systems.records.models, id.kind);
+    let records = records.map_err(|error| Failure::of(Some(id), &error))?;
+    let source = model.source.shortest();
+    // If any model of this stack pulled it, it is managed for all of them.
+    let brought = records.iter().any(|(_, record)| record.has_pulled(id.kind, &source, &model.endpoint));
+    Ok(Pulled {
+        fingerprint: resource.fingerprint(),
+        endpoint: model.endpoint.clone(),
+        name: model.name.shortest(),
+        pulled: brought.then_some(source),
+        sha256: None,
+        made: None,
+    })
+}
+
+/// Returns the record of a model while its source is pulled: an earlier one stays true until the model is created anew,
+/// so that an interruption is detected.
+fn begun(execution: Execution<'_>, id: &ResourceId, record: &Pulled) -> Result<Pulled, Failure> {
+    let known = pulled::find(&execution.systems.records.models, id);
+    let known = known.map_err(|error| Failure::of(Some(id), &error))?;
+    Ok(known.map_or_else(|| record.clone(), |known| Pulled { pulled: record.pulled.clone(), ..known }))
+}
+
+fn keep(execution: Execution<'_>, id: &ResourceId, record: &Pulled) -> Result<(), Failure> {
+    pulled::record(&execution.systems.records.models, id, record).map_err(|error| Failure::of(Some(id), &error))
 }
 
 /// Returns the content that a name has on a server.
@@ -106,7 +116,7 @@ pub(super) async fn keep_content(
     let ollama = Ollama::new(&execution.systems.client, &model.endpoint);
     let Some(content) = content(ollama, id, &model.source).await? else { return Ok(()) };
     let (kept, text) = model.kept(&execution.desired.stack, &content);
-    let record = pulled::Pulled {
+    let record = Pulled {
         fingerprint: Fingerprint::of(&Fields::from([("content".to_owned(), content.to_string().into())])),
         endpoint: model.endpoint.clone(),
         name: text.clone(),
@@ -119,30 +129,20 @@ pub(super) async fn keep_content(
 }
 
 /// Restores the required content of a source from its retained copy; returns whether there was one.
-async fn bring_back(
-    execution: Execution<'_>,
-    id: &ResourceId,
-    model: &ServedModel,
-    source: &OllamaName,
-) -> Result<bool, Failure> {
+async fn bring_back(execution: Execution<'_>, id: &ResourceId, model: &ServedModel) -> Result<bool, Failure> {
     let Some(declared) = &model.sha256 else { return Ok(false) };
     let ollama = Ollama::new(&execution.systems.client, &model.endpoint);
     let kept = name(id, &model.kept(&execution.desired.stack, declared).1)?;
     if content(ollama, id, &kept).await?.as_ref() != Some(declared) {
         return Ok(false);
     }
-    ollama.copy(&kept, source).await.map_err(|error| Failure::of(Some(id), &error))?;
+    ollama.copy(&kept, &model.source).await.map_err(|error| Failure::of(Some(id), &error))?;
     Ok(true)
 }
 
 /// Pulls a source through its server, after its registry has confirmed the digest and the size fits.
-async fn fetch(
-    execution: Execution<'_>,
-    action: &Action,
-    id: &ResourceId,
-    model: &ServedModel,
-    source: &OllamaName,
-) -> Result<(), Failure> {
+async fn fetch(execution: Execution<'_>, action: &Action, id: &ResourceId, model: &ServedModel) -> Result<(), Failure> {
+    let source = &model.source;
     let failed = |error: &dyn Hint| Failure::of(Some(id), error);
     let client = &execution.systems.client;
     // If the registry does not answer, the server may still reach it, and otherwise reports a better error.
@@ -199,7 +199,7 @@ fn inherits(
     execution: Execution<'_>,
     removed: &ResourceId,
     text: &str,
-    record: &pulled::Pulled,
+    record: &Pulled,
 ) -> Result<bool, sealed::Error> {
     let folder = &execution.systems.records.models;
     let mut inherits = false;
@@ -210,7 +210,7 @@ fn inherits(
             continue;
         }
         let name = model.name.shortest();
-        let heir = pulled::Pulled { fingerprint: resource.fingerprint(), name, made: None, ..record.clone() };
+        let heir = Pulled { fingerprint: resource.fingerprint(), name, made: None, ..record.clone() };
         pulled::record(folder, &resource.id, &heir)?;
         inherits = true;
     }

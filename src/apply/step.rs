@@ -1,16 +1,16 @@
 //! One step, one call: what each action means in a system's language.
 
-use super::{Event, Execution, health, model, trial};
+use super::event::Event;
+use super::execution::{Execution, mismatch};
+use super::{health, log, model, trial};
 use crate::live::{Managed, Remnant};
 use crate::plan::{Action, Step};
 use crate::render::marker;
-use crate::resource::{Artifact, ArtifactSource, Environment, FileSpec, Resource, ResourceId, Run, Spec};
+use crate::resource::{Artifact, ArtifactSource, Environment, FileSpec, Resource, ResourceId, Spec};
 use crate::systems::downloads::{self, Download, Fetched, Patience, Recipe, Token};
-use crate::systems::{Hint, Retry, artifacts, files, owned, python, secrets, sleep};
+use crate::systems::{Failure, Hint, Retry, artifacts, files, owned, python, secrets, sleep};
 use crate::targets::{self, Call, Scope};
 use std::time::Duration;
-
-pub use crate::systems::Failure;
 
 /// The longest that a server may take to bring what it has on a GPU to host memory.
 const SLEEP: Duration = Duration::from_secs(120);
@@ -37,34 +37,34 @@ async fn call(execution: Execution<'_>, step: &Step) -> Result<(), Failure> {
     let on = action.on().cloned();
     let failed = |error: &dyn Hint| Failure::of(on.as_ref(), error);
     match action {
-        Action::GenerateSecret(id) => match &declared(execution, id)?.spec {
+        Action::GenerateSecret(id) => match &execution.declared(id)?.spec {
             Spec::Secret(secret) => secrets::generate(&secret.path).map(drop).map_err(|error| failed(&error)),
             _ => Err(mismatch(id)),
         },
-        Action::CreateEnvironment(id) => match &declared(execution, id)?.spec {
+        Action::CreateEnvironment(id) => match &execution.declared(id)?.spec {
             Spec::Environment(environment) => create(execution, step, environment).await,
             _ => Err(mismatch(id)),
         },
-        Action::FetchArtifact(id) | Action::VerifyArtifact(id) => match &declared(execution, id)?.spec {
+        Action::FetchArtifact(id) | Action::VerifyArtifact(id) => match &execution.declared(id)?.spec {
             Spec::Artifact(artifact) => fetch(execution, action, id, artifact).await,
             _ => Err(mismatch(id)),
         },
         Action::KeepContent(id) | Action::PullModel(id) | Action::LoadModel(id) => {
-            match (&declared(execution, id)?.spec, action) {
+            match (&execution.declared(id)?.spec, action) {
                 (Spec::Model(model), Action::KeepContent(_)) => model::keep_content(execution, id, model).await,
                 (Spec::Model(model), Action::LoadModel(_)) => model::load(execution, id, model).await,
-                (Spec::Model(model), _) => model::pull(execution, action, declared(execution, id)?, model).await,
+                (Spec::Model(model), _) => model::pull(execution, action, execution.declared(id)?, model).await,
                 _ => Err(mismatch(id)),
             }
         }
         Action::RemoveModel(managed) => model::remove(execution, managed).await,
-        Action::WriteFile(id) => match &declared(execution, id)?.spec {
-            Spec::File(file) => write_file(execution, declared(execution, id)?, file),
+        Action::WriteFile(id) => match &execution.declared(id)?.spec {
+            Spec::File(file) => write_file(execution, execution.declared(id)?, file),
             _ => Err(mismatch(id)),
         },
         Action::Sleep(managed) | Action::Wake(managed) => sleep_or_wake(execution, step, managed).await,
         Action::Try(trial) => {
-            let (_, run) = server(execution, &trial.gateway)?;
+            let (_, run) = execution.server(&trial.gateway)?;
             trial::try_out(execution, action, trial, run).await
         }
         Action::AwaitHealthy(id) => health::await_healthy(execution, action, id).await.map(drop),
@@ -88,20 +88,6 @@ async fn call(execution: Execution<'_>, step: &Step) -> Result<(), Failure> {
 /// Returns a value that the step must carry.
 fn required<'a, T>(id: &ResourceId, value: Option<&'a T>) -> Result<&'a T, Failure> {
     value.ok_or_else(|| Failure::new(id, format!("internal error: a step on {id} lacks what it needs")))
-}
-
-fn declared<'a, M>(execution: Execution<'a, M>, id: &ResourceId) -> Result<&'a Resource, Failure> {
-    execution.desired.resources.get(id).ok_or_else(|| mismatch(id))
-}
-
-/// The error for a plan that does not match its desired state.
-fn mismatch(id: &ResourceId) -> Failure {
-    Failure::new(id, format!("internal error: plan and desired state disagree on {id}"))
-}
-
-pub(super) fn server<'a, M>(execution: Execution<'a, M>, id: &ResourceId) -> Result<(&'a Resource, &'a Run), Failure> {
-    let resource = declared(execution, id)?;
-    resource.run().map(|run| (resource, run)).ok_or_else(|| mismatch(id))
 }
 
 async fn create(execution: Execution<'_>, step: &Step, environment: &Environment) -> Result<(), Failure> {
@@ -208,7 +194,7 @@ async fn on_target(execution: Execution<'_>, step: &Step) -> Result<(), Failure>
         report: &report,
         cancel: execution.cancel,
     };
-    driver.execute(call).await.map_err(|failure| health::with_lines(execution, failure))
+    driver.execute(call).await.map_err(|failure| log::with_lines(execution, failure))
 }
 
 /// Asks a server to sleep, or to wake.
@@ -230,10 +216,10 @@ async fn sleep_or_wake(execution: Execution<'_>, step: &Step, managed: &Managed)
 async fn or_cancelled<T>(
     execution: Execution<'_>,
     id: &ResourceId,
-    remedy: impl Future<Output = T>,
+    future: impl Future<Output = T>,
 ) -> Result<T, Failure> {
     tokio::select! {
-        result = remedy => Ok(result),
+        result = future => Ok(result),
         () = execution.cancel.cancelled() => {
             Err(Failure { interrupted: true, ..Failure::new(id, "interrupted") })
         }

@@ -1,8 +1,7 @@
 //! Trying a route: real requests through the gateway, one after another, until they have been answered long enough.
 
-use super::health::with_log;
-use super::step::Failure;
-use super::{Event, Execution};
+use super::log::with_log;
+use super::{Event, Execution, Failure};
 use crate::plan::{Action, Trial};
 use crate::resource::Run;
 use crate::systems::listener::{self, Sockets};
@@ -38,7 +37,7 @@ pub(super) async fn try_out(
     // The time starts with the first answer, for which the model may have had to be loaded.
     let mut begun: Option<Instant> = None;
     let (mut answered, mut slowest) = (0, Duration::ZERO);
-    while answered < FEWEST || begun.is_none_or(|begun| begun.elapsed() < trial.permanent.duration()) {
+    while answered < FEWEST || begun.is_none_or(|begun| begun.elapsed() < trial.duration.duration()) {
         let asked = Instant::now();
         let patience = if answered == 0 { FIRST } else { NEXT };
         let stack = &execution.desired.stack;

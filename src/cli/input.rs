@@ -2,7 +2,7 @@
 
 use super::arguments::{ManifestArgument, StackArgument};
 use super::color;
-use super::problem::{Problem, note, say};
+use super::problem::{Problem, note, to_stderr};
 use crate::manifest;
 use crate::reconcile::{LoadedManifest, Notice, Stack, StackSelector};
 use crate::systems::FailureKind;
@@ -23,7 +23,7 @@ pub(super) fn stack(argument: &StackArgument) -> Result<Stack, Problem> {
 pub(super) fn notify(notice: Notice<'_>) {
     match notice {
         Notice::Notes { path, text, notes } => {
-            say(&manifest::report(&path.display().to_string(), text, notes, color::on_errors()));
+            to_stderr(&manifest::report(&path.display().to_string(), text, notes, color::on_errors()));
         }
         Notice::NotPinned(coverage) => {
             let (path, missing) = (coverage.path.display(), coverage.missing.join(", "));

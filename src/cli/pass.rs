@@ -1,7 +1,7 @@
 //! A planned request on the terminal: shows the plan, asks for consent, shows progress, and says how it ended.
 
 use super::color::{self, color, styled};
-use super::problem::{Problem, error, note, print, say};
+use super::problem::{Problem, error, note, print, to_stderr};
 use super::progress::Progress;
 use super::{consent, exit::Exit};
 use crate::apply::Failure;
@@ -66,7 +66,7 @@ fn show(pending: &Pending, mode: OutputMode) -> Result<(), Problem> {
     if mode.json {
         return print(&format!("{}\n", json!({ "event": "planned", "plan": plan })));
     }
-    say(color::text(&text::lines(plan)).trim_end());
+    to_stderr(color::text(&text::lines(plan)).trim_end());
     Ok(())
 }
 
@@ -117,7 +117,7 @@ fn conclude(applied: &Applied, begun: Instant, mode: OutputMode) -> Exit {
         && !finished.interrupted
         && finished.later_failures.is_empty();
     let tone = if succeeded { AnsiColor::Green } else { AnsiColor::Yellow };
-    say(&styled(color(tone).bold(), &text));
+    to_stderr(&styled(color(tone).bold(), &text));
     for id in &finished.outcome.unhealthy_before {
         note(&format!("{id} is unhealthy, as before"));
     }
@@ -181,26 +181,26 @@ fn report_failure(failure: &Failure) {
     let on = failure.on.as_ref().map(|on| format!("{on}: ")).unwrap_or_default();
     error(&format!("{on}{}", failure.why), None);
     for line in &failure.log {
-        say(&format!("  {} {line}", styled(anstyle::Style::new().dimmed(), "|")));
+        to_stderr(&format!("  {} {line}", styled(anstyle::Style::new().dimmed(), "|")));
     }
     if let Some(hint) = &failure.hint {
-        say(&format!("{} {hint}", styled(color(AnsiColor::Cyan), "hint:")));
+        to_stderr(&format!("{} {hint}", styled(color(AnsiColor::Cyan), "hint:")));
     }
 }
 
 /// Prints what a user can do when a rollback failed.
 fn print_commands(stack: &Stack, finished: &Finished) {
-    say("What to do:");
+    to_stderr("What to do:");
     let failures = finished.failures.iter().chain(&finished.later_failures);
     let failed: BTreeSet<_> = failures.filter_map(|failure| failure.on.as_ref()).collect();
     let command = |id: &ResourceId| Some(targets::driver(id.kind)?.log_command(&stack.systems, id));
     for command in failed.into_iter().filter(|id| id.kind.runs()).filter_map(command) {
-        say(&format!("  {command}"));
+        to_stderr(&format!("  {command}"));
     }
-    say(&format!("  llamero status --stack {}", stack.name));
+    to_stderr(&format!("  llamero status --stack {}", stack.name));
     match finished.current {
-        Some(current) => say(&format!("  llamero rollback {current} --stack {}", stack.name)),
-        None => say("  fix the manifest, then `llamero apply`"),
+        Some(current) => to_stderr(&format!("  llamero rollback {current} --stack {}", stack.name)),
+        None => to_stderr("  fix the manifest, then `llamero apply`"),
     }
-    say(&format!("  llamero down --stack {}", stack.name));
+    to_stderr(&format!("  llamero down --stack {}", stack.name));
 }

@@ -41,14 +41,14 @@ impl<E: Hint> From<E> for Problem {
 
 /// Prints an error and its hint.
 pub(super) fn error(message: &str, hint: Option<&str>) {
-    say(&format!("{} {message}", styled(color(AnsiColor::Red).bold(), "error:")));
+    to_stderr(&format!("{} {message}", styled(color(AnsiColor::Red).bold(), "error:")));
     if let Some(hint) = hint {
-        say(&format!("{} {hint}", styled(color(AnsiColor::Cyan), "hint:")));
+        to_stderr(&format!("{} {hint}", styled(color(AnsiColor::Cyan), "hint:")));
     }
 }
 
 /// Writes a line to standard error. Where it cannot be written, as in a log on a full disk, the work goes on.
-pub(super) fn say(text: &str) {
+pub(super) fn to_stderr(text: &str) {
     let _ = writeln!(anstream::stderr(), "{}", printable(text));
 }
 
@@ -60,7 +60,7 @@ pub(super) fn prompt(question: &str) {
 
 /// Prints a remark.
 pub(super) fn note(message: &str) {
-    say(&format!("{} {message}", styled(color(AnsiColor::Cyan), "note:")));
+    to_stderr(&format!("{} {message}", styled(color(AnsiColor::Cyan), "note:")));
 }
 
 /// Writes data to standard output. A reader that has had enough is no failure.

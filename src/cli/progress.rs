@@ -89,7 +89,7 @@ impl Progress {
                 // A terminal that went away does not stop the pass.
                 let _ = bars.println(printable(&text));
             }
-            None => problem::say(text),
+            None => problem::to_stderr(text),
         }
     }
 

@@ -31,7 +31,7 @@ pub async fn stack_status(stack: &Stack) -> Result<(Status, Plan), Error> {
         generation,
         changing,
         unconfirmed: stack.history.waiting()?.map(|(number, _)| number),
-        exclusive: stack.history.hold()?,
+        suspended: stack.history.hold()?,
         quarantined: stack.history.quarantine()?,
     };
     Ok((status(&desired, &observed, plan.clone(), known), plan))

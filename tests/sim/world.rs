@@ -222,7 +222,7 @@ impl World {
 impl World {
     /// Sends requests through the gateway for a while.
     async fn try_out(&self, cancel: &CancellationToken, trial: &Trial, failed: Failure) -> Result<(), Failure> {
-        let until = self.sim().now + trial.permanent.duration();
+        let until = self.sim().now + trial.duration.duration();
         loop {
             let (now, answers) = {
                 let mut sim = self.sim();

@@ -3,7 +3,7 @@
 use super::super::arguments::StackArgument;
 use super::super::exit::Exit;
 use super::super::input;
-use super::super::problem::{Problem, say};
+use super::super::problem::{Problem, to_stderr};
 use super::super::progress::Progress;
 use crate::reconcile::{Confirmation, confirm};
 use crate::systems::FailureKind;
@@ -20,7 +20,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let report = |event| progress.show(event);
     match confirm(&stack, &input::user(), &report).await? {
         Confirmation::Committed(number) => {
-            say(&format!("Generation {number} of {} is confirmed and committed.", stack.name));
+            to_stderr(&format!("Generation {number} of {} is confirmed and committed.", stack.name));
             Ok(Exit::Done)
         }
         Confirmation::TooLate(number) => {

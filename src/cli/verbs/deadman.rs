@@ -4,7 +4,7 @@
 use super::super::arguments::{ManifestArgument, StackArgument};
 use super::super::exit::Exit;
 use super::super::input;
-use super::super::problem::{Problem, say};
+use super::super::problem::{Problem, to_stderr};
 use super::super::progress::Progress;
 use crate::reconcile::{Fired, fire};
 use crate::resource::Seconds;
@@ -32,7 +32,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         stack.enlist_deadman(number)?;
         detached::report_ready();
     }
-    let log = |text: &str| say(&format!("{} {text}", clock::now()));
+    let log = |text: &str| to_stderr(&format!("{} {text}", clock::now()));
     let progress = Progress::new(false);
     let report = |event| progress.show(event);
     let after = arguments.after.map(Seconds::duration);

@@ -4,7 +4,7 @@ use super::super::arguments::ManifestArgument;
 use super::super::color::{self, color, styled};
 use super::super::exit::Exit;
 use super::super::input;
-use super::super::problem::{Problem, error, print, say};
+use super::super::problem::{Problem, error, print, to_stderr};
 use crate::observe::{Depth, RenderedChange};
 use crate::plan::text::warning_lines;
 use crate::reconcile::{Options, blocked, check_coverage, prepare, rendered_changes};
@@ -26,7 +26,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     print(&rendered_changes(&stack, &prepared)?.iter().map(text).collect::<String>())?;
     let warnings = color::text(&warning_lines(&prepared.plan.warnings));
     if !warnings.is_empty() {
-        say(warnings.trim_end());
+        to_stderr(warnings.trim_end());
     }
     let refusals = &prepared.plan.refusals;
     for refusal in refusals {

@@ -4,7 +4,7 @@ use super::super::arguments::{LockArgument, ManifestArgument};
 use super::super::color;
 use super::super::exit::Exit;
 use super::super::input;
-use super::super::problem::{Problem, note, print, print_json, say};
+use super::super::problem::{Problem, note, print, print_json, to_stderr};
 use crate::history::Revision;
 use crate::observe::Depth;
 use crate::plan::{Plan, text};
@@ -78,7 +78,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     } else {
         let text = color::text(&text::detailed(&plan, arguments.verbose));
         if shares_stdout {
-            say(text.trim_end());
+            to_stderr(text.trim_end());
         } else {
             print(&text)?;
         }

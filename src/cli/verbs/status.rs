@@ -28,7 +28,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     } else {
         print(&lines(&status, &plan))?;
     }
-    Ok(Exit::differs(!status.well))
+    Ok(Exit::differs(!status.healthy))
 }
 
 fn tone(state: Word) -> AnsiColor {
@@ -50,7 +50,7 @@ fn lines(status: &Status, plan: &Plan) -> String {
     if let Some(number) = status.unconfirmed {
         text.push_str(&format!("  generation {number} awaits `llamero confirm --stack {}`\n", status.stack));
     }
-    if let Some(hold) = &status.exclusive {
+    if let Some(hold) = &status.suspended {
         text.push_str(&format!("  SUSPENDED {hold}; `llamero resume` ends that\n"));
     }
     for bad in status.quarantined.iter().filter(|bad| bad.class == Class::Permanent) {

@@ -3,7 +3,7 @@
 use super::super::arguments::StackArgument;
 use super::super::exit::Exit;
 use super::super::input;
-use super::super::problem::{Problem, note, say};
+use super::super::problem::{Problem, note, to_stderr};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct SuspendArguments {
@@ -25,14 +25,14 @@ pub(crate) fn suspend(arguments: &SuspendArguments) -> Result<Exit, Problem> {
     if let Some(earlier) = stack.suspend(input::user(), arguments.reason.clone())? {
         note(&format!("it was suspended already: {earlier}"));
     }
-    say(&format!("{} is suspended; `llamero resume` ends that.", stack.name));
+    to_stderr(&format!("{} is suspended; `llamero resume` ends that.", stack.name));
     Ok(Exit::Done)
 }
 
 pub(crate) fn resume(arguments: &ResumeArguments) -> Result<Exit, Problem> {
     let stack = input::stack(&arguments.stack)?;
     if stack.resume()? {
-        say(&format!("{} is resumed.", stack.name));
+        to_stderr(&format!("{} is resumed.", stack.name));
     } else {
         note(&format!("{} was not suspended", stack.name));
     }

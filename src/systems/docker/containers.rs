@@ -3,14 +3,16 @@
 //! Every change first checks the ownership marker, and then addresses the container by its id: another container that
 //! takes the name in between is not met.
 
-use super::create::create;
-use super::{Created, Docker, Error, Live, NewContainer, STACK_LABEL, checked};
+use super::client::{Docker, checked};
+use super::error::Error;
+use super::live::Live;
 use bollard::query_parameters::{
     KillContainerOptions, ListContainersOptions, LogsOptions, RemoveContainerOptions, RenameContainerOptions,
     StopContainerOptions,
 };
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use llamero_core::targets::docker::lower::STACK_LABEL;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -50,12 +52,6 @@ impl Stack<'_> {
     #[must_use]
     pub fn owns(self, live: &Live) -> bool {
         live.labels.get(STACK_LABEL).is_some_and(|stack| stack == self.name)
-    }
-
-    /// Makes a container of an image that is there, with the stack's mark; it does not run yet. Its folders, volumes
-    /// and network must be there.
-    pub async fn create(self, new: &NewContainer<'_>) -> Result<Created, Error> {
-        create(self, new).await
     }
 
     /// Starts a container; one that runs stays as it is.
@@ -144,6 +140,12 @@ impl Stack<'_> {
 }
 
 impl Docker {
+    /// Returns what belongs to a stack.
+    #[must_use]
+    pub const fn stack<'a>(&'a self, name: &'a str) -> Stack<'a> {
+        Stack { docker: self, name }
+    }
+
     /// Asks about one container by its name or id.
     async fn inspect(&self, name: &str) -> Result<Option<Live>, Error> {
         let what = format!("read the container `{name}`");

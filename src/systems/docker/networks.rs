@@ -1,6 +1,7 @@
 //! Networks and volumes of one stack.
 
-use super::{Error, STACK_LABEL, Stack, checked};
+use super::client::checked;
+use super::{Error, STACK_LABEL, Stack};
 use bollard::models::{NetworkCreateRequest, NetworkInspect, VolumeCreateRequest};
 use bollard::query_parameters::{InspectNetworkOptions, ListNetworksOptions, ListVolumesOptions, RemoveVolumeOptions};
 use std::collections::HashMap;

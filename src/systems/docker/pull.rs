@@ -99,7 +99,7 @@ impl Docker {
             let after = layers.patience(self.deadlines.stall);
             let line = timeout(after, lines.next()).await;
             let Some(line) = line.map_err(|_| Error::Deadline { what: what.clone(), after })? else { break };
-            let line = line.map_err(|error| Error::of(&what, &self.socket, error))?;
+            let line = line.map_err(|error| Error::of(&what, self.socket(), error))?;
             // A failure in a form that bollard does not know leaves nothing of the line.
             if line == CreateImageInfo::default() {
                 let said = "it failed without a reason that can be read".to_owned();

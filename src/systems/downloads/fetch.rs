@@ -21,7 +21,7 @@ pub async fn fetch(
     progress: OnProgress<'_>,
     cancel: &CancellationToken,
 ) -> Result<Fetched, Error> {
-    let remedy = async {
+    let work = async {
         let before = files::stamp(&download.path)?;
         let _held = alone(&download.path, cancel).await?;
         if let Some(fetched) = made_meanwhile(download, before).await? {
@@ -49,7 +49,7 @@ pub async fn fetch(
     tokio::select! {
         biased;
         () = cancel.cancelled() => Err(Error::Cancelled),
-        result = remedy => result,
+        result = work => result,
     }
 }
 

@@ -139,7 +139,7 @@ pub async fn read(
     cancel: &CancellationToken,
 ) -> Result<Fetched, Error> {
     let waited = Patience::default().stall;
-    let remedy = async {
+    let work = async {
         let incoming = ask(client, url, token, &[("accept-encoding", "identity")], waited).await?;
         if !incoming.is_delimited() {
             return Err(Error::NoLength { url: shown(url) });
@@ -160,7 +160,7 @@ pub async fn read(
     tokio::select! {
         biased;
         () = cancel.cancelled() => Err(Error::Cancelled),
-        result = remedy => result,
+        result = work => result,
     }
 }
 

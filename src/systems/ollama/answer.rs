@@ -39,11 +39,11 @@ pub(super) async fn read_all(incoming: &mut Incoming, url: &str, deadline: Durat
 /// Waits for `work` unless it is cancelled: dropping it closes the connection, and Ollama stops.
 pub(super) async fn cancelled_or<T>(
     cancel: &CancellationToken,
-    remedy: impl Future<Output = Result<T, Error>>,
+    work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     tokio::select! {
         biased;
         () = cancel.cancelled() => Err(Error::Cancelled),
-        result = remedy => result,
+        result = work => result,
     }
 }

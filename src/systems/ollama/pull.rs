@@ -60,7 +60,7 @@ impl Ollama<'_> {
     ///
     /// When it is cancelled the request is closed, and Ollama stops; the bytes received stay for the next attempt.
     pub async fn pull(self, pull: &Pull, progress: OnProgress<'_>, cancel: &CancellationToken) -> Result<(), Error> {
-        let remedy = async {
+        let work = async {
             let (mut furthest, mut idle) = (0, 0);
             loop {
                 let mut layers = Layers::default();
@@ -78,7 +78,7 @@ impl Ollama<'_> {
                 sleep(pull.patience.pause_after(idle, asked)).await;
             }
         };
-        cancelled_or(cancel, remedy).await
+        cancelled_or(cancel, work).await
     }
 
     async fn pull_once(self, pull: &Pull, layers: &mut Layers, progress: OnProgress<'_>) -> Result<(), Error> {

@@ -69,7 +69,7 @@ impl<'a> Ollama<'a> {
                 body[key] = Value::from(text.as_str());
             }
         }
-        let remedy = async {
+        let work = async {
             self.show(from).await?;
             let incoming = self.send(Call::post("/api/create", &body, name), CREATE_STALL).await?;
             let mut lines = Lines::new(incoming);
@@ -89,7 +89,7 @@ impl<'a> Ollama<'a> {
                 }
             }
         };
-        cancelled_or(cancel, remedy).await
+        cancelled_or(cancel, work).await
     }
 
     /// Gives a model a second name; no layer is copied. An existing model of that name is replaced.
@@ -130,7 +130,7 @@ impl<'a> Ollama<'a> {
     pub async fn unload(self, name: &OllamaName, deadline: Duration, cancel: &CancellationToken) -> Result<(), Error> {
         let body = json!({"model": name.shortest(), "keep_alive": 0, "stream": false});
         let begun = Instant::now();
-        let remedy = async {
+        let work = async {
             let mut asked = self.send(Call::post("/api/generate", &body, name), DEADLINE).await;
             if matches!(asked, Err(Error::Status { status: 400, .. })) {
                 // An embedding model has an endpoint of its own.
@@ -151,7 +151,7 @@ impl<'a> Ollama<'a> {
                 Err(error) => Err(error),
             }
         };
-        cancelled_or(cancel, remedy).await
+        cancelled_or(cancel, work).await
     }
 
     async fn models(self, path: &str) -> Result<Vec<Listed>, Error> {

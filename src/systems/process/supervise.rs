@@ -4,9 +4,10 @@
 //! it leaves the server running.
 
 use super::Launch;
+use super::environment;
 use super::log;
+use super::processes::KILL;
 use super::record::{self, Exit, Phase, Record};
-use super::{KILL, environment};
 use crate::resource::Restart;
 use crate::systems::proc::{self, Identity};
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process_group, set_child_subreaper, setsid, wait};

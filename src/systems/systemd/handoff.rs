@@ -4,7 +4,9 @@
 //! In which order this is done, and when it is given up, is decided elsewhere.
 
 use super::bus::PropertiesProxy;
-use super::{CALL, Error, Systemd, Unit};
+use super::client::{CALL, Systemd};
+use super::error::Error;
+use super::unit::Unit;
 use std::path::PathBuf;
 use std::time::Duration;
 use zbus::proxy::CacheProperties;
@@ -29,17 +31,17 @@ impl Systemd {
 
     /// Waits until the first word that a service says of itself is `word`, or until it does not run any more; returns
     /// it as it then is. One that waits to be started again after a crash does not run.
-    pub async fn until_it_says(&self, unit: &str, word: &str, deadline: Duration) -> Result<Unit, Error> {
+    pub async fn until_it_reports(&self, unit: &str, word: &str, deadline: Duration) -> Result<Unit, Error> {
         let wait = async {
             loop {
                 let live = self.unit(unit).await?;
-                if live.says(word) || !live.runs() {
+                if live.reports(word) || !live.runs() {
                     return Ok(live);
                 }
                 tokio::time::sleep(POLL).await;
             }
         };
-        let what = format!("wait for `{unit}` to say `{word}`");
+        let what = format!("wait for `{unit}` to report `{word}`");
         tokio::time::timeout(deadline, wait).await.unwrap_or(Err(Error::Deadline { what, after: deadline }))
     }
 

@@ -3,8 +3,9 @@
 //! A job's result is how the job ended, not whether the unit is healthy: a unit that died at once has `done` too.
 
 use super::bus::{ManagerProxy, UNIT};
+use super::client::Systemd;
+use super::error::Error;
 use super::unit::{ActiveState, words};
-use super::{Error, Systemd};
 use futures_util::StreamExt;
 use std::collections::HashMap;
 use std::fmt;

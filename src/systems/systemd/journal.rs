@@ -1,7 +1,7 @@
 //! The last lines that a unit wrote, for people who must find out why it failed.
 
-use super::Systemd;
 use super::bus::PropertiesProxy;
+use super::client::Systemd;
 use std::os::unix::fs::MetadataExt;
 use std::process::Stdio;
 use std::time::Duration;

@@ -2,8 +2,9 @@
 //! `systemd-run --on-active` makes them. Both outlive whoever asked for them, and their session, and are gone when they
 //! are done.
 
+use super::client::{CALL, Systemd};
+use super::error::Error;
 use super::unit::ActiveState;
-use super::{CALL, Error, Systemd};
 use std::time::Duration;
 use zbus::Variant;
 

@@ -143,9 +143,9 @@ impl Unit {
         !self.is_idle() && !self.sub_state.starts_with("auto-restart")
     }
 
-    /// Returns whether the first word that it says of itself is `word`.
+    /// Returns whether the first word of its status text is `word`.
     #[must_use]
-    pub fn says(&self, word: &str) -> bool {
+    pub fn reports(&self, word: &str) -> bool {
         self.status_text.split_whitespace().next() == Some(word)
     }
 

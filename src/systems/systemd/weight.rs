@@ -4,7 +4,8 @@
 //! It lives until the next boot, and is no part of a unit file: then the unit that starts has the usual weight. Where
 //! the manager controls none of these, it accepts the weight without an effect.
 
-use super::{CALL, Error, Systemd, within};
+use super::client::{CALL, Systemd, within};
+use super::error::Error;
 use std::path::{Path, PathBuf};
 use zbus::Variant;
 

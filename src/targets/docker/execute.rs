@@ -1,6 +1,6 @@
 //! Calls on a container engine: images, containers, and what containers need of the host.
 
-use super::super::{Call, Progress};
+use super::super::driver::{Call, Progress};
 use crate::plan::Action;
 use crate::resource::{ImageSpec, Prerequisite, Resource, ResourceId, Spec};
 use crate::systems::docker::{Docker, Error, NewContainer, PullProgress};

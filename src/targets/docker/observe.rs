@@ -1,6 +1,6 @@
 //! Containers, images, networks and volumes, as the engine reports them.
 
-use super::super::{Findings, Inquiry, Scope};
+use super::super::driver::{Findings, Inquiry, Scope};
 use crate::live::{Effective, Live, LiveRun, Ownership, Part, Presence, RunState, Unseen};
 use crate::resource::{Fingerprint, Health, ImageSpec, Kind, Limits, Prerequisite, ResourceId, Spec};
 use crate::systems::docker::{self, FINGERPRINT_LABEL, STACK_LABEL, Stack, Status};

@@ -1,17 +1,14 @@
 //! Calls on the user manager, and the unit files that it loads.
 
-use super::super::Call;
-use super::super::unit;
-use super::parts;
+use super::super::driver::Call;
+use super::handoff;
+use super::parts::JOB;
 use crate::plan::Action;
 use crate::resource::{ResourceId, Run};
 use crate::systems::systemd::{self, JobResult};
 use crate::systems::{Failure, Hint, files, owned};
+use llamero_core::targets::systemd::lower as unit;
 use std::path::Path;
-use std::time::Duration;
-
-/// The longest wait for a job beyond what the unit itself may take.
-pub(super) const JOB: Duration = Duration::from_secs(30);
 
 /// Makes the call that a step names.
 pub(super) async fn execute(call: Call<'_>) -> Result<(), Failure> {
@@ -32,7 +29,7 @@ pub(super) async fn execute(call: Call<'_>) -> Result<(), Failure> {
         }
         Action::Start(id) => start(call, id, run(call)?, false).await,
         Action::Restart(managed) => start(call, managed.id(), run(call)?, true).await,
-        Action::Part(part) => parts::execute(call, part).await,
+        Action::Part(part) => handoff::execute(call, part).await,
         Action::Stop(managed) => {
             let systemd = systems.systemd().await.map_err(|error| failed(&error))?;
             let stopped = systemd.stop(&unit::unit_name(managed.id()), JOB + call.stop_timeout()).await;

@@ -1,13 +1,16 @@
 //! The instances of a server that hands its socket off, as their files and the manager report them.
 
-use super::super::{Scope, unit};
-use super::observe::LIMIT;
+use super::super::driver::Scope;
 use crate::live::{InstanceState, Instances};
 use crate::render::marker;
-use crate::resource::ResourceId;
+use crate::resource::{Bytes, ResourceId};
 use crate::systems::systemd::{ActiveState, LoadState, Systemd};
 use crate::systems::{Systems, files};
+use llamero_core::targets::systemd::lower as unit;
 use std::path::PathBuf;
+
+/// The largest unit file that is read, in bytes.
+pub(super) const LIMIT: Bytes = Bytes(1 << 20);
 
 /// Returns the name under which the manager knows what runs a server.
 pub(super) fn running_unit(systems: &Systems, id: &ResourceId) -> String {
@@ -50,7 +53,7 @@ pub(super) async fn inspect(scope: Scope<'_>, systemd: &Systemd, id: &ResourceId
         let unit = systemd.unit(&unit::instance_name(id, *number)).await.map_err(|error| text(&error))?;
         let state = match () {
             () if !unit.runs() => InstanceState::Defined,
-            () if unit.says("accepting") || unit.says("draining") => InstanceState::Serving,
+            () if unit.reports("accepting") || unit.reports("draining") => InstanceState::Serving,
             () => InstanceState::Started,
         };
         live.others.insert(*number, state);

@@ -1,7 +1,9 @@
 //! Units of the user manager, as it and their files report them.
 
-use super::super::Scope;
-use super::{instances, settings};
+use super::super::driver::Scope;
+use super::ended::why;
+use super::instances::{self, LIMIT};
+use super::settings;
 use crate::live::{Effective, Instances, Live, LiveRun, Ownership, Presence, RunState, Unseen};
 use crate::render::marker;
 use crate::resource::{Bytes, Kind, ResourceId};
@@ -10,9 +12,6 @@ use crate::systems::{Connection as _, Systems, files, proc, unknown, unseen};
 use llamero_core::targets::systemd::lower::{instance_name, socket_name, unit_name};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-
-/// The largest unit file that is read, in bytes.
-pub(super) const LIMIT: Bytes = Bytes(1 << 20);
 
 /// Adds the units that carry the stack's ownership marker. An instance is part of the server whose name it bears.
 pub(super) fn list(scope: Scope<'_>, live: &mut BTreeSet<ResourceId>) -> Result<(), files::Error> {
@@ -213,23 +212,4 @@ fn live_unit(unit: &Unit) -> LiveRun {
         health: None,
         effective: Effective::default(),
     }
-}
-
-/// Returns how a unit's process last ended, in words; `None` when it did not.
-pub(super) fn why(unit: &Unit) -> Option<String> {
-    if let Some(error) = &unit.load_error {
-        return Some(error.clone());
-    }
-    Some(match (unit.result.as_str(), unit.exec_main_code, unit.exec_main_status) {
-        ("oom-kill", ..) => "it ran out of memory and was killed".to_owned(),
-        ("start-limit-hit", ..) => "it ended too often".to_owned(),
-        ("timeout", ..) => "it took too long to start or to stop".to_owned(),
-        ("success", 0, _) => return None,
-        (result, 0, _) => result.to_owned(),
-        // systemd.exec(5), process exit codes.
-        (_, 1, 203) => "its program cannot be run (status 203)".to_owned(),
-        (_, 1, 200) => "its working directory is missing (status 200)".to_owned(),
-        (_, 1, status) => format!("exit code {status}"),
-        (_, _, signal) => format!("killed by signal {signal}"),
-    })
 }

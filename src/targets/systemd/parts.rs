@@ -1,14 +1,16 @@
 //! Calls on the parts of a server that hands its socket off.
 
-use super::super::{Call, unit};
-use super::execute::JOB;
-use super::rehearse::rehearse;
-use crate::plan::PartCall;
+use super::super::driver::Call;
+use super::ended::why;
 use crate::resource::ResourceId;
 use crate::systems::systemd::{self, JobResult, Systemd, Unit, Weight};
 use crate::systems::{Failure, Hint, Retry, files, owned};
+use llamero_core::targets::systemd::lower as unit;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// The longest wait for a job beyond what the unit itself may take.
+pub(super) const JOB: Duration = Duration::from_secs(30);
 
 /// The longest wait for an instance to report its state, which it does at once.
 const WORD: Duration = Duration::from_secs(30);
@@ -22,37 +24,6 @@ pub(super) struct Parts<'a> {
     pub(super) id: &'a ResourceId,
     pub(super) systemd: Systemd,
     pub(super) runtime: PathBuf,
-}
-
-/// Makes one call.
-pub(super) async fn execute(call: Call<'_>, part: &PartCall) -> Result<(), Failure> {
-    let id = part.server();
-    let failed = |error: &dyn Hint| Failure::of(Some(id), error);
-    let systemd = call.scope.systems.systemd().await.map_err(|error| failed(&error))?;
-    let runtime = systemd.runtime_folder().await.map_err(|error| failed(&error))?;
-    let parts = Parts { call, id, systemd, runtime };
-    match part {
-        PartCall::DefineSocket { .. } => parts.define_socket(),
-        PartCall::EnableSocket { .. } => parts.enable_socket().await,
-        PartCall::StartSocket { .. } => parts.start_socket().await,
-        PartCall::StopSocket { .. } => parts.stop(&unit::socket_name(id), JOB).await,
-        PartCall::RemoveSocket { .. } => parts.remove_socket().await,
-        PartCall::CloseGate(instance) => parts.close_gate(instance.number),
-        PartCall::Define(instance) => parts.define(instance.number),
-        PartCall::LowerWeight(instance) => parts.weigh(instance.number, Weight::Low).await,
-        PartCall::Start(instance) => {
-            let name = unit::instance_name(id, instance.number);
-            parts.systemd.begin_start(&name).await.map_err(|error| failed(&error))
-        }
-        PartCall::Rehearse(instance) => rehearse(&parts, instance.number).await,
-        PartCall::RaiseWeight(instance) => parts.weigh(instance.number, Weight::Normal).await,
-        PartCall::OpenGate(instance) => parts.open_gate(instance.number).await,
-        PartCall::MakeCurrent(instance) => parts.make_current(instance.number),
-        PartCall::Drain(instance) => parts.drain(instance.number).await,
-        PartCall::End { instance, within } => parts.end(instance.number, within.duration()).await,
-        PartCall::Remove(instance) => parts.remove(instance.number),
-        PartCall::RemoveName { .. } => parts.remove_name(),
-    }
 }
 
 impl Parts<'_> {
@@ -82,6 +53,12 @@ impl Parts<'_> {
         Failure { log, ..failure }
     }
 
+    /// Returns the failure of a successor that exited, and why it did, as far as the manager knows.
+    pub(super) fn exited(&self, when: &str, live: &Unit) -> Failure {
+        let why = why(live).map(|why| format!(": {why}")).unwrap_or_default();
+        Failure::new(self.id, format!("its successor exited {when}{why}"))
+    }
+
     fn write(&self, path: &Path, text: &str) -> Result<(), Failure> {
         files::write(path, text.as_bytes(), files::PRIVATE).map_err(|error| self.failed(&error))
     }
@@ -90,7 +67,7 @@ impl Parts<'_> {
         files::remove(path).map(drop).map_err(|error| self.failed(&error))
     }
 
-    fn define_socket(&self) -> Result<(), Failure> {
+    pub(super) fn define_socket(&self) -> Result<(), Failure> {
         let ports = self.call.resource()?.run().map(|run| run.ports.as_slice()).unwrap_or_default();
         let Some(port) = ports.first() else { return Err(Failure::new(self.id, "it has no port")) };
         let path = self.file(&unit::socket_name(self.id));
@@ -98,14 +75,14 @@ impl Parts<'_> {
         self.write(&path, &unit::socket(self.call.scope.stack, self.id, *port))
     }
 
-    async fn enable_socket(&self) -> Result<(), Failure> {
+    pub(super) async fn enable_socket(&self) -> Result<(), Failure> {
         let socket = unit::socket_name(self.id);
         self.systemd.enable(std::slice::from_ref(&socket)).await.map_err(|error| self.failed(&error))?;
         // systemd makes the link and does not sync it.
         files::sync(&self.file("sockets.target.wants")).map_err(|error| self.failed(&error))
     }
 
-    async fn start_socket(&self) -> Result<(), Failure> {
+    pub(super) async fn start_socket(&self) -> Result<(), Failure> {
         let job = self.systemd.start(&unit::socket_name(self.id), JOB).await.map_err(|error| self.failed(&error))?;
         if job.result == JobResult::Done {
             return Ok(());
@@ -113,7 +90,7 @@ impl Parts<'_> {
         Err(Failure::new(self.id, format!("its socket cannot listen: systemd reports `{}`", job.result)))
     }
 
-    async fn remove_socket(&self) -> Result<(), Failure> {
+    pub(super) async fn remove_socket(&self) -> Result<(), Failure> {
         let socket = unit::socket_name(self.id);
         let path = self.file(&socket);
         owned::check(self.call.scope.stack, self.id, &path)?;
@@ -121,12 +98,12 @@ impl Parts<'_> {
         self.remove_file(&path)
     }
 
-    fn close_gate(&self, number: u64) -> Result<(), Failure> {
+    pub(super) fn close_gate(&self, number: u64) -> Result<(), Failure> {
         files::create_folder(&self.runtime).map_err(|error| self.failed(&error))?;
         self.write(&self.gate(number), "")
     }
 
-    fn define(&self, number: u64) -> Result<(), Failure> {
+    pub(super) fn define(&self, number: u64) -> Result<(), Failure> {
         // An instance starts on its private socket there.
         files::create_folder(&self.runtime).map_err(|error| self.failed(&error))?;
         let text = unit::instance(self.call.scope.stack, self.call.resource()?, number);
@@ -136,23 +113,23 @@ impl Parts<'_> {
         self.write(&path, &text)
     }
 
-    async fn weigh(&self, number: u64, weight: Weight) -> Result<(), Failure> {
+    pub(super) async fn weigh(&self, number: u64, weight: Weight) -> Result<(), Failure> {
         let name = unit::instance_name(self.id, number);
         self.systemd.weigh(&name, weight).await.map_err(|error| self.failed(&error))
     }
 
-    async fn open_gate(&self, number: u64) -> Result<(), Failure> {
+    pub(super) async fn open_gate(&self, number: u64) -> Result<(), Failure> {
         self.remove_file(&self.gate(number))?;
         let name = unit::instance_name(self.id, number);
-        let live = self.systemd.until_it_says(&name, "accepting", WORD).await.map_err(|error| self.failed(&error))?;
-        if live.says("accepting") {
+        let live =
+            self.systemd.until_it_reports(&name, "accepting", WORD).await.map_err(|error| self.failed(&error))?;
+        if live.reports("accepting") {
             return Ok(());
         }
-        let failure = Failure::new(self.id, super::rehearse::exited("before clients reached it", &live));
-        Err(self.with_log(failure, number).await)
+        Err(self.with_log(self.exited("before clients reached it", &live), number).await)
     }
 
-    fn make_current(&self, number: u64) -> Result<(), Failure> {
+    pub(super) fn make_current(&self, number: u64) -> Result<(), Failure> {
         let path = self.call.scope.systems.unit_file(self.id);
         owned::check(self.call.scope.stack, self.id, &path)?;
         let target = PathBuf::from(unit::instance_name(self.id, number));
@@ -160,14 +137,14 @@ impl Parts<'_> {
     }
 
     /// Has an instance drain its requests. The manager knows it without its file until it has.
-    async fn drain(&self, number: u64) -> Result<(), Failure> {
+    pub(super) async fn drain(&self, number: u64) -> Result<(), Failure> {
         let name = unit::instance_name(self.id, number);
         self.systemd.begin_stop(&name).await.map_err(|error| self.failed(&error))?;
-        self.systemd.until_it_says(&name, "draining", WORD).await.map(drop).map_err(|error| self.failed(&error))
+        self.systemd.until_it_reports(&name, "draining", WORD).await.map(drop).map_err(|error| self.failed(&error))
     }
 
     /// Ends an instance, by force when its time is over, and frees its name.
-    async fn end(&self, number: u64, within: Duration) -> Result<(), Failure> {
+    pub(super) async fn end(&self, number: u64, within: Duration) -> Result<(), Failure> {
         let name = unit::instance_name(self.id, number);
         self.stop(&name, within).await?;
         // How the job ended says little: another may have taken its place.
@@ -180,7 +157,7 @@ impl Parts<'_> {
         self.remove_file(&self.private(number))
     }
 
-    async fn stop(&self, name: &str, within: Duration) -> Result<(), Failure> {
+    pub(super) async fn stop(&self, name: &str, within: Duration) -> Result<(), Failure> {
         let mut stopped = self.systemd.stop(name, within).await;
         if let Err(systemd::Error::Deadline { .. }) = stopped {
             self.systemd.kill(name).await.map_err(|error| self.failed(&error))?;
@@ -192,7 +169,7 @@ impl Parts<'_> {
         }
     }
 
-    fn remove(&self, number: u64) -> Result<(), Failure> {
+    pub(super) fn remove(&self, number: u64) -> Result<(), Failure> {
         let name = unit::instance_name(self.id, number);
         let path = self.file(&name);
         owned::check(self.call.scope.stack, self.id, &path)?;
@@ -201,7 +178,7 @@ impl Parts<'_> {
         self.remove_file(&path)
     }
 
-    fn remove_name(&self) -> Result<(), Failure> {
+    pub(super) fn remove_name(&self) -> Result<(), Failure> {
         let path = self.call.scope.systems.unit_file(self.id);
         owned::check(self.call.scope.stack, self.id, &path)?;
         self.remove_file(&self.file("default.target.wants").join(unit::unit_name(self.id)))?;

@@ -1,7 +1,6 @@
 //! The rehearsal of an instance that no client reaches: it comes up, and answers on its private socket as its probe
 //! asks.
 
-use super::observe::why;
 use super::parts::Parts;
 use crate::resource::{Health, Run};
 use crate::systems::clock::Clock as _;
@@ -28,9 +27,9 @@ async fn verify(parts: &Parts<'_>, run: &Run, number: u64) -> Result<(), Failure
     loop {
         let live = parts.unit(number).await?;
         if !live.runs() || live.restarts > 0 {
-            return Err(Failure::new(parts.id, exited("before it was ready", &live)));
+            return Err(parts.exited("before it was ready", &live));
         }
-        if live.says("held") {
+        if live.reports("held") {
             break;
         }
         in_time(parts, &mut clock, &live, "is not ready").await?;
@@ -53,16 +52,10 @@ async fn verify(parts: &Parts<'_>, run: &Run, number: u64) -> Result<(), Failure
         };
         let live = parts.unit(number).await?;
         if !live.runs() {
-            return Err(Failure::new(parts.id, exited("before it could be probed", &live)));
+            return Err(parts.exited("before it could be probed", &live));
         }
         in_time(parts, &mut clock, &live, &format!("is not healthy: {bad}")).await?;
     }
-}
-
-/// Returns that a successor exited, and why, as far as the manager knows.
-pub(super) fn exited(when: &str, live: &Unit) -> String {
-    let why = why(live).map(|why| format!(": {why}")).unwrap_or_default();
-    format!("its successor exited {when}{why}")
 }
 
 /// Waits for one interval while a successor starts; fails when it is out of time or the execution is cancelled.

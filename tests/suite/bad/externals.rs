@@ -23,7 +23,7 @@ fn an_external_part_that_is_off_is_reported_and_blocks_nothing() {
     home.expect(2, &["status"]).has(&["healthy", "unhealthy providers.lan at http://", "connection refused"]);
     let json = home.expect(2, &["status", "--json"]).out;
     let status: serde_json::Value = serde_json::from_str(&json).expect("JSON");
-    assert_eq!((&status["externals"][1]["role"], &status["well"]), (&"cache".into(), &false.into()));
+    assert_eq!((&status["externals"][1]["role"], &status["healthy"]), (&"cache".into(), &false.into()));
     assert_eq!(status["drift"], serde_json::json!([]), "nothing has drifted");
 
     // What is saved is not out of date because of them, and the rest goes on changing.

@@ -110,8 +110,8 @@ fn a_stack_behind_a_hung_bus_is_not_changed() {
             assert_eq!(said.code, expected, "llamero {}: {said}", words.join(" "));
             said.has(&["cannot see unit/bad-web"]);
         }
-        let permanent = |listing: &BTreeMap<PathBuf, _>| listing.keys().cloned().collect::<Vec<_>>();
-        assert_eq!(permanent(&home.listing()), permanent(&before), "nothing was changed");
+        let paths = |listing: &BTreeMap<PathBuf, _>| listing.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(paths(&home.listing()), paths(&before), "nothing was changed");
         assert_eq!(answer(port).as_deref(), Some("one"));
     };
     let attempts: [[&[&str]; 2]; 3] =

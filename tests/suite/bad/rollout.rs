@@ -48,10 +48,10 @@ impl Stack {
     }
 
     /// Declares two models by their upstreams, and the duration of the canary's trial.
-    fn revision(&self, [chat, other]: [&str; 2], key: &str, permanent: &str) {
+    fn revision(&self, [chat, other]: [&str; 2], key: &str, canary_for: &str) {
         self.home.manifest_with(
             &format!(
-                "rollout: canary, canary: chat, canary_for: {permanent}, {PATIENT}"
+                "rollout: canary, canary: chat, canary_for: {canary_for}, {PATIENT}"
             ),
             &format!(
                 "providers:\n  up: {{engine: openai, endpoint: \"http://127.0.0.1:1/v1\"{key}}}\nmodels:\n  chat: \

@@ -24,17 +24,17 @@ fn a_second_writer_is_shown_the_lock_holder() {
     let first = waiting(&home, port);
     let pid = format!("pid {}", first.id());
     // A running writer writes a temporary file and renames it.
-    let permanent = || -> BTreeSet<PathBuf> {
+    let finished = || -> BTreeSet<PathBuf> {
         let is_new =
             |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".llamero-new-"));
         home.listing().into_keys().filter(|path| !is_new(path)).collect()
     };
-    let before = permanent();
+    let before = finished();
     for words in [&["apply", "--yes"][..], &["down", "--yes"], &["rollback", "--yes"]] {
         let second = home.expect(5, words);
         second.has(&[&pid, "`llamero apply --yes`", "since 2", "wait until it is done"]);
     }
-    assert_eq!(permanent(), before);
+    assert_eq!(finished(), before);
     // Looking is allowed, and says so.
     home.expect(0, &["plan"]).has(&["being changed right now by", &pid]);
     home.llamero(&["status"]).has(&["being changed right now by", &pid]);

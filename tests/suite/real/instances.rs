@@ -102,8 +102,8 @@ impl Instances {
         self.systemd.unit(&self.instance(number)).await.expect("a unit")
     }
 
-    pub(super) async fn says(&self, number: u64, word: &str) -> Unit {
-        let unit = self.systemd.until_it_says(&self.instance(number), word, LONG).await.expect("an answer");
+    pub(super) async fn reports(&self, number: u64, word: &str) -> Unit {
+        let unit = self.systemd.until_it_reports(&self.instance(number), word, LONG).await.expect("an answer");
         assert!(unit.status_text.starts_with(word), "{unit:#?}");
         unit
     }
@@ -111,7 +111,7 @@ impl Instances {
     /// Lets clients reach an instance, and makes it the one that starts with the machine.
     pub(super) async fn release(&self, number: u64) {
         assert!(files::remove(&self.hold(number)).expect("removed"));
-        self.says(number, "accepting").await;
+        self.reports(number, "accepting").await;
         files::link(&self.alias(), self.instance(number).as_ref()).expect("linked");
         self.reload().await;
     }
@@ -119,13 +119,13 @@ impl Instances {
     /// Stops an instance; returns when it takes no more connections.
     pub(super) async fn retire(&self, number: u64) {
         self.systemd.begin_stop(&self.instance(number)).await.expect("a call");
-        self.says(number, "draining").await;
+        self.reports(number, "draining").await;
     }
 
     /// Waits until an instance has ended by itself. The manager soon forgets how, unless it failed.
     pub(super) async fn ended(&self, number: u64) -> Unit {
         // A word that no instance says: the wait ends with the run.
-        let unit = self.systemd.until_it_says(&self.instance(number), "gone", LONG).await.expect("an end");
+        let unit = self.systemd.until_it_reports(&self.instance(number), "gone", LONG).await.expect("an end");
         assert_eq!((&unit.active_state, unit.result.as_str()), (&ActiveState::Inactive, "success"), "{unit:#?}");
         unit
     }

@@ -162,7 +162,7 @@ async fn an_instance_ends_in_time_under_any_load() {
         assert!(begin.elapsed() < LONG, "it is not started again");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let live = instances.systemd.until_it_says(&instances.instance(3), "accepting", LONG).await.expect("an answer");
+    let live = instances.systemd.until_it_reports(&instances.instance(3), "accepting", LONG).await.expect("an answer");
     assert_eq!((live.result.as_str(), live.exec_main_status), ("exit-code", 3));
     let socket = instances.systemd.unit(&instances.socket()).await.expect("a unit");
     assert_eq!((&socket.active_state, socket.result.as_str()), (&ActiveState::Active, "success"));

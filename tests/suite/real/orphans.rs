@@ -170,11 +170,11 @@ async fn plant(stack: &Stack, systemd: &Systemd, state: State) {
     }
     systemd.begin_start(&service).await.expect("a call");
     match state {
-        State::Held => says(systemd, &service, "held").await,
+        State::Held => reports(systemd, &service, "held").await,
         State::Accepting | State::Current => {
-            says(systemd, &service, "held").await;
+            reports(systemd, &service, "held").await;
             files::remove(&gate).expect("removed");
-            says(systemd, &service, "accepting").await;
+            reports(systemd, &service, "accepting").await;
         }
         State::Crashing => until("SubState=auto-restart", || property(&service, "SubState") == "auto-restart"),
         State::Failed => until("Result=exit-code", || property(&service, "Result") == "exit-code"),
@@ -193,9 +193,9 @@ async fn plant(stack: &Stack, systemd: &Systemd, state: State) {
     }
 }
 
-async fn says(systemd: &Systemd, unit: &str, word: &str) {
-    let said = systemd.until_it_says(unit, word, LONG).await;
-    let says = said.is_ok_and(|live| live.says(word));
+async fn reports(systemd: &Systemd, unit: &str, word: &str) {
+    let said = systemd.until_it_reports(unit, word, LONG).await;
+    let says = said.is_ok_and(|live| live.reports(word));
     assert!(says, "not `{word}`:\n{}", systemctl(&["status", "--full", "--lines=20", unit]));
 }
 

@@ -61,8 +61,8 @@ impl States<'_> {
         if self.is_unhealthy(gateway) {
             return with_all(direct, CanarySkipped::Unhealthy);
         }
-        let Canary { model, mode, permanent } = canary.clone();
-        self.in_two(direct, beginning, Trial { gateway: gateway.clone(), model, mode, permanent })
+        let Canary { model, mode, duration } = canary.clone();
+        self.in_two(direct, beginning, Trial { gateway: gateway.clone(), model, mode, duration })
     }
 
     /// Returns the first part, if there is one.

@@ -14,7 +14,7 @@ pub struct Trial {
     /// The kind of request.
     pub mode: Mode,
     /// The duration of the trial.
-    pub permanent: Seconds,
+    pub duration: Seconds,
 }
 
 /// A reason why the routes change without a requested trial.

@@ -103,10 +103,10 @@ pub fn warning_lines(warnings: &[Warning]) -> Vec<Line> {
 /// Describes the start of a canary rollout.
 fn begins(rollout: &Rollout) -> String {
     let (model, why) = match rollout {
-        Rollout::WithOne { trial: Trial { model, permanent, .. }, again } => {
-            let answered = format!("once requests for it have succeeded for {permanent}");
+        Rollout::WithOne { trial: Trial { model, duration, .. }, again } => {
+            let answered = format!("once requests for it have succeeded for {duration}");
             return match again {
-                None => format!("the change is verified once requests for `{model}` have succeeded for {permanent}"),
+                None => format!("the change is verified once requests for `{model}` have succeeded for {duration}"),
                 Some(false) => format!("the route of `{model}` changes first, and the others {answered}"),
                 Some(true) => format!(
                     "the route of `{model}` changes first, and the others {answered}; the gateway restarts for each"

@@ -51,9 +51,9 @@ impl PreviousRoutes {
 /// Returns a model of a manifest as the one whose route changes first; `None` when there is no such model.
 #[must_use]
 pub fn canary(manifest: &Manifest, model: &str) -> Option<Canary> {
-    let permanent = manifest.policy.canary_for.as_ref().map_or(CANARY_FOR, |time| time.value.0);
+    let duration = manifest.policy.canary_for.as_ref().map_or(CANARY_FOR, |time| time.value.0);
     let mode = manifest.models.find(model)?.mode;
-    Some(Canary { model: model.to_owned(), mode, permanent })
+    Some(Canary { model: model.to_owned(), mode, duration })
 }
 
 impl Desired {

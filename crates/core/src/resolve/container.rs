@@ -47,14 +47,14 @@ impl Builder<'_> {
         };
         let name = image.value.name.clone();
         let pin = self.lock.pins.get(&format!("image:{name}")).filter(|_| name.digest().is_none());
-        let exclusive = pin.map_or_else(|| name.clone(), |pin| name.at(pin.sha256.clone()));
+        let pinned = pin.map_or_else(|| name.clone(), |pin| name.at(pin.sha256.clone()));
         let short = name.repository().rsplit('/').next().unwrap_or_default();
-        let unique = crate::resource::Digest::of(exclusive.to_string());
+        let unique = crate::resource::Digest::of(pinned.to_string());
         let id = ResourceId::new(Kind::Image, format!("{}-{}", Self::plain(short), &unique.as_str()[..6]));
-        let spec = Spec::Image(ImageSpec { name: exclusive.clone() });
+        let spec = Spec::Image(ImageSpec { name: pinned.clone() });
         let origins = Origins::of("name", [Origin::new(server.path.key("image"), &image.value)]);
         self.add(Resource { origins, ..Resource::new(id.clone(), &server.role, spec) }, &span);
-        Some((id, exclusive))
+        Some((id, pinned))
     }
 
     /// Returns a server's container, without what the common fields of a server say already.

@@ -45,7 +45,7 @@ pub struct Canary {
     /// Its purpose.
     pub mode: Mode,
     /// The duration of its trial before the other routes change.
-    pub permanent: Seconds,
+    pub duration: Seconds,
 }
 
 /// A whole stack as it is wanted.

@@ -37,7 +37,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Returns whether a field is present in the manifest, even if it could not be decoded.
-    pub(super) fn says(&self, path: &str, field: &str) -> bool {
+    pub(super) fn declares(&self, path: &str, field: &str) -> bool {
         let node = self.node(path);
         // A misspelt key is reported as such, and not also as missing.
         let meant = |key: &str| suggest::nearest(key, [field]).is_some();

@@ -43,7 +43,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
         shared::check_runtime(checker, &server);
         shared::check(checker, &server);
         let runs = |runtime: RuntimeName| matches!(runtime, RuntimeName::Systemd | RuntimeName::Process);
-        let no_command = !checker.says(&path, "command") && common.image.is_none();
+        let no_command = !checker.declares(&path, "command") && common.image.is_none();
         if no_command && common.runtime.is_some_and(|runtime| runs(runtime.value)) {
             let note = Note::error("missing-field", "a service needs a `command`");
             checker.at(note.hint("write `command: [program, argument, …]`"), &path, &service.name.span);
@@ -62,7 +62,7 @@ fn rollout(checker: &mut Checker<'_>) {
     let policy = &checker.manifest.policy;
     let at = checker.key("policy.rollout").unwrap_or_default();
     if policy.rollout == Rollout::Canary {
-        if !checker.says("policy", "canary") {
+        if !checker.declares("policy", "canary") {
             let note = Note::error(
                 "missing-field",
                 "`rollout: canary` requires `canary`, the model whose route changes first",
@@ -113,7 +113,7 @@ fn providers(checker: &mut Checker<'_>) {
             checker.at(note.hint("remove it"), format!("{path}.sleep"), &provider.sleep.span);
         }
         match &provider.endpoint {
-            None if external && !checker.says(&path, "endpoint") => {
+            None if external && !checker.declares(&path, "endpoint") => {
                 let note = Note::error("missing-field", "`endpoint` is missing");
                 checker.at(note.hint("set the address, such as `endpoint: http://127.0.0.1:11434`"), &path, span);
             }
@@ -124,7 +124,7 @@ fn providers(checker: &mut Checker<'_>) {
             }
             _ => {}
         }
-        if !external && !checker.says(&path, "port") {
+        if !external && !checker.declares(&path, "port") {
             let note = Note::error("missing-field", "`port` is missing");
             checker.at(note.hint("set the port that it listens on, such as `port: 8000`"), &path, span);
         }
@@ -154,7 +154,7 @@ fn cache(checker: &mut Checker<'_>) {
             shared::check_runtime(checker, &server);
             shared::check(checker, &server);
             let external = cache.runtime.as_ref().is_some_and(|runtime| runtime.value == RuntimeName::External);
-            if external && !checker.says("cache", "endpoint") {
+            if external && !checker.declares("cache", "endpoint") {
                 let note = Note::error("missing-field", "`endpoint` is missing");
                 checker.at(
                     note.hint(format!("set the address of that server, such as `endpoint: 127.0.0.1:{port}`")),
@@ -198,7 +198,7 @@ fn gateway(checker: &mut Checker<'_>) {
         let span = gateway.runtime.as_ref().map_or(&gateway.span, |runtime| &runtime.span);
         checker.at(note.hint("remove `gateway`"), "gateway.runtime", span);
     }
-    if !checker.says("gateway", "master_key") {
+    if !checker.declares("gateway", "master_key") {
         let note = Note::error("missing-field", "`master_key` is missing: LiteLLM does not start without one");
         let hint = "write `master_key: {file: ~/.config/llamero/master-key, generate: true}`";
         checker.at(note.hint(hint), "gateway", &gateway.span);

@@ -57,7 +57,7 @@ pub(super) fn check(checker: &mut Checker<'_>, server: &Server<'_>) {
 /// Checks that a part which is always a server says what runs it.
 pub(super) fn check_runtime(checker: &mut Checker<'_>, server: &Server<'_>) {
     let Server { path, span, .. } = *server;
-    if !checker.says(path, "runtime") {
+    if !checker.declares(path, "runtime") {
         let note = Note::error("missing-field", "`runtime` is missing");
         checker.at(note.hint("write `systemd`, `process` (needs nothing), `docker` or `external`"), path, span);
     }
@@ -70,7 +70,7 @@ fn image(checker: &mut Checker<'_>, server: &Server<'_>) {
             let note = Note::error("image", "`image` requires `runtime: docker`");
             checker.at(note.hint("set `runtime: docker`, or remove `image`"), format!("{path}.image"), &image.span);
         }
-        None if server.takes_image() && !checker.says(path, "image") => {
+        None if server.takes_image() && !checker.declares(path, "image") => {
             let note = Note::error("missing-field", "`image` is missing");
             checker.at(note.hint("`runtime: docker` requires an image"), path, span);
         }

@@ -61,7 +61,7 @@ fn source(entry: &Entry<Model>) -> Option<&Source> {
 /// Notes a source that is not there; returns whether there is none that could be read.
 fn missing(checker: &mut Checker<'_>, entry: &Entry<Model>, forms: &str) -> bool {
     let path = format!("models.{}", entry.name.value);
-    if entry.value.source.is_none() && !checker.says(&path, "source") {
+    if entry.value.source.is_none() && !checker.declares(&path, "source") {
         checker.at(Note::error("missing-field", "`source` is missing").hint(forms), path, &entry.name.span);
     }
     entry.value.source.is_none()

@@ -89,7 +89,7 @@ pub struct Status {
     /// A generation that waits to be confirmed.
     pub unconfirmed: Option<u64>,
     /// The suspension, if the stack is suspended.
-    pub exclusive: Option<Suspension>,
+    pub suspended: Option<Suspension>,
     /// The failed attempts that have not succeeded since.
     pub quarantined: Vec<FailureRecord>,
     /// Every server.
@@ -103,7 +103,7 @@ pub struct Status {
     /// The conflicts that block its repair.
     pub refusals: Vec<Refusal>,
     /// True if every server and every part that others run is healthy, and nothing has drifted.
-    pub well: bool,
+    pub healthy: bool,
 }
 
 /// The records of a stack, as far as the status shows them.
@@ -116,7 +116,7 @@ pub struct Known {
     /// A generation that waits to be confirmed.
     pub unconfirmed: Option<u64>,
     /// The suspension, if the stack is suspended.
-    pub exclusive: Option<Suspension>,
+    pub suspended: Option<Suspension>,
     /// The failed attempts that have not succeeded since.
     pub quarantined: Vec<FailureRecord>,
 }
@@ -140,11 +140,11 @@ pub fn status(desired: &Desired, observed: &Observation, plan: Plan, known: Know
             }
         })
         .collect();
-    let well = servers.iter().all(|server| server.state == Word::Healthy) && plan.changes.is_empty();
+    let healthy = servers.iter().all(|server| server.state == Word::Healthy) && plan.changes.is_empty();
     let externals: Vec<ExternalPart> = desired.externals.iter().map(|part| external(part, observed)).collect();
-    let well = well && plan.refusals.is_empty() && externals.iter().all(|part| part.state == Word::Healthy);
+    let healthy = healthy && plan.refusals.is_empty() && externals.iter().all(|part| part.state == Word::Healthy);
     let Plan { changes: drift, refusals, .. } = plan;
-    let Known { generation, changing, unconfirmed, exclusive, quarantined } = known;
+    let Known { generation, changing, unconfirmed, suspended, quarantined } = known;
     let stack = desired.stack.clone();
     Status {
         schema: SCHEMA,
@@ -152,14 +152,14 @@ pub fn status(desired: &Desired, observed: &Observation, plan: Plan, known: Know
         generation,
         changing,
         unconfirmed,
-        exclusive,
+        suspended,
         quarantined,
         servers,
         externals,
         warnings: plan::end_at_logout(desired, observed).into_iter().collect(),
         drift,
         refusals,
-        well,
+        healthy,
     }
 }
 
