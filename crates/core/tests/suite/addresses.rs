@@ -1,6 +1,7 @@
 //! Addresses of a manifest, as the gateway and the parts that refer to them get them.
 
-use crate::cases::{Since, facts};
+use crate::given::facts;
+use crate::since::Since;
 use llamero_core::lockfile::LockFile;
 use llamero_core::manifest;
 use llamero_core::resolve::{Desired, resolve};

@@ -2,8 +2,10 @@
 
 mod addresses;
 mod cases;
+mod edges;
 mod effects;
 mod engines;
+mod given;
 mod golden;
 mod laws;
 mod manifest_cases;
@@ -13,5 +15,6 @@ mod replacement;
 mod rollout;
 mod sample;
 mod schema;
+mod since;
 mod values;
 mod written;

@@ -1,7 +1,8 @@
 //! The settings of a manifest that has everything, and the rendered fields that come from each of them.
 
-use crate::cases::{Since, bare, facts, past};
+use crate::given::{bare, facts, past};
 use crate::golden;
+use crate::since::Since;
 use llamero_core::lockfile::LockFile;
 use llamero_core::manifest;
 use llamero_core::plan::{Cause, Change, Past, foresee_all, plan};

@@ -1,6 +1,7 @@
 //! Routes that change one first: what holds of every such plan.
 
-use crate::cases::{Since, facts, past};
+use crate::given::{facts, past};
+use crate::since::Since;
 use llamero_core::live::{Observation, Presence};
 use llamero_core::lockfile::LockFile;
 use llamero_core::manifest;

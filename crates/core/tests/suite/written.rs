@@ -2,8 +2,9 @@
 //!
 //! The tables are walked, so that a new engine without its files fails.
 
-use crate::cases::{Since, facts};
+use crate::given::facts;
 use crate::golden;
+use crate::since::Since;
 use llamero_core::engines::{CACHES, GATEWAYS, Models, PROVIDERS, Provider, Shape};
 use llamero_core::lockfile::LockFile;
 use llamero_core::manifest;

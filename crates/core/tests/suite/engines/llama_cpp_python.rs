@@ -1,6 +1,7 @@
 //! llama-cpp-python: what the manifest means on its command line.
 
-use crate::cases::{Since, facts};
+use crate::given::facts;
+use crate::since::Since;
 use llamero_core::lockfile::LockFile;
 use llamero_core::manifest;
 use llamero_core::resolve::resolve;

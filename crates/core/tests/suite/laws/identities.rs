@@ -1,6 +1,7 @@
 //! No two resources are one live thing: manifests whose names nearly collide, resolved and planned.
 
-use crate::cases::{Since, bare, facts, past};
+use crate::given::{bare, facts, past};
+use crate::since::Since;
 use llamero_core::lockfile::LockFile;
 use llamero_core::manifest;
 use llamero_core::plan::{Past, foresee_all, plan};
