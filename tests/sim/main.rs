@@ -131,9 +131,12 @@ fn sweep(every: u32) -> Met {
 
 /// Actions that no simulated stack leads to, and what reaches them.
 const UNREACHED: &[(&str, &str)] = &[
-    ("VerifyArtifact", "no simulated model is a file of the user's own: `laws::the_generators_reach_every_case`"),
     ("Purge", "no simulated stack is taken down: `bad::purge`"),
-    ("KeepContent", "no simulated model is pinned: `cases` of Ollama models"),
+    (
+        "VerifyArtifact",
+        "no simulated model is a file of the user's own: `laws::coverage::the_generators_reach_every_case`",
+    ),
+    ("KeepContent", "no simulated model is pinned: `laws::coverage::the_generators_reach_every_case`"),
 ];
 
 /// Returns the name of every action, from its declaration.

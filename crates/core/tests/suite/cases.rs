@@ -120,7 +120,7 @@ fn check(folder: &Path) -> Option<String> {
 }
 
 /// Returns everything that a stack can have on disk beside its resources.
-fn remnants(applied: &Desired) -> BTreeSet<Remnant> {
+pub(crate) fn remnants(applied: &Desired) -> BTreeSet<Remnant> {
     let records = Path::new("/home/ai/.local/state/llamero").join(&applied.stack);
     let at = |name: &str| records.join(name);
     let mut models = BTreeMap::new();
