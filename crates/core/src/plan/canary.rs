@@ -5,6 +5,7 @@
 //! machine expected after the first.
 
 use super::at_once::at_once;
+use super::change::Change;
 use super::foresee::foresee_all;
 use super::part::PartCall;
 use super::past::Past;
@@ -119,7 +120,11 @@ impl States<'_> {
         steps.push(trial_step(&steps, trial.clone()));
         let replaced = left_over(later, &rest.steps);
         append(&mut steps, rest.steps, &replaced);
-        Plan { steps, rollout: Some(Rollout::WithOne { trial, again }), ..begun }
+        let mut changes = begun.changes.clone();
+        for change in changes.iter_mut().filter(|change| change.left) {
+            change.left = !is_written(&steps, change);
+        }
+        Plan { steps, changes, rollout: Some(Rollout::WithOne { trial, again }), ..begun }
     }
 
     /// Plans the second part, after a passed trial, as if `first` were committed and the machine as it is then.
@@ -130,6 +135,12 @@ impl States<'_> {
         past.learn(first.resources.values());
         at_once(self.desired, observed, &past)
     }
+}
+
+/// Returns whether what was only to be reported is written on the way: a file that is as declared but for an edit by hand
+/// has another content while the canary is tried.
+fn is_written(steps: &[Step], change: &Change) -> bool {
+    steps.iter().any(|step| matches!(&step.action, Action::WriteFile(id) if *id == change.on))
 }
 
 /// Returns whether a call that changes the gateway restarts it; nothing where it does not change it.
