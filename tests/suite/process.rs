@@ -255,16 +255,18 @@ async fn orphans_in_sessions_of_their_own_are_ended_too() {
 }
 
 #[tokio::test]
-async fn a_crash_loop_ends_as_failed() {
+async fn a_server_that_crashes_is_started_again_and_again() {
     let home = Home::new();
     home.start("echo crash; exit 3").await;
-    let state = home.until("failed", |state| state.phase == Phase::Failed && !state.supervised).await;
-    assert_eq!((state.restarts, state.exit), (4, Some(Exit { code: Some(3), signal: None })));
-    let log = fs::read_to_string(home.processes.log("server")).expect("a log");
-    assert_eq!(log.lines().filter(|line| *line == "crash").count(), 5);
+    let state = home.until("started again", |state| state.restarts >= 2 && state.phase == Phase::BackingOff).await;
+    assert_eq!((state.exit, state.supervised), (Some(Exit { code: Some(3), signal: None }), true));
     // Only what the last start printed explains how it ended.
     let lines = home.processes.last_lines("server", 100);
     assert_eq!(lines.iter().filter(|line| *line == "crash").count(), 1);
+    home.stop().await;
+    assert_eq!(home.state().phase, Phase::Stopped);
+    let log = fs::read_to_string(home.processes.log("server")).expect("a log");
+    assert!(log.lines().filter(|line| *line == "crash").count() > 2, "{log}");
     home.processes.forget("server").expect("forgotten");
 }
 

@@ -1,4 +1,4 @@
-//! The supervisor of one server: runs it, starts it again when it fails, and stops it with all that it started.
+//! The supervisor of one server: runs it, starts it again whenever it fails, and stops it with all that it started.
 //!
 //! It takes no orders but signals, and what it did is in `state.json`. It dies with nothing but itself: whoever kills
 //! it leaves the server running.
@@ -11,7 +11,7 @@ use super::record::{self, Exit, Phase, Record};
 use crate::resource::Restart;
 use crate::systems::proc::{self, Identity};
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process_group, set_child_subreaper, setsid, wait};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -21,13 +21,22 @@ use std::time::Duration;
 use tokio::signal::unix::{self, SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
-/// The wait before a server is started again, and how many starts in which time are too many; as in the units that
-/// llamero writes for systemd.
-const PAUSE: Duration = Duration::from_secs(2);
-const STARTS: usize = 5;
-const WITHIN: Duration = Duration::from_secs(60);
+/// The first and the longest wait before a server is started again, as in the units that llamero writes for systemd.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Runs the server that is kept in `folder` until it is stopped, ends well or fails for good, and returns the exit
+/// The time after which a server that ran has shown that it can: the pauses begin anew.
+const STEADY: Duration = Duration::from_secs(60);
+
+/// Returns the wait after a server that ran for a time, and waited for another before.
+fn pause_after(ran: Duration, before: Option<Duration>) -> Duration {
+    match before.filter(|_| ran < STEADY) {
+        None => FIRST_PAUSE,
+        Some(before) => (before * 2).min(LONGEST_PAUSE),
+    }
+}
+
+/// Runs the server that is kept in `folder` until it is stopped, ends well or cannot be executed, and returns the exit
 /// code. This is the whole life of a process: it makes itself a session leader and the parent of all orphans below it.
 pub async fn supervise(folder: &Path) -> i32 {
     match Supervisor::new(folder) {
@@ -81,12 +90,9 @@ impl Supervisor {
     }
 
     async fn run(&mut self) -> i32 {
-        let mut starts = VecDeque::new();
+        let mut pause = None;
         loop {
-            starts.push_back(Instant::now());
-            while starts.front().is_some_and(|start: &Instant| start.elapsed() > WITHIN) {
-                starts.pop_front();
-            }
+            let started = Instant::now();
             self.now(Phase::Starting);
             match self.spawn() {
                 Ok(child) => {
@@ -109,13 +115,15 @@ impl Supervisor {
                 self.now(Phase::Exited);
                 return 0;
             }
-            let never_ran = self.record.problem.is_some() && self.record.restarts == 0;
-            if never_ran || starts.len() >= STARTS {
+            // What cannot be executed when it is asked for is a mistake; later it may be an update under way.
+            if self.record.problem.is_some() && self.record.restarts == 0 {
                 self.now(Phase::Failed);
                 return 1;
             }
             self.now(Phase::BackingOff);
-            self.pause(PAUSE).await;
+            let next = pause_after(started.elapsed(), pause);
+            pause = Some(next);
+            self.pause(next).await;
             if self.stopping {
                 self.now(Phase::Stopped);
                 return 0;
@@ -244,5 +252,22 @@ async fn marked(child: Identity) {
             return;
         }
         sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FIRST_PAUSE, LONGEST_PAUSE, STEADY, pause_after};
+    use std::time::Duration;
+
+    #[test]
+    fn pauses_grow_until_it_has_run_for_a_while() {
+        let mut pauses = vec![pause_after(Duration::ZERO, None)];
+        for _ in 0..6 {
+            pauses.push(pause_after(Duration::from_secs(1), pauses.last().copied()));
+        }
+        let seconds: Vec<u64> = pauses.iter().map(Duration::as_secs).collect();
+        assert_eq!(seconds, [2, 4, 8, 16, 30, 30, 30]);
+        assert_eq!(pause_after(STEADY, Some(LONGEST_PAUSE)), FIRST_PAUSE);
     }
 }

@@ -237,3 +237,17 @@ fn what_could_not_be_listed_blocks_what_would_prune_or_create_by_it() {
         assert_eq!((refusals, planned.is_empty()), (expected, blocks), "{part}, pruning: {prune}");
     }
 }
+
+/// A manager starts a server again for ever. One that no generation committed may crash for want of what the next plan gives
+/// it, so that plan starts it; one that is committed is left to its manager.
+#[test]
+fn a_server_that_crashes_is_started_anew_unless_it_is_committed() {
+    let it = server(Kind::Unit, "a", 8000, 1);
+    let now = stack([it.clone()], Policy::default());
+    let mut observed = running([&it]);
+    see(&mut observed, &it, Live::Run(Box::new(live(&it, RunState::BackingOff))));
+    let steps = |known: &Past| plan(&now, &observed, known).steps.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let crashed = steps(&Past::default());
+    assert!(crashed.iter().any(|step| step.contains("restart unit/a")), "{crashed:?}");
+    assert_eq!(steps(&past(&now)), Vec::<String>::new());
+}

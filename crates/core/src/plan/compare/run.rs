@@ -118,6 +118,11 @@ impl Pair<'_> {
                 causes.push(Cause::Drift("it sleeps".to_owned()));
                 RunAction::Wake(managed.clone())
             }
+            // What was never committed may crash for want of what this plan gives it, such as a GPU.
+            false if live.phase == RunState::BackingOff && !is_committed(self.case.past, resource) => {
+                causes.push(down(self.case.past, resource, live));
+                RunAction::Restart(managed.clone())
+            }
             // An earlier apply may have asked for it and not have waited.
             false if live.phase == RunState::Starting => {
                 causes.push(Cause::Unfinished("it is still starting".to_owned()));
@@ -142,11 +147,19 @@ fn place(resource: &Resource) -> String {
     targets::of_kind(resource.id.kind).map_or_else(|| resource.id.to_string(), |target| target.describe(&resource.id))
 }
 
+/// Returns whether the committed generation declares the server as it is declared now.
+fn is_committed(past: &Past, resource: &Resource) -> bool {
+    past.committed.get(&resource.id).is_some_and(|fields| *fields == resource.fields())
+}
+
 /// Returns the cause for a server that is down: drift, or an interrupted apply.
 fn down(past: &Past, resource: &Resource, live: &LiveRun) -> Cause {
-    let what = if live.phase == RunState::Failed { "it failed" } else { "it does not run" };
-    let committed = past.committed.get(&resource.id).is_some_and(|fields| *fields == resource.fields());
-    let cause = if committed { Cause::Drift } else { Cause::Unfinished };
+    let what = match live.phase {
+        RunState::Failed => "it failed",
+        RunState::BackingOff => "it exited and waits to be restarted",
+        _ => "it does not run",
+    };
+    let cause = if is_committed(past, resource) { Cause::Drift } else { Cause::Unfinished };
     cause(live.why.as_ref().map_or_else(|| what.to_owned(), |why| format!("{what}: {why}")))
 }
 

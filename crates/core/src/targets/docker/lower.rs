@@ -21,10 +21,6 @@ pub const FINGERPRINT_LABEL: &str = "llamero.fingerprint";
 /// The path in a container of the file with its secrets.
 const SECRETS: &str = "/run/secrets";
 
-/// The number of restarts of a failing container by the engine: a few times, because whether it should run is the
-/// manifest's decision.
-const RETRIES: u32 = 5;
-
 /// A hundredth of a core, in the engine's billionths.
 const PERCENT: u64 = 10_000_000;
 
@@ -116,7 +112,8 @@ pub fn request(engine: Engine, stack: &str, new: &NewContainer<'_>, image: &Imag
         ("IpcMode", json!(container.ipc_host.then_some("host"))),
         ("ShmSize", json!(container.shm_size.map(|size| size.0))),
         ("ReadonlyRootfs", json!(container.read_only.then_some(true))),
-        ("RestartPolicy", json!({"Name": "on-failure", "MaximumRetryCount": RETRIES})),
+        // Without a count the engine never gives up; its pauses double from 100 ms to a minute.
+        ("RestartPolicy", json!({"Name": "on-failure"})),
     ]);
     object([
         ("Image", json!(container.image)),
@@ -265,7 +262,7 @@ mod tests {
                     "IpcMode": "host",
                     "ShmSize": 1024,
                     "ReadonlyRootfs": true,
-                    "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 5},
+                    "RestartPolicy": {"Name": "on-failure"},
                 },
             })
         );
@@ -281,7 +278,7 @@ mod tests {
             asked,
             json!({
                 "Image": "redis:7", "Labels": {"llamero.stack": "home"}, "StopTimeout": 2,
-                "HostConfig": {"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 5}},
+                "HostConfig": {"RestartPolicy": {"Name": "on-failure"}},
             })
         );
     }

@@ -15,6 +15,13 @@ use std::fmt::{Display, Write};
 /// The time for an instance to end after its last connection, before it is killed.
 const AFTER_DRAIN: Seconds = Seconds::new(60);
 
+/// The pause before the first restart, the number of restarts until the pause is the longest, and the longest. The
+/// manager counts the restarts since the server was started on request, however well it ran between them; so the longest
+/// is short.
+const FIRST_PAUSE: Seconds = Seconds::new(2);
+const STEPS: u32 = 4;
+const LONGEST_PAUSE: Seconds = Seconds::new(30);
+
 /// Returns the name under which the manager knows a unit resource.
 #[must_use]
 pub fn unit_name(id: &ResourceId) -> String {
@@ -95,7 +102,7 @@ fn body(
     own: &[(&str, String)],
     instance: Option<u64>,
 ) -> Result<String, Unrepresentable> {
-    let unit = unit_section(resource, run, instance.is_some()).0;
+    let unit = unit_section(resource, run).0;
     let mut service = Section::default();
     add_start(&mut service, resource, run, instance)?;
     add_environment(&mut service, run, own)?;
@@ -116,20 +123,16 @@ impl Section {
     }
 }
 
-fn unit_section(resource: &Resource, run: &Run, is_instance: bool) -> Section {
+fn unit_section(resource: &Resource, run: &Run) -> Section {
     let mut section = Section::default();
     section.add("Description", quote::prose(&run.description));
     let after: Vec<String> = resource.needs.iter().filter(|id| id.kind == Kind::Unit).map(unit_name).collect();
     if !after.is_empty() {
         section.add("After", after.join(" "));
     }
-    if is_instance {
-        // A service that reaches its limit fails the socket that it inherits from, and with it the healthy instance.
-        section.add("StartLimitIntervalSec", 0);
-    } else {
-        section.add("StartLimitIntervalSec", 60);
-        section.add("StartLimitBurst", 5);
-    }
+    // What is declared is never given up: what it lacks now may be there later. And an instance that reached a limit would
+    // fail the socket that it inherits from, and with it the healthy instance.
+    section.add("StartLimitIntervalSec", 0);
     section
 }
 
@@ -181,7 +184,10 @@ fn add_end(section: &mut Section, run: &Run, is_instance: bool) {
         Restart::Always => "always",
     };
     section.add("Restart", restart);
-    section.add("RestartSec", 2);
+    section.add("RestartSec", FIRST_PAUSE.whole());
+    // A manager before systemd 254 ignores these two, and its pauses do not grow.
+    section.add("RestartSteps", STEPS);
+    section.add("RestartMaxDelaySec", LONGEST_PAUSE.whole());
     let drain = if is_instance { AFTER_DRAIN.milliseconds } else { 0 };
     // Zero would mean that the manager waits for ever.
     let stop_timeout = run.stop_timeout.milliseconds.saturating_add(drain).max(1);
@@ -239,8 +245,7 @@ mod tests {
         [Unit]
         Description=qwen3 at 100%% on llama.cpp
         After=home-cache.service
-        StartLimitIntervalSec=60
-        StartLimitBurst=5
+        StartLimitIntervalSec=0
 
         [Service]
         Type=exec
@@ -252,6 +257,8 @@ mod tests {
         WorkingDirectory=/home/ai/100%%
         Restart=on-failure
         RestartSec=2
+        RestartSteps=4
+        RestartMaxDelaySec=30
         TimeoutStopSec=20000ms
         KillMode=mixed
         UMask=0077
@@ -293,6 +300,8 @@ mod tests {
         Environment="LLAMERO_DRAIN_SECONDS=600"
         Restart=on-failure
         RestartSec=2
+        RestartSteps=4
+        RestartMaxDelaySec=30
         TimeoutStopSec=660000ms
         KillMode=mixed
         UMask=0077
