@@ -48,11 +48,19 @@ pub(crate) async fn apply(
         other => format!("ends: {}", name(other)),
     };
     world.sim().note(world.pid, &text);
-    let now = world.sim().now;
+    answer(&world);
     let mut notes = notes.lock().expect("no panic");
-    notes.ended = now;
     notes.met.push(name(&end));
     notes.ends.push((declaration, end));
+}
+
+/// Notes that an apply has ended or begins to roll back, if it is the one that may be cancelled.
+fn answer(world: &World) {
+    let mut sim = world.sim();
+    if sim.cancel.as_ref().is_some_and(|(pid, _)| *pid == world.pid) {
+        let now = sim.now;
+        sim.answered.get_or_insert(now);
+    }
 }
 
 async fn attempt(
@@ -125,13 +133,21 @@ pub(crate) fn report(
                 }
             }
             Event::RollingBack { to } => {
+                answer(&world);
                 back.store(true, std::sync::atomic::Ordering::Relaxed);
                 world.sim().note(world.pid, &format!("rolls back to {to:?}"));
             }
             Event::Committed { generation } => {
                 world.sim().note(world.pid, &format!("commits generation {generation}"));
+                let at = {
+                    let mut sim = world.sim();
+                    let now = sim.now;
+                    sim.truth.advance(now);
+                    (now, sim.truth.clone())
+                };
                 let mut notes = notes.lock().expect("no panic");
                 notes.committed.insert(*generation);
+                notes.commits.insert(*generation, at);
             }
             Event::Failed { step, why } => world.sim().note(world.pid, &format!("failed: {step}: {why}")),
             _ => {}

@@ -8,6 +8,7 @@ use crate::invariants;
 use crate::random::Random;
 use crate::schedule::{Episode, Schedule};
 use crate::stacks::{Declaration, Resolved, STACK, directories};
+use crate::timing;
 use crate::truth::Truth;
 use crate::world::{Sim, World};
 use llamero::history::{History, Revision};
@@ -18,7 +19,7 @@ use llamero::reconcile::{Confirmation, Finished, Fired, Options, Stack, attempt,
 use llamero::resolve::Desired;
 use llamero::resource::{Digest, Fingerprint, ResourceId, Seconds, Spec};
 use llamero::systems::clock::Clock;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -50,6 +51,8 @@ pub(crate) struct Notes {
     pub(crate) confirmed: Vec<Result<Confirmation, String>>,
     /// Every generation that was ever reported to be committed.
     pub(crate) committed: BTreeSet<u64>,
+    /// When each generation of the episode was, and the machine at that moment.
+    pub(crate) commits: BTreeMap<u64, (Duration, Truth)>,
     /// The servers that the manifest of an apply shares with the committed generation and that were unhealthy before
     /// it.
     pub(crate) preexisting: BTreeSet<ResourceId>,
@@ -58,8 +61,6 @@ pub(crate) struct Notes {
     pub(crate) quarantined: bool,
     /// Whether the server that pulls models answered before the apply.
     pub(crate) served: bool,
-    /// When the last apply ended.
-    pub(crate) ended: Duration,
     /// How every apply of the run ended.
     pub(crate) met: Vec<String>,
 }
@@ -132,7 +133,9 @@ pub(crate) fn run(schedule: &Schedule) -> Outcome {
     }
     let last = schedule.episodes.last().expect("there is one");
     let ticks = run.ticks;
+    let crashed = timing::crashing(&run);
     run.heal();
+    timing::is_back(&run, &crashed);
     let declaration = Declaration { rollback: true, warn: false, prune: true, ..last.declaration.clone() };
     let calm = Episode { declaration, timers: true, ..Episode::default() };
     run.sim().note(0, "== healed");
@@ -198,7 +201,7 @@ impl Run {
             sim.files.writes = 0;
             sim.full = episode.full;
             sim.begun = sim.now;
-            sim.cancelled = None;
+            (sim.cancelled, sim.answered) = (None, None);
             sim.arrivals.clear();
             sim.stopped.clear();
             for (part, behaviour) in &episode.behaviours {
@@ -224,7 +227,7 @@ impl Run {
             let mut sim = self.sim();
             sim.kill = episode.kill.map(|(tick, _)| (pid, tick));
             sim.blow = episode.blow.clone().map(|(tick, blow)| (pid, tick, blow));
-            sim.cancel = Some(cancel.clone());
+            sim.cancel = Some((pid, cancel.clone()));
         }
         let begun = self.sim().now;
         let mut events: Vec<(Duration, Happening)> = Vec::new();
@@ -271,6 +274,7 @@ impl Run {
         notes.ends.clear();
         notes.fired.clear();
         notes.confirmed.clear();
+        notes.commits.clear();
         notes.preexisting = committed
             .iter()
             .flat_map(Desired::runs)

@@ -4,6 +4,7 @@ use crate::apply::name;
 use crate::drive::{End, Run, file_as_declared, revision, runs_as_declared, stack};
 use crate::schedule::{Blow, Episode};
 use crate::stacks::{Declaration, STACK};
+use crate::timing;
 use crate::truth::Truth;
 use llamero::history::{Ending, Generation, StepResult};
 use llamero::observe::Depth;
@@ -16,10 +17,6 @@ use llamero::systems::Retry;
 use llamero::systems::clock::Clock;
 use llamero::targets::previous;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-
-/// The longest that steps under way take, and to notice a cancellation.
-const SOON: Duration = Duration::from_secs(2);
 
 /// What the records say.
 struct Records {
@@ -56,7 +53,11 @@ pub(crate) fn after(run: &mut Run, episode: &Episode) {
     foreign_things_stay(run);
     kept_for_rolling_back(run, &records, episode);
     dead_man_ends_it(run, &records, episode);
+    timing::answers_a_cancellation_soon(run, episode);
+    let good = records.generations.iter().rev().find(|generation| Some(generation.number) == records.current);
+    timing::nothing_is_given_up(run, good.map(|good| &good.revision.desired));
     let ends = std::mem::take(&mut run.notes().ends);
+    timing::supersedes(run, episode, &ends);
     for (_, end) in &ends {
         if let End::Finished(finished) = end {
             let (plan, finished, _) = &**finished;
@@ -75,7 +76,7 @@ pub(crate) fn after(run: &mut Run, episode: &Episode) {
             if alone || finished.outcome.ending != Ending::Abandoned {
                 ends_where_it_says(run, &records, finished, &revision.desired);
             }
-            ends_soon_after_a_cancellation(run, episode, finished);
+            timing::was_stable(run, finished, &revision.desired);
             remembers_failures(run, episode, declaration, finished);
             if finished.outcome.ending == Ending::Committed
                 && !finished.interrupted
@@ -353,17 +354,6 @@ fn differs(truth: &Truth, desired: &Desired, excused: &BTreeSet<&ResourceId>, st
         }
     }
     wrong
-}
-
-/// A15, A41: whoever is cancelled waits for no server any more, and finishes only what is under way.
-fn ends_soon_after_a_cancellation(run: &Run, episode: &Episode, finished: &Finished) {
-    let ended = run.notes().ended;
-    let mut sim = run.sim();
-    let held_up = episode.hung.is_some() || matches!(episode.blow, Some((_, Blow::Suspend(_))));
-    let Some(took) = sim.cancelled.map(|cancelled| ended.saturating_sub(cancelled)) else { return };
-    if finished.outcome.ending == Ending::Interrupted && !held_up && took > SOON {
-        sim.violation(format!("A41: it ends {took:?} after it was cancelled"));
-    }
 }
 
 /// A33, A34: what failed for good is not tried again unasked, and what succeeded is.

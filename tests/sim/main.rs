@@ -15,9 +15,11 @@ mod machine;
 mod models;
 mod random;
 mod regressions;
+mod restarts;
 mod schedule;
 mod stacks;
 mod sweep;
+mod timing;
 mod truth;
 mod world;
 

@@ -1,6 +1,6 @@
 //! Schedules that broke a statement once, in their simplest form. They run before all others.
 
-use crate::schedule::{Confirming, Episode, Schedule};
+use crate::schedule::{Confirming, Drift, Episode, Schedule};
 use crate::stacks::{Declaration, PARTS};
 
 /// Returns a declaration of some parts, each with its version.
@@ -48,6 +48,16 @@ pub(crate) fn all() -> Vec<(&'static str, Schedule)> {
                 kill: Some((67, false)),
                 ..calm(declared(&[(0, 0), (1, 0), (2, 0), (4, 0), (5, 1)]))
             }]),
+        ),
+        (
+            "what crashes for want of what the next apply gives it is started by that apply",
+            schedule(vec![
+                calm(declared(&[(5, 0), (6, 0)])),
+                Episode {
+                    drift: vec![Drift::ForeignServer(5)],
+                    ..calm(Declaration { prune: false, ..declared(&[(6, 3)]) })
+                },
+            ]),
         ),
         (
             "what only a failed generation needs expires with the plan after it, whatever else that changes",

@@ -1,15 +1,11 @@
 //! The simulated machine itself: what really is there and what really runs. It shares no code with the planner's model.
 
+use crate::restarts::{gives_up_after, pause};
 use llamero::live::RunState;
 use llamero::resource::{Digest, Fingerprint, Kind, Prerequisite, ResourceId, Run};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// How long a runtime waits before it starts a server again, and how often it does.
-const BACK_OFF: Duration = Duration::from_secs(1);
-const UNIT_RESTARTS: u32 = 5;
-const CONTAINER_RESTARTS: u32 = 3;
 
 /// What a server that was started does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -218,8 +214,8 @@ impl Truth {
     }
 
     fn advance_one(&mut self, id: &ResourceId, now: Duration) {
-        // A server that dies again and again does so a bounded number of times a look.
-        for _ in 0..64 {
+        // A server that dies again and again does so until now, each time after another pause.
+        loop {
             let Some(server) = self.servers.get_mut(id) else { return };
             match server.state {
                 RunState::Running => {
@@ -236,14 +232,14 @@ impl Truth {
                     let Some(dead) = dies.map(|after| process.started + after).filter(|dead| *dead <= now) else {
                         return;
                     };
-                    let most = match id.kind {
-                        Kind::Unit => UNIT_RESTARTS,
-                        Kind::Container => CONTAINER_RESTARTS,
-                        _ => u32::MAX,
-                    };
+                    let most = gives_up_after(id.kind);
                     server.why = Some("exit code 1".to_owned());
-                    server.state = if server.restarts >= most { RunState::Failed } else { RunState::BackingOff };
-                    server.until = dead + BACK_OFF;
+                    server.state = if most.is_some_and(|most| server.restarts >= most) {
+                        RunState::Failed
+                    } else {
+                        RunState::BackingOff
+                    };
+                    server.until = dead + pause(server.restarts);
                     if server.state == RunState::Failed {
                         server.process = None;
                     }

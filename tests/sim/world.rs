@@ -58,9 +58,11 @@ pub(crate) struct Sim {
     pub(crate) ticks: BTreeMap<Pid, u32>,
     /// What happens at which tick of which process.
     pub(crate) blow: Option<(Pid, u32, Blow)>,
-    /// Cancels the apply, and when it was.
-    pub(crate) cancel: Option<CancellationToken>,
+    /// Which process can be cancelled and how, and when it was.
+    pub(crate) cancel: Option<(Pid, CancellationToken)>,
     pub(crate) cancelled: Option<Duration>,
+    /// When the apply that is to be cancelled ended, or began to roll back.
+    pub(crate) answered: Option<Duration>,
     /// Applies that come, each once a process has ended.
     pub(crate) arrivals: Vec<(Pid, Declaration)>,
     /// Processes that are stopped, and until when.
@@ -112,7 +114,7 @@ impl Sim {
     /// Cancels the apply.
     pub(crate) fn interrupt(&mut self) {
         self.cancelled = self.cancelled.or(Some(self.now));
-        if let Some(cancel) = &self.cancel {
+        if let Some((_, cancel)) = &self.cancel {
             cancel.cancel();
         }
     }
