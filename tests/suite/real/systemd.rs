@@ -178,6 +178,21 @@ async fn a_rendered_server_lives_its_whole_life() {
     assert_eq!((&stopped.active_state, stopped.file_state.as_str()), (&ActiveState::Inactive, "disabled"));
 }
 
+/// What llamero writes has no limit of starts, whoever asks for them: the manager counts its own restarts alike.
+#[tokio::test]
+#[ignore = "needs a systemd user manager"]
+async fn a_unit_that_llamero_writes_has_no_start_limit() {
+    let systemd = manager().await;
+    let text = unit::unit("lane", &server("unlimited", &["/bin/sleep", "1000"])).expect("a unit");
+    write(&[("unlimited.service", &text)]);
+    systemd.reload().await.expect("a reload");
+    for start in 1..=12 {
+        let restart = std::process::Command::new("systemctl").args(["--user", "restart", "unlimited"]).status();
+        assert!(restart.expect("systemctl").success(), "start {start} is refused");
+    }
+    assert_eq!(systemd.stop("unlimited.service", LONG).await.expect("a job").result, JobResult::Done);
+}
+
 #[tokio::test]
 #[ignore = "needs a systemd user manager"]
 #[expect(clippy::print_stderr, reason = "the split of a coin flip is worth seeing")]
