@@ -159,3 +159,59 @@ fn spliced<T: Clone>(list: &[T], declared: &[T], own: impl Fn(&T) -> bool) -> Ve
 fn is_empty(targets: &Value) -> bool {
     targets.as_array().is_some_and(Vec::is_empty)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Relations, Route, Routing};
+    use crate::resource::Mode;
+    use serde_json::json;
+    use std::collections::BTreeSet;
+
+    const RELATIONS: Relations = &[("router", "fallbacks")];
+
+    fn route(model: &str, fallbacks: &[&str]) -> Route {
+        Route {
+            model: model.to_owned(),
+            upstream: format!("openai/{model}"),
+            address: "http://127.0.0.1:1/v1".to_owned(),
+            port: None,
+            key: None,
+            mode: Mode::Chat,
+            fallbacks: fallbacks.iter().map(|name| (*name).to_owned()).collect(),
+            origins: Vec::new(),
+        }
+    }
+
+    fn routing() -> Routing {
+        let mut routing = Routing { routes: vec![route("a", &["b", "c"]), route("b", &[])], ..Routing::default() };
+        routing.set("router", "fallbacks", Some(json!([{"a": ["b", "c"]}, {"b": ["c"]}])));
+        routing
+    }
+
+    #[test]
+    fn nothing_falls_back_to_what_is_forgotten() {
+        let mut routing = routing();
+        routing.forget(&BTreeSet::from(["c".to_owned()]), RELATIONS);
+        assert_eq!(routing.fallbacks_of("a", RELATIONS).collect::<Vec<_>>(), ["b", "b"]);
+        assert_eq!(routing.settings["router"]["fallbacks"], json!([{"a": ["b"]}]));
+        routing.forget(&BTreeSet::from(["b".to_owned()]), RELATIONS);
+        assert_eq!(routing.fallbacks_of("a", RELATIONS).count(), 0);
+        // A section without settings is left out.
+        assert!(routing.settings.is_empty());
+    }
+
+    #[test]
+    fn one_model_gets_the_route_and_the_relations_of_another_state() {
+        let before = routing();
+        let mut routing = before.clone();
+        let mut declared = Routing { routes: vec![route("b", &["a"])], ..Routing::default() };
+        declared.set("router", "fallbacks", Some(json!([{"b": ["a"]}])));
+        routing.replace(&declared, "b", RELATIONS);
+        assert_eq!(routing.models().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(routing.settings["router"]["fallbacks"], json!([{"a": ["b", "c"]}, {"b": ["a"]}]));
+        assert!(!routing.has_routes_of(&before, RELATIONS) && routing.has_routes_of(&routing.clone(), RELATIONS));
+        // Relations alone make a difference.
+        let same_routes = Routing { routes: routing.routes.clone(), ..Routing::default() };
+        assert!(!routing.has_routes_of(&same_routes, RELATIONS) && routing.has_routes_of(&same_routes, &[]));
+    }
+}

@@ -141,7 +141,44 @@ impl Value {
 
 #[cfg(test)]
 mod tests {
+    use super::{Given, Shape};
     use crate::engines::PROVIDERS;
+    use serde_json::json;
+
+    #[test]
+    fn each_type_reads_to_its_edges_and_no_further() {
+        let read = |shape: Shape, value: serde_json::Value| match shape.read(&value) {
+            Ok(Given::Text(text)) => text,
+            Ok(Given::Switch(on)) => format!("switch {on}"),
+            Err(_) => "refused".to_owned(),
+        };
+        let cases = [
+            (Shape::Switch, json!(true), "switch true"),
+            (Shape::Switch, json!(1), "refused"),
+            (Shape::Count, json!(0), "0"),
+            (Shape::Count, json!(-1), "refused"),
+            (Shape::Share, json!(0.0), "refused"),
+            (Shape::Share, json!(0.25), "0.25"),
+            (Shape::Share, json!(1.0), "1"),
+            (Shape::Share, json!(1.01), "refused"),
+            (Shape::Size, json!(0), "refused"),
+            (Shape::Size, json!(1), "1"),
+            (Shape::Size, json!("4KiB"), "4096"),
+            (Shape::Size, json!("x"), "refused"),
+            (Shape::Text, json!("word"), "word"),
+            (Shape::Text, json!(""), "refused"),
+            (Shape::Text, json!("-flag"), "refused"),
+            (Shape::Path, json!("/a b"), "/a b"),
+            (Shape::Path, json!("a"), "refused"),
+            (Shape::Path, json!("/a\nb"), "refused"),
+            (Shape::Scalar, json!(true), "1"),
+            (Shape::Scalar, json!(1.5), "1.5"),
+            (Shape::Scalar, json!(["a"]), "refused"),
+        ];
+        for (shape, value, expected) in cases {
+            assert_eq!(read(shape, value.clone()), expected, "{shape:?} of {value}");
+        }
+    }
 
     #[test]
     fn settings_are_sorted_and_none_is_said_twice() {

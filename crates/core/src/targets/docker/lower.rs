@@ -191,7 +191,7 @@ fn gpus(engine: Engine, gpus: &Gpus) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Engine, ImageCommand, NewContainer, gpus, request};
+    use super::{Engine, ImageCommand, NewContainer, gpus, needs_image_command, request};
     use crate::resource::{Bytes, Command, Container, Gpus, Limits, Restart, Run, RunFile, Runtime, Seconds};
     use serde_json::{Value, json};
     use std::collections::BTreeMap;
@@ -266,6 +266,13 @@ mod tests {
                 },
             })
         );
+    }
+
+    #[test]
+    fn only_what_reads_secrets_needs_the_command_of_its_image() {
+        let secret = server();
+        assert!(needs_image_command(&secret));
+        assert!(!needs_image_command(&Run { environment_file: None, ..secret }));
     }
 
     #[test]
