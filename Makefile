@@ -8,13 +8,15 @@
 # box          cuts the power of a disposable machine in the middle of an apply; as root
 # fresh        runs the README's commands and CI's script in an empty Debian system and writes docs/fresh.md; as root
 # deny         checks dependencies: advisories where their database can be had, bans, licences and sources
+# mutants      changes engines, rendering and targets bit by bit and tells which change no test notices (OPTIONS); with
+#              cargo-mutants 27.1.0, hours
 # simulate     runs the transaction in a simulated world, RUNS times, and writes docs/simulation.md
 # busy-tests   runs the tests that touch nothing outside ROUNDS times beside a busy loop on every core
 # bench        prints llamero and its peers side by side
 export CARGO_TERM_COLOR ?= auto
 heading = @printf '\n== %s\n' '$(1)'
 
-.PHONY: quickstart test check deny pure real lane vllm llama-cpp-python faults kills busy box fresh simulate busy-tests bench
+.PHONY: quickstart test check deny pure real lane vllm llama-cpp-python faults kills busy box fresh mutants simulate busy-tests bench
 
 quickstart:
 	@tools/need cargo cc python3 python3-venv
@@ -85,6 +87,11 @@ fresh:
 	  tests/real/fresh $$folder >$$report; ended=$$?; cat $$report; \
 	  { printf '# In an empty system\n\n`make fresh` writes this page: the commands of the README and the script of CI, in a minimal Debian system\n'; \
 	    printf 'without a cache, without Go and without uv.\n\n'; cat $$report; } >docs/fresh.md; rm -f $$report; exit $$ended
+
+mutants:
+	@tools/need cargo cc
+	$(call heading,mutants)
+	@tools/mutants $(OPTIONS)
 
 RUNS ?= 100000
 simulate:
