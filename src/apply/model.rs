@@ -5,7 +5,7 @@ use crate::live::Managed;
 use crate::plan::Action;
 use crate::resource::{Digest, Fields, Fingerprint, OllamaName, Resource, ResourceId, ServedModel};
 use crate::systems::downloads::{self, Patience, Progress};
-use crate::systems::ollama::{self, Derived, KeepAlive, Ollama, Pull};
+use crate::systems::ollama::{self, Derived, KeepAlive, Load, Ollama, Pull};
 use crate::systems::pulled::{self, Pulled};
 use crate::systems::{Hint, sealed};
 use std::time::Duration;
@@ -168,7 +168,8 @@ async fn fetch(execution: Execution<'_>, action: &Action, id: &ResourceId, model
 /// Loads a model that is to stay loaded.
 pub(super) async fn load(execution: Execution<'_>, id: &ResourceId, model: &ServedModel) -> Result<(), Failure> {
     let ollama = Ollama::new(&execution.systems.client, &model.endpoint);
-    let loaded = ollama.load(&model.name, KeepAlive::Forever, model.embedding, LOAD, execution.cancel).await;
+    let load = Load { name: &model.name, keep_alive: KeepAlive::Forever, embedding: model.embedding };
+    let loaded = ollama.load(load, LOAD, execution.cancel).await;
     loaded.map_err(|error| Failure::of(Some(id), &error))
 }
 

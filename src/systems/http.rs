@@ -108,6 +108,19 @@ pub enum Method {
     Delete,
 }
 
+/// A request that changes something.
+#[derive(Debug, Clone, Copy)]
+pub struct Command<'a> {
+    /// The method.
+    pub method: Method,
+    /// The address.
+    pub url: &'a str,
+    /// The bearer token.
+    pub token: Option<&'a str>,
+    /// The body.
+    pub body: Option<&'a serde_json::Value>,
+}
+
 /// Connections to HTTP servers, kept for reuse.
 #[derive(Debug)]
 pub struct Client {
@@ -189,16 +202,10 @@ impl Client {
         tokio::time::timeout(deadline, followed).await.map_err(late)?
     }
 
-    /// Sends a JSON body to `url` and returns once the head of the answer has arrived, within `deadline`. Redirects
+    /// Sends a command and returns once the head of the answer has arrived, within `deadline`. Redirects
     /// are not followed: a command goes to that server only.
-    pub async fn send(
-        &self,
-        method: Method,
-        url: &str,
-        token: Option<&str>,
-        body: Option<&serde_json::Value>,
-        deadline: Duration,
-    ) -> Result<Incoming, Error> {
+    pub async fn send(&self, command: Command<'_>, deadline: Duration) -> Result<Incoming, Error> {
+        let Command { method, url, token, body } = command;
         let sent = async {
             let mut request = self.request(method, &address(url)?)?;
             if let Some(token) = token {

@@ -1,6 +1,6 @@
 //! The `OpenAI` protocol: the models that a server offers, and one request for a model.
 
-use super::http::{self, Answer, Client, Method};
+use super::http::{self, Answer, Client, Command, Method};
 use super::listener::Proven;
 use super::{Hint, Retry};
 use crate::manifest::Mode;
@@ -151,7 +151,8 @@ pub async fn request(
     let model = || request.model.to_owned();
     let url = at(gateway.probe().endpoint().unwrap_or_default(), path);
     let answered = async {
-        let mut incoming = client.send(Method::Post, &url, request.token, Some(&body), deadline).await?;
+        let command = Command { method: Method::Post, url: &url, token: request.token, body: Some(&body) };
+        let mut incoming = client.send(command, deadline).await?;
         Ok((incoming.rest().await?, incoming))
     };
     let late = |_| http::Error::Deadline { url: http::shown(&url), deadline };

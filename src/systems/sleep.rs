@@ -1,6 +1,6 @@
 //! Sleep and waking of a server, by the calls that its engine gives.
 
-use super::http::{self, Answer, Client, Method};
+use super::http::{self, Answer, Client, Command, Method};
 use super::openai::at;
 use super::{Hint, Retry};
 use crate::resource::SleepCalls;
@@ -77,7 +77,9 @@ async fn change(
     deadline: Duration,
 ) -> Result<(), Error> {
     let begun = Instant::now();
-    let answer = client.send(Method::Post, &at(&calls.endpoint, path), None, None, deadline).await;
+    let url = at(&calls.endpoint, path);
+    let command = Command { method: Method::Post, url: &url, token: None, body: None };
+    let answer = client.send(command, deadline).await;
     let status = answer.map_err(|source| Error::Unreachable { what, source })?.status();
     if !(200..300).contains(&status) {
         return Err(Error::Refused { what, status });

@@ -178,8 +178,7 @@ pub(crate) fn perform(
     now: Duration,
     desired: &Desired,
     inventory: &[Resource],
-    action: &Action,
-    part: u8,
+    (action, part): (&Action, u8),
 ) -> Result<(), String> {
     let known = |id: &ResourceId| {
         let known = desired.resources.get(id).or_else(|| inventory.iter().find(|resource| resource.id == *id));

@@ -335,7 +335,7 @@ impl Machine for World {
                 let mut sim = self.sim();
                 let now = sim.now;
                 sim.truth.advance(now);
-                machine::perform(&mut sim.truth, now, execution.desired, execution.inventory, action, part)
+                machine::perform(&mut sim.truth, now, execution.desired, execution.inventory, (action, part))
             };
             let outcome = if done.is_ok() { "done" } else { "fails" };
             self.sim().note(self.pid, &format!("{name}: {outcome}"));

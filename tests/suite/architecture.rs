@@ -1,10 +1,8 @@
 //! The architecture, as far as it can be read from the sources: which module uses which, where each outside crate is at
 //! home, and what is deliberately absent from the values.
 
-mod functions;
 mod graph;
 
-use functions::functions;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,10 +33,6 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tempfile", &["systems/"]),
     ("zbus", &["systems/systemd/"]),
 ];
-
-/// The longest function, in lines, and the most parameters of one; `self` is none.
-const LONGEST: usize = 60;
-const MOST_PARAMETERS: usize = 5;
 
 /// What values never name: input and output, the environment, clocks, and waiting.
 const IMPURE: &[&str] = &[
@@ -540,15 +534,4 @@ fn the_front_file_of_a_folder_declares_and_re_exports() {
     };
     let problems = fronts.filter(|source| of_code(source) > 0).map(|source| format!("{} holds code", source.shown()));
     check(&problems.collect::<Vec<_>>());
-}
-
-#[test]
-fn a_function_fits_a_page_and_takes_few_parameters() {
-    let large = |function: &functions::Function| function.lines > LONGEST || function.parameters > MOST_PARAMETERS;
-    let of = |source: Source| {
-        let path = source.shown();
-        let found = functions(&path, &source.text).into_iter().filter(large);
-        found.map(|function| format!("{path}: {function:?}")).collect::<Vec<_>>()
-    };
-    check(&sources().into_iter().flat_map(of).collect::<Vec<_>>());
 }

@@ -1,5 +1,6 @@
 //! The one test binary. Pure tests and tests against fakes run anywhere; those under `real` need real parts and are
 //! run by the real lane.
+#![expect(clippy::too_many_lines, reason = "a test on a real part is one story, told from its beginning to its end")]
 
 mod architecture;
 pub(crate) mod bad;

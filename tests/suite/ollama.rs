@@ -9,7 +9,7 @@ use llamero::resource::{Bytes, Digest, Health, OllamaName};
 use llamero::systems::downloads::{Patience, Progress};
 use llamero::systems::http::Client;
 use llamero::systems::listener::{Members, Sockets, prove_by};
-use llamero::systems::ollama::{Derived, Error, Fault, KeepAlive, Loaded, Ollama, Pull, Tag, manifest};
+use llamero::systems::ollama::{Derived, Error, Fault, KeepAlive, Load, Loaded, Ollama, Pull, Tag, manifest};
 use llamero::systems::{Hint as _, Retry, health};
 use serde_json::{Value, json};
 use std::sync::Mutex;
@@ -245,7 +245,10 @@ async fn errors_are_classified_by_status() {
         let client = client();
         let ollama = Ollama::new(&client, &server.endpoint);
         let cancel = CancellationToken::new();
-        let error = ollama.load(&name("m"), KeepAlive::Default, false, HANG, &cancel).await.expect_err("it is refused");
+        let error = ollama
+            .load(Load { name: &name("m"), keep_alive: KeepAlive::Default, embedding: false }, HANG, &cancel)
+            .await
+            .expect_err("it is refused");
         let reported = match &error {
             Error::HostDenied { .. } | Error::Denied { .. } => "denied",
             Error::NotFound { .. } => "not found",
@@ -268,8 +271,14 @@ async fn a_model_is_loaded_pinned_and_unloaded() {
     .await;
     let client = client();
     let (ollama, cancel) = (Ollama::new(&client, &server.endpoint), CancellationToken::new());
-    ollama.load(&name("m"), KeepAlive::Forever, false, HANG, &cancel).await.expect("loaded");
-    ollama.load(&name("e"), KeepAlive::Default, true, HANG, &cancel).await.expect("loaded");
+    ollama
+        .load(Load { name: &name("m"), keep_alive: KeepAlive::Forever, embedding: false }, HANG, &cancel)
+        .await
+        .expect("loaded");
+    ollama
+        .load(Load { name: &name("e"), keep_alive: KeepAlive::Default, embedding: true }, HANG, &cancel)
+        .await
+        .expect("loaded");
     ollama.unload(&name("m"), HANG, &cancel).await.expect("unloaded");
     let asked: Vec<_> = server.asked().into_iter().map(|asked| (asked.what, asked.body)).collect();
     let post = |path: &str, body: Value| (format!("POST /api/{path}"), body);

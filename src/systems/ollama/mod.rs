@@ -13,7 +13,7 @@ mod registry;
 mod server;
 
 pub use error::{Error, Fault};
-pub use models::{Derived, Description, KeepAlive, Loaded, Tag};
+pub use models::{Derived, Description, KeepAlive, Load, Loaded, Tag};
 pub use pull::Pull;
 pub use registry::{Layer, RemoteManifest, manifest, missing};
 pub use server::Ollama;

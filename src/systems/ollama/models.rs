@@ -92,6 +92,17 @@ pub enum KeepAlive {
     Default,
 }
 
+/// A model to be loaded.
+#[derive(Debug, Clone, Copy)]
+pub struct Load<'a> {
+    /// Its name.
+    pub name: &'a OllamaName,
+    /// The time that it stays.
+    pub keep_alive: KeepAlive,
+    /// True if it embeds: such a model has another endpoint than one that writes.
+    pub embedding: bool,
+}
+
 /// A model as `/api/tags` and `/api/ps` list it.
 #[derive(Deserialize)]
 pub(super) struct Listed {

@@ -4,9 +4,9 @@ use super::answer::{DEADLINE, cancelled_or, judge, read_all};
 use super::call::Call;
 use super::error::{Error, Fault};
 use super::lines::Lines;
-use super::models::{Derived, Description, KeepAlive, Listed, Loaded, Tag, null_is_empty};
+use super::models::{Derived, Description, KeepAlive, Listed, Load, Loaded, Tag, null_is_empty};
 use crate::resource::OllamaName;
-use crate::systems::http::{Client, Incoming, shown};
+use crate::systems::http::{Client, Command, Incoming, shown};
 use crate::systems::openai::at;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -108,15 +108,9 @@ impl<'a> Ollama<'a> {
         }
     }
 
-    /// Loads a model and returns once it is loaded. `embedding` models need another endpoint than text models.
-    pub async fn load(
-        self,
-        name: &OllamaName,
-        keep_alive: KeepAlive,
-        embedding: bool,
-        deadline: Duration,
-        cancel: &CancellationToken,
-    ) -> Result<(), Error> {
+    /// Loads a model and returns once it is loaded.
+    pub async fn load(self, model: Load<'_>, deadline: Duration, cancel: &CancellationToken) -> Result<(), Error> {
+        let Load { name, keep_alive, embedding } = model;
         let mut body = json!({"model": name.shortest(), "stream": false});
         if keep_alive == KeepAlive::Forever {
             body["keep_alive"] = Value::from(-1);
@@ -181,7 +175,8 @@ impl<'a> Ollama<'a> {
     /// Sends one call and returns the head of a successful answer.
     pub(super) async fn send(self, call: Call<'_>, deadline: Duration) -> Result<Incoming, Error> {
         let url = at(self.endpoint, call.path);
-        let sent = self.client.send(call.method, &url, None, call.body, deadline).await;
+        let command = Command { method: call.method, url: &url, token: None, body: call.body };
+        let sent = self.client.send(command, deadline).await;
         let incoming = sent.map_err(|source| Error::Network { url: shown(&url), source })?;
         judge(incoming, &shown(&url), call.name).await.map_err(Error::of_server)
     }

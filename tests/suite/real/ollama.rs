@@ -6,7 +6,7 @@ use crate::skipped;
 use llamero::resource::{Bytes, Digest, OllamaName};
 use llamero::systems::downloads::{Patience, Progress};
 use llamero::systems::http::Client;
-use llamero::systems::ollama::{Derived, Error, Fault, KeepAlive, Ollama, Pull, manifest};
+use llamero::systems::ollama::{Derived, Error, Fault, KeepAlive, Load, Ollama, Pull, manifest};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -214,7 +214,10 @@ async fn a_model_lives_its_whole_life() {
     let missing = Derived { from: unknown.clone(), ..derived.clone() };
     assert!(matches!(ollama.create(&missing, &cancel).await, Err(Error::NotFound { .. })));
     let begun = Instant::now();
-    ollama.load(&derived.name, KeepAlive::Forever, false, SOON, &cancel).await.expect("loaded");
+    ollama
+        .load(Load { name: &derived.name, keep_alive: KeepAlive::Forever, embedding: false }, SOON, &cancel)
+        .await
+        .expect("loaded");
     eprintln!("loaded in {:?}", begun.elapsed());
     let loaded = ollama.ps().await.expect("a list");
     assert_eq!((loaded.len(), &loaded[0].name, loaded[0].context_length), (1, &derived.name, Some(512)));
@@ -223,10 +226,13 @@ async fn a_model_lives_its_whole_life() {
     ollama.unload(&derived.name, SOON, &cancel).await.expect("unloaded");
     eprintln!("unloaded in {:?}", begun.elapsed());
     assert_eq!(ollama.ps().await.expect("a list"), []);
-    ollama.load(&lower, KeepAlive::Default, true, SOON, &cancel).await.expect("loaded");
+    ollama
+        .load(Load { name: &lower, keep_alive: KeepAlive::Default, embedding: true }, SOON, &cancel)
+        .await
+        .expect("loaded");
     assert!(!ollama.ps().await.expect("a list")[0].pinned);
     assert!(matches!(
-        ollama.load(&unknown, KeepAlive::Default, false, SOON, &cancel).await,
+        ollama.load(Load { name: &unknown, keep_alive: KeepAlive::Default, embedding: false }, SOON, &cancel).await,
         Err(Error::NotFound { .. })
     ));
 
