@@ -30,6 +30,18 @@ pub(crate) async fn until_async(what: &str, mut holds: impl AsyncFnMut() -> bool
     }
 }
 
+/// Waits until there is a value, and lets other tasks run meanwhile.
+pub(crate) async fn found<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(value) = look().await {
+            return value;
+        }
+        assert!(begun.elapsed() < HANG, "it never came to this: {what}");
+        tokio::time::sleep(POLL).await;
+    }
+}
+
 /// Waits until a process ends; returns whether it did so in time.
 pub(crate) fn ends_within(child: &mut Child, deadline: Duration) -> bool {
     let begun = Instant::now();

@@ -1,6 +1,7 @@
 //! A real Docker of its own, beside real registries: one that is open and one that asks for a password.
 
 use super::engine::{LOGIN, Private};
+use crate::clock;
 use crate::sample;
 use llamero::resource::{
     Bytes, Container, Health, ImageName, Limits, Mount, MountSource, Publish, Run, RunFile, Runtime,
@@ -13,7 +14,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -40,15 +41,8 @@ async fn create(stack: Stack<'_>, name: &str, run: &Run, container: &Container) 
 
 /// Looks at a container until it is as wanted.
 async fn until(stack: Stack<'_>, name: &str, declared: impl Fn(&Live) -> bool) -> Live {
-    let begun = Instant::now();
-    loop {
-        let live = stack.find(name).await.expect("asked").expect("it is there");
-        if declared(&live) {
-            return live;
-        }
-        assert!(begun.elapsed() < SOON, "{live:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let look = async || stack.find(name).await.expect("asked").filter(|live| declared(live));
+    clock::found(&format!("{name} is as wanted"), look).await
 }
 
 #[tokio::test]

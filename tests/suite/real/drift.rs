@@ -3,6 +3,7 @@
 
 use super::engine::Private;
 use super::home::{Home, property};
+use crate::clock;
 use llamero::live::{Live, Observation, Presence, RunState};
 use llamero::observe::{Depth, directories, observe};
 use llamero::reconcile::Stack;
@@ -13,9 +14,6 @@ use llamero::systems::docker::{Deadlines, Docker};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
-
-const LONG: Duration = Duration::from_secs(30);
 
 fn systemctl(words: &[&str]) {
     let status = Command::new("systemctl").arg("--user").args(words).status().expect("systemctl runs");
@@ -96,15 +94,8 @@ async fn a_process_outlives_its_manager_and_its_bus() {
     desired.resources.insert(id.clone(), resource);
     let runs = |observed: &Observation| matches!(&observed.resources[&id], Presence::Present(Live::Run(run)) if run.phase == RunState::Running);
     let until_it_runs = async |what: &str| {
-        let begun = Instant::now();
-        loop {
-            let observed = observe(&stack.systems, &desired, &[], Depth::State).await;
-            if runs(&observed) {
-                return;
-            }
-            assert!(begun.elapsed() < LONG, "{what}: {:?}", observed.resources);
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        let look = async || runs(&observe(&stack.systems, &desired, &[], Depth::State).await);
+        clock::until_async(what, look).await;
     };
     until_it_runs("at first").await;
     systemctl(&["daemon-reexec"]);
@@ -217,12 +208,7 @@ async fn limits_of_a_container_that_were_changed_are_drift_and_corrected() {
     assert!(matches!(look().await, Presence::Present(_)));
     engine.hold(true);
     let until = async |what: &str, holds: fn(&Presence) -> bool| {
-        let begun = Instant::now();
-        while !holds(&look().await) {
-            // It gives containers their time to stop.
-            assert!(begun.elapsed() < 4 * LONG, "it never came to this: {what}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        clock::until_async(what, async || holds(&look().await)).await;
     };
     until("the daemon went", |presence| matches!(presence, Presence::Unknown(_))).await;
     engine.hold(false);

@@ -2,10 +2,10 @@
 //! is small.
 
 use super::home::Home;
+use crate::clock;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 /// An app that answers what the probe asks. An instance whose number is in the file `slow` does not come up, nor does
 /// it heed SIGTERM, while that file is there.
@@ -78,11 +78,7 @@ impl FakeLitellm {
 
     /// Waits until the instance that is to be held back has come that far.
     #[track_caller]
-    pub(super) fn until_held_back(&self, longest: Duration) {
-        let begun = Instant::now();
-        while !self.package.join("held-back").exists() {
-            assert!(begun.elapsed() < longest, "nothing is held back");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+    pub(super) fn until_held_back(&self) {
+        clock::until("an instance is held back", || self.package.join("held-back").exists());
     }
 }

@@ -2,20 +2,10 @@
 
 use super::home::{Home, property};
 use crate::bad::intruders::{Intruder, NOBODY};
+use crate::clock::until;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 const PORT: u16 = 18470;
-
-/// Waits until something holds.
-#[track_caller]
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "it never came to this: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
 
 /// Declares a gateway that runs `script`, which gets the port.
 fn manifest(home: &Home, script: &str) {

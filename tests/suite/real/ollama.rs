@@ -1,6 +1,7 @@
 //! A real Ollama of its own, beside a real registry and beside one that has bad days.
 
 use super::parts::{part, place};
+use crate::clock;
 use crate::fakes::registry::Registry;
 use crate::skipped;
 use llamero::resource::{Bytes, Digest, OllamaName};
@@ -81,12 +82,9 @@ impl Private {
         self.kill();
         let server = Server::start(self.command().arg("serve"), self.folder.path(), "ollama");
         *self.server.lock().expect("no panic") = Some(server);
-        let (client, begun) = (Client::new().expect("a client"), Instant::now());
-        while Ollama::new(&client, &self.endpoint).tags().await.is_err() {
-            let log = || std::fs::read_to_string(self.folder.path().join("ollama.log")).unwrap_or_default();
-            assert!(begun.elapsed() < SOON, "Ollama never answered:\n{}", log());
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let client = Client::new().expect("a client");
+        let answers = async || Ollama::new(&client, &self.endpoint).tags().await.is_ok();
+        clock::until_async("Ollama answers", answers).await;
     }
 
     fn kill(&self) {
@@ -122,11 +120,7 @@ pub(super) fn registry(folder: &Path) -> (String, Server) {
     let config = folder.join("registry.yml");
     std::fs::write(&config, text).expect("written");
     let server = Server::start(Command::new("docker-registry").arg("serve").arg(&config), folder, "registry");
-    let begun = Instant::now();
-    while std::net::TcpStream::connect(&host).is_err() {
-        assert!(begun.elapsed() < SOON, "the registry never answered");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    clock::until("the registry answers", || std::net::TcpStream::connect(&host).is_ok());
     (host, server)
 }
 
@@ -337,10 +331,8 @@ async fn pulls_survive_failures() {
     registry.refuse(0);
     registry.publish("team/silent", "one", &weights(4));
     registry.slow_down(60_000);
-    let begun = Instant::now();
-    let error = ollama.pull(&pull_of(&name_of("silent")), &|_| {}, &cancel).await.expect_err("it stalls");
+    let error = clock::ends(ollama.pull(&pull_of(&name_of("silent")), &|_| {}, &cancel)).await.expect_err("it stalls");
     assert!(matches!(error, Error::Stalled { .. }), "{error:?}");
-    assert!(begun.elapsed() < (PATIENCE.stall + PATIENCE.longest_pause) * PATIENCE.tries + SOON);
 }
 
 /// The whole line: llamero runs Ollama, keeps its models as declared, and takes away only what it brought.

@@ -178,9 +178,9 @@ async fn plant(stack: &Stack, systemd: &Systemd, state: State) {
         }
         State::Crashing => until("SubState=auto-restart", || property(&service, "SubState") == "auto-restart"),
         State::Failed => until("Result=exit-code", || property(&service, "Result") == "exit-code"),
-        State::Starting => stack.litellm.until_held_back(LONG),
+        State::Starting => stack.litellm.until_held_back(),
         State::Stopping => {
-            stack.litellm.until_held_back(LONG);
+            stack.litellm.until_held_back();
             systemd.begin_stop(&service).await.expect("a call");
             until("ActiveState=deactivating", || property(&service, "ActiveState") == "deactivating");
         }

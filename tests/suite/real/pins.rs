@@ -9,9 +9,6 @@ use llamero::systems::http::Client;
 use llamero::systems::ollama::Ollama;
 use std::fs;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-
-const SOON: Duration = Duration::from_secs(60);
 
 fn name(text: &str) -> OllamaName {
     OllamaName::parse(text).expect("a name")
@@ -173,12 +170,11 @@ async fn a_killed_pull_resumes() {
         .spawn()
         .expect("it runs");
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(apply.stdout.take().expect("piped")));
-    let begun = Instant::now();
     let under_way = lines.by_ref().map_while(Result::ok).any(|line| {
         let event: serde_json::Value = serde_json::from_str(&line).expect("one object a line");
         event["done"].as_u64().is_some_and(|done| done > 1_000_000)
     });
-    assert!(under_way && begun.elapsed() < SOON);
+    assert!(under_way);
     apply.kill().expect("killed");
     apply.wait().expect("gone");
 

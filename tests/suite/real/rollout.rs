@@ -2,6 +2,7 @@
 
 use super::home::{Home, post};
 use super::load::{Clients, Load, Target};
+use crate::clock;
 use crate::fakes::upstream::{BROKEN, FakeUpstream};
 use std::fs;
 use std::process::Stdio;
@@ -28,14 +29,7 @@ fn manifest(home: &Home, upstream: &FakeUpstream, chat: &str, other: &str) {
 
 /// Waits until the upstream was asked for a model.
 async fn asked(upstream: &FakeUpstream, model: &str) -> Instant {
-    let begun = Instant::now();
-    loop {
-        if let Some(at) = upstream.asked_for(model).first() {
-            return *at;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(60), "no request for {model} came");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    clock::found(&format!("a request for {model}"), async || upstream.asked_for(model).first().copied()).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

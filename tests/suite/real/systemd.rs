@@ -1,6 +1,7 @@
 //! The real systemd user manager: quoting read back by a live process, and the unit shapes that a start job misjudges
 //! (statement A23).
 
+use crate::clock;
 use crate::sample;
 use llamero::render::quote;
 use llamero::resource::{
@@ -35,15 +36,8 @@ fn write(units: &[(&str, &str)]) {
 }
 
 async fn until(systemd: &Systemd, name: &str, what: &str, holds: impl Fn(&Unit) -> bool) -> Unit {
-    let begin = Instant::now();
-    loop {
-        let unit = systemd.unit(name).await.expect("a unit");
-        if holds(&unit) {
-            return unit;
-        }
-        assert!(begin.elapsed() < LONG, "{name} never became {what}: {unit:#?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let look = async || Some(systemd.unit(name).await.expect("a unit")).filter(|unit| holds(unit));
+    clock::found(&format!("{name} is {what}"), look).await
 }
 
 fn server(name: &str, argv: &[&str]) -> Resource {
@@ -81,11 +75,7 @@ fn texts(count: usize) -> Vec<String> {
 }
 
 async fn appears(path: &Path) -> Vec<String> {
-    let begin = Instant::now();
-    while !path.exists() {
-        assert!(begin.elapsed() < LONG, "{} never came", path.display());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    clock::until_async(&path.display().to_string(), async || path.exists()).await;
     let text = String::from_utf8(fs::read(path).expect("a file")).expect("text");
     text.strip_suffix('\0').expect("a NUL at the end").split('\0').map(str::to_owned).collect()
 }
@@ -164,11 +154,8 @@ async fn a_rendered_server_lives_its_whole_life() {
     let second = systemd.unit(&name).await.expect("a unit");
     assert!(second.invocation_id.is_some() && second.invocation_id != first.invocation_id);
 
-    let begin = Instant::now();
-    let mut lines = vec![];
-    while lines.is_empty() && begin.elapsed() < LONG {
-        lines = systemd.last_lines(&name, 5).await;
-    }
+    let look = async || Some(systemd.last_lines(&name, 5).await).filter(|lines| !lines.is_empty());
+    let lines = clock::found("the journal has its line", look).await;
     assert!(lines.iter().any(|line| line == "hello from life"), "{lines:?}");
 
     assert_eq!(systemd.stop(&name, LONG).await.expect("a job").result, JobResult::Done);
