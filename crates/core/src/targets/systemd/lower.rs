@@ -204,7 +204,7 @@ fn add_end(section: &mut Section, run: &Run, is_instance: bool) {
 
 #[cfg(test)]
 mod tests {
-    use super::{instance, socket, unit};
+    use super::{instance, instance_name, socket, unit};
     use crate::render::marker;
     use crate::render::quote::Unrepresentable;
     use crate::resource::{
@@ -280,6 +280,7 @@ mod tests {
             run.limits = Limits::default();
             run.stop_timeout = Seconds::new(600);
         });
+        assert_eq!(instance_name(&plain.id, 7), "home-qwen3-7.service");
         let text = instance("home", &plain, 7).expect("expressible");
         let mark = marker::read(&text).expect("a marker");
         assert!(mark.intact && mark.resource == plain.id && mark.fingerprint == plain.fingerprint());
