@@ -60,7 +60,11 @@ async fn an_instance_takes_over_from_another() {
     assert_eq!((&socket.listens, socket.file_state.as_str()), (&vec!["127.0.0.1:18420".to_owned()], "enabled"));
     let file = instances.file(1);
     let check = Command::new("systemd-analyze").args(["--user", "verify"]).arg(&file).output().expect("it runs");
-    assert!(check.status.success() && check.stderr.is_empty(), "{}", String::from_utf8_lossy(&check.stderr));
+    let problems = String::from_utf8_lossy(&check.stderr);
+    // A manager before systemd 254 knows no pauses that grow.
+    let later = |line: &&str| line.contains("Unknown key 'Restart") && line.ends_with("ignoring.");
+    let problems: Vec<&str> = problems.lines().filter(|line| !line.is_empty() && !later(line)).collect();
+    assert!(check.status.success() && problems.is_empty(), "{problems:?}");
     assert_eq!(instances.unit(1).await.status_text, "held");
     let answer = instances.ask_private(1, &wait("0")).await;
     assert_eq!((answer.header("x-llamero-generation"), answer.body.as_str()), ("1", "a key whole"));
