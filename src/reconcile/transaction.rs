@@ -196,6 +196,8 @@ impl<'a, W: World> Transaction<'a, W> {
         self.later = rollback::undo_rehearsal(self.stack, &self.preexisting, self.report).await;
         State::Ended(match (self.executed.succeeded(), self.later.succeeded()) {
             (true, true) => Ending::Rehearsed,
+            // Nothing failed: it was cancelled, and nothing of it is left.
+            (false, true) if self.executed.failures.is_empty() => Ending::Interrupted,
             (false, true) => Ending::RolledBack,
             (_, false) => Ending::Stuck,
         })

@@ -1,6 +1,6 @@
 //! Schedules that broke a statement once, in their simplest form. They run before all others.
 
-use crate::schedule::{Confirming, Drift, Episode, Schedule};
+use crate::schedule::{Blow, Confirming, Drift, Episode, Schedule};
 use crate::stacks::{Declaration, PARTS};
 
 /// Returns a declaration of some parts, each with its version.
@@ -57,6 +57,13 @@ pub(crate) fn all() -> Vec<(&'static str, Schedule)> {
                     drift: vec![Drift::ForeignServer(5)],
                     ..calm(Declaration { prune: false, ..declared(&[(6, 3)]) })
                 },
+            ]),
+        ),
+        (
+            "a rehearsal that is cancelled is interrupted, and has not failed",
+            schedule(vec![
+                calm(declared(&[(4, 0)])),
+                Episode { rehearse: true, blow: Some((4, Blow::Cancel)), ..calm(declared(&[(4, 0), (6, 0)])) },
             ]),
         ),
         (
