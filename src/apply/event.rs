@@ -1,6 +1,6 @@
 //! Events of an execution: plain data, for a terminal, a log or another program.
 
-use crate::plan::Phase;
+use crate::plan::{Group, Phase};
 use crate::resource::ResourceId;
 use serde::Serialize;
 
@@ -14,6 +14,9 @@ pub enum Event {
         phase: Phase,
         /// The number of its steps.
         steps: usize,
+        /// Its steps as a user sees them.
+        #[serde(skip)]
+        groups: Vec<Group>,
     },
     /// A step begins.
     Started {

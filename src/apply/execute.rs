@@ -65,7 +65,7 @@ pub async fn execute<M: Machine>(
     if steps.is_empty() {
         return executed;
     }
-    (execution.report)(Event::Phase { phase, steps: steps.len() });
+    (execution.report)(Event::Phase { phase, steps: steps.len(), groups: plan.groups(phase) });
     let mut waiting: Vec<&Step> = steps.iter().rev().copied().collect();
     let mut done: BTreeSet<StepId> = BTreeSet::new();
     let mut results: BTreeMap<StepId, StepOutcome> = BTreeMap::new();

@@ -2,7 +2,7 @@
 
 use super::color::{self, color, styled};
 use super::problem::{Problem, error, note, print, to_stderr};
-use super::progress::Progress;
+use super::progress::{Detail, Progress};
 use super::{consent, exit::Exit};
 use crate::apply::Failure;
 use crate::history::{Ending, StepResult};
@@ -29,6 +29,8 @@ pub(super) struct OutputMode {
     pub(super) down: bool,
     /// True if nothing is to be changed.
     pub(super) dry_run: bool,
+    /// True if each call is shown, and each rendered field that differs.
+    pub(super) verbose: bool,
 }
 
 /// Carries out a request that was planned.
@@ -66,13 +68,17 @@ fn show(pending: &Pending, mode: OutputMode) -> Result<(), Problem> {
     if mode.json {
         return print(&format!("{}\n", json!({ "event": "planned", "plan": plan })));
     }
-    to_stderr(color::text(&text::lines(plan)).trim_end());
+    to_stderr(color::text(&text::detailed(plan, mode.verbose)).trim_end());
     Ok(())
 }
 
 async fn run(pending: Pending, mode: OutputMode) -> Result<Applied, Problem> {
     let cancel = CancellationToken::new();
-    let progress = Progress::new(mode.json);
+    let progress = Progress::new(match mode {
+        OutputMode { json: true, .. } => Detail::Json,
+        OutputMode { verbose: true, .. } => Detail::Calls,
+        _ => Detail::Resources,
+    });
     let report = |event| progress.show(event);
     let applied = tokio::select! {
         applied = pending.run(&report, &cancel) => applied?,

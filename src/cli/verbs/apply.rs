@@ -37,6 +37,9 @@ pub(crate) struct Arguments {
     /// Roll back when this process has sent no heartbeat for so long
     #[arg(long, value_name = "DURATION", hide = true)]
     fire_after: Option<Seconds>,
+    /// Print every call, and the rendered fields that differ
+    #[arg(short, long, conflicts_with = "json")]
+    verbose: bool,
     /// Print events as one JSON object a line
     #[arg(long)]
     json: bool,
@@ -59,5 +62,15 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         ..Request::new(source, input::program()?, input::command())
     };
     let pending = open(request, &input::notify).await?;
-    carry_out(pending, OutputMode { yes: arguments.yes, json: arguments.json, down: false, dry_run: false }).await
+    carry_out(
+        pending,
+        OutputMode {
+            yes: arguments.yes,
+            json: arguments.json,
+            down: false,
+            dry_run: false,
+            verbose: arguments.verbose,
+        },
+    )
+    .await
 }

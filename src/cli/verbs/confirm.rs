@@ -4,7 +4,7 @@ use super::super::arguments::StackArgument;
 use super::super::exit::Exit;
 use super::super::input;
 use super::super::problem::{Problem, to_stderr};
-use super::super::progress::Progress;
+use super::super::progress::{Detail, Progress};
 use crate::reconcile::{Confirmation, confirm};
 use crate::systems::FailureKind;
 
@@ -16,7 +16,7 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let stack = input::stack(&arguments.stack)?;
-    let progress = Progress::new(false);
+    let progress = Progress::new(Detail::Resources);
     let report = |event| progress.show(event);
     match confirm(&stack, &input::user(), &report).await? {
         Confirmation::Committed(number) => {

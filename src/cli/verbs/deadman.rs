@@ -5,7 +5,7 @@ use super::super::arguments::{ManifestArgument, StackArgument};
 use super::super::exit::Exit;
 use super::super::input;
 use super::super::problem::{Problem, to_stderr};
-use super::super::progress::Progress;
+use super::super::progress::{Detail, Progress};
 use crate::reconcile::{Fired, fire};
 use crate::resource::Seconds;
 use crate::systems::{clock, detached};
@@ -33,7 +33,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         detached::report_ready();
     }
     let log = |text: &str| to_stderr(&format!("{} {text}", clock::now()));
-    let progress = Progress::new(false);
+    let progress = Progress::new(Detail::Calls);
     let report = |event| progress.show(event);
     let after = arguments.after.map(Seconds::duration);
     Ok(match fire(&stack, number, after, &log, &report).await? {

@@ -21,6 +21,9 @@ pub(crate) struct Arguments {
     /// Apply without asking for confirmation
     #[arg(short, long)]
     yes: bool,
+    /// Print every call, and the rendered fields that differ
+    #[arg(short, long, conflicts_with = "json")]
+    verbose: bool,
     /// Print events as one JSON object a line
     #[arg(long)]
     json: bool,
@@ -31,6 +34,15 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let options = Options { purge: arguments.purge, ..Options::default() };
     let request = Request { options, ..Request::new(source, input::program()?, input::command()) };
     let pending = open(request, &input::notify).await?;
-    carry_out(pending, OutputMode { yes: arguments.yes, json: arguments.json, down: true, dry_run: arguments.dry_run })
-        .await
+    carry_out(
+        pending,
+        OutputMode {
+            yes: arguments.yes,
+            json: arguments.json,
+            down: true,
+            dry_run: arguments.dry_run,
+            verbose: arguments.verbose,
+        },
+    )
+    .await
 }

@@ -3,7 +3,7 @@
 use super::super::exit::Exit;
 use super::super::input;
 use super::super::problem::{Problem, print};
-use super::super::progress::Progress;
+use super::super::progress::{Detail, Progress};
 use crate::cli::arguments::ManifestArgument;
 use crate::lockfile::Pin;
 use crate::reconcile::{self, PinChange};
@@ -17,7 +17,7 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let loaded = input::manifest(&arguments.manifest)?;
-    let progress = Progress::new(false);
+    let progress = Progress::new(Detail::Calls);
     let update = reconcile::lock(&loaded, &|event| progress.show(event)).await?;
     let path = update.path.display();
     let sources = if update.pins == 1 { "1 source".to_owned() } else { format!("{} sources", update.pins) };

@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
     /// Print it as JSON
     #[arg(long)]
     json: bool,
-    /// Print the rendered fields that differ beside the settings of the manifest
+    /// Print every call, and the rendered fields that differ
     #[arg(short, long)]
     verbose: bool,
     /// Exit with 2 when there are changes

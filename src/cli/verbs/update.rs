@@ -4,7 +4,7 @@ use super::super::arguments::ManifestArgument;
 use super::super::exit::Exit;
 use super::super::input;
 use super::super::problem::{Problem, print};
-use super::super::progress::Progress;
+use super::super::progress::{Detail, Progress};
 use super::lock::lines;
 use crate::reconcile;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let loaded = input::manifest(&ManifestArgument { manifest: arguments.manifest.clone() })?;
-    let progress = Progress::new(false);
+    let progress = Progress::new(Detail::Calls);
     let update = reconcile::update(&loaded, &arguments.names, &|event| progress.show(event)).await?;
     if update.changes.is_empty() {
         print("nothing moved\n")?;

@@ -169,7 +169,7 @@ fn a_server_sleeps_until_its_successor_on_the_gpu_is_verified() {
     home.write("refuses-sleep", "");
     revision("two", ports[2]);
     let said = home.expect(0, &["apply", "--yes"]);
-    said.has(&["done put to sleep process/vllm-one", "done stop process/vllm-one"]);
+    said.has(&["done put to sleep process/vllm-one", "done remove process/vllm-one"]);
     home.expect(0, &["plan"]).has(&["Nothing to do"]);
     assert!(request(ports[2], "GET /v1/models").contains("two"));
 }

@@ -35,6 +35,18 @@ pub enum Phase {
     Purge,
 }
 
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stage => "stage",
+            Self::Canary => "canary",
+            Self::Switch => "switch",
+            Self::Prune => "prune",
+            Self::Purge => "purge",
+        })
+    }
+}
+
 /// One call on one system. What it takes beyond the desired state is in the step's [`Arguments`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "action", content = "of")]

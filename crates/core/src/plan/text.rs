@@ -46,11 +46,12 @@ pub fn lines(plan: &Plan) -> Vec<Line> {
     detailed(plan, false)
 }
 
-/// Returns the plan as lines; with `fields` also the differing rendered fields beside the settings of the manifest.
+/// Returns the plan as lines; with `verbose` also the differing rendered fields beside the settings of the manifest, and
+/// every call.
 #[must_use]
-pub fn detailed(plan: &Plan, fields: bool) -> Vec<Line> {
+pub fn detailed(plan: &Plan, verbose: bool) -> Vec<Line> {
     let width = plan.changes.iter().map(|change| change.on.to_string().chars().count()).max().unwrap_or(0).min(40);
-    let mut lines: Vec<Line> = plan.changes.iter().flat_map(|change| change_lines(change, width, fields)).collect();
+    let mut lines: Vec<Line> = plan.changes.iter().flat_map(|change| change_lines(change, width, verbose)).collect();
     let others = beside_resources(plan);
     lines.extend(others.iter().map(|(verb, what)| {
         let tone = if *verb == Verb::Create { Tone::Create } else { Tone::Remove };
@@ -58,6 +59,9 @@ pub fn detailed(plan: &Plan, fields: bool) -> Vec<Line> {
     }));
     lines.extend(plan.kept.iter().flat_map(|kept| wrapped(Tone::Detail, "  kept: ", "    ", &kept.to_string())));
     lines.extend(plan.rollout.iter().flat_map(|rollout| wrapped(Tone::Detail, "", "", &begins(rollout))));
+    if verbose {
+        lines.extend(calls(plan));
+    }
     for Refusal { message, hint, .. } in &plan.refusals {
         lines.extend(wrapped(Tone::Refusal, "x ", "  ", message));
         if let Some(hint) = hint {
@@ -66,6 +70,19 @@ pub fn detailed(plan: &Plan, fields: bool) -> Vec<Line> {
     }
     lines.extend(warning_lines(&plan.warnings));
     lines.push(Line { tone: Tone::Summary, text: summary(plan) });
+    lines
+}
+
+/// Returns the calls of each phase, with what each waits for.
+fn calls(plan: &Plan) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let mut phase = None;
+    for step in &plan.steps {
+        if phase.replace(step.phase) != Some(step.phase) {
+            lines.push(Line { tone: Tone::Detail, text: format!("  {}:", step.phase) });
+        }
+        lines.extend(wrapped(Tone::Detail, "    ", "      ", &step.to_string()));
+    }
     lines
 }
 

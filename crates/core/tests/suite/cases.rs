@@ -13,7 +13,7 @@ use crate::since::Since;
 use llamero_core::live::{Observation, Remnant};
 use llamero_core::lockfile::LockFile;
 use llamero_core::manifest;
-use llamero_core::plan::{Past, Plan, foresee, foresee_all, foresee_otherwise, plan, text};
+use llamero_core::plan::{Action, Group, Past, Phase, Plan, Step, foresee, foresee_all, foresee_otherwise, plan, text};
 use llamero_core::resolve::{Desired, resolve};
 use llamero_core::resource::{ArtifactSource, Note, Resource, Spec};
 use std::collections::{BTreeMap, BTreeSet};
@@ -93,6 +93,7 @@ fn check(folder: &Path) -> Option<String> {
         if down { plan.taking_down(observed, past, &inventory, since.purge) } else { plan }
     };
     let planned = plan(&declared, &observed, &past);
+    check_groups(folder, &planned);
     if planned.refusals.is_empty() {
         let done = foresee_all(&declared, &observed, &planned);
         let rest = plan(&declared, &done, &past);
@@ -117,6 +118,35 @@ fn check(folder: &Path) -> Option<String> {
     }
     let differences = planned.first.as_deref().map(|first| golden::compare(&folder.join("first.txt"), &files(first)));
     differences.flatten().or(golden::compare(&folder.join("plan.txt"), &shown(&notes, &planned)))
+}
+
+/// What becomes of one server in some cases, whatever calls it takes.
+const TITLES: &[(&str, &str)] = &[
+    ("gateway-socket-handoff", "hand unit/home-gateway over to instance 2"),
+    ("gateway-first-apply-socket-handoff", "start unit/home-gateway"),
+    ("gateway-port-changed-is-a-restart", "restart unit/home-gateway"),
+    ("gateway-orphan-is-cleared", "clear orphaned instances of unit/home-gateway"),
+    ("gateway-removed-socket-handoff", "remove unit/home-gateway"),
+    ("docker-image-changed", "replace container/home-cache"),
+    ("down-of-processes", "remove process/gateway"),
+];
+
+/// Each step but a manager's reload is shown with one resource.
+fn check_groups(folder: &Path, plan: &Plan) {
+    let phases = [Phase::Stage, Phase::Canary, Phase::Switch, Phase::Prune, Phase::Purge];
+    let groups: Vec<Group> = phases.into_iter().flat_map(|phase| plan.groups(phase)).collect();
+    let mut shown: Vec<&String> = groups.iter().flat_map(|group| &group.calls).map(|(call, _)| call).collect();
+    let is_shown = |step: &&Step| !matches!(step.action, Action::ReloadManager(_));
+    let steps: Vec<String> = plan.steps.iter().filter(is_shown).map(|step| step.action.to_string()).collect();
+    let mut expected: Vec<&String> = steps.iter().collect();
+    shown.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(shown, expected, "{}", folder.display());
+    let name = folder.file_name().expect("a name");
+    let titles: Vec<&String> = groups.iter().map(|group| &group.title).collect();
+    for (_, title) in TITLES.iter().filter(|(case, _)| name == *case) {
+        assert!(titles.iter().any(|other| *other == title), "`{title}` is none of {titles:?}");
+    }
 }
 
 /// Returns everything that a stack can have on disk beside its resources.
