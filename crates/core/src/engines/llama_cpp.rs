@@ -1,8 +1,8 @@
 //! llama.cpp's server: one for each model, with every setting that matters said, so that nothing is guessed at start.
 
 use super::{
-    Engine, Launch, ModelFields, ModelPlace, ModelServer, Models, Provider, PulledServer, Reading, Rendered, Settings,
-    ShareOfGpu, Upstream,
+    Engine, Launch, ModelFields, ModelPlace, ModelServer, Models, Parameters, Provider, PulledServer, Reading,
+    Rendered, Settings, ShareOfGpu, Upstream,
 };
 use crate::resource::{AnswerKind, Command, HttpCheck, HttpProbe, Meaning, Mode, OfferedModels, Probe, SleepCalls};
 
@@ -59,6 +59,7 @@ impl Provider for LlamaCpp {
         &ModelFields {
             used: &["sha256", "context", "parallel", "gpu_layers", "kv_cache_type", "flash_attention", "port", "args"],
             instead: &[],
+            parameters: Parameters::NONE,
         }
     }
     fn upstream(&self, mode: Mode) -> Upstream {

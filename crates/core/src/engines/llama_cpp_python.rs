@@ -7,8 +7,8 @@
 
 use super::settings::{Setting, Shape};
 use super::{
-    Engine, Launch, ModelFields, ModelPlace, ModelServer, Models, Provider, PulledServer, Reading, Rendered, Settings,
-    SettingsAs, ShareOfGpu, Upstream,
+    Engine, Launch, ModelFields, ModelPlace, ModelServer, Models, Parameters, Provider, PulledServer, Reading,
+    Rendered, Settings, SettingsAs, ShareOfGpu, Upstream,
 };
 use crate::resource::{AnswerKind, Command, HttpProbe, Meaning, Mode, OfferedModels, Origins, Probe, SleepCalls};
 
@@ -110,6 +110,7 @@ impl Provider for LlamaCppPython {
         &ModelFields {
             used: &["sha256", "context", "gpu_layers", "kv_cache_type", "flash_attention", "port", "args"],
             instead: &[],
+            parameters: Parameters::NONE,
         }
     }
     fn upstream(&self, mode: Mode) -> Upstream {

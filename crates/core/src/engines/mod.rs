@@ -12,6 +12,7 @@ pub mod llama_cpp_python;
 pub mod memory;
 pub mod ollama;
 pub mod openai;
+mod parameters;
 mod python;
 pub mod redis;
 mod rendered;
@@ -23,6 +24,7 @@ pub mod vllm;
 
 pub use engine::{Cache, Engine, Gateway, Models, Provider};
 pub use gateway::{GatewayCache, GatewayServer, GatewaySettings, Handoff};
+pub use parameters::{Parameter, ParameterKind, Parameters};
 pub use python::names_exception;
 pub use rendered::{ModelFields, Rendered, SettingsAs};
 pub use routing::{Relations, Route, Routing};

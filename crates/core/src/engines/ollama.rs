@@ -2,8 +2,8 @@
 
 use super::settings::{Setting, Shape};
 use super::{
-    Engine, Launch, ModelFields, ModelServer, Models, Provider, PulledServer, Reading, Rendered, Settings, SettingsAs,
-    ShareOfGpu, Upstream,
+    Engine, Launch, ModelFields, ModelServer, Models, ParameterKind, Parameters, Provider, PulledServer, Reading,
+    Rendered, Settings, SettingsAs, ShareOfGpu, Upstream,
 };
 use crate::resource::{
     AnswerKind, Command, HttpCheck, HttpProbe, Meaning, Mode, Mount, MountSource, Origin, Origins, Probe, SleepCalls,
@@ -33,6 +33,31 @@ const SETTINGS: Settings = Settings {
     ],
     elsewhere: &[("host", "`port` of the provider")],
     others: "other variables of Ollama go under `env`",
+};
+
+/// The options of `api.Options` and `api.Runner` in Ollama 0.24.
+const PARAMETERS: Parameters = Parameters {
+    known: &[
+        ("frequency_penalty", ParameterKind::Number),
+        ("main_gpu", ParameterKind::Whole),
+        ("min_p", ParameterKind::Number),
+        ("num_batch", ParameterKind::Whole),
+        ("num_gpu", ParameterKind::Whole),
+        ("num_keep", ParameterKind::Whole),
+        ("num_predict", ParameterKind::Whole),
+        ("num_thread", ParameterKind::Whole),
+        ("presence_penalty", ParameterKind::Number),
+        ("repeat_last_n", ParameterKind::Whole),
+        ("repeat_penalty", ParameterKind::Number),
+        ("seed", ParameterKind::Whole),
+        ("stop", ParameterKind::Words),
+        ("temperature", ParameterKind::Number),
+        ("top_k", ParameterKind::Whole),
+        ("top_p", ParameterKind::Number),
+        ("typical_p", ParameterKind::Number),
+        ("use_mmap", ParameterKind::Switch),
+    ],
+    elsewhere: &[("num_ctx", "`context` of the model")],
 };
 
 /// Ollama.
@@ -90,6 +115,7 @@ impl Provider for Ollama {
                 ("parallel", "`num_parallel` under the provider's `settings`"),
                 ("port", "`port` of the provider"),
             ],
+            parameters: PARAMETERS,
         }
     }
     fn upstream(&self, mode: Mode) -> Upstream {

@@ -1,8 +1,8 @@
 //! Any endpoint that speaks `OpenAI`'s protocol: llamero routes to it, and runs nothing.
 
 use super::{
-    Engine, Launch, ModelFields, ModelServer, Models, Provider, PulledServer, Reading, Rendered, Settings, ShareOfGpu,
-    Upstream,
+    Engine, Launch, ModelFields, ModelServer, Models, Parameters, Provider, PulledServer, Reading, Rendered, Settings,
+    ShareOfGpu, Upstream,
 };
 use crate::resource::{HttpProbe, Mode, OfferedModels, Probe, SleepCalls};
 
@@ -51,7 +51,7 @@ impl Provider for Openai {
         &Settings { known: &[], elsewhere: &[], others: "an endpoint has none" }
     }
     fn model_fields(&self) -> &'static ModelFields {
-        &ModelFields { used: &[], instead: &[] }
+        &ModelFields { used: &[], instead: &[], parameters: Parameters::NONE }
     }
     fn upstream(&self, mode: Mode) -> Upstream {
         // The address is taken as it is written: not all have a `/v1`.

@@ -1,5 +1,7 @@
 //! The flags and variables that an engine renders itself, so that a manifest does not give them a second time.
 
+use super::parameters::Parameters;
+
 /// The flags and variables that llamero renders for the server of an engine.
 #[derive(Debug, Clone, Copy)]
 pub struct Rendered {
@@ -65,4 +67,6 @@ pub struct ModelFields {
     pub used: &'static [&'static str],
     /// The alternatives to unused fields.
     pub instead: &'static [(&'static str, &'static str)],
+    /// What the field `parameters` may have.
+    pub parameters: Parameters,
 }

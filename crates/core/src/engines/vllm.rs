@@ -4,8 +4,8 @@
 
 use super::settings::{Given, Setting, Shape};
 use super::{
-    Engine, Launch, ModelFields, ModelPlace, ModelServer, Models, Provider, PulledServer, Reading, Rendered, Settings,
-    SettingsAs, ShareOfGpu, Upstream,
+    Engine, Launch, ModelFields, ModelPlace, ModelServer, Models, Parameters, Provider, PulledServer, Reading,
+    Rendered, Settings, SettingsAs, ShareOfGpu, Upstream,
 };
 use crate::resource::{
     AnswerKind, Command, HttpCheck, HttpProbe, Meaning, Mode, Mount, MountSource, OfferedModels, Origin, Origins,
@@ -106,7 +106,11 @@ impl Provider for Vllm {
         &SETTINGS
     }
     fn model_fields(&self) -> &'static ModelFields {
-        &ModelFields { used: &["context", "parallel", "kv_cache_type", "port", "args"], instead: &[] }
+        &ModelFields {
+            used: &["context", "parallel", "kv_cache_type", "port", "args"],
+            instead: &[],
+            parameters: Parameters::NONE,
+        }
     }
     fn upstream(&self, mode: Mode) -> Upstream {
         let prefix = match mode {

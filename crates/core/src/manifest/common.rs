@@ -2,7 +2,7 @@
 
 use super::names::{ContainerName, HttpPath, Image, UnitName, Word};
 use super::template::Template;
-use super::values::{Argv, Entries, SecretSource, Size, Spanned, Time};
+use super::values::{Argv, Cores, Entries, SecretSource, Size, Spanned, Time};
 use crate::resource::Volume;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -60,7 +60,7 @@ pub struct LimitSettings {
     /// The most host memory.
     pub memory: Option<Spanned<Size>>,
     /// The most processor cores, such as `1.5`.
-    pub cpus: Option<Spanned<f64>>,
+    pub cpus: Option<Spanned<Cores>>,
 }
 
 /// The health rules of a server.

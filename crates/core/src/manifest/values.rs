@@ -1,7 +1,7 @@
 //! The building blocks of the manifest's types: values with their location, maps that keep their order, quantities
 //! and references.
 
-use crate::resource::{Bytes, Seconds, SecretReference};
+use crate::resource::{Bytes, Cpus, Seconds, SecretReference};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
@@ -183,6 +183,26 @@ quantity! {
 quantity! {
     /// A duration, such as `1h30m`.
     Time(Seconds), r"^([0-9]+(d|h|ms|m|s))+$", "30s"
+}
+
+/// A number of processor cores, such as `1.5`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cores(pub Cpus);
+
+impl<'de> Deserialize<'de> for Cores {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map(Self).map_err(de::Error::custom)
+    }
+}
+
+impl JsonSchema for Cores {
+    fn schema_name() -> Cow<'static, str> {
+        "Cores".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "number", "minimum": 0.01, "maximum": 4096, "examples": [1.5] })
+    }
 }
 
 /// A reference to a secret: `{env: NAME}` or `{file: PATH}`.

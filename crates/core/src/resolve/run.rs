@@ -102,7 +102,7 @@ impl Builder<'_> {
         }
         Limits {
             memory: common.limits.memory.as_ref().map(|memory| memory.value.0),
-            cpu_percent: common.limits.cpus.as_ref().map(|cpus| percent(cpus.value)),
+            cpu_percent: common.limits.cpus.as_ref().map(|cpus| cpus.value.0.percent()),
         }
     }
 
@@ -146,7 +146,7 @@ fn origins(server: &Server<'_>, run: &Run) -> Origins {
     let limits = common.limits;
     let memory = limits.memory.as_ref().map(|memory| Origin::new(path.key("limits.memory"), memory.value.0.exact()));
     origins.add("limits.memory", memory);
-    let cpus = limits.cpus.as_ref().map(|cpus| Origin::new(path.key("limits.cpus"), cpus.value));
+    let cpus = limits.cpus.as_ref().map(|cpus| Origin::new(path.key("limits.cpus"), cpus.value.0));
     origins.add("limits.cpus", cpus);
     if let Gpus::Devices(devices) = &run.gpus {
         let fields: &[&str] = match run.container {
@@ -162,9 +162,4 @@ fn origins(server: &Server<'_>, run: &Run) -> Origins {
         origins.extend(super::container::origins(server, container));
     }
     origins
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be from 0.01 to 4096")]
-fn percent(cores: f64) -> u32 {
-    (cores * 100.0).round() as u32
 }

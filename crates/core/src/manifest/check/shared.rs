@@ -126,10 +126,6 @@ fn environment(checker: &mut Checker<'_>, server: &Server<'_>) {
 
 fn limits(checker: &mut Checker<'_>, server: &Server<'_>) {
     let Server { path, common, .. } = *server;
-    if let Some(cpus) = common.limits.cpus.as_ref().filter(|cpus| !(0.01..=4096.0).contains(&cpus.value)) {
-        let note = Note::error("bad-value", format!("{} is not a number of cores", cpus.value));
-        checker.at(note, format!("{path}.limits.cpus"), &cpus.span);
-    }
     if let Some(memory) = common.limits.memory.as_ref().filter(|memory| memory.0.0 < 1 << 20) {
         let note = Note::error("bad-value", format!("{} is too little memory for any program", memory.0));
         checker.at(note, format!("{path}.limits.memory"), &memory.span);

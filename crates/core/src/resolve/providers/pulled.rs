@@ -176,10 +176,7 @@ fn served(
 ) -> ServedModel {
     let model = &entry.value;
     let pin = builder.pin(&source.pin_key(), entry).map(|pin| pin.sha256.clone());
-    let mut parameters = Map::new();
-    if let Some(Value::Object(own)) = model.parameters.as_ref().map(|parameters| &parameters.value.0) {
-        parameters.extend(own.clone());
-    }
+    let mut parameters = own_parameters(builder, model);
     if let Some(context) = &model.context {
         parameters.insert("num_ctx".to_owned(), context.value.into());
     }
@@ -204,6 +201,14 @@ fn served(
             folder.join(source.model()).join(source.tag())
         }),
     }
+}
+
+/// Returns the parameters of a model, each of its engine's type.
+fn own_parameters(builder: &Builder<'_>, model: &Model) -> Map<String, Value> {
+    let provider = builder.manifest.providers.find(&model.provider);
+    let known = provider.map(|provider| provider.engine.value.0.model_fields().parameters);
+    let read = known.zip(model.parameters.as_ref()).map(|(known, given)| known.read(&given.value.0).0);
+    read.into_iter().flatten().map(|(name, parameter)| (name.to_owned(), parameter.into())).collect()
 }
 
 /// Returns the name of a model that llamero makes: the stack's and the manifest's names for it. It says nothing of the
