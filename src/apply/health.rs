@@ -22,6 +22,9 @@ const EVERY: Duration = Duration::from_millis(200);
 /// The time after which another process counts as the holder of a server's port.
 const FOREIGN: Duration = Duration::from_secs(2);
 
+/// The time for a server that died and runs again to show by another end what ended it.
+const AGAIN: Duration = Duration::from_secs(2);
+
 /// Looks at a server that must be there.
 pub(super) async fn examine<M: Machine>(execution: Execution<'_, M>, id: &ResourceId) -> Result<LiveRun, Failure> {
     match execution.systems.inspect(&execution.desired.stack, id).await {
@@ -49,6 +52,7 @@ pub(super) async fn await_healthy<M: Machine>(
     loop {
         let live = examine(execution, id).await?;
         if let Some(why) = died(restarts, &live) {
+            let why = wait.cause(restarts, &live).await.unwrap_or(why);
             return Err(with_log(execution, Failure::new(id, why)).await);
         }
         let health = wait.health(&live).await?;
@@ -106,6 +110,23 @@ impl<M: Machine> Wait<'_, M> {
         }
         self.foreign = Some((holder, since));
         Ok(Health::unhealthy(text))
+    }
+
+    /// Returns why a server died that runs again: what ended it is shown no sooner than it ends once more.
+    async fn cause(&self, restarts: u32, live: &LiveRun) -> Option<String> {
+        if live.why.is_some() || !matches!(live.phase, RunState::Running | RunState::Starting) {
+            return None;
+        }
+        let machine = self.execution.systems;
+        let begun = machine.elapsed();
+        while machine.elapsed().saturating_sub(begun) < AGAIN && !self.execution.cancel.is_cancelled() {
+            machine.sleep(EVERY).await;
+            let live = examine(self.execution, self.id).await.ok()?;
+            if live.why.is_some() {
+                return died(restarts, &live);
+            }
+        }
+        None
     }
 
     /// Reports what the wait is for, once.
