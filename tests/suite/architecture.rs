@@ -30,6 +30,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("schemars", &["manifest/", "resource/mode.rs"]),
     ("serde_saphyr", &["manifest/yaml.rs", "render/yaml.rs", "lockfile/file.rs"]),
     ("similar", &["cli/"]),
+    ("strsim", &["manifest/suggest.rs"]),
     ("tempfile", &["systems/"]),
     ("zbus", &["systems/systemd/"]),
 ];

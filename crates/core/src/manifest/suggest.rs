@@ -1,13 +1,16 @@
 //! Suggestions: the known word nearest to an unknown one, and names that look like secrets.
 
-/// Returns the nearest of `known`, if it is close enough to be a likely misspelling.
+/// Returns the nearest of `known`, if it is close enough to be a likely misspelling: by the letters to insert, drop, replace
+/// or swap with their neighbour.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let letters = word.chars().count();
     // A single letter is equally near to all others.
     let allowed = (letters / 3).clamp(1, 3).min(letters.saturating_sub(1));
+    let word = plain(word);
     known
         .into_iter()
-        .map(|candidate| (distance(word, candidate), candidate))
+        .filter(|candidate| candidate.chars().count().abs_diff(letters) <= allowed)
+        .map(|candidate| (strsim::osa_distance(&word, &plain(candidate)), candidate))
         .filter(|(distance, _)| *distance <= allowed)
         .min()
         .map(|(_, candidate)| candidate)
@@ -33,26 +36,9 @@ pub(super) fn looks_secret(name: &str) -> bool {
             .any(|ending| name.ends_with(ending))
 }
 
-/// Counts the letters to insert, drop, replace or swap with their neighbour, ignoring case and `-`/`_`.
-fn distance(one: &str, other: &str) -> usize {
-    let letters = |text: &str| -> Vec<char> { text.to_lowercase().replace('_', "-").chars().collect() };
-    let (one, other) = (letters(one), letters(other));
-    let mut table = vec![vec![0; other.len() + 1]; one.len() + 1];
-    for i in 0..=one.len() {
-        for j in 0..=other.len() {
-            table[i][j] = match (i, j) {
-                (0, _) => j,
-                (_, 0) => i,
-                _ => {
-                    let replaced = table[i - 1][j - 1] + usize::from(one[i - 1] != other[j - 1]);
-                    let best = replaced.min(table[i - 1][j] + 1).min(table[i][j - 1] + 1);
-                    let swapped = i > 1 && j > 1 && one[i - 1] == other[j - 2] && one[i - 2] == other[j - 1];
-                    if swapped { best.min(table[i - 2][j - 2] + 1) } else { best }
-                }
-            };
-        }
-    }
-    table[one.len()][other.len()]
+/// Returns a word without what misspellings do not differ in.
+fn plain(word: &str) -> String {
+    word.to_lowercase().replace('_', "-")
 }
 
 #[cfg(test)]
