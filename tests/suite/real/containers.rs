@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// The ports of the gateway, of llama.cpp, of Redis and of the page.
-const PORTS: [u16; 4] = [18420, 18421, 18422, 18423];
+const PORTS: [u16; 4] = [18450, 18451, 18452, 18453];
 
 struct Lane {
     home: Home,

@@ -253,7 +253,7 @@ async fn a23_shapes_that_a_start_job_misjudges() {
     let unit = systemd.unit("bad.service").await.expect("a unit");
     assert_eq!(unit.load_state, LoadState::BadSetting);
     assert!(unit.load_error.is_some());
-    assert!(matches!(systemd.start("bad.service", LONG).await, Err(Error::Refused { .. })));
+    assert!(matches!(systemd.start("bad.service", LONG).await, Err(Error::BadSetting { .. })));
 
     for name in ["b4.service", "b5.service", "b7.service", "b8.service"] {
         assert_eq!(systemd.stop(name, LONG).await.expect("a job").result, JobResult::Done, "{name}");
