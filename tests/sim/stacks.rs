@@ -38,6 +38,10 @@ pub(crate) struct Resolved {
     pub(crate) desired: Desired,
 }
 
+/// The most declarations that are remembered with what they mean: one run asks for a few again and again, and a million
+/// runs have almost as many.
+const MOST_KNOWN: usize = 1_000;
+
 pub(crate) fn directories() -> Directories {
     let home = PathBuf::from("/home/sim");
     Directories {
@@ -64,7 +68,11 @@ impl Declaration {
             return Arc::clone(resolved);
         }
         let resolved = Arc::new(self.resolve(key));
-        known.lock().expect("no panic").insert((self.clone(), key), Arc::clone(&resolved));
+        let mut known = known.lock().expect("no panic");
+        if known.len() >= MOST_KNOWN {
+            known.clear();
+        }
+        known.insert((self.clone(), key), Arc::clone(&resolved));
         resolved
     }
 
