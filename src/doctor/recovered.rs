@@ -8,11 +8,11 @@ use crate::reconcile::Stack;
 use crate::render::marker;
 use crate::resolve::Directories;
 use crate::resource::{
-    Bytes, Command, Container, Content, FileSpec, Gpus, ImageName, ImageSpec, Kind, Limits, Probe, Resource,
-    ResourceId, Restart, Run, Runtime, Seconds, Spec,
+    Bytes, Command, Container, Content, FileSpec, ImageName, ImageSpec, Kind, Resource, ResourceId, Run, Runtime,
+    Seconds, Spec,
 };
 use crate::systems::{files, pulled};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// The largest rendered file that is read, in bytes.
 const LIMIT: Bytes = Bytes(4 << 20);
@@ -69,28 +69,10 @@ async fn containers(stack: &Stack) -> Option<Vec<Resource>> {
     let live = docker.stack(&stack.name).containers().await.ok()?;
     let container = |name: String| {
         let run = Run {
-            gpus: Gpus::None,
-            engine: None,
-            gpu_claim: None,
-            sleep: None,
-            gateway: None,
-            runtime: Runtime::Docker,
-            description: String::new(),
-            command: Command::default(),
-            environment: BTreeMap::new(),
-            environment_file: None,
-            working_directory: None,
-            inputs: Vec::new(),
-            limits: Limits::default(),
-            ports: Vec::new(),
-            memory: None,
             container: Some(Box::new(Container::default())),
-            socket_handoff: false,
-            probe: Probe::Running,
             timeout: STOP,
-            stable_for: Seconds::new(0),
             stop_timeout: STOP,
-            restart: Restart::default(),
+            ..Run::plain(Runtime::Docker, Command::default())
         };
         resource(ResourceId::new(Kind::Container, name), Spec::Run(Box::new(run)))
     };
