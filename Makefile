@@ -8,7 +8,7 @@
 # box          cuts the power of a disposable machine in the middle of an apply; as root
 # fresh        runs the README's commands and CI's script in an empty Debian system and writes docs/fresh.md; as root
 # deny         checks dependencies: advisories where their database can be had, bans, licences and sources
-# mutants      changes engines, rendering and targets bit by bit and tells which change no test notices (OPTIONS); with
+# mutants      changes engines, rendering and targets bit by bit and shows which change no test notices (OPTIONS); with
 #              cargo-mutants 27.1.0, hours
 # simulate     runs the transaction in a simulated world, RUNS times, and writes docs/simulation.md
 # busy-tests   runs the tests that touch nothing outside ROUNDS times beside a busy loop on every core

@@ -69,7 +69,7 @@ pub enum Event {
         /// Its number; `None` is a machine without this stack.
         to: Option<u64>,
     },
-    /// A generation is the good one now.
+    /// A generation is committed.
     Committed {
         /// Its number.
         generation: u64,

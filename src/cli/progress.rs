@@ -150,7 +150,7 @@ impl Progress {
             // Bytes of an earlier call are none of this one.
             bar.set_style(spinner());
         }
-        work.tell(step);
+        work.show(step, "");
     }
 
     fn advance(&self, step: &str, done: Option<u64>, total: Option<u64>, note: Option<&str>) {
@@ -168,7 +168,7 @@ impl Progress {
                     bar.set_position(done);
                 }
                 (Some(bar), Some(done), None) => bar.set_message(Bytes(done).to_string()),
-                (Some(_), None, _) => work.tell_note(step, note.unwrap_or_default()),
+                (Some(_), None, _) => work.show(step, note.unwrap_or_default()),
                 (None, ..) if known.reported.elapsed() >= EVERY => {
                     known.reported = Instant::now();
                     line = Some(status_line(step, done, total, note, known.at.elapsed()));
@@ -217,12 +217,8 @@ impl Work {
         self.left.iter().any(|(call, _)| call == step)
     }
 
-    /// Shows which of several calls is made.
-    fn tell(&self, step: &str) {
-        self.tell_note(step, "");
-    }
-
-    fn tell_note(&self, step: &str, note: &str) {
+    /// Shows which of several calls is made, and its note.
+    fn show(&self, step: &str, note: &str) {
         let Some(bar) = self.begun.as_ref().and_then(|begun| begun.bar.as_ref()) else { return };
         let words = self.left.iter().find(|(call, _)| call == step).map(|(_, words)| *words).unwrap_or_default();
         let place = format!("{} of {}, {words}", self.calls - self.left.len() + 1, self.calls);

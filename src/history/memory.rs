@@ -140,8 +140,8 @@ impl Facts {
 
 /// Returns the resources that a rollback to a generation needs without the network.
 fn needed(desired: &Desired, contents: &BTreeMap<ResourceId, Digest>) -> BTreeSet<ResourceId> {
-    let lasting = |id: &&ResourceId| id.kind.lasts();
-    let mut needed: BTreeSet<ResourceId> = desired.resources.keys().filter(lasting).cloned().collect();
+    let stays = |id: &&ResourceId| id.kind.lasts();
+    let mut needed: BTreeSet<ResourceId> = desired.resources.keys().filter(stays).cloned().collect();
     for resource in desired.resources.values() {
         let Spec::Model(model) = &resource.spec else { continue };
         let content = model.sha256.as_ref().or_else(|| contents.get(&resource.id));

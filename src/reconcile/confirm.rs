@@ -22,7 +22,7 @@ const CLOSELY: Duration = Duration::from_millis(100);
 pub enum Confirmation {
     /// Nothing waits to be confirmed.
     NothingWaits,
-    /// The generation is the good one now.
+    /// The generation is committed.
     Committed(u64),
     /// It came too late: the generation is rolled back.
     TooLate(u64),

@@ -42,7 +42,7 @@ enum State {
     Gating,
     /// Waits for confirmation, if it was requested.
     Confirming,
-    /// Puts on record that the generation is the good one.
+    /// Records the generation as committed.
     Committing,
     /// Removes what is no longer declared.
     Pruning,

@@ -394,11 +394,11 @@ fn applying_again_does_nothing(run: &mut Run, declaration: &Declaration) {
     let now = run.sim().now;
     run.sim().truth.advance(now);
     let truth = run.sim().truth.clone();
-    let well = resolved
+    let healthy = resolved
         .desired
         .runs()
         .all(|(resource, _)| truth.servers.get(&resource.id).is_some_and(|it| it.is_healthy(now)));
-    if declaration.warn || !well {
+    if declaration.warn || !healthy {
         return;
     }
     let served = run.notes().served;

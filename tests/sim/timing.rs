@@ -44,7 +44,7 @@ pub(crate) fn was_stable(run: &Run, finished: &Finished, desired: &Desired) {
     let Some((at, truth)) = run.notes().commits.get(&finished.generation).cloned() else { return };
     // Whatever was unhealthy before does not count, however it is declared now.
     let (begun, before) = (run.sim().begun, run.notes().before.clone());
-    let well = |id: &ResourceId| before.servers.get(id).is_none_or(|server| server.is_healthy(begun));
+    let was_healthy = |id: &ResourceId| before.servers.get(id).is_none_or(|server| server.is_healthy(begun));
     let mut early = Vec::new();
     for (resource, spec) in desired.runs() {
         let id = &resource.id;
@@ -53,7 +53,7 @@ pub(crate) fn was_stable(run: &Run, finished: &Finished, desired: &Desired) {
             running == Some(&resource.fingerprint())
         };
         let Some(server) = truth.servers.get(id).filter(as_declared) else { continue };
-        let Some(since) = healthy_since(server).filter(|_| well(id)) else {
+        let Some(since) = healthy_since(server).filter(|_| was_healthy(id)) else {
             continue;
         };
         if since + spec.stable_for.duration() > at {

@@ -326,7 +326,7 @@ async fn a_pull_that_is_cut_off_is_an_error() {
     for (end, retry) in [(End::Cut, Retry::Soon), (End::Whole, Retry::Soon), (End::Stall, Retry::Soon)] {
         let server = FakeDocker::start(pulling(vec![layer("Downloading", 40)], end));
         let deadlines = if end == End::Stall { Deadlines { stall: SHORT, ..PATIENT } } else { PATIENT };
-        let error = pull_within(&server, deadlines).await.0.expect_err("it never ends well");
+        let error = pull_within(&server, deadlines).await.0.expect_err("it never succeeds");
         assert_eq!(error.retry(), retry, "{error:?}");
         assert_eq!(matches!(error, Error::Deadline { .. }), end == End::Stall, "{error:?}");
     }

@@ -59,23 +59,23 @@ fn a_server_that_exits_after_it_was_ready_is_rolled_back() {
 #[test]
 fn pre_existing_failures_are_listed_and_roll_nothing_back() {
     let home = Home::new();
-    let (sick, well) = (port(), port());
+    let (unhealthy, healthy) = (port(), port());
     let trouble = home.path("trouble");
-    let falling = web("falling", sick, "sick", &format!(", SICK_WHEN: \"{}\"", trouble.display()));
-    services(&home, PATIENT, &[falling.clone(), web("web", well, "one", "")]);
+    let falling = web("falling", unhealthy, "unhealthy", &format!(", SICK_WHEN: \"{}\"", trouble.display()));
+    services(&home, PATIENT, &[falling.clone(), web("web", healthy, "one", "")]);
     home.expect(0, &["apply", "--yes"]);
     home.write("trouble", "");
-    services(&home, PATIENT, &[falling, web("web", well, "two", "")]);
+    services(&home, PATIENT, &[falling, web("web", healthy, "two", "")]);
     let said = home.expect(2, &["apply", "--yes"]);
     said.has(&["Applied generation 2", "process/falling is unhealthy, as before"]);
-    assert_eq!(answer(well).as_deref(), Some("two"));
+    assert_eq!(answer(healthy).as_deref(), Some("two"));
     home.expect(2, &["status"]).has(&["process/falling", "503"]);
     // A change that fails by itself is still rolled back, and the summary does not claim health.
-    let falling = web("falling", sick, "sick", &format!(", SICK_WHEN: \"{}\"", trouble.display()));
-    services(&home, PATIENT, &[falling, web("web", well, "three", SICK)]);
+    let falling = web("falling", unhealthy, "unhealthy", &format!(", SICK_WHEN: \"{}\"", trouble.display()));
+    services(&home, PATIENT, &[falling, web("web", healthy, "three", SICK)]);
     let said = home.expect(3, &["apply", "--yes"]);
     said.has(&["was rolled back; the machine is on generation 2:", "process/falling is unhealthy, as before"]);
-    assert_eq!(answer(well).as_deref(), Some("two"));
+    assert_eq!(answer(healthy).as_deref(), Some("two"));
 }
 
 #[test]

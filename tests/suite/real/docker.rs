@@ -288,7 +288,7 @@ async fn a_restarted_daemon_is_reconnected() {
     create(stack, "long", &run(&["/bin/sleep", "1000"]), &of("plain:1")).await.expect("made");
     stack.start("long").await.expect("started");
 
-    // It goes in the middle of a call: `sleep` as a container's first process heeds no signal but the last.
+    // It goes in the middle of a call: `sleep` as a container's first process ignores every signal but the last.
     let stopping = stack.stop("long", SOON);
     let going = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -322,7 +322,7 @@ async fn podman_is_used_as_docker_is() {
     let Some((private, docker)) = Private::start_podman().await else { return };
     assert_eq!(docker.engine(), Engine::Podman);
     let (stack, cancel) = (docker.stack("lane"), CancellationToken::new());
-    // Podman heeds no tag of what it imports.
+    // Podman ignores the tag of what it imports.
     private.image("localhost/plain", "hello", &[]);
     private.client(&["tag", "localhost/plain:latest", "127.0.0.1:5000/app:1"]);
     private.client(&["push", "127.0.0.1:5000/app:1"]);

@@ -7,8 +7,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-/// An app that answers what the probe asks. An instance whose number is in the file `slow` does not come up, nor does
-/// it heed SIGTERM, while that file is there.
+/// An app that answers what the probe asks. An instance whose number is in the file `slow` does not come up and
+/// ignores SIGTERM while that file is there.
 const APP: &str = r#"
 import json, os, pathlib, signal, sys, time, yaml
 

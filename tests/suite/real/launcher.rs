@@ -78,7 +78,7 @@ async fn an_instance_takes_over_from_another() {
     };
     assert_eq!((answer.header("connection"), answer.body.as_str()), ("", "a key whole"));
 
-    // The next one is held beside it, then both accept, then the old one sends its clients away.
+    // The next one is held beside it, then both accept, then the previous one closes its connections.
     assert_eq!(instances.start(2).await, JobResult::Done);
     for _ in 0..10 {
         let answer = instances.ask(&wait("0")).await.expect("an answer");
@@ -137,7 +137,7 @@ async fn busy_clients_do_not_notice_a_handoff() {
 async fn an_instance_ends_in_time_under_any_load() {
     let mut instances = instances("stub-ends", 18421).await;
 
-    // Sent away while it is held.
+    // Stopped while it is held.
     assert_eq!(instances.start(1).await, JobResult::Done);
     instances.systemd.stop(&instances.instance(1), LONG).await.expect("a job");
     instances.ended(1).await;

@@ -106,7 +106,7 @@ enum State {
     Written,
     /// Its start waits for another's.
     Queued,
-    /// It starts, and heeds no SIGTERM.
+    /// It is starting, and ignores SIGTERM.
     Starting,
     /// It is up, and clients do not reach it.
     Held,
@@ -145,7 +145,7 @@ async fn plant(stack: &Stack, systemd: &Systemd, state: State) {
     let mut text = text
         .replace(&format!("orphans-gateway-{current}."), &format!("{name}."))
         .replace(&format!("--generation {current} "), &format!("--generation {number} "))
-        // Of two assignments the last holds: what heeds no signal is killed soon.
+        // Of two assignments the last holds: what ignores the signal is killed soon.
         .replace("KillMode=mixed", "KillMode=mixed\nTimeoutStopSec=2");
     if matches!(state, State::Crashing | State::Failed) {
         text = text.replace("--private", "--app no_such_module:app --private");

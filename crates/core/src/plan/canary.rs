@@ -93,8 +93,8 @@ impl States<'_> {
         let committed = self.past.committed.get(gateway).map(Fingerprint::of);
         self.observed.run(gateway).is_some_and(|live| {
             let is_committed = live.definition.as_ref().map(|claim| &claim.fingerprint) == committed.as_ref();
-            let well = live.phase == RunState::Running && live.health.as_ref().is_none_or(Health::is_healthy);
-            is_committed && !well
+            let healthy = live.phase == RunState::Running && live.health.as_ref().is_none_or(Health::is_healthy);
+            is_committed && !healthy
         })
     }
 

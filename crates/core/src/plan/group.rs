@@ -10,7 +10,7 @@ use crate::resource::ResourceId;
 pub struct Group {
     /// What they do together, such as `restart unit/home-cache`.
     pub title: String,
-    /// The calls, each with the few words that tell it from the others.
+    /// The calls, each with the few words that differ from the others.
     pub calls: Vec<(String, &'static str)>,
 }
 

@@ -114,12 +114,12 @@ impl Contention<'_> {
     fn may_sleep(&self, id: &ResourceId) -> bool {
         let Self { desired, observed, past, .. } = self;
         let gone = past.sleep.contains(id) && !desired.resources.contains_key(id);
-        let well = observed
+        let healthy = observed
             .run(id)
             .is_some_and(|live| live.phase == RunState::Running && live.health.as_ref().is_none_or(Health::is_healthy));
         // A request that reaches one that sleeps hangs, or ends it, and it starts again with all its memory.
         let routed = past.previous.leads_to(id);
-        gone && well && !routed && past.committed.contains_key(id)
+        gone && healthy && !routed && past.committed.contains_key(id)
     }
 
     /// Returns whether old and new cannot be up side by side within the memory budget.

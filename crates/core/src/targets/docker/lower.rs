@@ -170,7 +170,7 @@ fn mounts(run: &Run, container: &Container) -> Vec<Value> {
     declared.chain(file).collect()
 }
 
-/// Returns the request for GPUs. Podman heeds none but CDI names, and ignores the others silently.
+/// Returns the request for GPUs. Podman takes only CDI names, and ignores the others silently.
 fn gpus(engine: Engine, gpus: &Gpus) -> Option<Value> {
     let devices = match gpus {
         Gpus::None | Gpus::Unspecified => return None,

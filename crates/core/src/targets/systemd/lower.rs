@@ -16,7 +16,7 @@ use std::fmt::{Display, Write};
 const AFTER_DRAIN: Seconds = Seconds::new(60);
 
 /// The pause before the first restart, the number of restarts until the pause is the longest, and the longest. The
-/// manager counts the restarts since the server was started on request, however well it ran between them; so the longest
+/// manager counts the restarts since the server was started on request, whatever happened between them; so the longest
 /// is short.
 const FIRST_PAUSE: Seconds = Seconds::new(2);
 const STEPS: u32 = 4;
