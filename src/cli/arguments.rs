@@ -28,3 +28,17 @@ pub(super) struct StackArgument {
     #[arg(long, value_name = "NAME", conflicts_with = "manifest")]
     pub(super) stack: Option<String>,
 }
+
+/// How a pass asks and reports.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct PassArguments {
+    /// Apply without asking for confirmation
+    #[arg(short, long)]
+    pub(super) yes: bool,
+    /// Print every call, and the rendered fields that differ
+    #[arg(short, long, conflicts_with = "json")]
+    pub(super) verbose: bool,
+    /// Print events as one JSON object a line
+    #[arg(long)]
+    pub(super) json: bool,
+}

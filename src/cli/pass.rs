@@ -1,5 +1,6 @@
 //! A planned request on the terminal: shows the plan, asks for consent, shows progress, and says how it ended.
 
+use super::arguments::PassArguments;
 use super::color::{self, color, styled};
 use super::problem::{Problem, error, note, print, to_stderr};
 use super::progress::{Detail, Progress};
@@ -19,18 +20,13 @@ use tokio_util::sync::CancellationToken;
 
 /// The presentation of a pass.
 #[derive(Debug, Clone, Copy)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(super) struct OutputMode {
-    /// True if consent is given already.
-    pub(super) yes: bool,
-    /// True if standard output is one JSON object a line.
-    pub(super) json: bool,
+    /// As the user asks for.
+    pub(super) pass: PassArguments,
     /// True if the stack is taken down.
     pub(super) down: bool,
     /// True if nothing is to be changed.
     pub(super) dry_run: bool,
-    /// True if each call is shown, and each rendered field that differs.
-    pub(super) verbose: bool,
 }
 
 /// Carries out a request that was planned.
@@ -52,11 +48,11 @@ pub(super) async fn carry_out(pending: Pending, mode: OutputMode) -> Result<Exit
             return Ok(Exit::differs(!unhealthy.is_empty()));
         }
         _ if mode.dry_run => return Ok(Exit::Done),
-        Verdict::Unverified if !mode.json && !pending.prepared.unverified().is_empty() => {
+        Verdict::Unverified if !mode.pass.json && !pending.prepared.unverified().is_empty() => {
             note("running servers have not been verified against this manifest yet");
         }
         Verdict::Unverified | Verdict::Agreed => {}
-        Verdict::Changes => consent::ask("Apply these changes?", mode.yes)?,
+        Verdict::Changes => consent::ask("Apply these changes?", mode.pass.yes)?,
     }
     let begun = Instant::now();
     let applied = Box::pin(run(pending, mode)).await?;
@@ -65,18 +61,18 @@ pub(super) async fn carry_out(pending: Pending, mode: OutputMode) -> Result<Exit
 
 fn show(pending: &Pending, mode: OutputMode) -> Result<(), Problem> {
     let plan = &pending.prepared.plan;
-    if mode.json {
+    if mode.pass.json {
         return print(&format!("{}\n", json!({ "event": "planned", "plan": plan })));
     }
-    to_stderr(color::text(&text::detailed(plan, mode.verbose)).trim_end());
+    to_stderr(color::text(&text::detailed(plan, mode.pass.verbose)).trim_end());
     Ok(())
 }
 
 async fn run(pending: Pending, mode: OutputMode) -> Result<Applied, Problem> {
     let cancel = CancellationToken::new();
     let progress = Progress::new(match mode {
-        OutputMode { json: true, .. } => Detail::Json,
-        OutputMode { verbose: true, .. } => Detail::Calls,
+        OutputMode { pass: PassArguments { json: true, .. }, .. } => Detail::Json,
+        OutputMode { pass: PassArguments { verbose: true, .. }, .. } => Detail::Calls,
         _ => Detail::Resources,
     });
     let report = |event| progress.show(event);
@@ -84,7 +80,7 @@ async fn run(pending: Pending, mode: OutputMode) -> Result<Applied, Problem> {
         applied = pending.run(&report, &cancel) => applied?,
         never = interrupts(&cancel) => match never {},
     };
-    if mode.json {
+    if mode.pass.json {
         let Finished { generation, current, outcome, .. } = &applied.finished;
         let last = json!({ "event": "finished", "generation": generation, "current": current, "outcome": outcome });
         // It is done, whether or not that can be printed.

@@ -1,6 +1,6 @@
 //! `llamero apply`: makes the machine match the manifest, or a saved plan.
 
-use super::super::arguments::{LockArgument, ManifestArgument};
+use super::super::arguments::{LockArgument, ManifestArgument, PassArguments};
 use super::super::exit::Exit;
 use super::super::input;
 use super::super::pass::{OutputMode, carry_out};
@@ -9,14 +9,12 @@ use crate::reconcile::{Options, Request, Source, open};
 use crate::resource::Seconds;
 
 #[derive(Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Arguments {
     /// The manifest, or a saved plan
     #[command(flatten)]
     manifest: ManifestArgument,
-    /// Apply without asking for confirmation
-    #[arg(short, long)]
-    yes: bool,
+    #[command(flatten)]
+    pass: PassArguments,
     /// Download everything and verify the new gateway off-line; do not switch
     #[arg(long, conflicts_with = "confirm_within")]
     rehearse: bool,
@@ -37,12 +35,6 @@ pub(crate) struct Arguments {
     /// Roll back when this process has sent no heartbeat for so long
     #[arg(long, value_name = "DURATION", hide = true)]
     fire_after: Option<Seconds>,
-    /// Print every call, and the rendered fields that differ
-    #[arg(short, long, conflicts_with = "json")]
-    verbose: bool,
-    /// Print events as one JSON object a line
-    #[arg(long)]
-    json: bool,
 }
 
 pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
@@ -62,15 +54,5 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         ..Request::new(source, input::program()?, input::command())
     };
     let pending = open(request, &input::notify).await?;
-    carry_out(
-        pending,
-        OutputMode {
-            yes: arguments.yes,
-            json: arguments.json,
-            down: false,
-            dry_run: false,
-            verbose: arguments.verbose,
-        },
-    )
-    .await
+    carry_out(pending, OutputMode { pass: arguments.pass, down: false, dry_run: false }).await
 }

@@ -1,6 +1,6 @@
 //! `llamero down`: applies the desired state in which the stack has nothing.
 
-use super::super::arguments::StackArgument;
+use super::super::arguments::{PassArguments, StackArgument};
 use super::super::exit::Exit;
 use super::super::input;
 use super::super::pass::{OutputMode, carry_out};
@@ -8,7 +8,6 @@ use super::super::problem::Problem;
 use crate::reconcile::{Options, Request, Source, open};
 
 #[derive(Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     stack: StackArgument,
@@ -18,15 +17,8 @@ pub(crate) struct Arguments {
     /// Show what would change, and change nothing
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
-    /// Apply without asking for confirmation
-    #[arg(short, long)]
-    yes: bool,
-    /// Print every call, and the rendered fields that differ
-    #[arg(short, long, conflicts_with = "json")]
-    verbose: bool,
-    /// Print events as one JSON object a line
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    pass: PassArguments,
 }
 
 pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
@@ -34,15 +26,5 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let options = Options { purge: arguments.purge, ..Options::default() };
     let request = Request { options, ..Request::new(source, input::program()?, input::command()) };
     let pending = open(request, &input::notify).await?;
-    carry_out(
-        pending,
-        OutputMode {
-            yes: arguments.yes,
-            json: arguments.json,
-            down: true,
-            dry_run: arguments.dry_run,
-            verbose: arguments.verbose,
-        },
-    )
-    .await
+    carry_out(pending, OutputMode { pass: arguments.pass, down: true, dry_run: arguments.dry_run }).await
 }
