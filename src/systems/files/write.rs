@@ -1,16 +1,13 @@
-//! Files of the machine: written completely or not at all, read within a limit, and removed durably.
-//!
-//! Every failure names the path and the operation. The meaning of a file is defined elsewhere.
+//! Files, written completely or not at all.
 
-use super::Hint;
-use crate::resource::Bytes;
+use super::error::Error;
+use super::folder::{TEMPORARY, create_folder, folder_of, gone, sweep, sync_folder};
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
-use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::{Builder, NamedTempFile};
@@ -20,91 +17,6 @@ pub const PRIVATE: u32 = 0o600;
 
 /// A half-written file of this age has no living writer.
 const LITTER: Duration = Duration::from_secs(3600);
-const TEMPORARY: &str = ".llamero-new-";
-
-/// A failure to read or change a file.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The operating system refused.
-    #[error("cannot {operation} {}", path.display())]
-    Refused {
-        /// The operation that failed, as a verb.
-        operation: &'static str,
-        /// The path it failed on.
-        path: PathBuf,
-        /// The operating system's error.
-        source: io::Error,
-    },
-    /// The path is occupied by something other than a regular file, which is not replaced.
-    #[error("cannot replace {}: it is not a regular file", path.display())]
-    NotAFile {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The file exceeds the size limit.
-    #[error("{} is larger than {limit}", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// The largest size accepted.
-        limit: Bytes,
-    },
-    /// The text is not UTF-8.
-    #[error("{} is not UTF-8 text", path.display())]
-    NotText {
-        /// The file.
-        path: PathBuf,
-    },
-}
-
-impl Error {
-    pub(super) fn refused(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Refused { operation, path: path.to_owned(), source }
-    }
-
-    /// Returns the failure of an operation, as a verb, on a path.
-    #[must_use]
-    pub fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
-        Self::Refused { operation, path: path.to_owned(), source }
-    }
-
-    /// Returns the path concerned.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        match self {
-            Self::Refused { path, .. }
-            | Self::NotAFile { path }
-            | Self::TooLarge { path, .. }
-            | Self::NotText { path } => path,
-        }
-    }
-
-    /// Returns whether it failed because the file exists.
-    #[must_use]
-    pub fn exists(&self) -> bool {
-        matches!(self, Self::Refused { source, .. } if source.kind() == ErrorKind::AlreadyExists)
-    }
-}
-
-impl Hint for Error {
-    fn hint(&self) -> Option<String> {
-        let (path, source) = match self {
-            Self::Refused { path, source, .. } => (path, source),
-            Self::NotAFile { path } => return Some(format!("see `ls -ld {}`, and move it away", path.display())),
-            Self::TooLarge { .. } | Self::NotText { .. } => return None,
-        };
-        match source.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                Some(format!("free some space on the file system of {} and retry", path.display()))
-            }
-            ErrorKind::ReadOnlyFilesystem => Some("its file system is mounted read-only; mount it writable".to_owned()),
-            ErrorKind::PermissionDenied => {
-                Some(format!("give the user who runs llamero access; see `ls -ld {}`", path.display()))
-            }
-            _ => None,
-        }
-    }
-}
 
 /// Replaces the file at `path` durably: a reader, also after a crash, sees the old bytes or the new ones. Where
 /// `path` is a symbolic link, the link stays and its target is replaced, because users link configuration files to
@@ -119,7 +31,7 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
 
 /// Fails where `path` is something other than a regular file or a link: rename(2) itself replaces everything but
 /// folders, including devices and pipes.
-pub(super) fn check_replaceable(path: &Path) -> Result<(), Error> {
+pub(in crate::systems) fn check_replaceable(path: &Path) -> Result<(), Error> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Error::refused("inspect", path)(error)),
@@ -146,76 +58,6 @@ pub fn link(path: &Path, target: &Path) -> Result<(), Error> {
     let link = made.map_err(Error::refused("write into", folder))?;
     link.persist(path).map_err(|error| Error::refused("replace", path)(error.error))?;
     sync_folder(folder)
-}
-
-/// Returns the target of the symbolic link at `path`, or `None` where there is no link.
-pub fn link_target(path: &Path) -> Result<Option<PathBuf>, Error> {
-    match fs::read_link(path) {
-        // EINVAL means that it is no link: readlink(2).
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => Ok(None),
-        target => target.map(Some).map_err(Error::refused("follow", path)),
-    }
-}
-
-/// Returns the bytes of a regular file, or `None` where there is none.
-pub fn read(path: &Path, limit: Bytes) -> Result<Option<Vec<u8>>, Error> {
-    // Without O_NONBLOCK, opening a named pipe waits for a writer.
-    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
-        file => file.map_err(Error::refused("open", path))?,
-    };
-    if !file.metadata().map_err(Error::refused("inspect", path))?.is_file() {
-        let source = io::Error::new(ErrorKind::InvalidInput, "it is not a regular file");
-        return Err(Error::refused("read", path)(source));
-    }
-    let mut bytes = Vec::new();
-    file.take(limit.0.saturating_add(1)).read_to_end(&mut bytes).map_err(Error::refused("read", path))?;
-    if bytes.len() as u64 > limit.0 {
-        return Err(Error::TooLarge { path: path.to_owned(), limit });
-    }
-    Ok(Some(bytes))
-}
-
-/// Returns the text of a regular file, or `None` where there is none.
-pub fn read_text(path: &Path, limit: Bytes) -> Result<Option<String>, Error> {
-    let Some(bytes) = read(path, limit)? else { return Ok(None) };
-    String::from_utf8(bytes).map(Some).map_err(|_| Error::NotText { path: path.to_owned() })
-}
-
-/// Returns the permission bits of the file at `path`, links followed, or `None` where there is none.
-pub fn mode(path: &Path) -> Result<Option<u32>, Error> {
-    match fs::metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        live => live.map_err(Error::refused("inspect", path)).map(|live| Some(live.permissions().mode() & 0o7777)),
-    }
-}
-
-/// Returns the user id of the owner of `path`, where it can be read.
-#[must_use]
-pub(super) fn owner(path: &Path) -> Option<u32> {
-    fs::metadata(path).ok().map(|found| found.uid())
-}
-
-/// Returns whether only this user and root can create entries in the folder at `path`.
-pub(super) fn is_written_by_this_user_alone(path: &Path) -> bool {
-    let user = rustix::process::geteuid().as_raw();
-    fs::metadata(path).is_ok_and(|found| found.is_dir() && found.uid() == user && found.mode() & 0o022 == 0)
-}
-
-/// Returns the size in bytes and the modification time in nanoseconds since 1970 of the regular file at `path`, or
-/// `None` where there is none.
-pub fn stamp(path: &Path) -> Result<Option<(Bytes, i128)>, Error> {
-    let live = match fs::metadata(path) {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
-        live => live.map_err(Error::refused("inspect", path))?,
-    };
-    if !live.is_file() {
-        let source = io::Error::new(ErrorKind::InvalidInput, "it is not a regular file");
-        return Err(Error::refused("read", path)(source));
-    }
-    let time = i128::from(live.mtime()) * 1_000_000_000 + i128::from(live.mtime_nsec());
-    Ok(Some((Bytes(live.len()), time)))
 }
 
 /// Sets the modification time of the file at `path` to now, which needs no disk space.
@@ -258,96 +100,12 @@ pub fn set_aside(path: &Path) -> Result<PathBuf, Error> {
     }
 }
 
-/// Removes the folder at `path` if it is empty.
-pub fn remove_empty_folder(path: &Path) {
-    // A folder in use stays.
-    let _ = fs::remove_dir(path);
-}
-
 /// Removes the file or link at `path` durably; returns whether there was one. The target of a link stays.
 ///
 /// Temporary files of killed writers go too: the caller knows of no other writer.
 pub fn remove(path: &Path) -> Result<bool, Error> {
     sweep(folder_of(path), &temporary(path), Duration::ZERO);
     gone(fs::remove_file(path), path)
-}
-
-/// Removes temporary files of killed writers from the folder at `path`, and the folder if it is otherwise empty.
-/// There must be no living writer.
-pub fn clear_folder(path: &Path) {
-    sweep(path, &OsString::from(TEMPORARY), Duration::ZERO);
-    remove_empty_folder(path);
-}
-
-/// Returns whether there is a folder at `path` with nothing but temporary files of killed writers and what is `known`.
-pub fn holds_only(path: &Path, known: &BTreeSet<PathBuf>) -> Result<bool, Error> {
-    let is_known = |name: &String| name.starts_with(TEMPORARY) || known.contains(&path.join(name));
-    Ok(path.is_dir() && names(path)?.iter().all(is_known))
-}
-
-/// Removes the folder at `path` with its content, durably; returns whether there was one.
-pub fn remove_folder(path: &Path) -> Result<bool, Error> {
-    gone(fs::remove_dir_all(path), path)
-}
-
-fn gone(result: io::Result<()>, path: &Path) -> Result<bool, Error> {
-    match result {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(Error::refused("remove", path)(error)),
-        Ok(()) => sync_folder(folder_of(path)).map(|()| true),
-    }
-}
-
-/// Creates the folder at `path` and its missing parents, durably and for their owner alone.
-pub fn create_folder(path: &Path) -> Result<(), Error> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    // Each is an entry of its parent, and is lost in a power cut unless that was synced.
-    let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.is_dir()).collect();
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::refused("create the folder", path))?;
-    missing.into_iter().try_for_each(|folder| sync_folder(folder_of(folder)))
-}
-
-/// Syncs the entries of the folder at `path`, and its own entry, after another program created them. The folder may
-/// be missing.
-pub fn sync(path: &Path) -> Result<(), Error> {
-    if !path.is_dir() {
-        return Ok(());
-    }
-    sync_folder(path)?;
-    sync_folder(folder_of(path))
-}
-
-/// Returns the names in the folder at `path`, sorted; a missing folder is empty, and names that are not UTF-8 are
-/// skipped because llamero creates none.
-pub fn names(path: &Path) -> Result<Vec<String>, Error> {
-    let entries = match fs::read_dir(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(Error::refused("list", path))?,
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        names.extend(entry.map_err(Error::refused("list", path))?.file_name().into_string().ok());
-    }
-    names.sort();
-    Ok(names)
-}
-
-/// Returns the bytes that an unprivileged user may still write on the file system that holds `path`, or would hold
-/// it.
-pub fn free(path: &Path) -> Result<Bytes, Error> {
-    let existing = path.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
-    let live = rustix::fs::statvfs(existing).map_err(|error| Error::refused("measure", existing)(error.into()))?;
-    Ok(Bytes(live.f_bavail.saturating_mul(live.f_frsize)))
-}
-
-/// Returns cryptographically random bytes.
-pub fn random<const COUNT: usize>() -> Result<[u8; COUNT], Error> {
-    let source = Path::new("/dev/urandom");
-    let mut bytes = [0; COUNT];
-    File::open(source).and_then(|mut file| file.read_exact(&mut bytes)).map_err(Error::refused("read", source))?;
-    Ok(bytes)
 }
 
 /// Follows the links at the end of `path`; the last target may be missing.
@@ -365,10 +123,6 @@ fn target(path: &Path) -> Result<PathBuf, Error> {
     }
     let source = io::Error::from(Errno::LOOP);
     Err(Error::refused("follow", &path)(source))
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn prepare(path: &Path, bytes: &[u8], mode: u32) -> Result<NamedTempFile, Error> {
@@ -391,29 +145,13 @@ fn temporary(path: &Path) -> OsString {
     prefix
 }
 
-/// Removes temporary files of killed writers of the same file that are at least this old. Best effort: nothing
-/// depends on it.
-fn sweep(folder: &Path, prefix: &OsString, old: Duration) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    for entry in entries.flatten() {
-        let managed = entry.file_name().as_encoded_bytes().starts_with(prefix.as_encoded_bytes());
-        let age = || entry.metadata().and_then(|live| live.modified()).ok()?.elapsed().ok();
-        if managed && age().is_some_and(|age| age >= old) {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
-}
-
-fn sync_folder(folder: &Path) -> Result<(), Error> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::refused("sync the folder", folder))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{
-        Error, Hint, PRIVATE, create, free, link, link_target, mode, names, read, read_text, remove, target, write,
-    };
+    use super::super::folder::clear_folder;
+    use super::super::read::{free, link_target, mode, names, read, read_text};
+    use super::{Error, PRIVATE, create, link, remove, target, write};
     use crate::resource::Bytes;
+    use crate::systems::Hint;
     use std::fs::{self, File, FileTimes};
     use std::io;
     use std::os::unix::fs::symlink;
@@ -518,7 +256,7 @@ mod tests {
         // Removing a file removes its temporary files.
         assert!(remove(&path).expect("removed"));
         assert_eq!(left(), [".llamero-new-other-old"]);
-        super::clear_folder(folder.path());
+        clear_folder(folder.path());
         assert!(!folder.path().exists());
     }
 
