@@ -1,86 +1,12 @@
-//! HTTP as a client. The only user of reqwest and rustls.
-//!
-//! It owns the transport: trust, proxies, redirects, deadlines and size limits. The meaning of an answer is defined
-//! elsewhere.
-//!
-//! Plain HTTP on loopback has a client of its own, without proxies and certificates: a machine without a certificate
-//! store can still query its own servers. Everything else trusts the system's store (`SSL_CERT_FILE` and
-//! `SSL_CERT_DIR` are honoured) and, off loopback, uses the proxies named in the environment.
+//! The client: its connections, its trust, and each request under its deadline.
 
-use super::{Hint, Retry};
-use std::io;
+use super::error::{Error, chain, is_refused};
+use super::incoming::{Incoming, LARGEST_ANSWER, answered, shown};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
-const LARGEST_ANSWER: usize = 4 << 20;
 const MOST_REDIRECTS: usize = 10;
-
-/// A failure to get an answer.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// No client can be made, as a rule because the system has no certificates.
-    #[error("cannot prepare TLS")]
-    Tls {
-        /// The cause.
-        #[source]
-        source: reqwest::Error,
-    },
-    /// The address is invalid.
-    #[error("`{url}` is not an http or https address")]
-    Address {
-        /// The address.
-        url: String,
-    },
-    /// A redirect loops, leads nowhere, or leads from a secure address to an insecure one.
-    #[error("{url} redirects to {to}, which is not followed")]
-    Redirect {
-        /// The address that redirects, without user, password and query.
-        url: String,
-        /// The target of the redirect.
-        to: String,
-    },
-    /// The connection failed.
-    #[error("no answer from {url}")]
-    Broken {
-        /// The address, without user, password and query.
-        url: String,
-        /// The cause.
-        #[source]
-        source: reqwest::Error,
-    },
-    /// The deadline passed.
-    #[error("no answer from {url} within {} s", deadline.as_secs_f32())]
-    Deadline {
-        /// The address, without user, password and query.
-        url: String,
-        /// The time waited.
-        deadline: Duration,
-    },
-}
-
-impl Hint for Error {
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Tls { .. } => {
-                Some("install the package `ca-certificates`, or point `SSL_CERT_FILE` at a bundle".to_owned())
-            }
-            Self::Broken { source, .. } if is_untrusted(source) => Some(
-                "the server's certificate is not trusted here; behind a company proxy, add its authority to the system's store or set `SSL_CERT_FILE`"
-                    .to_owned(),
-            ),
-            Self::Address { .. } | Self::Redirect { .. } | Self::Broken { .. } | Self::Deadline { .. } => None,
-        }
-    }
-
-    fn retry(&self) -> Retry {
-        match self {
-            Self::Broken { source, .. } if is_untrusted(source) => Retry::Never,
-            Self::Broken { .. } | Self::Deadline { .. } => Retry::Soon,
-            Self::Tls { .. } | Self::Address { .. } | Self::Redirect { .. } => Retry::Never,
-        }
-    }
-}
 
 /// The outcome of one short request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -271,72 +197,6 @@ impl Client {
     }
 }
 
-/// An answer whose body has not been read.
-#[derive(Debug)]
-pub struct Incoming {
-    url: String,
-    response: reqwest::Response,
-}
-
-impl Incoming {
-    /// Returns the status.
-    #[must_use]
-    pub fn status(&self) -> u16 {
-        self.response.status().as_u16()
-    }
-
-    /// Returns whether the body says where it ends, rather than by the end of its connection (RFC 9112, 6.3).
-    #[must_use]
-    pub fn is_delimited(&self) -> bool {
-        let framed = !matches!(self.response.version(), reqwest::Version::HTTP_10 | reqwest::Version::HTTP_11);
-        let headers = self.response.headers();
-        framed || headers.contains_key("content-length") || headers.contains_key("transfer-encoding")
-    }
-
-    /// Returns a header with a plain text value.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.response.headers().get(name)?.to_str().ok()
-    }
-
-    /// Reads the rest of the body, unless it exceeds the size limit; the caller sets the deadline.
-    pub async fn rest(&mut self) -> Result<Option<Vec<u8>>, Error> {
-        let mut body = Vec::new();
-        while let Some(bytes) = self.chunk().await? {
-            body.extend_from_slice(&bytes);
-            if body.len() > LARGEST_ANSWER {
-                return Ok(None);
-            }
-        }
-        Ok(Some(body))
-    }
-
-    /// Reads the next bytes; the caller sets the deadline.
-    pub async fn chunk(&mut self) -> Result<Option<impl std::ops::Deref<Target = [u8]> + use<>>, Error> {
-        let chunk = self.response.chunk().await;
-        chunk.map_err(|source| Error::Broken { url: self.url.clone(), source: source.without_url() })
-    }
-}
-
-/// Returns an address for display: without user, password, query and fragment, which may be secret.
-#[must_use]
-pub fn shown(url: &str) -> String {
-    let Ok(mut address) = reqwest::Url::parse(url) else { return url.chars().take(200).collect() };
-    // Fails only for addresses that cannot have a user.
-    let _ = address.set_username("");
-    let _ = address.set_password(None);
-    address.set_query(None);
-    address.set_fragment(None);
-    address.to_string()
-}
-
-async fn answered(url: String, request: reqwest::RequestBuilder) -> Result<Incoming, Error> {
-    match request.send().await {
-        Ok(response) => Ok(Incoming { url, response }),
-        Err(source) => Err(Error::Broken { url, source: source.without_url() }),
-    }
-}
-
 fn builder() -> reqwest::ClientBuilder {
     // Redirects are followed here and not by reqwest: each hop may need the other client, and must not receive the
     // token.
@@ -360,56 +220,9 @@ fn is_loopback(address: &reqwest::Url) -> bool {
     host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
-fn is_refused(error: &reqwest::Error) -> bool {
-    let refused = |io: &io::Error| io.kind() == io::ErrorKind::ConnectionRefused;
-    causes(error).any(|cause| cause.downcast_ref::<io::Error>().is_some_and(refused))
-}
-
-/// Returns whether the connection failed because of the server's certificate.
-fn is_untrusted(error: &(dyn std::error::Error + 'static)) -> bool {
-    causes(error).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))))
-}
-
-/// Returns an error and its causes, also those that an error of input or output wraps.
-fn causes<'a>(
-    error: &'a (dyn std::error::Error + 'static),
-) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
-    std::iter::successors(Some(error), |error| {
-        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        wrapped.map(|wrapped| wrapped as &(dyn std::error::Error + 'static)).or_else(|| error.source())
-    })
-}
-
-/// Writes an error and its causes in one line: reqwest's own message states only that a request failed.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let message = error.to_string();
-        if !text.contains(&message) {
-            text = format!("{text}: {message}");
-        }
-        cause = error.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{is_loopback, is_untrusted, shown};
-    use std::io;
-
-    #[test]
-    fn a_certificate_that_is_not_trusted_is_found_among_the_causes() {
-        let of = |error: rustls::Error| io::Error::other(io::Error::new(io::ErrorKind::InvalidData, error));
-        assert!(is_untrusted(&of(rustls::CertificateError::UnknownIssuer.into())));
-        assert!(!is_untrusted(&of(rustls::Error::DecryptError)));
-    }
-
-    #[test]
-    fn addresses_are_shown_without_their_secrets() {
-        assert_eq!(shown("https://me:word@host.example/a?token=x#y"), "https://host.example/a");
-    }
+    use super::is_loopback;
 
     #[test]
     fn loopback_is_distinguished_from_similar_names() {
