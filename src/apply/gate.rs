@@ -25,19 +25,13 @@ pub async fn gate<M: Machine>(
     preexisting: &BTreeSet<ResourceId>,
     verified: &BTreeMap<ResourceId, LiveRun>,
 ) -> Vec<Failure> {
-    let servers: Vec<&Resource> = execution
-        .desired
-        .runs()
-        .map(|(resource, _)| resource)
-        .filter(|resource| !preexisting.contains(&resource.id))
-        .collect();
-    let stable = servers
-        .iter()
-        .filter(|resource| touched.contains(&resource.id))
-        .filter_map(|resource| resource.run())
-        .map(|run| run.stable_for.duration())
-        .max()
-        .unwrap_or_default();
+    let runs = || execution.desired.runs();
+    let is_new = |id: &ResourceId| !preexisting.contains(id);
+    let servers: Vec<&Resource> = runs().map(|(resource, _)| resource).filter(|it| is_new(&it.id)).collect();
+    // One that was unhealthy and is healthy now fails nothing, and gets the time to show whether it stays so.
+    let awaited = |id: &ResourceId| touched.contains(id) && (is_new(id) || verified.contains_key(id));
+    let stable = runs().filter(|(resource, _)| awaited(&resource.id)).map(|(_, run)| run.stable_for.duration());
+    let stable = stable.max().unwrap_or_default();
     if !stable.is_zero() {
         (execution.report)(Event::Settling { for_ms: u64::try_from(stable.as_millis()).unwrap_or(u64::MAX) });
     }

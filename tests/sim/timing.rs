@@ -9,7 +9,7 @@ use llamero::history::Ending;
 use llamero::live::RunState;
 use llamero::reconcile::Finished;
 use llamero::resolve::Desired;
-use llamero::resource::ResourceId;
+use llamero::resource::{Resource, ResourceId};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -42,9 +42,14 @@ pub(crate) fn was_stable(run: &Run, finished: &Finished, desired: &Desired) {
         return;
     }
     let Some((at, truth)) = run.notes().commits.get(&finished.generation).cloned() else { return };
-    // Whatever was unhealthy before does not count, however it is declared now.
+    // What was unhealthy before and is left as it was does not count: it may recover at any moment.
     let (begun, before) = (run.sim().begun, run.notes().before.clone());
-    let was_healthy = |id: &ResourceId| before.servers.get(id).is_none_or(|server| server.is_healthy(begun));
+    let counts = |resource: &Resource| {
+        before.servers.get(&resource.id).is_none_or(|server| {
+            let known = server.process.as_ref().map(|process| &process.definition.fingerprint);
+            server.is_healthy(begun) || (known.is_some() && known != Some(&resource.fingerprint()))
+        })
+    };
     let mut early = Vec::new();
     for (resource, spec) in desired.runs() {
         let id = &resource.id;
@@ -53,7 +58,7 @@ pub(crate) fn was_stable(run: &Run, finished: &Finished, desired: &Desired) {
             running == Some(&resource.fingerprint())
         };
         let Some(server) = truth.servers.get(id).filter(as_declared) else { continue };
-        let Some(since) = healthy_since(server).filter(|_| was_healthy(id)) else {
+        let Some(since) = healthy_since(server).filter(|_| counts(resource)) else {
             continue;
         };
         if since + spec.stable_for.duration() > at {
