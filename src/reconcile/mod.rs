@@ -24,6 +24,7 @@ mod saved_plan;
 mod stacks;
 mod teardown;
 mod transaction;
+mod unreadable;
 mod world;
 
 pub use confirm::{Confirmation, confirm};

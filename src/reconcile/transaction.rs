@@ -12,16 +12,17 @@ use super::confirm::await_confirmation;
 use super::ending::{Finished, finish, outcome};
 use super::generated::learn;
 use super::prepare::{Options, Prepared};
+use super::unreadable::unreadable;
 use super::world::{Stack, World};
 use super::{deadman, rollback};
 use crate::apply::{Event, Executed, Execution, Failure, Report, execute, gate};
 use crate::history::{self, DeadMan, Ending, Outcome, Passed, RecordedChange, Revision, StepOutcome};
 use crate::live::{LiveRun, Observation, RunState};
 use crate::observe::Depth;
-use crate::plan::{Action, Past, Phase, Plan, Step};
+use crate::plan::{Past, Phase, Plan, Step};
 use crate::resolve::Desired;
-use crate::resource::{Content, Fingerprint, Health, Piece, Resource, ResourceId, Seconds, SecretReference, Spec};
-use crate::systems::{Retry, secrets};
+use crate::resource::{Fingerprint, Health, Resource, ResourceId, Seconds};
+use crate::systems::Retry;
 use std::collections::BTreeSet;
 use tokio_util::sync::CancellationToken;
 
@@ -140,7 +141,7 @@ impl<'a, W: World> Transaction<'a, W> {
         self.execute(Phase::Stage).await;
         if self.executed.succeeded() {
             // A file that cannot be written later must not stop anything now.
-            self.executed.failures.extend(self.unreadable_secrets());
+            self.executed.failures.extend(unreadable(&self.plan, &self.revision.desired, &self.stack.systems));
         }
         let desired = learn(self.stack, &self.revision.desired);
         let learned = Revision { desired, ..self.revision.clone() };
@@ -343,36 +344,6 @@ impl<'a, W: World> Transaction<'a, W> {
 
     fn outcome(&self, ending: Ending) -> Outcome {
         outcome(self.stack, ending, &self.executed, &Executed::default())
-    }
-
-    /// Returns a failure for each secret that a file of this plan needs and that cannot be read.
-    fn unreadable_secrets(&self) -> Vec<Failure> {
-        let desired = &self.revision.desired;
-        let first = self.plan.first.as_deref().unwrap_or(desired);
-        let written = self.plan.steps.iter().filter_map(|step| match &step.action {
-            Action::WriteFile(id) if step.phase == Phase::Canary => first.resources.get(id),
-            Action::WriteFile(id) => desired.resources.get(id),
-            _ => None,
-        });
-        let declared: BTreeSet<&SecretReference> = desired.secrets().collect();
-        let unreadable = written.filter_map(|resource| {
-            let Spec::File(file) = &resource.spec else { return None };
-            let mut failure = Failure::of(Some(&resource.id), &self.unreadable(&file.content)?);
-            if file.content.secrets().any(|reference| !declared.contains(reference)) {
-                let hint = "the previous routes need it until the canary has been tried: set it once more, or let all \
-                            routes change at once";
-                failure.hint = Some(hint.to_owned());
-            }
-            Some(failure)
-        });
-        unreadable.collect()
-    }
-
-    fn unreadable(&self, content: &Content) -> Option<secrets::Error> {
-        content.0.iter().find_map(|piece| match piece {
-            Piece::Text(_) => None,
-            Piece::Secret { reference, .. } => self.stack.systems.secret(reference).err(),
-        })
     }
 }
 
