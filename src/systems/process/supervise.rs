@@ -36,8 +36,9 @@ fn pause_after(ran: Duration, before: Option<Duration>) -> Duration {
     }
 }
 
-/// Runs the server that is kept in `folder` until it is stopped, exits with success or cannot be executed, and returns the exit
-/// code. This is the whole life of a process: it makes itself a session leader and the parent of all orphans below it.
+/// Runs the server that is kept in `folder` until it is stopped, exits with success or cannot be executed, and returns
+/// the exit code. This is the whole life of a process: it makes itself a session leader and the parent of all orphans
+/// below it.
 pub async fn supervise(folder: &Path) -> i32 {
     match Supervisor::new(folder) {
         Ok((mut supervisor, _lock)) => supervisor.run().await,
