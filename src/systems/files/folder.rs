@@ -52,16 +52,6 @@ pub fn holds_only(path: &Path, known: &BTreeSet<PathBuf>) -> Result<bool, Error>
     Ok(path.is_dir() && names(path)?.iter().all(is_known))
 }
 
-/// Syncs the entries of the folder at `path`, and its own entry, after another program created them. The folder may
-/// be missing.
-pub fn sync(path: &Path) -> Result<(), Error> {
-    if !path.is_dir() {
-        return Ok(());
-    }
-    sync_folder(path)?;
-    sync_folder(folder_of(path))
-}
-
 pub(super) fn sync_folder(folder: &Path) -> Result<(), Error> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::refused("sync the folder", folder))
 }

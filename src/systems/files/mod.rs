@@ -8,7 +8,7 @@ mod read;
 mod write;
 
 pub use error::Error;
-pub use folder::{clear_folder, create_folder, holds_only, remove_empty_folder, remove_folder, sync};
+pub use folder::{clear_folder, create_folder, holds_only, remove_empty_folder, remove_folder};
 pub use read::{free, link_target, mode, names, random, read, read_text, stamp};
 pub use write::{PRIVATE, create, link, open_existing, open_lock, remove, set_aside, touch, write};
 

@@ -19,9 +19,6 @@ pub(super) type Settings<'a> = Vec<(&'a str, Variant<'a>)>;
 /// A command of a service: its program, its words, whether its failure is ignored, and how it ran last.
 pub(super) type Command = (String, Vec<String>, bool, u64, u64, u64, u64, u32, i32, i32);
 
-/// A change by enabling or disabling: kind, link, target.
-pub(super) type Change = (String, String, String);
-
 #[proxy(
     interface = "org.freedesktop.systemd1.Manager",
     default_service = "org.freedesktop.systemd1",
@@ -44,8 +41,6 @@ pub(super) trait Manager {
     fn set_unit_properties(&self, name: &str, runtime: bool, settings: Settings<'_>) -> zbus::Result<()>;
     fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
     fn reload(&self) -> zbus::Result<()>;
-    fn enable_unit_files(&self, files: &[&str], runtime: bool, force: bool) -> zbus::Result<(bool, Vec<Change>)>;
-    fn disable_unit_files(&self, files: &[&str], runtime: bool) -> zbus::Result<Vec<Change>>;
 
     #[zbus(signal)]
     fn job_removed(&self, id: u32, job: OwnedObjectPath, unit: String, result: String) -> zbus::Result<()>;
@@ -71,7 +66,6 @@ pub(super) struct UnitProperties {
     pub(super) sub_state: Option<String>,
     pub(super) fragment_path: Option<String>,
     pub(super) drop_in_paths: Option<Vec<String>>,
-    pub(super) unit_file_state: Option<String>,
     pub(super) need_daemon_reload: Option<bool>,
     pub(super) condition_result: Option<bool>,
     pub(super) job: Option<(u32, OwnedObjectPath)>,

@@ -84,20 +84,6 @@ impl Systemd {
         self.within(CALL, "reload the manager", self.manager.reload()).await
     }
 
-    /// Makes units start with the machine. The manager must be reloaded to see it.
-    pub async fn enable(&self, units: &[String]) -> Result<(), Error> {
-        let names: Vec<&str> = units.iter().map(String::as_str).collect();
-        let call = self.manager.enable_unit_files(&names, false, false);
-        self.within(CALL, &format!("enable {}", listed(units)), call).await.map(drop)
-    }
-
-    /// Makes units no longer start with the machine. The manager must be reloaded to see it.
-    pub async fn disable(&self, units: &[String]) -> Result<(), Error> {
-        let names: Vec<&str> = units.iter().map(String::as_str).collect();
-        let call = self.manager.disable_unit_files(&names, false);
-        self.within(CALL, &format!("disable {}", listed(units)), call).await.map(drop)
-    }
-
     /// Runs one call under its deadline and translates its failure.
     pub(super) async fn within<T>(
         &self,
@@ -143,8 +129,4 @@ pub(super) async fn within<T>(
         Ok(answer) => answer.map_err(|error| Error::of(what, error)),
         Err(_) => Err(Error::Deadline { what: what.to_owned(), after: limit }),
     }
-}
-
-fn listed(units: &[String]) -> String {
-    units.iter().map(|unit| format!("`{unit}`")).collect::<Vec<_>>().join(", ")
 }

@@ -3,6 +3,7 @@
 //!
 //! It does not say what a state means for a server's health, does not write unit files, and starts nothing by itself.
 
+pub mod boot;
 mod bus;
 mod client;
 mod error;

@@ -111,8 +111,6 @@ pub struct Unit {
     pub command: Vec<String>,
     /// The variables that it sets, as `NAME=value`.
     pub environment: Vec<String>,
-    /// `enabled`, `disabled`, `static`, ...; empty where it has no file.
-    pub file_state: String,
     /// True if its conditions held when it was last started; one that was never started says false.
     pub condition_met: bool,
     /// The end of the main process: 1 exited, 2 killed, 3 dumped core, 0 it did not end.
@@ -170,7 +168,6 @@ impl Unit {
             drop_ins: unit.drop_in_paths.unwrap_or_default(),
             command: service.exec_start.and_then(|commands| commands.into_iter().next()).unwrap_or_default().1,
             environment: service.environment.unwrap_or_default(),
-            file_state: unit.unit_file_state.unwrap_or_default(),
             condition_met: unit.condition_result.unwrap_or_default(),
             exec_main_code: service.exec_main_code.unwrap_or_default(),
             exec_main_status: service.exec_main_status.unwrap_or_default(),

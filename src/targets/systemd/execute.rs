@@ -5,10 +5,9 @@ use super::handoff;
 use super::parts::JOB;
 use crate::plan::Action;
 use crate::resource::{ResourceId, Run};
-use crate::systems::systemd::{self, JobResult};
+use crate::systems::systemd::{self, JobResult, boot};
 use crate::systems::{Failure, Hint, files, owned};
 use llamero_core::targets::systemd::lower as unit;
-use std::path::Path;
 
 /// Makes the call that a step names.
 pub(super) async fn execute(call: Call<'_>) -> Result<(), Failure> {
@@ -20,13 +19,8 @@ pub(super) async fn execute(call: Call<'_>) -> Result<(), Failure> {
             let systemd = systems.systemd().await.map_err(|error| failed(&error))?;
             systemd.reload().await.map_err(|error| failed(&error))
         }
-        Action::Enable(id) if run(call).is_ok_and(|run| run.socket_handoff) => enable(call, id),
-        Action::Enable(id) => {
-            let systemd = systems.systemd().await.map_err(|error| failed(&error))?;
-            systemd.enable(&[unit::unit_name(id)]).await.map_err(|error| failed(&error))?;
-            // systemd makes the link and does not sync it.
-            files::sync(&systems.units.join("default.target.wants")).map_err(|error| failed(&error))
-        }
+        // Whatever instance the name leads to: to enable an instance would start it beside the current one.
+        Action::Enable(id) => boot::enable(&systems.units, &unit::unit_name(id)).map_err(|error| failed(&error)),
         Action::Start(id) => start(call, id, run(call)?, false).await,
         Action::Restart(managed) => start(call, managed.id(), run(call)?, true).await,
         Action::Part(part) => handoff::execute(call, part).await,
@@ -42,15 +36,6 @@ pub(super) async fn execute(call: Call<'_>) -> Result<(), Failure> {
 
 fn run(call: Call<'_>) -> Result<&Run, Failure> {
     call.resource()?.run().ok_or_else(|| call.unexpected())
-}
-
-/// Has the server's own name start with the machine, whatever instance it leads to: to enable an instance would start
-/// it beside the current one.
-fn enable(call: Call<'_>, id: &ResourceId) -> Result<(), Failure> {
-    let failed = |error: &dyn Hint| Failure::of(Some(id), error);
-    let (wants, name) = (call.scope.systems.units.join("default.target.wants"), unit::unit_name(id));
-    files::create_folder(&wants).map_err(|error| failed(&error))?;
-    files::link(&wants.join(&name), &Path::new("..").join(&name)).map_err(|error| failed(&error))
 }
 
 fn define(call: Call<'_>, id: &ResourceId) -> Result<(), Failure> {
@@ -89,6 +74,6 @@ async fn remove(call: Call<'_>, id: &ResourceId) -> Result<(), Failure> {
         Ok(_) | Err(systemd::Error::NoSuchUnit { .. }) => {}
         Err(error) => return Err(failed(&error)),
     }
-    systemd.disable(&[unit::unit_name(id)]).await.map_err(|error| failed(&error))?;
+    boot::disable(&systems.units, &unit::unit_name(id)).map_err(|error| failed(&error))?;
     files::remove(&path).map(drop).map_err(|error| failed(&error))
 }

@@ -17,10 +17,10 @@ pub(super) async fn execute(call: Call<'_>, part: &PartCall) -> Result<(), Failu
     let parts = Parts { call, id, systemd, runtime };
     match part {
         PartCall::DefineSocket { .. } => parts.define_socket(),
-        PartCall::EnableSocket { .. } => parts.enable_socket().await,
+        PartCall::EnableSocket { .. } => parts.enable_socket(),
         PartCall::StartSocket { .. } => parts.start_socket().await,
         PartCall::StopSocket { .. } => parts.stop(&unit::socket_name(id), JOB).await,
-        PartCall::RemoveSocket { .. } => parts.remove_socket().await,
+        PartCall::RemoveSocket { .. } => parts.remove_socket(),
         PartCall::CloseGate(instance) => parts.close_gate(instance.number),
         PartCall::Define(instance) => parts.define(instance.number),
         PartCall::LowerWeight(instance) => parts.weigh(instance.number, Weight::Low).await,

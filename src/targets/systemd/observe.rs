@@ -7,7 +7,7 @@ use super::settings;
 use crate::live::{Effective, Instances, Live, LiveRun, Ownership, Presence, RunState, Unseen};
 use crate::render::marker;
 use crate::resource::{Bytes, Kind, ResourceId};
-use crate::systems::systemd::{self, ActiveState, LoadState, Unit};
+use crate::systems::systemd::{self, ActiveState, LoadState, Unit, boot};
 use crate::systems::{Connection as _, Systems, files, proc, unknown, unseen};
 use llamero_core::targets::systemd::lower::{instance_name, socket_name, unit_name};
 use std::collections::{BTreeMap, BTreeSet};
@@ -109,10 +109,7 @@ fn unit(systems: &Systems, stack: &str, id: &ResourceId, state: Option<Result<Un
     }
     let mut live = live_unit(&unit);
     live.socket_handoff = instances::current(systems, id).is_some();
-    if live.socket_handoff {
-        let wants = systems.units.join("default.target.wants").join(unit_name(id));
-        live.enabled = matches!(files::link_target(&wants), Ok(Some(_)));
-    }
+    live.enabled = boot::is_enabled(&systems.units, &unit_name(id));
     live.effective = settings::effective(&unit);
     match text {
         Some(text) => {
@@ -197,7 +194,7 @@ fn live_unit(unit: &Unit) -> LiveRun {
     LiveRun {
         definition: None,
         loaded: !unit.need_daemon_reload && unit.load_state == LoadState::Loaded,
-        enabled: matches!(unit.file_state.as_str(), "enabled" | "enabled-runtime" | "linked" | "alias" | "static"),
+        enabled: false,
         phase,
         running: unit.main_pid.and_then(proc::fingerprint_of),
         identity: unit.invocation_id.clone().filter(|_| phase == RunState::Running),

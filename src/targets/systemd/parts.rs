@@ -3,7 +3,7 @@
 use super::super::driver::Call;
 use super::ended::why;
 use crate::resource::ResourceId;
-use crate::systems::systemd::{self, JobResult, Systemd, Unit, Weight};
+use crate::systems::systemd::{self, JobResult, Systemd, Unit, Weight, boot};
 use crate::systems::{Failure, Hint, Retry, files, owned};
 use llamero_core::targets::systemd::lower as unit;
 use std::path::{Path, PathBuf};
@@ -75,11 +75,9 @@ impl Parts<'_> {
         self.write(&path, &unit::socket(self.call.scope.stack, self.id, *port))
     }
 
-    pub(super) async fn enable_socket(&self) -> Result<(), Failure> {
-        let socket = unit::socket_name(self.id);
-        self.systemd.enable(std::slice::from_ref(&socket)).await.map_err(|error| self.failed(&error))?;
-        // systemd makes the link and does not sync it.
-        files::sync(&self.file("sockets.target.wants")).map_err(|error| self.failed(&error))
+    pub(super) fn enable_socket(&self) -> Result<(), Failure> {
+        let units = &self.call.scope.systems.units;
+        boot::enable(units, &unit::socket_name(self.id)).map_err(|error| self.failed(&error))
     }
 
     pub(super) async fn start_socket(&self) -> Result<(), Failure> {
@@ -90,11 +88,11 @@ impl Parts<'_> {
         Err(Failure::new(self.id, format!("its socket cannot listen: systemd reports `{}`", job.result)))
     }
 
-    pub(super) async fn remove_socket(&self) -> Result<(), Failure> {
+    pub(super) fn remove_socket(&self) -> Result<(), Failure> {
         let socket = unit::socket_name(self.id);
         let path = self.file(&socket);
         owned::check(self.call.scope.stack, self.id, &path)?;
-        self.systemd.disable(&[socket]).await.map_err(|error| self.failed(&error))?;
+        boot::disable(&self.call.scope.systems.units, &socket).map_err(|error| self.failed(&error))?;
         self.remove_file(&path)
     }
 
@@ -179,9 +177,10 @@ impl Parts<'_> {
     }
 
     pub(super) fn remove_name(&self) -> Result<(), Failure> {
-        let path = self.call.scope.systems.unit_file(self.id);
+        let systems = self.call.scope.systems;
+        let path = systems.unit_file(self.id);
         owned::check(self.call.scope.stack, self.id, &path)?;
-        self.remove_file(&self.file("default.target.wants").join(unit::unit_name(self.id)))?;
+        boot::disable(&systems.units, &unit::unit_name(self.id)).map_err(|error| self.failed(&error))?;
         self.remove_file(&path)
     }
 }

@@ -6,7 +6,7 @@ use crate::sample;
 use llamero::render::launcher::GATEWAY_LAUNCHER;
 use llamero::resource::{Bytes, Command, Kind, Limits, Origins, Resource, ResourceId, Run, Runtime, Seconds, Spec};
 use llamero::systems::files;
-use llamero::systems::systemd::{ActiveState, JobResult, Systemd, Unit, Weight};
+use llamero::systems::systemd::{ActiveState, JobResult, Systemd, Unit, Weight, boot};
 use llamero::targets::unit;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -43,8 +43,7 @@ impl Instances {
         let socket = self.socket();
         let text = unit::socket("swap", &self.resource.id, self.port);
         files::write(&self.units.join(&socket), text.as_bytes(), files::PRIVATE).expect("written");
-        self.reload().await;
-        self.systemd.enable(std::slice::from_ref(&socket)).await.expect("enabled");
+        boot::enable(&self.units, &socket).expect("enabled");
         self.reload().await;
         assert_eq!(self.systemd.start(&socket, LONG).await.expect("a job").result, JobResult::Done);
     }
@@ -152,7 +151,7 @@ impl Instances {
             files::remove(&self.hold(*number)).expect("removed");
             files::remove(&self.file(*number)).expect("removed");
         }
-        self.systemd.disable(std::slice::from_ref(&socket)).await.expect("disabled");
+        boot::disable(&self.units, &socket).expect("disabled");
         files::remove(&self.alias()).expect("removed");
         files::remove(&self.units.join(&socket)).expect("removed");
         self.reload().await;

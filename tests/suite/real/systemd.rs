@@ -7,7 +7,7 @@ use llamero::render::quote;
 use llamero::resource::{
     Bytes, Command, Kind, Limits, Origins, Resource, ResourceId, Run, RunFile, Runtime, Seconds, Spec,
 };
-use llamero::systems::systemd::{ActiveState, Error, JobResult, LoadState, Systemd, Unit};
+use llamero::systems::systemd::{ActiveState, Error, JobResult, LoadState, Systemd, Unit, boot};
 use llamero::targets::unit;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
@@ -33,6 +33,12 @@ fn write(units: &[(&str, &str)]) {
     for (name, text) in units {
         fs::write(folder.join(name), text).expect("a unit file");
     }
+}
+
+/// Returns what `systemctl` says of whether a unit starts with the manager.
+pub(super) fn file_state(unit: &str) -> String {
+    let asked = std::process::Command::new("systemctl").args(["--user", "is-enabled", unit]).output().expect("it runs");
+    String::from_utf8_lossy(&asked.stdout).trim().to_owned()
 }
 
 async fn until(systemd: &Systemd, name: &str, what: &str, holds: impl Fn(&Unit) -> bool) -> Unit {
@@ -137,12 +143,13 @@ async fn a_rendered_server_lives_its_whole_life() {
 
     write(&[(&name, &unit::unit("life", &resource).expect("expressible"))]);
     systemd.reload().await.expect("a reload");
-    systemd.enable(std::slice::from_ref(&name)).await.expect("enabled");
-    systemd.reload().await.expect("a reload");
+    let units = home().join(".config/systemd/user");
+    boot::enable(&units, &name).expect("enabled");
+    assert_eq!((file_state(&name).as_str(), boot::is_enabled(&units, &name)), ("enabled", true));
     assert_eq!(systemd.start(&name, LONG).await.expect("a job").result, JobResult::Done);
     let first = systemd.unit(&name).await.expect("a unit");
     assert_eq!((&first.load_state, &first.active_state), (&LoadState::Loaded, &ActiveState::Active));
-    assert_eq!((first.sub_state.as_str(), first.file_state.as_str(), first.restarts), ("running", "enabled", 0));
+    assert_eq!((first.sub_state.as_str(), first.restarts), ("running", 0));
     assert_eq!((first.memory_max, first.cpu_quota_per_second), (Some(64 << 20), Some(1_500_000)));
     assert!(first.main_pid.is_some() && first.invocation_id.as_ref().is_some_and(|id| id.len() == 32));
     assert!(!first.need_daemon_reload && first.condition_met);
@@ -159,10 +166,14 @@ async fn a_rendered_server_lives_its_whole_life() {
     assert!(lines.iter().any(|line| line == "hello from life"), "{lines:?}");
 
     assert_eq!(systemd.stop(&name, LONG).await.expect("a job").result, JobResult::Done);
-    systemd.disable(std::slice::from_ref(&name)).await.expect("disabled");
-    systemd.reload().await.expect("a reload");
+    // Another target starts it as well.
+    let other = std::process::Command::new("systemctl").args(["--user", "add-wants", "timers.target", &name]).status();
+    assert!(other.expect("it runs").success() && units.join("timers.target.wants").join(&name).is_symlink());
+    boot::disable(&units, &name).expect("disabled");
+    assert_eq!((file_state(&name).as_str(), boot::is_enabled(&units, &name)), ("disabled", false));
+    assert!(!units.join("timers.target.wants").exists());
     let stopped = systemd.unit(&name).await.expect("a unit");
-    assert_eq!((&stopped.active_state, stopped.file_state.as_str()), (&ActiveState::Inactive, "disabled"));
+    assert_eq!((&stopped.active_state, stopped.need_daemon_reload), (&ActiveState::Inactive, false));
 }
 
 /// What llamero writes has no limit of starts, whoever asks for them: the manager counts its own restarts alike.

@@ -15,17 +15,20 @@ use std::fmt::{Display, Write};
 /// The time for an instance to end after its last connection, before it is killed.
 const AFTER_DRAIN: Seconds = Seconds::new(60);
 
-/// The pause before the first restart, the number of restarts until the pause is the longest, and the longest. The
-/// manager counts the restarts since the server was started on request, whatever happened between them; so the longest
-/// is short.
-const FIRST_PAUSE: Seconds = Seconds::new(2);
-const STEPS: u32 = 4;
-const LONGEST_PAUSE: Seconds = Seconds::new(30);
+/// The pause before a server that failed is started again. It does not grow: a manager before systemd 254 knows no
+/// `RestartSteps`, and writes a warning of every unit that has some to the journal whenever it is reloaded.
+const PAUSE: Seconds = Seconds::new(2);
 
 /// Returns the name under which the manager knows a unit resource.
 #[must_use]
 pub fn unit_name(id: &ResourceId) -> String {
     format!("{}.service", id.name)
+}
+
+/// Returns the target of the manager that starts a unit with the manager.
+#[must_use]
+pub fn wanted_by(unit: &str) -> &'static str {
+    if unit.ends_with(".socket") { "sockets.target" } else { "default.target" }
 }
 
 /// Returns the whole unit file of a server that the systemd user manager runs.
@@ -76,7 +79,8 @@ pub fn socket(stack: &str, id: &ResourceId, port: u16) -> String {
     // An instance that dies at once would use up the trigger limit, and fail the socket with it.
     let body = format!(
         "[Unit]\nDescription={description}\n\n[Socket]\nListenStream=127.0.0.1:{port}\nBacklog=4096\n\
-         TriggerLimitIntervalSec=0\n\n[Install]\nWantedBy=sockets.target\n"
+         TriggerLimitIntervalSec=0\n\n[Install]\nWantedBy={}\n",
+        wanted_by(&socket_name(id))
     );
     marker::mark(stack, id, &fingerprint, &body)
 }
@@ -109,7 +113,10 @@ fn body(
     add_end(&mut service, run, instance.is_some());
     let service = service.0;
     // To enable an instance would start it beside the current one at the next boot.
-    let install = if instance.is_some() { "" } else { "\n[Install]\nWantedBy=default.target\n" };
+    let install = match instance {
+        Some(_) => String::new(),
+        None => format!("\n[Install]\nWantedBy={}\n", wanted_by(&unit_name(&resource.id))),
+    };
     Ok(format!("[Unit]\n{unit}\n[Service]\n{service}{install}"))
 }
 
@@ -184,10 +191,7 @@ fn add_end(section: &mut Section, run: &Run, is_instance: bool) {
         Restart::Always => "always",
     };
     section.add("Restart", restart);
-    section.add("RestartSec", FIRST_PAUSE.whole());
-    // A manager before systemd 254 ignores these two, and its pauses do not grow.
-    section.add("RestartSteps", STEPS);
-    section.add("RestartMaxDelaySec", LONGEST_PAUSE.whole());
+    section.add("RestartSec", PAUSE.whole());
     let drain = if is_instance { AFTER_DRAIN.milliseconds } else { 0 };
     // Zero would mean that the manager waits for ever.
     let stop_timeout = run.stop_timeout.milliseconds.saturating_add(drain).max(1);
@@ -257,8 +261,6 @@ mod tests {
         WorkingDirectory=/home/ai/100%%
         Restart=on-failure
         RestartSec=2
-        RestartSteps=4
-        RestartMaxDelaySec=30
         TimeoutStopSec=20000ms
         KillMode=mixed
         UMask=0077
@@ -301,8 +303,6 @@ mod tests {
         Environment="LLAMERO_DRAIN_SECONDS=600"
         Restart=on-failure
         RestartSec=2
-        RestartSteps=4
-        RestartMaxDelaySec=30
         TimeoutStopSec=660000ms
         KillMode=mixed
         UMask=0077
