@@ -6,6 +6,7 @@ use super::log::with_log;
 use super::{Event, Execution, Failure, Machine};
 use crate::live::{LiveRun, RunState};
 use crate::resource::{Health, Resource, ResourceId};
+use futures_util::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -37,26 +38,29 @@ pub async fn gate<M: Machine>(
     }
     let (mut failures, mut first) = (Vec::new(), verified.clone());
     let begun = execution.systems.elapsed();
-    loop {
-        for resource in &servers {
-            match examine(execution, &resource.id).await {
+    let last = loop {
+        let mut lives = Vec::new();
+        let examined = join_all(servers.iter().map(|resource| examine(execution, &resource.id))).await;
+        for (resource, examined) in servers.iter().zip(examined) {
+            match examined {
                 Ok(live) => {
                     if let Some(why) = unsettled(first.get(&resource.id), &live) {
                         failures.push(with_log(execution, Failure::new(&resource.id, why)).await);
                     }
-                    first.entry(resource.id.clone()).or_insert(live);
+                    first.entry(resource.id.clone()).or_insert_with(|| live.clone());
+                    lives.push((*resource, live));
                 }
                 Err(failure) => failures.push(failure),
             }
         }
         if !failures.is_empty() || passed(execution, begun) >= stable || execution.cancel.is_cancelled() {
-            break;
+            break lives;
         }
         execution.systems.sleep(EVERY.min(stable.saturating_sub(passed(execution, begun)))).await;
-    }
+    };
     if failures.is_empty() && !execution.cancel.is_cancelled() {
-        let answers = servers.iter().map(|resource| answers(execution, resource));
-        failures.extend(futures_util::future::join_all(answers).await.into_iter().flatten());
+        let answers = last.into_iter().map(|(resource, live)| answers(execution, resource, live));
+        failures.extend(join_all(answers).await.into_iter().flatten());
     }
     failures
 }
@@ -74,17 +78,13 @@ fn unsettled(first: Option<&LiveRun>, now: &LiveRun) -> Option<String> {
     (!same).then(|| format!("it ended after it was healthy, and was started again{why}"))
 }
 
-async fn answers<M: Machine>(execution: Execution<'_, M>, resource: &Resource) -> Option<Failure> {
+/// Waits for a good answer of a server that has just been found as `live`.
+async fn answers<M: Machine>(execution: Execution<'_, M>, resource: &Resource, mut live: LiveRun) -> Option<Failure> {
     let run = resource.run()?;
     let begun = execution.systems.elapsed();
     loop {
-        let health = match examine(execution, &resource.id).await {
-            Ok(live) => {
-                let asked = execution.systems.health(&execution.desired.stack, (&resource.id, run), &live).await;
-                asked.unwrap_or_else(|foreign| Health::unhealthy(foreign.to_string()))
-            }
-            Err(failure) => return Some(failure),
-        };
+        let asked = execution.systems.health(&execution.desired.stack, (&resource.id, run), &live).await;
+        let health = asked.unwrap_or_else(|foreign| Health::unhealthy(foreign.to_string()));
         if health == Health::Healthy {
             return None;
         }
@@ -92,5 +92,9 @@ async fn answers<M: Machine>(execution: Execution<'_, M>, resource: &Resource) -
             return Some(with_log(execution, Failure::new(&resource.id, health.to_string())).await);
         }
         execution.systems.sleep(EVERY).await;
+        live = match examine(execution, &resource.id).await {
+            Ok(live) => live,
+            Err(failure) => return Some(failure),
+        };
     }
 }

@@ -47,10 +47,10 @@ pub(super) async fn await_healthy<M: Machine>(
 ) -> Result<LiveRun, Failure> {
     let (_, run) = execution.server(id)?;
     let mut clock = StartClock::new(run, execution.systems.elapsed());
-    let restarts = examine(execution, id).await?.restarts;
+    let mut live = examine(execution, id).await?;
+    let restarts = live.restarts;
     let mut wait = Wait { execution, id, run, foreign: None, reported: String::new() };
     loop {
-        let live = examine(execution, id).await?;
         if let Some(why) = died(restarts, &live) {
             let why = wait.cause(restarts, &live).await.unwrap_or(why);
             return Err(with_log(execution, Failure::new(id, why)).await);
@@ -72,6 +72,7 @@ pub(super) async fn await_healthy<M: Machine>(
             }
             () = execution.systems.sleep(EVERY) => {}
         }
+        live = examine(execution, id).await?;
     }
 }
 

@@ -26,7 +26,7 @@ impl Machine for Systems {
     }
 
     async fn health(&self, stack: &str, server: (&ResourceId, &Run), live: &LiveRun) -> Result<Health, Foreign> {
-        health_of(self, &Sockets::look(), stack, server, live).await
+        health_of(self, &Sockets::default(), stack, server, live).await
     }
 
     async fn contents(&self, desired: &Desired) -> BTreeMap<ResourceId, Digest> {

@@ -41,7 +41,7 @@ pub(super) async fn try_out(
         let asked = Instant::now();
         let patience = if answered == 0 { FIRST } else { NEXT };
         let stack = &execution.desired.stack;
-        let gateway = listener::prove(execution.systems, &Sockets::look(), stack, id, &run.probe).await;
+        let gateway = listener::prove(execution.systems, &Sockets::default(), stack, id, &run.probe).await;
         let gateway = gateway.map_err(|unproven| Failure::new(id, unproven.health(&run.probe).to_string()))?;
         let answer = openai::request(&execution.systems.client, gateway, &request, patience);
         let stopped = || Failure { interrupted: true, ..Failure::new(id, "stopped while it was tried") };

@@ -40,7 +40,7 @@ pub(super) async fn ask_all(systems: &Systems, desired: &Desired, observed: &Obs
         let live = observed.run(&resource.id).filter(|live| live.is_up())?;
         Some((&resource.id, run, live))
     });
-    let sockets = Sockets::look();
+    let sockets = Sockets::default();
     let questions = up.map(|(id, run, live)| {
         let asked = health_of(systems, &sockets, &desired.stack, (id, run), live);
         async move { (id.clone(), asked.await.unwrap_or_else(|foreign| Health::unhealthy(foreign.to_string()))) }

@@ -110,32 +110,30 @@ impl Foreign {
     }
 }
 
-/// The listening sockets of this machine at one moment.
-#[derive(Debug)]
+/// The listening sockets of this machine at one moment: when the first of them is asked for. Reading the kernel's
+/// tables takes a millisecond, and most servers without a port need none of it.
+#[derive(Debug, Default)]
 pub struct Sockets {
-    listeners: Result<Vec<Listener>, String>,
+    listeners: OnceLock<Result<Vec<Listener>, String>>,
     scan: OnceLock<Scan>,
     processes: OnceLock<Vec<proc::Status>>,
 }
 
 impl Sockets {
-    /// Reads the kernel's tables.
-    #[must_use]
-    pub fn look() -> Self {
-        let listeners = ports::listeners().map_err(|error| error.to_string());
-        Self { listeners, scan: OnceLock::new(), processes: OnceLock::new() }
+    fn listeners(&self) -> &Result<Vec<Listener>, String> {
+        self.listeners.get_or_init(|| ports::listeners().map_err(|error| error.to_string()))
     }
 
     /// Returns the sockets to which the kernel routes connections to 127.0.0.1 on `port`.
     fn closest(&self, port: u16) -> Result<Vec<Listener>, Unproven> {
-        let all = self.listeners.as_ref().map_err(|why| Unproven::Unknown(why.clone()))?;
+        let all = self.listeners().as_ref().map_err(|why| Unproven::Unknown(why.clone()))?;
         let on_port = || all.iter().filter(|it| it.port == port && it.closeness > Closeness::None);
         let closest = on_port().map(|it| it.closeness).max();
         Ok(on_port().filter(|it| Some(it.closeness) == closest).copied().collect())
     }
 
     fn scan(&self) -> &Scan {
-        let sockets = || self.listeners.iter().flatten().map(|listener| listener.socket).collect();
+        let sockets = || self.listeners().iter().flatten().map(|listener| listener.socket).collect();
         self.scan.get_or_init(|| ports::scan(&sockets()))
     }
 
@@ -174,7 +172,7 @@ pub async fn prove<'a>(
             break;
         }
         tokio::time::sleep(EVERY).await;
-        proven = prove_once(systems, &Sockets::look(), stack, id, probe).await;
+        proven = prove_once(systems, &Sockets::default(), stack, id, probe).await;
     }
     proven
 }
@@ -306,7 +304,11 @@ mod tests {
     fn sockets(listeners: &[(Closeness, u32, u64)], scan: Scan) -> Sockets {
         let listener = |&(closeness, user, socket)| Listener { port: PORT, user, socket, closeness };
         let listeners = Ok(listeners.iter().map(listener).collect());
-        Sockets { listeners, scan: OnceLock::from(scan), processes: OnceLock::from(Vec::new()) }
+        Sockets {
+            listeners: OnceLock::from(listeners),
+            scan: OnceLock::from(scan),
+            processes: OnceLock::from(Vec::new()),
+        }
     }
 
     fn scan(owners: &[(u64, u32)], hidden: &[(u32, u32)], complete: bool) -> Scan {
@@ -332,7 +334,7 @@ mod tests {
         for address in ["127.0.0.1:0", "0.0.0.0:0"] {
             let socket = TcpListener::bind(address).expect("a socket");
             let probe = probe(socket.local_addr().expect("an address").port());
-            let of = |pid: u32| prove_by(&Sockets::look(), &probe, &Members::Processes([pid].into())).map(drop);
+            let of = |pid: u32| prove_by(&Sockets::default(), &probe, &Members::Processes([pid].into())).map(drop);
             assert_eq!(of(std::process::id()), Ok(()));
             let Err(Unproven::Foreign(foreign)) = of(ME) else { panic!("this process listens") };
             assert!(foreign.to_string().contains(&format!("(pid {}, user ", std::process::id())), "{foreign}");
@@ -383,12 +385,12 @@ mod tests {
 
     #[test]
     fn unreadable_sockets_do_not_count_as_its_own() {
-        let blind = Sockets { listeners: Err("no".into()), scan: OnceLock::new(), processes: OnceLock::new() };
+        let blind = Sockets { listeners: OnceLock::from(Err("no".into())), ..Sockets::default() };
         let members = Members::Processes([ME].into());
         let unproven = prove_by(&blind, &probe(PORT), &members).expect_err("nothing is proven");
         assert!(matches!(unproven.health(&probe(PORT)), Health::Unhealthy { .. }));
         let far = http("http://192.0.2.1:80".to_owned());
-        assert!(matches!(prove_by(&Sockets::look(), &far, &members), Err(Unproven::Unknown(_))));
+        assert!(matches!(prove_by(&Sockets::default(), &far, &members), Err(Unproven::Unknown(_))));
         assert!(prove_by(&blind, &Probe::Running, &members).is_ok(), "no request is sent");
     }
 

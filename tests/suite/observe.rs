@@ -271,7 +271,7 @@ async fn what_a_server_reports_of_itself_is_read_with_one_question_for_each_path
     let client = Client::new().expect("a client");
     let read = async |engine: &str| {
         let this = Members::Processes([std::process::id()].into());
-        let proven = prove_by(&Sockets::look(), &probe, &this).expect("this process listens");
+        let proven = prove_by(&Sockets::default(), &probe, &this).expect("this process listens");
         let values = readings::read(&client, proven, engines::readings(engine)).await;
         values.into_iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>()
     };

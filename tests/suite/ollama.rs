@@ -375,7 +375,7 @@ async fn a_model_is_created_only_from_a_present_one() {
 /// Asks a server that this process is.
 async fn asked(endpoint: &str) -> Health {
     let (probe, here) = (OllamaEngine.probe(endpoint, None), Members::Processes([std::process::id()].into()));
-    match prove_by(&Sockets::look(), &probe, &here) {
+    match prove_by(&Sockets::default(), &probe, &here) {
         Ok(proven) => health::ask(&client(), proven, None).await,
         Err(unproven) => unproven.health(&probe),
     }
