@@ -109,8 +109,8 @@ fn start(supervises: bool) -> std::io::Result<tokio::runtime::Runtime> {
     // Where a thread is denied, tokio panics, and then waits for ever for the threads that it has.
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(|panic| {
-        let said = panic.payload().downcast_ref::<String>().map_or("a thread panicked", String::as_str);
-        let exit = refuse(&said);
+        let message = panic.payload().downcast_ref::<String>().map_or("a thread panicked", String::as_str);
+        let exit = refuse(&message);
         #[expect(clippy::exit, reason = "nothing was started")]
         std::process::exit(exit as i32);
     }));

@@ -11,8 +11,8 @@ use crate::systems::Retry;
 /// Returns the attempt of a revision; `None` for one without a manifest, such as a rollback.
 #[must_use]
 pub fn attempt(revision: &Revision) -> Option<Attempt> {
-    let said = revision.origin.is_none() && !revision.manifest_text.is_empty();
-    said.then(|| Attempt { manifest: revision.manifest_digest.clone(), lock: revision.lock_digest.clone() })
+    let known = revision.origin.is_none() && !revision.manifest_text.is_empty();
+    known.then(|| Attempt { manifest: revision.manifest_digest.clone(), lock: revision.lock_digest.clone() })
 }
 
 /// Returns the digest of everything on the machine that affects a manifest: programs, secrets, memory.

@@ -80,12 +80,12 @@ fn meant(meanings: &[Meaning], answer: &Answer) -> Result<(), Health> {
         Answer::Status(status, body) => (AnswerKind::Status(*status), body.as_str()),
         Answer::Ok(_) | Answer::Deadline | Answer::Broken(_) => return Ok(()),
     };
-    let said = message(body);
+    let quoted = message(body);
     let fits = |meaning: &&Meaning| {
         meaning.on == kind && meaning.contains.as_ref().is_none_or(|text| body.contains(text.as_str()))
     };
     let Some(meaning) = meanings.iter().find(fits) else { return Ok(()) };
-    let why = if meaning.quotes { format!("{}: {said}", meaning.why) } else { meaning.why.clone() };
+    let why = if meaning.quotes { format!("{}: {quoted}", meaning.why) } else { meaning.why.clone() };
     Err(if meaning.loading { Health::loading(why) } else { Health::unhealthy(why) })
 }
 

@@ -162,12 +162,12 @@ async fn a_failing_engine_is_an_error_and_nothing_counts_as_absent() {
         "GET /version" | "GET /info" => None,
         "GET /containers/half/json" => Some(Reply::Text(200, "{\"Id\": ")),
         "GET /containers/words/json" => Some(Reply::Text(500, "a proxy's page")),
-        _ => Some(message(500, "layer store is sick")),
+        _ => Some(message(500, "layer store is broken")),
     });
     let docker = connect(&server).await;
     let stack = docker.stack("home");
-    let error = stack.containers().await.expect_err("sick");
-    assert_eq!(error.to_string(), "list the containers: layer store is sick");
+    let error = stack.containers().await.expect_err("broken");
+    assert_eq!(error.to_string(), "list the containers: layer store is broken");
     assert!(matches!(stack.find("some").await, Err(Error::Refused { .. })));
     assert!(matches!(stack.remove("some").await, Err(Error::Refused { .. })));
     assert!(matches!(docker.image("redis:7").await, Err(Error::Refused { .. })));

@@ -129,7 +129,7 @@ impl Stack<'_> {
         match self.find(name).await? {
             Some(live) if self.owns(&live) => Ok(live),
             Some(_) => Err(Error::NotOurs { what, stack: self.name.to_owned() }),
-            None => Err(Error::NotFound { what, said: "no such container".to_owned() }),
+            None => Err(Error::NotFound { what, message: "no such container".to_owned() }),
         }
     }
 

@@ -115,8 +115,8 @@ async fn ask_helper(program: &str, server: &str) -> Result<Option<DockerCredenti
     let late = |_| failed(format!("no answer within {} s", ANSWER.as_secs()));
     let output = tokio::time::timeout(ANSWER, run).await.map_err(late)?.map_err(|error| failed(error.to_string()))?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        if said.contains(NO_LOGIN) {
+        let answer = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        if answer.contains(NO_LOGIN) {
             return Ok(None);
         }
         return Err(failed(format!("it ends with {}", output.status)));

@@ -80,20 +80,20 @@ pub enum Error {
         after: Duration,
     },
     /// There is no such thing.
-    #[error("{what}: {said}")]
+    #[error("{what}: {message}")]
     NotFound {
         /// The attempted operation.
         what: String,
         /// The engine's words.
-        said: String,
+        message: String,
     },
     /// The name is taken, or the thing is in use.
-    #[error("{what}: {said}")]
+    #[error("{what}: {message}")]
     Conflict {
         /// The attempted operation.
         what: String,
         /// The engine's words.
-        said: String,
+        message: String,
     },
     /// It does not carry the mark of this stack, and so it is not touched.
     #[error("{what}: it does not belong to the stack `{stack}`")]
@@ -103,17 +103,17 @@ pub enum Error {
         /// The stack.
         stack: String,
     },
-    /// The engine said no, or began and then failed.
-    #[error("{what}: {said}")]
+    /// The engine refused, or began and then failed.
+    #[error("{what}: {message}")]
     Refused {
         /// The attempted operation.
         what: String,
         /// The engine's words.
-        said: String,
+        message: String,
         /// The kind of failure.
         fault: Fault,
     },
-    /// The answer ended before the engine said that it had succeeded.
+    /// The answer ended before the engine reported success.
     #[error("{what}: the engine closed the stream early")]
     Cut {
         /// The attempted operation.
@@ -222,9 +222,9 @@ const WORDS: [(Fault, &[&str]); 11] = [
 impl Fault {
     /// Reads the engine's words: it has no codes for what goes wrong between it and others.
     #[must_use]
-    pub fn of(said: &str) -> Self {
-        let said = said.to_ascii_lowercase();
-        let fits = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    pub fn of(message: &str) -> Self {
+        let message = message.to_ascii_lowercase();
+        let fits = |words: &[&str]| words.iter().any(|word| message.contains(word));
         WORDS.iter().find(|(_, words)| fits(words)).map_or(Self::Other, |(fault, _)| *fault)
     }
 }
@@ -240,7 +240,7 @@ impl Error {
         }
     }
 
-    /// Translates what the engine's client said about an attempt to do `what`.
+    /// Translates what the engine's client reported of an attempt to do `what`.
     pub(super) fn of(what: &str, socket: &std::path::Path, error: bollard::errors::Error) -> Self {
         let what = what.to_owned();
         match error {
@@ -248,22 +248,22 @@ impl Error {
                 Self::answered(what, status_code, &message)
             }
             bollard::errors::Error::DockerStreamError { error } => {
-                Self::Refused { what, fault: Fault::of(&error), said: one_line(&error) }
+                Self::Refused { what, fault: Fault::of(&error), message: one_line(&error) }
             }
             source => Self::Connection { what, socket: socket.to_owned(), source },
         }
     }
 
     fn answered(what: String, status: u16, message: &str) -> Self {
-        let said = if message.trim().is_empty() { format!("status {status}") } else { one_line(message) };
         let fault = Fault::of(message);
+        let message = if message.trim().is_empty() { format!("status {status}") } else { one_line(message) };
         match (status, fault) {
-            (_, Fault::Port | Fault::Gpu | Fault::Full) => Self::Refused { what, said, fault },
-            (404, fault) if fault != Fault::Image => Self::NotFound { what, said },
-            (409, _) => Self::Conflict { what, said },
-            (500, Fault::Taken) => Self::Conflict { what, said },
-            (408 | 429 | 502..=504, Fault::Other) => Self::Refused { what, said, fault: Fault::Transient },
-            _ => Self::Refused { what, said, fault },
+            (_, Fault::Port | Fault::Gpu | Fault::Full) => Self::Refused { what, message, fault },
+            (404, fault) if fault != Fault::Image => Self::NotFound { what, message },
+            (409, _) => Self::Conflict { what, message },
+            (500, Fault::Taken) => Self::Conflict { what, message },
+            (408 | 429 | 502..=504, Fault::Other) => Self::Refused { what, message, fault: Fault::Transient },
+            _ => Self::Refused { what, message, fault },
         }
     }
 }
@@ -373,7 +373,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_by_its_status_and_its_words() {
-        let of = |status, said: &str| Error::answered("x".to_owned(), status, said);
+        let of = |status, message: &str| Error::answered("x".to_owned(), status, message);
         assert!(matches!(of(404, "No such container: x"), Error::NotFound { .. }));
         assert!(matches!(of(404, "No such image: x"), Error::Refused { fault: Fault::Image, .. }));
         assert!(matches!(of(409, "Conflict."), Error::Conflict { .. }));

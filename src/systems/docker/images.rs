@@ -18,7 +18,7 @@ pub struct Image {
     pub digests: Vec<String>,
     /// Its size on disk.
     pub size: Bytes,
-    /// The program that it runs and the words that go to it when nothing else is said, where that was asked.
+    /// The program that it runs and the words that go to it when nothing else is given, where that was asked.
     pub command: (Vec<String>, Vec<String>),
 }
 
@@ -102,7 +102,7 @@ impl Docker {
         };
         let digest =
             live.descriptor.digest.as_deref().and_then(|digest| Digest::parse(digest.strip_prefix("sha256:")?));
-        let bad = || Error::Refused { what, said: "the answer has no digest".to_owned(), fault: Fault::Other };
+        let bad = || Error::Refused { what, message: "the answer has no digest".to_owned(), fault: Fault::Other };
         digest.ok_or_else(bad)
     }
 

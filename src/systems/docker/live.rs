@@ -150,12 +150,12 @@ impl Live {
         match (&self.status, &self.check) {
             (Status::Running, None | Some(Check::Healthy)) => Health::Healthy,
             (Status::Running, Some(Check::Starting)) => Health::loading("its own check has not passed yet"),
-            (Status::Running, Some(Check::Unhealthy(said))) if said.is_empty() => {
+            (Status::Running, Some(Check::Unhealthy(message))) if message.is_empty() => {
                 Health::unhealthy("its own check fails")
             }
-            (Status::Running, Some(Check::Unhealthy(said))) => Health::unhealthy(format!(
+            (Status::Running, Some(Check::Unhealthy(message))) => Health::unhealthy(format!(
                 "its own check fails: {}",
-                said.split_whitespace().collect::<Vec<_>>().join(" ")
+                message.split_whitespace().collect::<Vec<_>>().join(" ")
             )),
             (Status::Created, _) if self.error.is_none() => Health::loading("it was made and not started"),
             _ => Health::unhealthy(format!("{}{last}", self.ended())),

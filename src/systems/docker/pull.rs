@@ -102,8 +102,8 @@ impl Docker {
             let line = line.map_err(|error| Error::of(&what, self.socket(), error))?;
             // A failure in a form that bollard does not know leaves nothing of the line.
             if line == CreateImageInfo::default() {
-                let said = "it failed without a reason that can be read".to_owned();
-                return Err(Error::Refused { what, said, fault: Fault::Other });
+                let message = "it failed without a reason that can be read".to_owned();
+                return Err(Error::Refused { what, message, fault: Fault::Other });
             }
             let status = layers.note(self.engine, line);
             on_progress(layers.progress(status));
@@ -111,7 +111,7 @@ impl Docker {
         if !layers.is_done {
             return Err(Error::Cut { what });
         }
-        let missing = || Error::NotFound { what, said: "the engine has it no more".to_owned() };
+        let missing = || Error::NotFound { what, message: "the engine has it no more".to_owned() };
         self.image(&name.to_string()).await?.ok_or_else(missing)
     }
 }

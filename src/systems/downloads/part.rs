@@ -141,7 +141,7 @@ impl Part {
     }
 
     pub(super) async fn flush(&mut self) -> Result<(), Error> {
-        // What the server said of the length is not relied on.
+        // The length that the server announced is not relied on.
         let room = check_room(&self.path, Bytes(self.buffer.len() as u64), self.keep_free);
         if room.is_err() {
             self.buffer.clear();

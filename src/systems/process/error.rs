@@ -65,7 +65,7 @@ pub enum Error {
         /// The last line of its log.
         line: String,
     },
-    /// The supervisor said nothing in time, and was stopped.
+    /// The supervisor reported nothing in time, and was stopped.
     #[error("the supervisor of process `{0}` did not answer within {START:?}")]
     Silent(String),
     /// Processes were still there after SIGKILL.

@@ -71,7 +71,7 @@ pub enum Phase {
     /// It was asked to stop, or never started.
     #[default]
     Stopped,
-    /// It ended by itself and said that all was well.
+    /// It exited with success.
     Exited,
     /// It has failed, and is not started again.
     Failed,
@@ -99,7 +99,7 @@ impl Exit {
         Self { code: status.exit_status(), signal: status.terminating_signal() }
     }
 
-    /// Returns whether it said that all was well.
+    /// Returns whether it exited with success.
     #[must_use]
     pub fn is_success(self) -> bool {
         self.code == Some(0)

@@ -25,44 +25,44 @@ pub enum Error {
         after: Duration,
     },
     /// There is no such unit.
-    #[error("{what}: no such unit: {said}")]
+    #[error("{what}: no such unit: {message}")]
     NoSuchUnit {
         /// The attempted operation.
         what: String,
         /// The manager's words.
-        said: String,
+        message: String,
     },
     /// The manager does not allow it.
-    #[error("{what}: not allowed: {said}")]
+    #[error("{what}: not allowed: {message}")]
     Denied {
         /// The attempted operation.
         what: String,
         /// The manager's words.
-        said: String,
+        message: String,
     },
     /// The unit is masked.
-    #[error("{what}: {said}")]
+    #[error("{what}: {message}")]
     Masked {
         /// The attempted operation.
         what: String,
         /// The manager's words.
-        said: String,
+        message: String,
     },
     /// The unit's file has a setting that the manager does not take.
-    #[error("{what}: {said}")]
+    #[error("{what}: {message}")]
     BadSetting {
         /// The attempted operation.
         what: String,
         /// The manager's words.
-        said: String,
+        message: String,
     },
-    /// The manager said no.
-    #[error("{what}: {said}")]
+    /// The manager refused.
+    #[error("{what}: {message}")]
     Refused {
         /// The attempted operation.
         what: String,
         /// The manager's words.
-        said: String,
+        message: String,
     },
     /// The connection was lost, or the answer made no sense.
     #[error("{what}: the connection to the systemd user manager failed")]
@@ -76,11 +76,11 @@ pub enum Error {
 }
 
 impl Error {
-    /// Translates what the bus said about an attempt to do `what`.
+    /// Translates what the bus answered to an attempt to do `what`.
     pub(super) fn of(what: &str, error: zbus::Error) -> Self {
         let what = what.to_owned();
-        let (name, said) = match &error {
-            zbus::Error::MethodError(name, said, _) => (name.to_string(), said.clone().unwrap_or_default()),
+        let (name, message) = match &error {
+            zbus::Error::MethodError(name, message, _) => (name.to_string(), message.clone().unwrap_or_default()),
             zbus::Error::FDO(inner) => match &**inner {
                 zbus::fdo::Error::ZBus(_) => return Self::Connection { what, source: error },
                 inner => (
@@ -92,14 +92,14 @@ impl Error {
         };
         // The last parts of D-Bus's names, and of systemd's in org.freedesktop.systemd1(5).
         match name.rsplit('.').next().unwrap_or_default() {
-            "NoSuchUnit" => Self::NoSuchUnit { what, said },
-            "AccessDenied" | "InteractiveAuthorizationRequired" | "AuthFailed" => Self::Denied { what, said },
+            "NoSuchUnit" => Self::NoSuchUnit { what, message },
+            "AccessDenied" | "InteractiveAuthorizationRequired" | "AuthFailed" => Self::Denied { what, message },
             "Disconnected" | "NoReply" | "NoServer" | "NameHasNoOwner" | "ServiceUnknown" | "Timeout" | "TimedOut" => {
                 Self::Connection { what, source: error }
             }
-            "UnitMasked" => Self::Masked { what, said },
-            "BadUnitSetting" => Self::BadSetting { what, said },
-            _ => Self::Refused { what, said },
+            "UnitMasked" => Self::Masked { what, message },
+            "BadUnitSetting" => Self::BadSetting { what, message },
+            _ => Self::Refused { what, message },
         }
     }
 }

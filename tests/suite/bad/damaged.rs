@@ -1,6 +1,6 @@
 //! Damaged state files.
 
-use super::home::{Home, PATIENT, SICK, answer, port, until, web};
+use super::home::{Home, PATIENT, UNHEALTHY, answer, port, until, web};
 use std::fs;
 use std::path::Path;
 
@@ -84,7 +84,7 @@ fn goes_on_without(record: &str) {
     home.expect(0, &["status"]);
     home.expect(0, &["history"]);
     // A failure now rolls back to the running servers, not to the empty state.
-    let broken = web("web", ports[0], "three", SICK);
+    let broken = web("web", ports[0], "three", UNHEALTHY);
     home.manifest_with(PATIENT, &format!("services:\n{broken}{}", web("other", ports[1], "stays", "")));
     home.expect(3, &["apply", "--yes"]);
     assert_eq!(answer(ports[0]).as_deref(), Some("two"));

@@ -30,7 +30,7 @@ impl Stack {
     /// Begins to apply the new revision, which does not pass its gate while `trouble` exists.
     fn begin(&self, words: &[&str]) -> Child {
         let trouble = self.home.write("trouble", "");
-        self.revision("two", &format!(", SICK_WHEN: \"{}\"", trouble.display()));
+        self.revision("two", &format!(", UNHEALTHY_WHEN: \"{}\"", trouble.display()));
         let child = self.home.begin(words);
         until("the new servers answer", || self.answers("two"));
         child

@@ -1,6 +1,6 @@
 //! Damaged records and their repair.
 
-use super::home::{Home, PATIENT, SICK, answer, port, run, web};
+use super::home::{Home, PATIENT, UNHEALTHY, answer, port, run, web};
 use crate::fakes::docker::{FakeDocker, Reply};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -43,7 +43,7 @@ impl Stack {
         home.expect(0, &["plan"]).has(&["Nothing to do"]);
         home.expect(0, &["apply", "--yes"]);
         assert_eq!(&home.processes(), before, "the running servers were rediscovered and left alone");
-        self.revision("three", SICK);
+        self.revision("three", UNHEALTHY);
         home.expect(3, &["apply", "--yes"]);
         assert_eq!(answer(ports[0]).as_deref(), Some("two"));
         assert_eq!(answer(ports[1]).as_deref(), Some("stays"));

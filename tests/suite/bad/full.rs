@@ -1,6 +1,6 @@
 //! A disk that is full, and files that may not grow.
 
-use super::home::{CommandOutput, Home, SICK, answer, port, run, web};
+use super::home::{CommandOutput, Home, UNHEALTHY, answer, port, run, web};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -96,7 +96,7 @@ fn a_full_disk_under_the_log_stops_nothing() {
     assert_eq!(answer(port).as_deref(), Some("one"));
     home.expect(0, &["plan"]).has(&["Nothing to do"]);
     // A message that cannot be written is no failure of the apply.
-    home.manifest(&format!("services:\n{}", web("web", port, "two", SICK)));
+    home.manifest(&format!("services:\n{}", web("web", port, "two", UNHEALTHY)));
     assert_eq!(quiet(&["apply", "--yes"], true), Some(3));
     assert_eq!(answer(port).as_deref(), Some("one"));
     // Data that cannot be written is a failure, before anything is changed.

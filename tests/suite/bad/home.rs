@@ -15,7 +15,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 /// Lets a server answer with 503, always.
-pub(super) const SICK: &str = ", SICK: \"1\"";
+pub(super) const UNHEALTHY: &str = ", UNHEALTHY: \"1\"";
 
 /// Lets a server accept and never answer.
 pub(super) const SILENT: &str = ", SILENT_WHEN: \"/\"";
@@ -197,7 +197,7 @@ pub(super) fn port() -> u16 {
 /// Returns a service that answers with `answer` on `port`; `more` are further lines of its environment. One that never
 /// becomes healthy is given up soon.
 pub(super) fn web(name: &str, port: u16, answer: &str, more: &str) -> String {
-    let timeout = if [SICK, SILENT].iter().any(|never| more.ends_with(never)) { ", timeout: 1s" } else { "" };
+    let timeout = if [UNHEALTHY, SILENT].iter().any(|never| more.ends_with(never)) { ", timeout: 1s" } else { "" };
     let program = std::env::current_exe().expect("this program");
     format!(
         "  {name}:\n    runtime: process\n    command: [{}, --exact, \"bad::home::server\", --ignored]\n    \
@@ -213,7 +213,7 @@ fn server() {
     let variable = |name: &str| std::env::var(name).ok();
     let Some(port) = variable("PORT").and_then(|port| port.parse::<u16>().ok()) else { return };
     let answer = variable("ANSWER").unwrap_or_default();
-    let late = variable("SICK").is_some();
+    let late = variable("UNHEALTHY").is_some();
     if let Some(path) = variable("DIES_WHEN") {
         std::thread::spawn(move || {
             loop {
@@ -234,8 +234,8 @@ fn server() {
             exclusive.push(stream);
             continue;
         }
-        let sick = late || variable("SICK_WHEN").is_some_and(|path| Path::new(&path).exists());
-        let status = if sick { "503 Service Unavailable" } else { "200 OK" };
+        let unhealthy = late || variable("UNHEALTHY_WHEN").is_some_and(|path| Path::new(&path).exists());
+        let status = if unhealthy { "503 Service Unavailable" } else { "200 OK" };
         serve(stream, status, &answer);
     }
     // It runs on, and its port is free.

@@ -1,6 +1,6 @@
 //! Real kills of a real apply. Which instants exist, and what each leaves, is in the simulated world of `tests/sim`.
 
-use super::home::{Home, SICK, answer, port, until, web};
+use super::home::{Home, UNHEALTHY, answer, port, until, web};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
@@ -114,12 +114,12 @@ fn what_a_killed_rollback_has_just_started_excuses_no_change() {
     let port = port();
     let trouble = home.path("trouble");
     let revision = |answer: &str, more: &str| {
-        let more = format!(", SICK_WHEN: \"{}\"{more}", trouble.display());
+        let more = format!(", UNHEALTHY_WHEN: \"{}\"{more}", trouble.display());
         home.manifest(&format!("services:\n{}", web("web", port, answer, &more)));
     };
     revision("one", "");
     home.expect(0, &["apply", "--yes"]);
-    revision("two", SICK);
+    revision("two", UNHEALTHY);
     let child = home.begin(&["apply", "--yes"]);
     until("the change is there", || answer(port).as_deref() == Some("two"));
     fs::write(&trouble, "").expect("written");

@@ -1,7 +1,7 @@
 //! One planted word in every kind of secret, through every command: it is found at its source, in the private file of
 //! the server that needs it, and nowhere else.
 
-use super::home::{CommandOutput, Home, SICK, port, run, web};
+use super::home::{CommandOutput, Home, UNHEALTHY, port, run, web};
 use crate::fakes::hub::Hub;
 use std::collections::BTreeSet;
 use std::fs;
@@ -145,7 +145,7 @@ fn no_command_shows_a_secret_of_any_kind() {
     cage.is_kept(&["gateway", "web"]);
 
     // It fails and rolls back; a secret is rotated; a plan is saved and applied.
-    cage.revision("two", SICK);
+    cage.revision("two", UNHEALTHY);
     assert_eq!(cage.leaks_nothing(&["apply", "--yes"]).code, 3);
     cage.plant("-turned");
     cage.revision("three", "");

@@ -6,7 +6,7 @@
 mod disk;
 mod trace;
 
-use super::home::{CommandOutput, Home, PATIENT, SICK, answer, port, run, said, signal, until, web};
+use super::home::{CommandOutput, Home, PATIENT, UNHEALTHY, answer, port, run, said, signal, until, web};
 use crate::fakes::hub::Hub;
 use disk::{Disk, Node, Tree};
 use rustix::process::{Pid, Signal, kill_process};
@@ -82,7 +82,7 @@ impl Stack {
         let program = std::env::current_exe().expect("this program");
         let server = format!("[sh, -c, 'exec \"$0\" --exact bad::home::server --ignored', {}]", program.display());
         let environment = |port: u16| format!("{{PORT: \"{port}\", ANSWER: '{{\"data\": [{{\"id\": \"tiny\"}}]}}'}}");
-        let sick = if word == "broken" { SICK } else { "" };
+        let unhealthy = if word == "broken" { UNHEALTHY } else { "" };
         format!(
             "version: 1\nstack: bad\npolicy: {{{PATIENT}}}\n\
              providers:\n  llama: {{engine: llama-cpp, runtime: process, port: {llama}, command: {server}, env: {}}}\n\
@@ -93,7 +93,7 @@ impl Stack {
             environment(llama),
             word.len(),
             environment(gateway),
-            web("web", web_port, word, sick),
+            web("web", web_port, word, unhealthy),
         )
     }
 

@@ -1,6 +1,6 @@
 //! Read-only commands: no side effects, no escape codes, valid JSON.
 
-use super::home::{Home, SICK, port, run, said, web};
+use super::home::{Home, UNHEALTHY, port, run, said, web};
 use std::process::{Command, Stdio};
 
 #[test]
@@ -45,7 +45,7 @@ fn json_is_json() {
     let applied = lines(&home.expect(0, &["apply", "--yes", "--json"]).out);
     let last = applied.last().expect("a line");
     assert_eq!((last["event"].as_str(), last["generation"].as_u64()), (Some("finished"), Some(1)));
-    home.manifest(&format!("services:\n{}", web("web", port, "two", SICK)));
+    home.manifest(&format!("services:\n{}", web("web", port, "two", UNHEALTHY)));
     let failed = lines(&home.expect(3, &["apply", "--yes", "--json"]).out);
     assert_eq!(failed.last().expect("a line")["outcome"]["ending"].as_str(), Some("rolled-back"));
     for words in [&["plan", "--json"][..], &["status", "--json"], &["history", "--json"], &["show", "1", "--json"]] {

@@ -1,6 +1,6 @@
 //! Servers that never become healthy, or do not stay healthy.
 
-use super::home::{Home, PATIENT, SICK, answer, port, said, until, web};
+use super::home::{Home, PATIENT, UNHEALTHY, answer, port, said, until, web};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
@@ -16,7 +16,7 @@ fn a_server_that_never_gets_healthy_is_rolled_back() {
     home.expect(0, &["apply", "--yes"]);
     let before = home.processes();
 
-    services(&home, PATIENT, &[web("web", first, "two", SICK), web("other", second, "stays", "")]);
+    services(&home, PATIENT, &[web("web", first, "two", UNHEALTHY), web("other", second, "stays", "")]);
     let said = home.expect(3, &["apply", "--yes"]);
     said.has(&["process/web", "not healthy after", "health.timeout", "was rolled back", "generation 1"]);
     assert_eq!(answer(first).as_deref(), Some("one"));
@@ -31,7 +31,7 @@ fn a_server_that_never_gets_healthy_is_rolled_back() {
 fn a_first_generation_that_fails_leaves_nothing() {
     let home = Home::new();
     let port = port();
-    services(&home, PATIENT, &[web("web", port, "one", SICK)]);
+    services(&home, PATIENT, &[web("web", port, "one", UNHEALTHY)]);
     let said = home.expect(3, &["apply", "--yes"]);
     said.has(&["was rolled back", "as it was before"]);
     assert!(!said.err.contains("as it was before and healthy"), "nothing runs that could be healthy: {said}");
@@ -61,7 +61,7 @@ fn pre_existing_failures_are_listed_and_roll_nothing_back() {
     let home = Home::new();
     let (unhealthy, healthy) = (port(), port());
     let trouble = home.path("trouble");
-    let falling = web("falling", unhealthy, "unhealthy", &format!(", SICK_WHEN: \"{}\"", trouble.display()));
+    let falling = web("falling", unhealthy, "unhealthy", &format!(", UNHEALTHY_WHEN: \"{}\"", trouble.display()));
     services(&home, PATIENT, &[falling.clone(), web("web", healthy, "one", "")]);
     home.expect(0, &["apply", "--yes"]);
     home.write("trouble", "");
@@ -71,8 +71,8 @@ fn pre_existing_failures_are_listed_and_roll_nothing_back() {
     assert_eq!(answer(healthy).as_deref(), Some("two"));
     home.expect(2, &["status"]).has(&["process/falling", "503"]);
     // A change that fails by itself is still rolled back, and the summary does not claim health.
-    let falling = web("falling", unhealthy, "unhealthy", &format!(", SICK_WHEN: \"{}\"", trouble.display()));
-    services(&home, PATIENT, &[falling, web("web", healthy, "three", SICK)]);
+    let falling = web("falling", unhealthy, "unhealthy", &format!(", UNHEALTHY_WHEN: \"{}\"", trouble.display()));
+    services(&home, PATIENT, &[falling, web("web", healthy, "three", UNHEALTHY)]);
     let said = home.expect(3, &["apply", "--yes"]);
     said.has(&["was rolled back; the machine is on generation 2:", "process/falling is unhealthy, as before"]);
     assert_eq!(answer(healthy).as_deref(), Some("two"));
@@ -85,7 +85,7 @@ fn without_rollback_a_failed_change_stays_and_remedies_are_printed() {
     let policy = format!("rollback: off, {PATIENT}");
     services(&home, &policy, &[web("web", port, "one", "")]);
     home.expect(0, &["apply", "--yes"]);
-    services(&home, &policy, &[web("web", port, "two", SICK)]);
+    services(&home, &policy, &[web("web", port, "two", UNHEALTHY)]);
     let said = home.expect(4, &["apply", "--yes"]);
     said.has(&["manual intervention required", "What to do:", "llamero rollback 1 --stack bad"]);
     assert_eq!(answer(port).as_deref(), Some("two"), "the failed server stays for inspection");
@@ -120,7 +120,7 @@ fn a_server_that_recovers_within_its_timeout_is_no_failure() {
     let home = Home::new();
     let port = port();
     let trouble = home.write("trouble", "");
-    let slow = web("web", port, "one", &format!(", SICK_WHEN: \"{}\"", trouble.display()));
+    let slow = web("web", port, "one", &format!(", UNHEALTHY_WHEN: \"{}\"", trouble.display()));
     services(&home, PATIENT, &[slow]);
     let child = home.begin(&["apply", "--yes"]);
     until("it answers", || answer(port).is_some());

@@ -10,7 +10,7 @@ use std::process::{Child, Stdio};
 /// Begins an apply that waits for a server as long as there is a file `trouble`.
 fn waiting(home: &Home, port: u16) -> Child {
     let trouble = home.write("trouble", "");
-    let slow = web("web", port, "one", &format!(", SICK_WHEN: \"{}\"", trouble.display()));
+    let slow = web("web", port, "one", &format!(", UNHEALTHY_WHEN: \"{}\"", trouble.display()));
     home.manifest_with(PATIENT, &format!("services:\n{slow}"));
     let child = home.begin(&["apply", "--yes"]);
     until("the server is asked", || answer(port).is_some());

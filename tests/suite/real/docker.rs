@@ -134,7 +134,7 @@ async fn a_container_lives_and_goes() {
 async fn failures_are_reported_and_unmanaged_containers_left_alone() {
     let Some((private, docker)) = Private::start().await else { return };
     let check = "HEALTHCHECK --interval=1s --retries=1 CMD [\"/bin/cat\", \"/none\"]";
-    private.image("sick:1", "", &[check]);
+    private.image("ailing:1", "", &[check]);
     private.image("plain:1", "", &[]);
     let stack = docker.stack("lane");
 
@@ -197,14 +197,14 @@ async fn failures_are_reported_and_unmanaged_containers_left_alone() {
     let live = until(stack, "greedy", |live| live.status == Status::Restarting).await;
     assert!(live.oom_killed && live.limits.memory == Some(Bytes(16 << 20)), "{live:?}");
     assert_eq!(live.ended(), "it was killed because it took more than 16 MiB");
-    create(stack, "sick", &run(&["/bin/sleep", "1000"]), &of("sick:1")).await.expect("made");
-    stack.start("sick").await.expect("started");
-    let live = until(stack, "sick", |live| matches!(live.health(&[]), Health::Unhealthy { .. })).await;
+    create(stack, "ailing", &run(&["/bin/sleep", "1000"]), &of("ailing:1")).await.expect("made");
+    stack.start("ailing").await.expect("started");
+    let live = until(stack, "ailing", |live| matches!(live.health(&[]), Health::Unhealthy { .. })).await;
     assert!(live.health(&[]).to_string().contains("No such file"), "{live:?}");
-    stack.kill("sick").await.expect("killed");
-    let live = until(stack, "sick", |live| live.status == Status::Exited).await;
+    stack.kill("ailing").await.expect("killed");
+    let live = until(stack, "ailing", |live| live.status == Status::Exited).await;
     assert_eq!((live.exit_code, live.oom_killed), (Some(137), false));
-    assert!(matches!(stack.kill("sick").await, Err(Error::Conflict { .. })));
+    assert!(matches!(stack.kill("ailing").await, Err(Error::Conflict { .. })));
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! llama.cpp's server: one for each model, with every setting that matters said, so that nothing is guessed at start.
+//! llama.cpp's server: one for each model, with every setting that matters written out, so that nothing is guessed at start.
 
 use super::{
     Engine, Launch, ModelFields, ModelPlace, ModelServer, Models, Parameters, Provider, PulledServer, Reading,

@@ -98,7 +98,7 @@ mod tests {
     use serde_json::{Value, json};
 
     #[test]
-    fn parameters_are_sorted_and_none_is_said_twice() {
+    fn parameters_are_sorted_and_none_is_set_twice() {
         for engine in PROVIDERS {
             let parameters = engine.model_fields().parameters;
             assert!(parameters.known.is_sorted_by(|(one, _), (other, _)| one < other), "{}", engine.name());

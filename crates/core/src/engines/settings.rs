@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_sorted_and_none_is_said_twice() {
+    fn settings_are_sorted_and_none_is_set_twice() {
         for engine in PROVIDERS {
             let settings = engine.settings();
             assert!(settings.known.is_sorted_by(|one, other| one.name < other.name), "{}", engine.name());

@@ -1,4 +1,4 @@
-//! A container: what it has beyond what is said of every server that runs, as plain data.
+//! A container: what it has beyond every other server that runs, as plain data.
 //!
 //! The target's driver turns this into a request.
 
@@ -64,7 +64,7 @@ impl fmt::Display for Protocol {
 /// A container's port that is reached through one of the host's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Publish {
-    /// The host's address; loopback where nothing is said.
+    /// The host's address; loopback unless declared.
     #[serde(default = "loopback")]
     pub address: IpAddr,
     /// The host's port.
@@ -118,7 +118,7 @@ impl Container {
     #[must_use]
     pub fn fields(&self) -> Fields {
         let mut fields = Fields::new();
-        // What is said twice of the same thing must not hide behind the first.
+        // What is declared twice of the same thing must not hide behind the first.
         let mut add = |name: String, value: String| {
             fields
                 .entry(name)

@@ -30,10 +30,10 @@ pub enum Runtime {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Restart {
-    /// Starts it again, unless it said that all was well.
+    /// Starts it again unless it exits with success.
     #[default]
     OnFailure,
-    /// Starts it again, whatever it said.
+    /// Starts it again, however it exits.
     Always,
 }
 

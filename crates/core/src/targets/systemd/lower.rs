@@ -4,7 +4,7 @@
 //! the stack, waiting for health) is left to llamero; systemd only gets the order of a boot.
 //!
 //! A server that hands its port on has numbered instances beside one socket unit. Which of them clients reach, and
-//! which starts with the machine, is said by links, which are not made here.
+//! which starts with the machine, is given by links, which are not made here.
 
 use crate::render::launcher::DRAIN_VARIABLE;
 use crate::render::marker::{self, FINGERPRINT_VARIABLE, RESOURCE_VARIABLE};
