@@ -1,6 +1,6 @@
 //! The client of Docker and Podman, including failures.
 
-use crate::clock::{HANG, ends};
+use crate::clock::{HANG, ends, until};
 use crate::fakes::docker::{End, FakeDocker, ReceivedRequest, Reply};
 use crate::sample;
 use llamero::resource::{Container, Digest, Health, ImageName, Run, Runtime};
@@ -104,6 +104,8 @@ async fn a_missing_engine_is_reported_with_its_socket() {
     assert_eq!(error.retry(), Retry::Soon);
     // A daemon that was killed leaves its socket behind.
     drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket"));
+    // Whatever program is being started meanwhile holds it until its exec(2).
+    until("nobody listens", || std::os::unix::net::UnixStream::connect(&socket).is_err());
     let error = Docker::connect_from(&at, PATIENT).await.expect_err("no listener");
     assert!(matches!(error, Error::Unreachable { .. }) && error.retry() == Retry::Soon, "{error:?}");
     assert!(error.to_string().contains(&socket.display().to_string()), "{error}");
