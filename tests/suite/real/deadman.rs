@@ -25,7 +25,7 @@ fn manifest(home: &Home, word: &str) {
     let server = |name: &str, runtime: &str, port: u16| {
         format!(
             "  {name}:\n    runtime: {runtime}\n    command: [\"{program}\", --exact, \"bad::home::server\", --ignored]\n    \
-             env: {{PORT: \"{port}\", ANSWER: {word}, SICK_WHEN: \"{trouble}\"}}\n    \
+             env: {{PORT: \"{port}\", ANSWER: {word}, UNHEALTHY_WHEN: \"{trouble}\"}}\n    \
              secrets: {{TOKEN: {{env: {}}}{more}}}\n    ports: [\"{port}\"]\n    health: {{path: /}}\n",
             SECRET.0
         )
