@@ -1,4 +1,4 @@
-//! What the systemd user manager writes for llamero, and does not sync.
+//! What starts with the machine is on disk before an apply ends.
 
 use super::home::Home;
 use std::fs;
@@ -25,7 +25,8 @@ fn enabled_units_start_after_a_power_cut() {
     let wants = units.join("default.target.wants");
     assert!(wants.join("synced-cache.service").is_symlink());
     let synced = |folder: &std::path::Path| format!("<{}>) ", folder.display());
-    let after = trace.split_once(&synced(&wants)).map(|(_, after)| after.to_owned());
-    assert!(after.is_some_and(|after| after.contains(&synced(&units))), "{trace}");
+    // The folder is there for good before the link in it is made.
+    let before = trace.rsplit_once(&synced(&wants)).map(|(before, _)| before);
+    assert!(before.is_some_and(|before| before.contains(&synced(&units))), "{trace}");
     home.expect(0, &["down", "--purge", "--yes"]);
 }
