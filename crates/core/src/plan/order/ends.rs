@@ -17,12 +17,12 @@ pub(super) struct Ends<'a> {
 }
 
 impl Ends<'_> {
-    /// Adds a stop or sleep for each, so that dependents stop before their dependencies, and all of them after the
-    /// steps in `first`.
+    /// Adds a stop or sleep for each, so that dependents stop before their dependencies, and each after the steps
+    /// that `first` returns for it.
     pub(super) fn stop(
         &self,
         managed: &[&Managed],
-        first: &[StepId],
+        first: impl Fn(&ResourceId) -> Vec<StepId>,
         steps: &mut Steps<'_>,
     ) -> BTreeMap<ResourceId, StepId> {
         let ids: BTreeMap<&ResourceId, &Managed> = managed.iter().map(|managed| (managed.id(), *managed)).collect();
@@ -36,7 +36,7 @@ impl Ends<'_> {
         let order = sorted(ids.keys().copied(), |id| dependents.get(id).cloned().unwrap_or_default());
         for id in order {
             let dependents = dependents.get(id).into_iter().flatten().filter_map(|id| stopped.get(*id).copied());
-            let after: Vec<StepId> = dependents.chain(first.iter().copied()).collect();
+            let after: Vec<StepId> = dependents.chain(first(id)).collect();
             let Some(managed) = ids.get(id).copied() else { continue };
             stopped.extend(steps.chain(self.phase, self.stop_calls(managed), &after).map(|step| (id.clone(), step)));
         }

@@ -18,13 +18,15 @@ pub(super) fn prune<'a>(basis: &'a Basis<'a>, steps: &mut Steps<'a>) {
         .values()
         .filter_map(|remedy| if let Remedy::Remove { managed, up } = remedy { Some((managed, *up)) } else { None })
         .collect();
-    let emptied = remove_models(&gone, steps);
+    let emptied = remove_models(basis, &gone, steps);
     let up: Vec<&Managed> = gone
         .iter()
         .filter(|(managed, up)| *up && is_still_up(basis, managed.id()))
         .map(|(managed, _)| *managed)
         .collect();
-    let stopped = ends.stop(&up, &emptied, steps);
+    let own_models =
+        |id: &ResourceId| [Some(id), None].iter().filter_map(|server| emptied.get(server)).flatten().copied().collect();
+    let stopped = ends.stop(&up, own_models, steps);
     let aside = basis.replacements.values().filter_map(|replacement| replacement.after.clone());
     let aside = aside.map(|action| steps.add(Phase::Prune, action, Vec::new())).collect();
     // An image can go when nothing is made of it any more.
@@ -38,13 +40,21 @@ fn is_still_up(basis: &Basis<'_>, id: &ResourceId) -> bool {
     !basis.stop_order.stop.contains(id) || basis.stop_order.sleep.contains(id)
 }
 
-/// Adds the removal of models. A server must be asked for it while it is up, and for one after another: while it removes
-/// unused layers, it does not know the layers that other models share.
-fn remove_models(gone: &[(&Managed, bool)], steps: &mut Steps<'_>) -> Vec<StepId> {
-    let mut emptied: Vec<StepId> = Vec::new();
+/// Adds the removal of models, and returns its steps by server, where that is known. A server must be asked for it while
+/// it is up, and for one after another: while it removes unused layers, it does not know the layers that other models
+/// share.
+fn remove_models<'a>(
+    basis: &'a Basis<'a>,
+    gone: &[(&Managed, bool)],
+    steps: &mut Steps<'_>,
+) -> BTreeMap<Option<&'a ResourceId>, Vec<StepId>> {
+    let mut emptied: BTreeMap<Option<&ResourceId>, Vec<StepId>> = BTreeMap::new();
     for (managed, _) in gone.iter().filter(|(managed, _)| managed.id().kind == Kind::Model) {
-        let before = emptied.last().copied().into_iter().collect();
-        emptied.push(steps.add(Phase::Prune, Action::RemoveModel((*managed).clone()), before));
+        let needs = basis.past.needs.get(managed.id());
+        let server = needs.and_then(|needs| needs.iter().find(|id| id.kind.runs()));
+        let before = emptied.entry(server).or_default();
+        let after = before.last().copied().into_iter().collect();
+        before.push(steps.add(Phase::Prune, Action::RemoveModel((*managed).clone()), after));
     }
     emptied
 }

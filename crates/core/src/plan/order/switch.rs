@@ -18,7 +18,7 @@ pub(super) fn switch<'a>(basis: &'a Basis<'a>, steps: &mut Steps<'a>) {
     let last = behind_the_rest(basis);
     let (last_stops, first_stops) = stops(basis, &last);
     let ends = Ends { basis, phase: Phase::Switch };
-    let mut stopped = ends.stop(&first_stops, &[], steps);
+    let mut stopped = ends.stop(&first_stops, |_| Vec::new(), steps);
     stopped.extend(ends.dismantle_stopped(steps));
     write_files(basis, steps);
     let reloaded = define(basis, &stopped, steps);
@@ -31,7 +31,7 @@ pub(super) fn switch<'a>(basis: &'a Basis<'a>, steps: &mut Steps<'a>) {
     }
     models(basis, Phase::Switch, steps);
     waits.verified = verified(steps);
-    waits.stopped.extend(ends.stop(&last_stops, &waits.verified, steps));
+    waits.stopped.extend(ends.stop(&last_stops, |_| waits.verified.clone(), steps));
     for id in last {
         bring(&waits, id, steps);
     }
