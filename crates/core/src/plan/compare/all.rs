@@ -28,6 +28,11 @@ pub(in crate::plan) fn compare(desired: &Desired, observed: &Observation, past: 
     // What stands aside for a declared server is part of that one's change.
     let aside: BTreeSet<ResourceId> = desired.resources.keys().filter_map(targets::previous).collect();
     let kept = |id: &ResourceId| past.keep.contains(id) && !past.oldest.contains(id);
+    // A model can be removed only through its server: it stays recorded until the server answers again.
+    let unserved = |id: &ResourceId, presence: &Presence| {
+        let unserved = matches!(presence, Presence::Unknown(_) | Presence::Present(Live::Model { unserved: true, .. }));
+        id.kind == Kind::Model && unserved
+    };
     // Without other changes there is no further generation, unless it commits what exists.
     let committed = |resource: &Resource| past.committed.get(&resource.id) == Some(&resource.fields());
     let is_committed = past.committed.len() == desired.resources.len() && desired.resources.values().all(committed);
@@ -35,14 +40,12 @@ pub(in crate::plan) fn compare(desired: &Desired, observed: &Observation, past: 
         && !past.trial
         && comparison.changes.iter().all(|difference| difference.remedy.is_none())
         && observed.resources.iter().filter(|(id, _)| !aside.contains(*id)).all(|(id, presence)| {
-            let needed = desired.resources.contains_key(id) || past.keep.contains(id);
+            let needed = desired.resources.contains_key(id) || past.keep.contains(id) || unserved(id, presence);
             needed || Managed::prove(&desired.stack, id, presence).is_none()
         });
     for (id, presence) in observed.resources.iter().filter(|(id, _)| !aside.contains(*id)) {
         let declared = desired.resources.contains_key(id) || kept(id) || (stays && past.keep.contains(id));
-        // A model can be removed only through its server: it stays recorded until the server answers again.
-        let unserved = matches!(presence, Presence::Unknown(_) | Presence::Present(Live::Model { unserved: true, .. }));
-        if !declared && id.kind == Kind::Model && unserved {
+        if !declared && unserved(id, presence) {
             continue;
         }
         if let (false, true, Presence::Unknown(unseen)) = (declared, desired.policy.prune, presence) {
