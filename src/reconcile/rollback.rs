@@ -22,16 +22,18 @@ pub(super) async fn roll_back<W: World>(
     preexisting: &BTreeSet<ResourceId>,
     report: &Report<'_>,
 ) -> Executed {
-    or_failure(attempt(stack, preexisting, Some(Drift::Correct), report).await)
+    or_failure(attempt(stack, preexisting, None, report).await)
 }
 
-/// Removes what a rehearsal created. Nothing else was changed, so the stack's own drift policy applies.
+/// Removes what a rehearsal created. Nothing but `rehearsed` was changed: the stack's own drift policy applies, and
+/// whatever else an uncommitted generation left stays.
 pub(super) async fn undo_rehearsal<W: World>(
     stack: &Stack<W>,
+    rehearsed: &BTreeSet<ResourceId>,
     preexisting: &BTreeSet<ResourceId>,
     report: &Report<'_>,
 ) -> Executed {
-    or_failure(attempt(stack, preexisting, None, report).await)
+    or_failure(attempt(stack, preexisting, Some(rehearsed), report).await)
 }
 
 fn or_failure(attempted: Result<Executed, history::Error>) -> Executed {
@@ -41,7 +43,7 @@ fn or_failure(attempted: Result<Executed, history::Error>) -> Executed {
 async fn attempt<W: World>(
     stack: &Stack<W>,
     preexisting: &BTreeSet<ResourceId>,
-    drift: Option<Drift>,
+    rehearsed: Option<&BTreeSet<ResourceId>>,
     report: &Report<'_>,
 ) -> Result<Executed, history::Error> {
     let good = stack.history.committed()?;
@@ -51,9 +53,12 @@ async fn attempt<W: World>(
         |generation| generation.fulfilled().desired,
     );
     // Whatever the prune policy, resources of the failed generation are removed.
-    desired.policy = Policy { drift: drift.unwrap_or(desired.policy.drift), prune: true, ..desired.policy };
+    let drift = if rehearsed.is_some() { desired.policy.drift } else { Drift::Correct };
+    desired.policy = Policy { drift, prune: true, ..desired.policy };
     let Memory { mut past, mut inventory } = stack.history.memory()?;
-    let kept = |resource: &&Resource| resource.id.kind.lasts();
+    let kept = |resource: &&Resource| {
+        resource.id.kind.lasts() || rehearsed.is_some_and(|rehearsed| !rehearsed.contains(&resource.id))
+    };
     past.keep.extend(inventory.iter().filter(kept).map(|resource| resource.id.clone()));
     past.oldest.clear();
     // Orphans from before the failed generation are not its own.

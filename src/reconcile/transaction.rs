@@ -194,7 +194,12 @@ impl<'a, W: World> Transaction<'a, W> {
             execute(self.execution(&self.revision.desired), &rehearsal, Phase::Switch, &self.preexisting, fail_fast);
         let executed = executed.await;
         self.executed.extend(executed);
-        self.later = rollback::undo_rehearsal(self.stack, &self.preexisting, self.report).await;
+        let steps = rehearsal.steps.iter().filter(|step| step.phase == Phase::Switch);
+        let rehearsed: BTreeSet<ResourceId> = steps.filter_map(|step| step.action.on().cloned()).collect();
+        // Without a successor there was nothing to start.
+        if !rehearsed.is_empty() {
+            self.later = rollback::undo_rehearsal(self.stack, &rehearsed, &self.preexisting, self.report).await;
+        }
         State::Ended(match (self.executed.succeeded(), self.later.succeeded()) {
             (true, true) => Ending::Rehearsed,
             // Nothing failed: it was cancelled, and nothing of it is left.
