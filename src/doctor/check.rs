@@ -35,8 +35,8 @@ pub async fn check(stack: &Stack) -> Result<Vec<Finding>, Error> {
 /// Returns the finding that servers of the committed generation all end when their user logs out.
 async fn at_logout(stack: &Stack) -> Option<Finding> {
     // Damaged records have findings of their own.
-    let desired = stack.history.committed().ok()??.revision.desired;
-    let kinds: BTreeSet<Kind> = desired.runs().map(|(resource, _)| resource.id.kind).collect();
+    let revision = stack.history.committed().ok()??.revision;
+    let kinds: BTreeSet<Kind> = revision.desired.runs().map(|(resource, _)| resource.id.kind).collect();
     for kind in kinds {
         let (Some(driver), Some(target)) = (targets::driver(kind), targets::of_kind(kind)) else { continue };
         if driver.ends_at_logout(&stack.systems).await != Some(true) {

@@ -6,6 +6,7 @@ use crate::resource::{Digest, Resource, ResourceId, Seconds, Spec};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A revision: the desired state of a generation and its origin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,9 +152,9 @@ pub struct Generation {
     /// Its number, from 1.
     pub number: u64,
     /// The revision.
-    pub revision: Revision,
+    pub revision: Arc<Revision>,
     /// The outcome; `None` while it is being applied, or after a crash.
-    pub outcome: Option<Outcome>,
+    pub outcome: Option<Arc<Outcome>>,
 }
 
 impl Generation {
@@ -166,12 +167,11 @@ impl Generation {
     /// Returns the revision as applied: with the actual content of its models, even where they are not pinned.
     #[must_use]
     pub fn fulfilled(self) -> Revision {
-        let mut revision = self.revision;
-        let contents = self.outcome.map(|outcome| outcome.contents).unwrap_or_default();
-        for (id, content) in contents {
-            if let Some(Spec::Model(model)) = revision.desired.resources.get_mut(&id).map(|resource| &mut resource.spec)
+        let mut revision = Arc::unwrap_or_clone(self.revision);
+        for (id, content) in self.outcome.iter().flat_map(|outcome| &outcome.contents) {
+            if let Some(Spec::Model(model)) = revision.desired.resources.get_mut(id).map(|resource| &mut resource.spec)
             {
-                model.sha256.get_or_insert(content);
+                model.sha256.get_or_insert_with(|| content.clone());
             }
         }
         revision

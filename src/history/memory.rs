@@ -1,13 +1,14 @@
 //! The facts of earlier generations that a plan needs.
 
 use super::error::Error;
-use super::generation::{Ending, Outcome};
+use super::generation::{Ending, Outcome, Revision};
 use super::records::{History, KEPT};
 use crate::plan::Past;
 use crate::resolve::Desired;
 use crate::resource::{Digest, Resource, ResourceId, Spec};
 use crate::systems::store::Store;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The number of generations whose start times are read.
 const RECENT: usize = 8;
@@ -30,11 +31,11 @@ impl<S: Store> History<S> {
         let current = self.current()?;
         let mut facts = Facts::default();
         for (age, number) in self.numbers()?.into_iter().rev().enumerate() {
-            let outcome = self.outcome(number)?;
+            let outcome = self.shared_outcome(number)?;
             if age < RECENT {
-                facts.learn_start_times(outcome.as_ref());
+                facts.learn_start_times(outcome.as_deref());
             }
-            facts.define(self.live(number)?);
+            facts.define(&self.live(number)?);
             let committed = outcome.as_ref().is_some_and(|outcome| outcome.ending == Ending::Committed);
             let is_good = committed && facts.good < KEPT;
             // The last one with a revision carries the orphans of its predecessors.
@@ -43,20 +44,21 @@ impl<S: Store> History<S> {
                 continue;
             }
             let Some(revision) = self.revision(number)? else { continue };
-            let contents = outcome.map(|outcome| outcome.contents).unwrap_or_default();
-            if is_good && !facts.is_repeated(&revision.desired, &contents) {
+            let none = BTreeMap::new();
+            let contents = outcome.as_ref().map_or(&none, |outcome| &outcome.contents);
+            if is_good && !facts.is_repeated(&revision.desired, contents) {
                 facts.good += 1;
-                facts.newer = Some((revision.desired.resources.clone(), contents.clone()));
+                facts.newer = Some((Arc::clone(&revision), contents.clone()));
             } else if is_good && let Some(number) = facts.unread.take() {
                 // The plan between them removed nothing, so what failed before it has not expired yet.
                 let revision = self.revision(number)?;
                 facts.failed = revision.map(|revision| needed(&revision.desired, &BTreeMap::new())).unwrap_or_default();
             }
-            facts.keep(&revision.desired, &contents, is_good);
+            facts.keep(&revision.desired, contents, is_good);
             if Some(number) == current {
                 facts.commit(&revision.desired, contents);
             }
-            facts.define(revision.desired.resources.into_values().chain(revision.orphans));
+            facts.define(revision.desired.resources.values().chain(&revision.orphans));
             if facts.good == KEPT && current.is_none_or(|current| number <= current) && age >= RECENT {
                 break;
             }
@@ -74,8 +76,8 @@ struct Facts {
     good: usize,
     /// True if a revision was read.
     read: bool,
-    /// The last committed state: its resources and their contents.
-    newer: Option<(BTreeMap<ResourceId, Resource>, BTreeMap<ResourceId, Digest>)>,
+    /// The last committed state, and the contents of its models.
+    newer: Option<(Arc<Revision>, BTreeMap<ResourceId, Digest>)>,
     /// Resources that only an uncommitted generation requested.
     failed: BTreeSet<ResourceId>,
     /// The newest generation before the committed one, if it was not read.
@@ -90,9 +92,11 @@ impl Facts {
     }
 
     /// Adds resources to the inventory. The newest definition of a resource wins.
-    fn define(&mut self, resources: impl IntoIterator<Item = Resource>) {
+    fn define<'a>(&mut self, resources: impl IntoIterator<Item = &'a Resource>) {
         for resource in resources {
-            self.inventory.entry(resource.id.clone()).or_insert(resource);
+            if !self.inventory.contains_key(&resource.id) {
+                self.inventory.insert(resource.id.clone(), resource.clone());
+            }
         }
     }
 
@@ -100,7 +104,7 @@ impl Facts {
     /// to.
     fn is_repeated(&self, desired: &Desired, contents: &BTreeMap<ResourceId, Digest>) -> bool {
         let state = (&desired.resources, contents);
-        self.newer.as_ref().is_some_and(|(resources, contents)| state == (resources, contents))
+        self.newer.as_ref().is_some_and(|(revision, contents)| state == (&revision.desired.resources, contents))
     }
 
     /// Keeps what a rollback to a generation needs.
@@ -120,10 +124,10 @@ impl Facts {
     }
 
     /// Learns the state of the committed generation.
-    fn commit(&mut self, desired: &Desired, contents: BTreeMap<ResourceId, Digest>) {
+    fn commit(&mut self, desired: &Desired, contents: &BTreeMap<ResourceId, Digest>) {
         let resources = desired.resources.values();
         self.past.committed = resources.map(|resource| (resource.id.clone(), resource.fields())).collect();
-        self.past.contents = contents;
+        self.past.contents.clone_from(contents);
         self.past.previous = desired.routes();
     }
 

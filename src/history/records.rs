@@ -11,6 +11,7 @@ use crate::systems::sealed;
 use crate::systems::store::{Disk, Store};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The number of committed generations kept ready for a rollback without the network.
 pub(super) const KEPT: usize = 3;
@@ -74,7 +75,7 @@ impl<S: Store> History<S> {
     /// Reads one generation.
     pub fn load(&self, number: u64) -> Result<Generation, Error> {
         let revision = self.revision(number)?.ok_or(Error::NoGeneration(number))?;
-        let outcome = self.outcome(number)?;
+        let outcome = self.shared_outcome(number)?;
         Ok(Generation { number, revision, outcome })
     }
 
@@ -137,8 +138,7 @@ impl<S: Store> History<S> {
     /// Returns the number of the committed generation: the last with a committed outcome and a revision.
     pub fn current(&self) -> Result<Option<u64>, Error> {
         for number in self.numbers()?.into_iter().rev() {
-            let committed = self.outcome(number)?.is_some_and(|outcome| outcome.ending == Ending::Committed);
-            if committed && self.store.stamp(&self.generation(number).join("desired"))?.is_some() {
+            if self.is_committed(number)? && self.store.stamp(&self.generation(number).join("desired"))?.is_some() {
                 return Ok(Some(number));
             }
         }
@@ -147,7 +147,16 @@ impl<S: Store> History<S> {
 
     /// Returns how a generation ended; `None` while it is being applied, or after a crash.
     pub fn outcome(&self, number: u64) -> Result<Option<Outcome>, Error> {
-        Ok(sealed::read_from(&self.store, &self.generation(number).join("outcome"))?)
+        Ok(self.shared_outcome(number)?.map(Arc::unwrap_or_clone))
+    }
+
+    pub(super) fn shared_outcome(&self, number: u64) -> Result<Option<Arc<Outcome>>, Error> {
+        Ok(sealed::shared_from(&self.store, &self.generation(number).join("outcome"))?)
+    }
+
+    /// Returns whether the outcome of a generation is on record and says that it is committed.
+    fn is_committed(&self, number: u64) -> Result<bool, Error> {
+        Ok(self.shared_outcome(number)?.is_some_and(|outcome| outcome.ending == Ending::Committed))
     }
 
     /// Returns the committed generation.
@@ -159,12 +168,12 @@ impl<S: Store> History<S> {
     pub fn last_orphans(&self) -> Result<Vec<ResourceId>, Error> {
         let Some(last) = self.numbers()?.last().copied() else { return Ok(Vec::new()) };
         let revision = self.revision(last)?;
-        Ok(revision.into_iter().flat_map(|revision| revision.orphans).map(|resource| resource.id).collect())
+        Ok(revision.iter().flat_map(|revision| &revision.orphans).map(|resource| resource.id.clone()).collect())
     }
 
     /// Returns the revision of a generation, if it has one.
-    pub(super) fn revision(&self, number: u64) -> Result<Option<Revision>, Error> {
-        Ok(sealed::read_from(&self.store, &self.generation(number).join("desired"))?)
+    pub(super) fn revision(&self, number: u64) -> Result<Option<Arc<Revision>>, Error> {
+        Ok(sealed::shared_from(&self.store, &self.generation(number).join("desired"))?)
     }
 
     /// Begins a generation: from here on what it may create is on record.
@@ -215,7 +224,7 @@ impl<S: Store> History<S> {
         let numbers = self.numbers()?;
         let mut good = 0;
         for (age, number) in numbers.iter().rev().enumerate() {
-            let committed = self.outcome(*number)?.is_some_and(|outcome| outcome.ending == Ending::Committed);
+            let committed = self.is_committed(*number)?;
             good += usize::from(committed);
             if age >= LISTED && !(committed && good <= KEPT) {
                 self.store.remove_folder(&self.generation(*number))?;

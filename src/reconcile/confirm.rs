@@ -8,6 +8,7 @@ use crate::history::{self, Confirmed, Ending, Passed};
 use crate::observe::Depth;
 use crate::plan::Phase;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -102,7 +103,7 @@ pub(super) async fn commit<W: World>(
 ) -> Result<(), history::Error> {
     stack.history.end(number, &passed.outcome)?;
     report(Event::Committed { generation: number });
-    let revision = stack.history.load(number)?.revision;
+    let revision = Arc::unwrap_or_clone(stack.history.load(number)?.revision);
     quarantine::succeeded(stack, &revision);
     let prepared = prepare(stack, revision, Depth::State, Options::default()).await?;
     // Drift since its gate is left to the next apply.

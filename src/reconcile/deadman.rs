@@ -113,9 +113,9 @@ fn switch<W: World>(stack: &Stack<W>, number: u64, after: Duration) -> Switch {
 /// Returns the variables that secrets are read from, on the way there and back: a process of the user manager does not
 /// have those of this shell.
 fn secret_environment<W: World>(stack: &Stack<W>, desired: &Desired) -> String {
-    let committed = stack.history.committed().ok().flatten().map(|good| good.revision.desired);
-    let references: BTreeSet<&SecretReference> =
-        desired.secrets().chain(committed.iter().flat_map(Desired::secrets)).collect();
+    let committed = stack.history.committed().ok().flatten().map(|good| good.revision);
+    let committed = committed.iter().flat_map(|revision| revision.desired.secrets());
+    let references: BTreeSet<&SecretReference> = desired.secrets().chain(committed).collect();
     let lines = references.into_iter().filter_map(|reference| match reference {
         SecretReference::Env(name) => secrets::environment_line(name, &stack.systems.secret(reference).ok()?),
         SecretReference::File(_) => None,

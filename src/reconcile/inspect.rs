@@ -11,6 +11,7 @@ use crate::resource::Bytes;
 use crate::status::{Known, Status, status};
 use crate::systems::files;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The largest observation that is read, in bytes.
 const LIMIT: Bytes = Bytes(256 << 20);
@@ -21,7 +22,7 @@ pub async fn stack_status(stack: &Stack) -> Result<(Status, Plan), Error> {
     let committed = stack.history.committed()?;
     let generation = committed.as_ref().map(|committed| committed.number);
     let nothing = || Desired::nothing(stack.name.clone(), Policy::default());
-    let mut desired = committed.map_or_else(nothing, |committed| committed.revision.desired);
+    let mut desired = committed.map_or_else(nothing, |committed| Arc::unwrap_or_clone(committed.revision).desired);
     // Everything is shown, whatever the policy.
     desired.policy = Policy { drift: Drift::Correct, prune: true, ..desired.policy };
     let memory = stack.history.memory()?;
@@ -53,8 +54,9 @@ pub fn plan_against(stack: &Stack, revision: &Revision, path: &Path) -> Result<P
 
 /// Returns what becomes of each rendered text that the plan would change; secrets are numbered masks.
 pub fn rendered_changes(stack: &Stack, prepared: &Prepared) -> Result<Vec<RenderedChange>, Error> {
-    let before = stack.history.committed()?.map(|committed| committed.revision.desired);
+    let before = stack.history.committed()?.map(|committed| committed.revision);
+    let before = before.as_ref().map(|revision| &revision.desired);
     let Prepared { revision, observed, plan, .. } = prepared;
-    let one = |change| rendered_change(&stack.systems, &revision.desired, before.as_ref(), observed, change);
+    let one = |change| rendered_change(&stack.systems, &revision.desired, before, observed, change);
     Ok(plan.changes.iter().map(one).collect())
 }

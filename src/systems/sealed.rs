@@ -9,6 +9,7 @@ use crate::resource::{Bytes, Digest};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const OPENING: &str = "llamero state";
 
@@ -89,14 +90,34 @@ pub fn write_to<T: Serialize>(store: &impl Store, path: &Path, value: &T) -> Res
 }
 
 /// Reads a sealed file; `None` when there is none.
-pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
+pub fn read<T: DeserializeOwned + Clone + Send + Sync + 'static>(path: &Path) -> Result<Option<T>, Error> {
     read_from(&Disk, path)
 }
 
 /// Reads a sealed file from a store; `None` when there is none.
-pub fn read_from<T: DeserializeOwned>(store: &impl Store, path: &Path) -> Result<Option<T>, Error> {
+pub fn read_from<T: DeserializeOwned + Clone + Send + Sync + 'static>(
+    store: &impl Store,
+    path: &Path,
+) -> Result<Option<T>, Error> {
+    Ok(shared_from(store, path)?.map(Arc::unwrap_or_clone))
+}
+
+/// Reads a sealed file from a store, which may share the value; `None` when there is none.
+pub fn shared_from<T: DeserializeOwned + Send + Sync + 'static>(
+    store: &impl Store,
+    path: &Path,
+) -> Result<Option<Arc<T>>, Error> {
+    match store.decoded(path, LIMIT, |bytes| decode(path, bytes)) {
+        Err(Error::Files(files::Error::TooLarge { .. })) => {
+            Err(Error::Damaged { path: path.to_owned(), why: format!("it is larger than {LIMIT}") })
+        }
+        value => value,
+    }
+}
+
+fn decode<T: DeserializeOwned>(path: &Path, bytes: Vec<u8>) -> Result<T, Error> {
     let damaged = |why: String| Error::Damaged { path: path.to_owned(), why };
-    let Some(text) = text(store, path)? else { return Ok(None) };
+    let text = String::from_utf8(bytes).map_err(|_| damaged("it is not text".to_owned()))?;
     let (schema, seal, body) = open(&text).ok_or_else(|| damaged("its first line is not a seal".to_owned()))?;
     if seal_of(schema, body).as_str() != seal {
         return Err(damaged("its content does not match its seal".to_owned()));
@@ -107,24 +128,13 @@ pub fn read_from<T: DeserializeOwned>(store: &impl Store, path: &Path) -> Result
     if schema < SCHEMA {
         return Err(Error::Unreleased { path: path.to_owned(), live: schema });
     }
-    serde_json::from_str(body).map(Some).map_err(|error| damaged(error.to_string()))
+    serde_json::from_str(body).map_err(|error| damaged(error.to_string()))
 }
 
 /// Returns the seal of a file. From the second version on it covers the version too: a changed version is damage, not
 /// a file of a later llamero.
 fn seal_of(schema: u32, body: &str) -> Digest {
     if schema <= 1 { Digest::of(body) } else { Digest::of(format!("{schema}\n{body}")) }
-}
-
-fn text(store: &impl Store, path: &Path) -> Result<Option<String>, Error> {
-    let bytes = match store.read(path, LIMIT) {
-        Err(files::Error::TooLarge { .. }) => {
-            return Err(Error::Damaged { path: path.to_owned(), why: format!("it is larger than {LIMIT}") });
-        }
-        bytes => bytes?,
-    };
-    let damaged = |_| Error::Damaged { path: path.to_owned(), why: "it is not text".to_owned() };
-    bytes.map(|bytes| String::from_utf8(bytes).map_err(damaged)).transpose()
 }
 
 fn open(text: &str) -> Option<(u32, &str, &str)> {

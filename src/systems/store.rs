@@ -8,6 +8,7 @@ use crate::resource::Bytes;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 /// The longest note of a lock's holder, in bytes.
 const NOTE: u64 = 64 << 10;
@@ -50,6 +51,17 @@ pub trait Store {
 
     /// Returns the note of the process that holds the lock, if one does.
     fn lock_note(&self, path: &Path) -> Option<Vec<u8>>;
+
+    /// Returns the value that `decode` makes of a file's bytes, or `None` where there is no file. A store may keep the
+    /// value and return it for as long as the bytes are the same.
+    fn decoded<T: Send + Sync + 'static, E: From<Error>>(
+        &self,
+        path: &Path,
+        limit: Bytes,
+        decode: impl FnOnce(Vec<u8>) -> Result<T, E>,
+    ) -> Result<Option<Arc<T>>, E> {
+        self.read(path, limit)?.map(|bytes| decode(bytes).map(Arc::new)).transpose()
+    }
 }
 
 impl<S: Store> Store for &S {
@@ -85,6 +97,15 @@ impl<S: Store> Store for &S {
 
     fn lock_note(&self, path: &Path) -> Option<Vec<u8>> {
         S::lock_note(self, path)
+    }
+
+    fn decoded<T: Send + Sync + 'static, E: From<Error>>(
+        &self,
+        path: &Path,
+        limit: Bytes,
+        decode: impl FnOnce(Vec<u8>) -> Result<T, E>,
+    ) -> Result<Option<Arc<T>>, E> {
+        S::decoded(self, path, limit, decode)
     }
 }
 

@@ -8,6 +8,7 @@ use llamero::history;
 use llamero::observe::Depth;
 use llamero::plan::Phase;
 use llamero::reconcile::{self, Options, prepare, run_pass};
+use std::fmt;
 use std::sync::{Arc, Mutex};
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,20 @@ pub(crate) fn name(end: &End) -> String {
         End::Refused => "Refused".to_owned(),
         End::Nothing => "Nothing".to_owned(),
         End::Finished(finished) => format!("{:?}", finished.1.outcome.ending),
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Finished(finished) => {
+                let failures = finished.1.failures.iter().chain(&finished.1.later_failures);
+                let whys: Vec<String> = failures.map(|failure| format!("{:?}: {}", failure.on, failure.why)).collect();
+                write!(f, "{:?} {whys:?}", finished.1.outcome.ending)
+            }
+            Self::Error(why) => f.write_str(why),
+            other => f.write_str(&name(other)),
+        }
     }
 }
 
@@ -37,17 +52,7 @@ pub(crate) async fn apply(
     if world.is_gone() {
         return;
     }
-    let text = match &end {
-        End::Finished(finished) => {
-            let failures: Vec<_> = finished.1.failures.iter().chain(&finished.1.later_failures).collect();
-            let whys: Vec<String> =
-                failures.iter().map(|failure| format!("{:?}: {}", failure.on, failure.why)).collect();
-            format!("ends: {:?} {whys:?}", finished.1.outcome.ending)
-        }
-        End::Error(why) => format!("ends: {why}"),
-        other => format!("ends: {}", name(other)),
-    };
-    world.sim().note(world.pid, &text);
+    world.sim().note(world.pid, format_args!("ends: {end}"));
     answer(&world);
     let mut notes = notes.lock().expect("no panic");
     notes.met.push(name(&end));
@@ -76,7 +81,7 @@ async fn attempt(
     let prepared = prepare(&stack, revision(&resolved), Depth::Health, options).await?;
     if !prepared.plan.refusals.is_empty() {
         let whys: Vec<&String> = prepared.plan.refusals.iter().map(|refusal| &refusal.message).collect();
-        world.sim().note(world.pid, &format!("refused: {whys:?}"));
+        world.sim().note(world.pid, format_args!("refused: {whys:?}"));
         return Ok(End::Refused);
     }
     for step in &prepared.plan.steps {
@@ -110,7 +115,7 @@ pub(crate) fn report(
         let is_back = back.load(std::sync::atomic::Ordering::Relaxed);
         match &event {
             Event::Started { step, .. } => {
-                world.sim().note(world.pid, &format!("begins: {step}"));
+                world.sim().note(world.pid, format_args!("begins: {step}"));
                 // What is ready at the same instant begins with it.
                 let (now, since) = {
                     let sim = world.sim();
@@ -135,10 +140,10 @@ pub(crate) fn report(
             Event::RollingBack { to } => {
                 answer(&world);
                 back.store(true, std::sync::atomic::Ordering::Relaxed);
-                world.sim().note(world.pid, &format!("rolls back to {to:?}"));
+                world.sim().note(world.pid, format_args!("rolls back to {to:?}"));
             }
             Event::Committed { generation } => {
-                world.sim().note(world.pid, &format!("commits generation {generation}"));
+                world.sim().note(world.pid, format_args!("commits generation {generation}"));
                 let at = {
                     let mut sim = world.sim();
                     let now = sim.now;
@@ -149,7 +154,7 @@ pub(crate) fn report(
                 notes.committed.insert(*generation);
                 notes.commits.insert(*generation, at);
             }
-            Event::Failed { step, why } => world.sim().note(world.pid, &format!("failed: {step}: {why}")),
+            Event::Failed { step, why } => world.sim().note(world.pid, format_args!("failed: {step}: {why}")),
             _ => {}
         }
     }

@@ -4,12 +4,27 @@ use crate::world::{Sim, World};
 use llamero::resource::Bytes;
 use llamero::systems::files::Error;
 use llamero::systems::store::{Locking, Store};
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
-/// A file: its bytes, and its time of change.
-type File = (Vec<u8>, i128);
+/// A file and its time of change.
+type File = (Arc<Content>, i128);
+
+/// The bytes of a file, with the value that was made of them when they were first read.
+#[derive(Debug)]
+struct Content {
+    bytes: Vec<u8>,
+    decoded: OnceLock<Arc<dyn Any + Send + Sync>>,
+}
+
+impl PartialEq for Content {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
 
 /// What is visible, and what is on the disk.
 #[derive(Debug, Default)]
@@ -93,7 +108,7 @@ impl Disk {
         Ok(self.0.sim())
     }
 
-    fn change(&self, operation: &'static str, path: &Path, file: Option<Vec<u8>>) -> Result<bool, Error> {
+    fn change(&self, operation: &'static str, path: &Path, file: Option<&[u8]>) -> Result<bool, Error> {
         let killed = || Err(refused(operation, path, io::ErrorKind::Interrupted));
         if self.0.tick(operation) {
             return killed();
@@ -102,14 +117,21 @@ impl Disk {
             let mut sim = self.0.sim();
             sim.files.writes += 1;
             let fault = if file.is_some() { sim.write_fault() } else { Write::Whole };
-            sim.note(self.0.pid, &format!("{operation} {}", path.display()));
+            sim.note(self.0.pid, format_args!("{operation} {}", path.display()));
             if matches!(fault, Write::Full) {
                 return Err(refused(operation, path, io::ErrorKind::StorageFull));
             }
             sim.files.changes += 1;
             let changes = sim.files.changes;
             let existed = match file {
-                Some(bytes) => sim.files.visible.insert(path.to_owned(), (bytes, changes)).is_some(),
+                Some(bytes) => {
+                    let same = sim.files.visible.get(path).filter(|(content, _)| content.bytes == bytes);
+                    let content = same.map_or_else(
+                        || Arc::new(Content { bytes: bytes.to_vec(), decoded: OnceLock::new() }),
+                        |(content, _)| Arc::clone(content),
+                    );
+                    sim.files.visible.insert(path.to_owned(), (content, changes)).is_some()
+                }
                 None => sim.files.visible.remove(path).is_some(),
             };
             if matches!(fault, Write::Unsynced) {
@@ -141,11 +163,11 @@ impl Store for Disk {
     type Lock = Lock;
 
     fn read(&self, path: &Path, _: Bytes) -> Result<Option<Vec<u8>>, Error> {
-        Ok(self.enter("read", path)?.files.visible.get(path).map(|(bytes, _)| bytes.clone()))
+        Ok(self.enter("read", path)?.files.visible.get(path).map(|(content, _)| content.bytes.clone()))
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
-        self.change("write", path, Some(bytes.to_vec())).map(drop)
+        self.change("write", path, Some(bytes)).map(drop)
     }
 
     fn remove(&self, path: &Path) -> Result<bool, Error> {
@@ -180,7 +202,7 @@ impl Store for Disk {
 
     fn stamp(&self, path: &Path) -> Result<Option<(Bytes, i128)>, Error> {
         let sim = self.enter("look at", path)?;
-        Ok(sim.files.visible.get(path).map(|(bytes, changed)| (Bytes(bytes.len() as u64), *changed)))
+        Ok(sim.files.visible.get(path).map(|(content, changed)| (Bytes(content.bytes.len() as u64), *changed)))
     }
 
     fn lock(&self, path: &Path, note: &[u8]) -> Result<Locking<Lock>, Error> {
@@ -189,11 +211,28 @@ impl Store for Disk {
             return Ok(Locking::Held(note.clone()));
         }
         sim.files.locked.insert(path.to_owned(), (self.0.pid, note.to_vec()));
-        sim.note(self.0.pid, "lock");
+        sim.note(self.0.pid, format_args!("lock"));
         Ok(Locking::Acquired(Lock(self.0.clone())))
     }
 
     fn lock_note(&self, path: &Path) -> Option<Vec<u8>> {
         self.0.sim().files.locked.get(path).map(|(_, note)| note.clone())
+    }
+
+    fn decoded<T: Send + Sync + 'static, E: From<Error>>(
+        &self,
+        path: &Path,
+        _: Bytes,
+        decode: impl FnOnce(Vec<u8>) -> Result<T, E>,
+    ) -> Result<Option<Arc<T>>, E> {
+        let file = self.enter("read", path)?.files.visible.get(path).cloned();
+        let Some((content, _)) = file else { return Ok(None) };
+        let known = content.decoded.get().and_then(|value| Arc::clone(value).downcast().ok());
+        if known.is_some() {
+            return Ok(known);
+        }
+        let value = Arc::new(decode(content.bytes.clone())?);
+        content.decoded.get_or_init(|| value.clone());
+        Ok(Some(value))
     }
 }

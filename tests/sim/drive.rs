@@ -56,7 +56,7 @@ pub(crate) struct Notes {
     /// The servers that the manifest of an apply shares with the committed generation and that were unhealthy before
     /// it.
     pub(crate) preexisting: BTreeSet<ResourceId>,
-    pub(crate) before: Truth,
+    pub(crate) before: Arc<Truth>,
     /// Whether the manifest of the apply was on record as failed for good.
     pub(crate) quarantined: bool,
     /// Whether the server that pulls models answered before the apply.
@@ -114,6 +114,15 @@ pub(crate) fn is_part(id: &ResourceId, part: usize) -> bool {
 }
 
 pub(crate) fn run(schedule: &Schedule) -> Outcome {
+    run_with(schedule, None)
+}
+
+/// Does the same, and keeps a trace of what happens.
+pub(crate) fn traced(schedule: &Schedule) -> Outcome {
+    run_with(schedule, Some(Vec::new()))
+}
+
+fn run_with(schedule: &Schedule, trace: Option<Vec<String>>) -> Outcome {
     let mut run = Run {
         shared: Arc::default(),
         notes: Arc::default(),
@@ -122,9 +131,9 @@ pub(crate) fn run(schedule: &Schedule) -> Outcome {
         ticks: 0,
         random: Random::new(schedule.seed ^ 0x51),
     };
-    run.sim().timers = crate::executor::Timers::default();
+    run.sim().trace = trace;
     for (index, episode) in schedule.episodes.iter().enumerate() {
-        run.sim().note(0, &format!("== episode {} {:?}", index + 1, episode.declaration));
+        run.sim().note(0, format_args!("== episode {} {:?}", index + 1, episode.declaration));
         run.episode(episode);
         invariants::after(&mut run, episode);
         if !run.sim().violations.is_empty() {
@@ -138,7 +147,7 @@ pub(crate) fn run(schedule: &Schedule) -> Outcome {
     timing::is_back(&run, &crashed);
     let declaration = Declaration { rollback: true, warn: false, prune: true, ..last.declaration.clone() };
     let calm = Episode { declaration, timers: true, ..Episode::default() };
-    run.sim().note(0, "== healed");
+    run.sim().note(0, format_args!("== healed"));
     run.episode(&calm);
     invariants::after(&mut run, &calm);
     invariants::healed(&mut run, &calm);
@@ -159,7 +168,8 @@ impl Run {
         let ends = std::mem::take(&mut self.notes().met);
         let ticks = self.ticks;
         let mut sim = self.sim();
-        let (trace, violations) = (std::mem::take(&mut sim.trace), std::mem::take(&mut sim.violations));
+        let trace = sim.trace.take().unwrap_or_default();
+        let violations = std::mem::take(&mut sim.violations);
         let actions = std::mem::take(&mut sim.actions);
         Outcome { trace, violations, ends, actions, ticks }
     }
@@ -207,7 +217,7 @@ impl Run {
             for (part, behaviour) in &episode.behaviours {
                 for (resource, _) in resolved.desired.runs().filter(|(resource, _)| is_part(&resource.id, *part)) {
                     let key = (resource.id.clone(), resource.fingerprint());
-                    let good = committed.as_ref().and_then(|good| good.resources.get(&key.0));
+                    let good = committed.as_ref().and_then(|good| good.desired.resources.get(&key.0));
                     if episode.spoiled || good.is_none_or(|good| good.fingerprint() != key.1) {
                         sim.truth.behaviours.insert(key, behaviour.clone());
                     }
@@ -259,9 +269,13 @@ impl Run {
     fn is_quarantined(&mut self, resolved: &Arc<Resolved>) -> bool {
         let resolved = Arc::clone(resolved);
         self.ask(async move |world| {
-            let attempt = attempt(&revision(&resolved)).expect("a manifest says it");
             let quarantine = stack(&world).history.quarantine().unwrap_or_default();
-            let environment = environment_digest(&revision(&resolved));
+            if quarantine.is_empty() {
+                return false;
+            }
+            let revision = revision(&resolved);
+            let attempt = attempt(&revision).expect("a manifest says it");
+            let environment = environment_digest(&revision);
             matches!(pace::next(&quarantine, &attempt, &environment, world.seconds()), Next::Quarantined(_))
         })
     }
@@ -277,7 +291,7 @@ impl Run {
         notes.commits.clear();
         notes.preexisting = committed
             .iter()
-            .flat_map(Desired::runs)
+            .flat_map(|good| good.desired.runs())
             .filter(|(resource, _)| {
                 desired.resources.get(&resource.id).is_some_and(|new| new.fingerprint() == resource.fingerprint())
             })
@@ -285,7 +299,7 @@ impl Run {
             .filter(|id| before.servers.get(id).is_none_or(|server| !server.is_healthy(now)))
             .collect();
         notes.served = before.servers.iter().any(|(id, server)| id.name.contains("ollama") && server.is_healthy(now));
-        notes.before = before;
+        notes.before = Arc::new(before);
     }
 
     pub(crate) fn truth_now(&self) -> Truth {
@@ -297,8 +311,8 @@ impl Run {
         truth
     }
 
-    pub(crate) fn committed(&mut self) -> Option<Desired> {
-        self.ask(async |world| stack(&world).history.committed().ok().flatten().map(|good| good.revision.desired))
+    pub(crate) fn committed(&mut self) -> Option<Arc<Revision>> {
+        self.ask(async |world| stack(&world).history.committed().ok().flatten().map(|good| good.revision))
     }
 
     pub(crate) fn resolved(&self, declaration: &Declaration) -> Arc<Resolved> {
@@ -359,7 +373,7 @@ impl Run {
         let mut random = self.random.clone();
         self.random.next();
         let mut sim = self.sim();
-        sim.note(0, "the power is lost");
+        sim.note(0, format_args!("the power is lost"));
         sim.dead.extend(all);
         sim.stopped.clear();
         sim.arrivals.clear();

@@ -10,7 +10,7 @@ use std::time::Duration;
 impl Run {
     pub(crate) fn drift(&mut self, drift: Drift) {
         let mut sim = self.sim();
-        sim.note(0, &format!("by hand: {drift:?}"));
+        sim.note(0, format_args!("by hand: {drift:?}"));
         let truth = &mut sim.truth;
         let server = |truth: &Truth, part: usize| truth.servers.keys().find(|id| is_part(id, part)).cloned();
         match drift {

@@ -21,12 +21,12 @@ impl Run {
     pub(crate) fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Cancel => {
-                self.sim().note(0, "it is cancelled");
+                self.sim().note(0, format_args!("it is cancelled"));
                 self.sim().interrupt();
             }
             Happening::Kill(pid) => {
                 let before = self.sim().dead.clone();
-                self.sim().note(pid, "is killed from outside");
+                self.sim().note(pid, format_args!("is killed from outside"));
                 self.sim().dead.insert(pid);
                 self.bury(&before);
             }
@@ -34,11 +34,11 @@ impl Run {
                 // What one that is dead did is no part of what this one does.
                 if self.executor.is_idle() {
                     let before = self.truth_now();
-                    self.notes().before = before;
+                    self.notes().before = Arc::new(before);
                 }
                 let world = self.world();
                 let notes = Arc::clone(&self.notes);
-                world.sim().note(world.pid, "a second apply comes");
+                world.sim().note(world.pid, format_args!("a second apply comes"));
                 let apply = apply(world.clone(), declaration, Options::default(), CancellationToken::new(), notes);
                 self.executor.spawn(world.pid, apply);
             }
@@ -49,7 +49,7 @@ impl Run {
                     let stack = stack(&world);
                     let report = report(&world, &notes, None);
                     let confirmed = reconcile::confirm(&stack, "sim", &report).await.map_err(|error| error.to_string());
-                    world.sim().note(world.pid, &format!("confirm: {confirmed:?}"));
+                    world.sim().note(world.pid, format_args!("confirm: {confirmed:?}"));
                     notes.lock().expect("no panic").confirmed.push(confirmed);
                 });
             }
@@ -63,13 +63,13 @@ impl Run {
         if let Some(tick) = killed {
             self.sim().kill = Some((world.pid, tick));
         }
-        world.sim().note(world.pid, &format!("the switch of generation {generation} begins"));
+        world.sim().note(world.pid, format_args!("the switch of generation {generation} begins"));
         self.sim().firing.insert(world.pid);
         self.executor.spawn(world.pid, async move {
             let stack = stack(&world);
             let report = report(&world, &notes, None);
             let fired = fire(&stack, generation, deadline, &|_| {}, &report).await.map_err(|error| error.to_string());
-            world.sim().note(world.pid, &format!("the switch of generation {generation}: {fired:?}"));
+            world.sim().note(world.pid, format_args!("the switch of generation {generation}: {fired:?}"));
             world.sim().firing.remove(&world.pid);
             notes.lock().expect("no panic").fired.push((generation, fired));
         });

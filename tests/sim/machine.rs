@@ -13,6 +13,7 @@ use llamero::resource::{Bytes, Health, Kind, Prerequisite, Resource, ResourceId,
 use llamero::targets::previous;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) fn observe(
@@ -187,7 +188,7 @@ pub(crate) fn perform(
     let declared = |id: &ResourceId| desired.resources.get(id).ok_or_else(|| format!("{id} is not declared"));
     let definition = |id: &ResourceId| {
         let resource = declared(id)?;
-        let run = resource.run().cloned().ok_or_else(|| format!("{id} does not run"))?;
+        let run = resource.run().cloned().map(Arc::new).ok_or_else(|| format!("{id} does not run"))?;
         let (stack, fingerprint) = (Some(desired.stack.clone()), resource.fingerprint());
         Ok::<Definition, String>(Definition { stack, fingerprint, intact: true, run })
     };

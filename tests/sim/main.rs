@@ -30,7 +30,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many runs an ordinary test run has.
-const RUNS: u64 = 150;
+const RUNS: u64 = 300;
 
 /// Of how many instants of the sweep one is tried in an ordinary test run.
 const SOME: u32 = 61;
@@ -104,7 +104,7 @@ fn explain(schedule: &Schedule) -> String {
     let seed = schedule.seed;
     let kind = statement(&drive::run(schedule).violations);
     let small = schedule.clone().shrunk(|schedule| statement(&drive::run(schedule).violations) == kind);
-    let outcome = drive::run(&small);
+    let outcome = drive::traced(&small);
     let trace = outcome.trace.join("\n");
     let episodes: Vec<String> = small.episodes.iter().map(schedule::Episode::shown).collect();
     let (episodes, violations) = (episodes.join("\n"), outcome.violations);
@@ -196,7 +196,7 @@ fn a_seed_gives_the_same_run_every_time() {
     for seed in 0..20 {
         let schedule = Schedule::of(seed);
         assert_eq!(schedule, Schedule::of(seed));
-        let (one, other) = (drive::run(&schedule), drive::run(&schedule));
+        let (one, other) = (drive::traced(&schedule), drive::traced(&schedule));
         assert_eq!(one.trace, other.trace, "seed {seed}");
     }
 }
@@ -206,7 +206,7 @@ fn a_seed_gives_the_same_run_every_time() {
 fn simulate() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     if let Some(seed) = number("SEED") {
-        let outcome = drive::run(&Schedule::of(seed));
+        let outcome = drive::traced(&Schedule::of(seed));
         assert!(outcome.violations.is_empty(), "{:#?}\n{}", Schedule::of(seed), outcome.trace.join("\n"));
         return;
     }

@@ -1,7 +1,9 @@
 //! Schedules that broke a statement once, in their simplest form. They run before all others.
 
-use crate::schedule::{Blow, Confirming, Drift, Episode, Schedule};
+use crate::schedule::{Blow, Confirming, Drift, Episode, Fault, Schedule};
 use crate::stacks::{Declaration, PARTS};
+use crate::truth::Behaviour;
+use std::time::Duration;
 
 /// Returns a declaration of some parts, each with its version.
 pub(crate) fn declared(parts: &[(usize, u8)]) -> Declaration {
@@ -64,6 +66,66 @@ pub(crate) fn all() -> Vec<(&'static str, Schedule)> {
             schedule(vec![
                 calm(declared(&[(4, 0)])),
                 Episode { rehearse: true, blow: Some((4, Blow::Cancel)), ..calm(declared(&[(4, 0), (6, 0)])) },
+            ]),
+        ),
+        (
+            "what was unhealthy before and after was never healthy in between",
+            schedule(vec![
+                calm(Declaration { hands_on: false, ..declared(&[(4, 0)]) }),
+                Episode {
+                    drift: vec![Drift::Sicken(4)],
+                    behaviours: vec![(
+                        4,
+                        Behaviour { dies: Some((Duration::from_millis(72), true)), ..Behaviour::HEALTHY },
+                    )],
+                    ..calm(Declaration { hands_on: false, ..declared(&[(4, 0), (6, 0)]) })
+                },
+            ]),
+        ),
+        (
+            "a rehearsal leaves what an interrupted apply started as it is",
+            schedule(vec![
+                Episode { cancel: Some((2110, false)), ..calm(declared(&[(5, 0)])) },
+                Episode { rehearse: true, ..calm(declared(&[(5, 0)])) },
+            ]),
+        ),
+        (
+            "an instance that an earlier rollback could not remove is no part of a rehearsal",
+            schedule(vec![
+                calm(declared(&[(0, 3), (4, 3)])),
+                Episode {
+                    drift: vec![Drift::Disable(0)],
+                    confirming: Some(Confirming { within: 16, comes: None }),
+                    faults: vec![Fault { step: 25, transient: true, ..Fault::default() }],
+                    ..calm(Declaration { hands_on: false, ..declared(&[(0, 0), (4, 0)]) })
+                },
+                Episode { rehearse: true, ..calm(Declaration { hands_on: false, ..declared(&[(4, 0)]) }) },
+            ]),
+        ),
+        (
+            "a server is removed although a model of another cannot be",
+            schedule(vec![
+                Episode { cancel: Some((2467, false)), ..calm(declared(&[(1, 0), (5, 0)])) },
+                Episode { timers: false, unattended: true, ..calm(declared(&[(6, 0)])) },
+            ]),
+        ),
+        (
+            "a model whose server is gone makes nothing expire",
+            schedule(vec![
+                calm(declared(&[(4, 3)])),
+                Episode {
+                    confirming: Some(Confirming { within: 21, comes: Some(50) }),
+                    second: Some((42_980, declared(&[(1, 1), (2, 1), (3, 3), (4, 0), (5, 2), (6, 0)]))),
+                    ..calm(declared(&[(6, 0)]))
+                },
+                Episode {
+                    faults: vec![
+                        Fault { step: 24, transient: true, ..Fault::default() },
+                        Fault { step: 12, ..Fault::default() },
+                    ],
+                    second: Some((18_327, declared(&[(0, 1), (2, 2), (3, 2), (4, 0), (5, 2), (6, 0)]))),
+                    ..calm(declared(&[(0, 0), (2, 0), (3, 2), (6, 0)]))
+                },
             ]),
         ),
         (

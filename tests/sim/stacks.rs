@@ -1,7 +1,8 @@
 //! The stacks that the simulated machine runs: manifests from a handful of numbers, resolved as `apply` resolves them.
 
+use crate::schedule::Schedule;
 use llamero::lockfile::LockFile;
-use llamero::manifest;
+use llamero::manifest::{self, Entries, Manifest, Policy};
 use llamero::resolve::{Desired, Directories, Facts, SecretFact, questions, resolve};
 use llamero::resource::{Bytes, Digest, SecretReference};
 use std::collections::HashMap;
@@ -13,6 +14,9 @@ pub(crate) const STACK: &str = "sim";
 /// The parts of a stack: a unit, a process, a container, a server with a model file, a gateway, a server that pulls its
 /// models, and a server that may sleep.
 pub(crate) const PARTS: usize = 7;
+
+/// The parts that are declared together or not at all.
+const PIECES: [&[usize]; 6] = [&[0, 1], &[2], &[3], &[4], &[5], &[6]];
 
 /// A manifest in numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -78,14 +82,49 @@ impl Declaration {
 
     fn resolve(&self, key: bool) -> Resolved {
         let text = self.text();
-        let (manifest, notes) = manifest::read(&text);
-        let Some(manifest) = manifest.filter(|_| notes.is_empty()) else {
-            panic!("{}", manifest::report("sim.yaml", &text, &notes, false));
-        };
-        let (desired, notes) = resolve(&manifest, &LockFile::default(), &facts(&manifest, key));
-        let errors: Vec<String> = notes.into_iter().map(|(note, ..)| format!("{note:?}")).collect();
-        assert!(errors.is_empty(), "{text}\n{errors:#?}");
+        let desired = mean(&text, &self.manifest(), key);
         Resolved { text, desired }
+    }
+
+    /// Returns the manifest, from its pieces. There are few pieces and many manifests, and to read one takes as long as
+    /// a whole episode: `the_pieces_of_a_manifest_mean_what_it_means`.
+    fn manifest(&self) -> Manifest {
+        let pieces: Vec<Option<Arc<Manifest>>> = PIECES.iter().map(|parts| self.piece(parts)).collect();
+        let there = || pieces.iter().flatten();
+        let mut whole = Manifest::clone(there().next().expect("no declaration is empty"));
+        whole.policy = self.policy();
+        whole.services = Entries(there().flat_map(|piece| piece.services.0.clone()).collect());
+        whole.providers = Entries(there().flat_map(|piece| piece.providers.0.clone()).collect());
+        // Upstream models come last.
+        let (upstream, own): (Vec<_>, Vec<_>) = there().partition(|piece| piece.gateway.is_some());
+        whole.models = Entries(own.iter().chain(&upstream).flat_map(|piece| piece.models.0.clone()).collect());
+        whole.gateway = upstream.first().and_then(|piece| piece.gateway.clone());
+        whole
+    }
+
+    /// Returns the manifest that declares only some parts, if any of them is declared.
+    fn piece(&self, parts: &[usize]) -> Option<Arc<Manifest>> {
+        let present = std::array::from_fn(|part| self.present[part] && parts.contains(&part));
+        let versions = std::array::from_fn(|part| if present[part] { self.versions[part] } else { 0 });
+        let (swapped, hands_on) = (self.swapped && (present[0] || present[1]), self.hands_on && present[4]);
+        let piece = Self { present, versions, swapped, hands_on, ..Self::default() };
+        present.contains(&true).then(|| piece.read())
+    }
+
+    fn policy(&self) -> Policy {
+        let part = if self.canary && self.present[4] { 4 } else { 0 };
+        let present = std::array::from_fn(|other| other == part);
+        let piece = Self { present, versions: [0; PARTS], swapped: false, hands_on: false, ..self.clone() };
+        piece.read().policy.clone()
+    }
+
+    /// Returns the manifest as it is read from its text, which is done once.
+    fn read(self) -> Arc<Manifest> {
+        type Known = Mutex<HashMap<Declaration, Arc<Manifest>>>;
+        static KNOWN: OnceLock<Known> = OnceLock::new();
+        let mut known = KNOWN.get_or_init(Mutex::default).lock().expect("no panic");
+        let manifest = known.entry(self).or_insert_with_key(|piece| Arc::new(read(&piece.text())));
+        Arc::clone(manifest)
     }
 
     fn text(&self) -> String {
@@ -184,7 +223,33 @@ impl Declaration {
     }
 }
 
-fn facts(manifest: &manifest::Manifest, key: bool) -> Facts {
+fn read(text: &str) -> Manifest {
+    let (manifest, notes) = manifest::read(text);
+    manifest
+        .filter(|_| notes.is_empty())
+        .unwrap_or_else(|| panic!("{}", manifest::report("sim.yaml", text, &notes, false)))
+}
+
+/// Returns what a manifest means on a machine with or without the key.
+fn mean(text: &str, manifest: &Manifest, key: bool) -> Desired {
+    let (desired, notes) = resolve(manifest, &LockFile::default(), &facts(manifest, key));
+    let errors: Vec<String> = notes.into_iter().map(|(note, ..)| format!("{note:?}")).collect();
+    assert!(errors.is_empty(), "{text}\n{errors:#?}");
+    desired
+}
+
+#[test]
+fn the_pieces_of_a_manifest_mean_what_it_means() {
+    for seed in 0..100 {
+        for episode in Schedule::of(seed).episodes {
+            let resolved = episode.declaration.resolve(true);
+            let whole = mean(&resolved.text, &read(&resolved.text), true);
+            assert_eq!(format!("{:#?}", resolved.desired), format!("{whole:#?}"), "{}", resolved.text);
+        }
+    }
+}
+
+fn facts(manifest: &Manifest, key: bool) -> Facts {
     let directories = directories();
     let questions = questions(manifest, &directories);
     let fact = |reference: &SecretReference| match reference {

@@ -44,11 +44,15 @@ pub(crate) fn was_stable(run: &Run, finished: &Finished, desired: &Desired) {
     let Some((at, truth)) = run.notes().commits.get(&finished.generation).cloned() else { return };
     // What was unhealthy before and is left as it was does not count: it may recover at any moment.
     let (begun, before) = (run.sim().begun, run.notes().before.clone());
+    // What is reported as unhealthy before and after was never healthy in between.
+    let excused = &finished.outcome.unhealthy_before;
     let counts = |resource: &Resource| {
-        before.servers.get(&resource.id).is_none_or(|server| {
+        let changes = |server: &Server| {
             let known = server.process.as_ref().map(|process| &process.definition.fingerprint);
-            server.is_healthy(begun) || (known.is_some() && known != Some(&resource.fingerprint()))
-        })
+            known.is_some() && known != Some(&resource.fingerprint())
+        };
+        let was = before.servers.get(&resource.id);
+        !excused.contains(&resource.id) && was.is_none_or(|server| server.is_healthy(begun) || changes(server))
     };
     let mut early = Vec::new();
     for (resource, spec) in desired.runs() {

@@ -5,6 +5,7 @@ use llamero::live::RunState;
 use llamero::resource::{Digest, Fingerprint, Kind, Prerequisite, ResourceId, Run};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a server that was started does.
@@ -32,7 +33,7 @@ pub(crate) struct Definition {
     pub(crate) stack: Option<String>,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) intact: bool,
-    pub(crate) run: Run,
+    pub(crate) run: Arc<Run>,
 }
 
 #[derive(Debug, Clone)]
@@ -95,6 +96,20 @@ impl Default for Server {
 impl Server {
     pub(crate) fn is_gone(&self) -> bool {
         self.definition.is_none() && self.process.is_none() && self.loaded.is_none() && self.others.is_empty()
+    }
+
+    /// Returns when it dies or is started again by itself, if it does.
+    fn changes(&self) -> Option<Duration> {
+        match self.state {
+            RunState::Running => {
+                let process = self.process.as_ref()?;
+                let dies = process.behaviour.dies.filter(|(_, always)| *always || self.restarts == 0);
+                let after = if process.clashed { Duration::from_millis(50) } else { dies?.0 };
+                Some(process.started + after)
+            }
+            RunState::BackingOff => Some(self.until),
+            _ => None,
+        }
     }
 
     pub(crate) fn is_healthy(&self, now: Duration) -> bool {
@@ -208,7 +223,8 @@ impl Truth {
 
     /// Lets everything happen that happens by itself until now.
     pub(crate) fn advance(&mut self, now: Duration) {
-        for id in self.servers.keys().cloned().collect::<Vec<_>>() {
+        let due = self.servers.iter().filter(|(_, server)| server.changes().is_some_and(|at| at <= now));
+        for id in due.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
             self.advance_one(&id, now);
         }
     }
@@ -219,19 +235,7 @@ impl Truth {
             let Some(server) = self.servers.get_mut(id) else { return };
             match server.state {
                 RunState::Running => {
-                    let Some(process) = &server.process else { return };
-                    let dies = if process.clashed {
-                        Some(Duration::from_millis(50))
-                    } else {
-                        process
-                            .behaviour
-                            .dies
-                            .filter(|(_, always)| *always || server.restarts == 0)
-                            .map(|(after, _)| after)
-                    };
-                    let Some(dead) = dies.map(|after| process.started + after).filter(|dead| *dead <= now) else {
-                        return;
-                    };
+                    let Some(dead) = server.changes().filter(|dead| *dead <= now) else { return };
                     let most = gives_up_after(id.kind);
                     server.why = Some("exit code 1".to_owned());
                     server.state = if most.is_some_and(|most| server.restarts >= most) {

@@ -20,6 +20,7 @@ use llamero::systems::listener::Foreign;
 use llamero::systems::secrets::{self, Secret};
 use llamero::systems::{Retry, detached, files};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Write};
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -78,15 +79,18 @@ pub(crate) struct Sim {
     /// The actions that go on failing.
     pub(crate) broken: BTreeSet<String>,
     pub(crate) full: Option<(u32, u32, bool)>,
-    pub(crate) trace: Vec<String>,
+    /// What happened, where it is to be read.
+    pub(crate) trace: Option<Vec<String>>,
     /// What was found to be wrong while it happened.
     pub(crate) violations: Vec<String>,
 }
 
 impl Sim {
-    pub(crate) fn note(&mut self, pid: Pid, text: &str) {
-        let line = format!("{:>9.3} [{pid}] {text}", self.now.as_secs_f64());
-        self.trace.push(line);
+    pub(crate) fn note(&mut self, pid: Pid, text: fmt::Arguments<'_>) {
+        let now = self.now.as_secs_f64();
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{now:>9.3} [{pid}] {text}"));
+        }
     }
 
     /// Returns whether the step that was just begun hangs, and then whether it has its effect all the same.
@@ -96,10 +100,11 @@ impl Sim {
 
     /// Notes that an action occurs.
     pub(crate) fn plans(&mut self, action: &Action) {
-        let debug = format!("{action:?}");
-        let name = debug.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
-        if !self.actions.contains(name) {
-            self.actions.insert(name.to_owned());
+        let mut name = FirstWord::default();
+        // It fails after the first word.
+        let _ = write!(name, "{action:?}");
+        if !self.actions.contains(&name.0) {
+            self.actions.insert(name.0);
         }
     }
 
@@ -120,7 +125,7 @@ impl Sim {
     }
 
     fn strike(&mut self, pid: Pid, what: &str, blow: Blow) {
-        self.note(pid, &format!("{blow:?} at `{what}`"));
+        self.note(pid, format_args!("{blow:?} at `{what}`"));
         match blow {
             Blow::Cancel => self.interrupt(),
             Blow::Second(declaration) => self.arrivals.push((0, declaration)),
@@ -135,8 +140,20 @@ impl Sim {
     }
 
     pub(crate) fn violation(&mut self, text: String) {
-        self.note(0, &format!("VIOLATION {text}"));
+        self.note(0, format_args!("VIOLATION {text}"));
         self.violations.push(text);
+    }
+}
+
+/// Receives the first word of a text, and no more than that.
+#[derive(Default)]
+struct FirstWord(String);
+
+impl fmt::Write for FirstWord {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let word = text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+        self.0.push_str(word);
+        if word.len() == text.len() { Ok(()) } else { Err(fmt::Error) }
     }
 }
 
@@ -187,7 +204,7 @@ impl World {
             sim.strike(self.pid, what, blow);
         }
         if sim.kill == Some((self.pid, tick)) {
-            sim.note(self.pid, &format!("is killed at `{what}`"));
+            sim.note(self.pid, format_args!("is killed at `{what}`"));
             sim.dead.insert(self.pid);
             return true;
         }
@@ -206,7 +223,7 @@ impl World {
 
     fn register(&self, switch: &Switch) {
         let mut sim = self.sim();
-        sim.note(self.pid, &format!("arm {}", switch.name));
+        sim.note(self.pid, format_args!("arm {}", switch.name));
         let fires = sim.now + switch.after;
         let armed = ArmedSwitch { generation: switch.generation, fires, after: switch.after, postponed_by: None };
         sim.switches.insert(switch.name.clone(), armed);
@@ -237,7 +254,7 @@ impl World {
                 return Err(Failure { interrupted: true, ..failed });
             }
             if !answers {
-                self.sim().note(self.pid, "a request through the gateway fails");
+                self.sim().note(self.pid, format_args!("a request through the gateway fails"));
                 return Err(failed);
             }
             if now >= until {
@@ -316,13 +333,13 @@ impl Machine for World {
             interrupted: false,
         };
         if let Some(fault) = fault.as_ref().filter(|fault| !fault.late) {
-            self.sim().note(self.pid, &format!("{name}: fails"));
+            self.sim().note(self.pid, format_args!("{name}: fails"));
             return Err(failed(fault));
         }
         if let Some(effect) = hung {
             self.wait(HANGS).await;
             if !effect {
-                self.sim().note(self.pid, &format!("{name}: times out"));
+                self.sim().note(self.pid, format_args!("{name}: times out"));
                 return Err(Failure { why: "timed out".to_owned(), retry: Retry::Soon, ..failed(&Fault::default()) });
             }
         }
@@ -338,7 +355,7 @@ impl Machine for World {
                 machine::perform(&mut sim.truth, now, execution.desired, execution.inventory, (action, part))
             };
             let outcome = if done.is_ok() { "done" } else { "fails" };
-            self.sim().note(self.pid, &format!("{name}: {outcome}"));
+            self.sim().note(self.pid, format_args!("{name}: {outcome}"));
             done.map_err(|why| Failure { why, ..failed(&Fault::default()) })?;
             self.pass(&name).await;
         }
@@ -444,7 +461,7 @@ impl Outside for World {
             let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
             return Err(detached::Error::Log(files::Error::io("open", &switch.log, full)));
         }
-        sim.note(self.pid, &format!("arm a process for generation {}", switch.generation));
+        sim.note(self.pid, format_args!("arm a process for generation {}", switch.generation));
         sim.detached.push((switch.generation, switch.after));
         Ok(())
     }
@@ -465,7 +482,7 @@ impl Outside for World {
         self.pass("disarm").await;
         if let Carrier::Timer(name) = carrier {
             let mut sim = self.sim();
-            sim.note(self.pid, &format!("disarm {name}"));
+            sim.note(self.pid, format_args!("disarm {name}"));
             sim.switches.remove(name);
         }
     }

@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         print_json(&json!({
             "schema": SCHEMA, "stack": stack.name, "generation": generation.number, "begun": revision.begun,
             "llamero": revision.llamero, "manifest": revision.manifest, "origin": revision.origin, "resources": resources,
-            "changes": revision.changes, "outcome": generation.outcome,
+            "changes": revision.changes, "outcome": generation.outcome.as_deref(),
         }))?;
         return Ok(Exit::Done);
     }

@@ -2,7 +2,7 @@
 
 use super::home::{CommandOutput, Home, SILENT, answer, answering, port, said, web};
 use crate::clock::{HANG, ends_within};
-use llamero::history::{Ending, History, Outcome};
+use llamero::history::{Ending, History, Outcome, Revision};
 use llamero::resource::{Kind, ResourceId, Runtime, Spec};
 use std::collections::BTreeMap;
 use std::fs;
@@ -54,7 +54,7 @@ fn silent() -> u16 {
 fn as_units(home: &Home) {
     let history = History::new(home.record(""));
     let last = history.committed().expect("whole records").expect("a generation");
-    let mut revision = last.revision;
+    let mut revision = Revision::clone(&last.revision);
     revision.desired.resources = std::mem::take(&mut revision.desired.resources)
         .into_values()
         .map(|mut resource| {
