@@ -30,7 +30,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many runs an ordinary test run has.
-const RUNS: u64 = 300;
+const RUNS: u64 = 1_000;
 
 /// Of how many instants of the sweep one is tried in an ordinary test run.
 const SOME: u32 = 61;
