@@ -37,7 +37,7 @@ pub(crate) enum Drift {
     RegistryMoves,
     /// A model is removed from its server.
     RemoveModels,
-    /// A committed server becomes sick, for good.
+    /// A committed server becomes unhealthy, for good.
     Sicken(usize),
 }
 
@@ -194,9 +194,9 @@ fn behaviour(random: &mut Random) -> Behaviour {
         6 => Behaviour { dies: Some((milliseconds(random, 8_000), false)), ..healthy },
         7 => {
             let from = milliseconds(random, 8_000);
-            Behaviour { sick: Some((from, from + milliseconds(random, 4_000))), ..healthy }
+            Behaviour { unhealthy: Some((from, from + milliseconds(random, 4_000))), ..healthy }
         }
-        _ => Behaviour { sick: Some((milliseconds(random, 8_000), Duration::MAX)), ..healthy },
+        _ => Behaviour { unhealthy: Some((milliseconds(random, 8_000), Duration::MAX)), ..healthy },
     }
 }
 

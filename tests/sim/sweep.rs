@@ -15,14 +15,14 @@ fn bases() -> Vec<(&'static str, Vec<Episode>)> {
     let before = declared(&[(0, 0), (1, 0), (2, 0), (4, 0), (5, 1)]);
     let after = declared(&[(0, 1), (1, 1), (2, 1), (4, 1), (5, 2), (6, 0)]);
     let asleep = [declared(&[(6, 0)]), declared(&[(6, 1)])].map(calm);
-    let sick = Behaviour { ready: None, ..Behaviour::HEALTHY };
+    let unhealthy = Behaviour { ready: None, ..Behaviour::HEALTHY };
     let confirming = Some(Confirming { within: 20, comes: Some(12) });
     vec![
         ("a first apply", vec![calm(before.clone())]),
         ("a change", vec![calm(before.clone()), calm(after.clone())]),
         (
             "a rollback",
-            vec![calm(before.clone()), Episode { behaviours: vec![(1, sick.clone())], ..calm(after.clone()) }],
+            vec![calm(before.clone()), Episode { behaviours: vec![(1, unhealthy.clone())], ..calm(after.clone()) }],
         ),
         ("a confirmation", vec![calm(before.clone()), Episode { confirming, ..calm(after.clone()) }]),
         ("a canary", vec![calm(before.clone()), calm(Declaration { canary: true, ..after.clone() })]),
@@ -31,7 +31,7 @@ fn bases() -> Vec<(&'static str, Vec<Episode>)> {
         ("all that is removed", vec![calm(after), calm(declared(&[(0, 1)]))]),
         ("a sleeping server that is woken", {
             let [first, second] = asleep;
-            vec![first, Episode { behaviours: vec![(6, sick)], ..second }]
+            vec![first, Episode { behaviours: vec![(6, unhealthy)], ..second }]
         }),
     ]
 }

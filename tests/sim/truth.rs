@@ -18,12 +18,12 @@ pub(crate) struct Behaviour {
     /// After how long it dies, every time or only the first.
     pub(crate) dies: Option<(Duration, bool)>,
     /// From when on it answers wrongly, and until when.
-    pub(crate) sick: Option<(Duration, Duration)>,
+    pub(crate) unhealthy: Option<(Duration, Duration)>,
 }
 
 impl Behaviour {
     pub(crate) const HEALTHY: Self =
-        Self { ready: Some(Duration::from_millis(700)), progress: false, dies: None, sick: None };
+        Self { ready: Some(Duration::from_millis(700)), progress: false, dies: None, unhealthy: None };
 }
 
 /// What stands in a server's place: whose it is and what it says.
@@ -116,8 +116,8 @@ impl Server {
         let Some(process) = self.process.as_ref().filter(|_| self.state == RunState::Running) else { return false };
         let age = now.saturating_sub(process.started);
         let ready = process.behaviour.ready.is_some_and(|ready| age >= ready);
-        let sick = process.behaviour.sick.is_some_and(|(from, to)| (from..to).contains(&age));
-        ready && !sick && !process.asleep
+        let unhealthy = process.behaviour.unhealthy.is_some_and(|(from, to)| (from..to).contains(&age));
+        ready && !unhealthy && !process.asleep
     }
 }
 

@@ -131,12 +131,14 @@ async fn a_server_starts_is_found_and_stops() {
     assert!(matches!(again, Err(Error::Running { .. })));
     assert!(matches!(home.processes.forget("server"), Err(Error::Running { .. })));
 
+    let is_ready = || home.processes.last_lines("server", 9).contains(&"ready".to_owned());
+    until_async("it is ready", async || is_ready()).await;
     home.stop().await;
     let stopped = home.state();
     assert_eq!((stopped.phase, stopped.pid, stopped.supervised), (Phase::Stopped, None, false));
     assert_eq!(stopped.exit, Some(Exit { code: None, signal: Some(15) }));
     assert!(!lives(pid));
-    assert!(home.processes.last_lines("server", 9).contains(&"ready".to_owned()));
+    assert!(is_ready());
     let second = home.start("exec sleep 600").await;
     assert_ne!(second.identity, state.identity);
     home.stop().await;
