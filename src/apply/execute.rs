@@ -77,7 +77,7 @@ pub async fn execute<M: Machine>(
             index -= 1;
             if waiting[index].after.iter().all(|id| done.contains(id)) {
                 let step = waiting.remove(index);
-                running.push(take(execution, step));
+                running.push(run_step(execution, step));
             }
         }
         let Some((step, took, result)) = running.next().await else { break };
@@ -86,7 +86,7 @@ pub async fn execute<M: Machine>(
                 executed.verified.insert(id.clone(), live);
             }
         });
-        let (result, failure) = settle_step(step, result, preexisting, &mut executed);
+        let (result, failure) = judge(step, result, preexisting, &mut executed);
         if failure.is_none() {
             done.insert(step.id);
             // Waking does not count as a start.
@@ -113,7 +113,7 @@ pub async fn execute<M: Machine>(
     executed
 }
 
-async fn take<'a, M: Machine>(
+async fn run_step<'a, M: Machine>(
     execution: Execution<'_, M>,
     step: &'a Step,
 ) -> (&'a Step, Duration, Result<Option<LiveRun>, Failure>) {
@@ -132,7 +132,7 @@ async fn take<'a, M: Machine>(
     (step, took, result)
 }
 
-fn settle_step(
+fn judge(
     step: &Step,
     result: Result<(), Failure>,
     preexisting: &BTreeSet<ResourceId>,

@@ -44,24 +44,24 @@ pub(super) async fn inspect_models<'a>(
         (endpoint, tags.and_then(|tags| Ok((tags, loaded?))))
     });
     let answers: BTreeMap<&str, Answer> = futures_util::future::join_all(answers).await.into_iter().collect();
-    let mut things = BTreeMap::new();
+    let mut presences = BTreeMap::new();
     for (id, model) in &models {
         if let Some(answer) = answers.get(model.endpoint.as_str()) {
             let source = model.source.shortest();
             let is_pulled = |record: &Pulled| record.has_pulled(id.kind, &source, &model.endpoint);
             let managed = records.values().any(is_pulled);
-            things.insert((*id).clone(), presence(stack, model, records.get(*id), managed, answer));
+            presences.insert((*id).clone(), presence(stack, model, records.get(*id), managed, answer));
         }
     }
-    derived::read_back(systems, &models, &mut things).await;
+    derived::read_back(systems, &models, &mut presences).await;
     // Retained contents are known only by their records. They stay while they cannot be observed.
     for (id, record) in others {
         if let Some(answer) = answers.get(record.endpoint.as_str()) {
-            things.insert(id.clone(), retained(record, answer));
+            presences.insert(id.clone(), retained(record, answer));
         }
     }
-    debug_assert!(things.keys().all(|id| id.kind == Kind::Model));
-    things
+    debug_assert!(presences.keys().all(|id| id.kind == Kind::Model));
+    presences
 }
 
 /// Returns the presence of a model that is known only by its record.
@@ -84,12 +84,12 @@ fn retained(record: &Pulled, answer: &Answer) -> Presence {
 
 /// Returns the current content of each declared model, where it is known.
 pub async fn contents(systems: &Systems, desired: &Desired) -> BTreeMap<ResourceId, Digest> {
-    let things = inspect_models(systems, &desired.stack, desired.resources.values()).await;
+    let presences = inspect_models(systems, &desired.stack, desired.resources.values()).await;
     let content = |(id, presence)| match presence {
         Presence::Present(Live::Model { sha256, .. }) if desired.resources.contains_key(&id) => Some((id, sha256?)),
         _ => None,
     };
-    things.into_iter().filter_map(content).collect()
+    presences.into_iter().filter_map(content).collect()
 }
 
 fn presence(stack: &str, model: &ServedModel, record: Option<&Pulled>, managed: bool, answer: &Answer) -> Presence {

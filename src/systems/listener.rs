@@ -111,7 +111,7 @@ impl Foreign {
 }
 
 /// The listening sockets of this machine at one moment: when the first of them is asked for. Reading the kernel's
-/// tables takes a millisecond, and most servers without a port need none of it.
+/// tables takes a millisecond, and a server without a port needs none of it.
 #[derive(Debug, Default)]
 pub struct Sockets {
     listeners: OnceLock<Result<Vec<Listener>, String>>,
@@ -346,14 +346,14 @@ mod tests {
     #[test]
     fn only_the_socket_that_gets_the_connection_counts() {
         let forwarded = |user| Members::Engine { user, forwards: true };
-        let (theirs, ours) = ((Closeness::Exact4, 7, 1), (Closeness::Any4, 0, 2));
+        let (foreign, own) = ((Closeness::Exact4, 7, 1), (Closeness::Any4, 0, 2));
         let none = || scan(&[], &[], true);
-        assert_eq!(judged(&[theirs, ours], none(), &forwarded(0)), 'f');
-        assert_eq!(judged(&[theirs, ours], none(), &forwarded(7)), 'p');
-        assert_eq!(judged(&[(Closeness::Any6, 7, 1), ours], none(), &forwarded(0)), 'p');
+        assert_eq!(judged(&[foreign, own], none(), &forwarded(0)), 'f');
+        assert_eq!(judged(&[foreign, own], none(), &forwarded(7)), 'p');
+        assert_eq!(judged(&[(Closeness::Any6, 7, 1), own], none(), &forwarded(0)), 'p');
         // Sockets on the same address share the connections.
-        assert_eq!(judged(&[(Closeness::Any4, 7, 1), ours], none(), &forwarded(0)), 'f');
-        assert_eq!(judged(&[(Closeness::None, 7, 1), ours], none(), &forwarded(0)), 'p');
+        assert_eq!(judged(&[(Closeness::Any4, 7, 1), own], none(), &forwarded(0)), 'f');
+        assert_eq!(judged(&[(Closeness::None, 7, 1), own], none(), &forwarded(0)), 'p');
         assert_eq!(judged(&[], none(), &forwarded(0)), 'p');
         assert_eq!(judged(&[], none(), &Members::Engine { user: 0, forwards: false }), 'n');
         assert_eq!(judged(&[], none(), &Members::Processes(BTreeSet::new())), 'n');

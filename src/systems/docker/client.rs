@@ -97,8 +97,8 @@ impl Docker {
         let live = within(&what, &socket, deadlines.call, api.version()).await?;
         let spoken = live.api_version.unwrap_or_default();
         let too_old = || Error::TooOld { socket: socket.clone(), live: spoken.clone(), needed: OLDEST.2 };
-        let theirs = numbers(&spoken).filter(|live| *live >= (OLDEST.0, OLDEST.1)).ok_or_else(too_old)?;
-        let (major, minor) = theirs.min(NEWEST);
+        let newest = numbers(&spoken).filter(|live| *live >= (OLDEST.0, OLDEST.1)).ok_or_else(too_old)?;
+        let (major, minor) = newest.min(NEWEST);
         let is_podman = live
             .components
             .unwrap_or_default()

@@ -133,7 +133,7 @@ impl Stack<'_> {
         }
     }
 
-    /// Returns what picks out the things with the stack's mark.
+    /// Returns the filter for what carries the stack's ownership marker.
     pub(super) fn filter(self) -> HashMap<String, Vec<String>> {
         HashMap::from([("label".to_owned(), vec![format!("{STACK_LABEL}={}", self.name)])])
     }

@@ -84,7 +84,7 @@ pub enum Error {
     NotFound {
         /// The attempted operation.
         what: String,
-        /// The engine's words.
+        /// The engine's message.
         message: String,
     },
     /// The name is taken, or the thing is in use.
@@ -92,7 +92,7 @@ pub enum Error {
     Conflict {
         /// The attempted operation.
         what: String,
-        /// The engine's words.
+        /// The engine's message.
         message: String,
     },
     /// It does not carry the mark of this stack, and so it is not touched.
@@ -108,7 +108,7 @@ pub enum Error {
     Refused {
         /// The attempted operation.
         what: String,
-        /// The engine's words.
+        /// The engine's message.
         message: String,
         /// The kind of failure.
         fault: Fault,
@@ -220,7 +220,7 @@ const WORDS: [(Fault, &[&str]); 11] = [
 ];
 
 impl Fault {
-    /// Reads the engine's words: it has no codes for what goes wrong between it and others.
+    /// Reads the engine's message: it has no codes for what goes wrong between it and others.
     #[must_use]
     pub fn of(message: &str) -> Self {
         let message = message.to_ascii_lowercase();

@@ -1,7 +1,7 @@
 //! What starts with the user manager: links in the folders of its targets.
 //!
 //! `systemctl enable` makes the same links. The manager is not asked to: for each unit it looks through every folder
-//! of units again, some milliseconds of which it answers nobody.
+//! of units again, and answers no call for some milliseconds.
 
 use crate::systems::files;
 use llamero_core::targets::systemd::lower::wanted_by;

@@ -29,7 +29,7 @@ pub enum Error {
     NoSuchUnit {
         /// The attempted operation.
         what: String,
-        /// The manager's words.
+        /// The manager's message.
         message: String,
     },
     /// The manager does not allow it.
@@ -37,7 +37,7 @@ pub enum Error {
     Denied {
         /// The attempted operation.
         what: String,
-        /// The manager's words.
+        /// The manager's message.
         message: String,
     },
     /// The unit is masked.
@@ -45,7 +45,7 @@ pub enum Error {
     Masked {
         /// The attempted operation.
         what: String,
-        /// The manager's words.
+        /// The manager's message.
         message: String,
     },
     /// The unit's file has a setting that the manager does not take.
@@ -53,7 +53,7 @@ pub enum Error {
     BadSetting {
         /// The attempted operation.
         what: String,
-        /// The manager's words.
+        /// The manager's message.
         message: String,
     },
     /// The manager refused.
@@ -61,7 +61,7 @@ pub enum Error {
     Refused {
         /// The attempted operation.
         what: String,
-        /// The manager's words.
+        /// The manager's message.
         message: String,
     },
     /// The connection was lost, or the answer made no sense.

@@ -27,10 +27,10 @@ impl<'a> Builder<'a> {
         let pin = self.lock.pins.get(key)?;
         let declared = model.value.sha256.as_ref().map(|sha256| (sha256, &sha256.value.0));
         if let Some((text, declared)) = declared.filter(|(_, declared)| **declared != pin.sha256) {
-            let said = format!("`sha256` says {}…, and the lock file {}…", declared.short(), pin.sha256.short());
+            let message = format!("`sha256` says {}…, and the lock file {}…", declared.short(), pin.sha256.short());
             let hint = format!("correct one of them; `llamero update {}` moves the lock file on", model.name.value);
             self.note(
-                Note::error("not-as-locked", said).hint(hint),
+                Note::error("not-as-locked", message).hint(hint),
                 format!("models.{}.sha256", model.name.value),
                 &text.span,
             );

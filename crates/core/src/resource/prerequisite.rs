@@ -1,4 +1,4 @@
-//! Things of the host that a server needs, that no part of the manifest names as its own, and that are created where
+//! Resources of the host that a server needs, that no part of the manifest names as its own, and that are created where
 //! they are missing.
 
 use serde::{Deserialize, Serialize};

@@ -14,18 +14,18 @@ pub(super) fn artifact(case: Case<'_>, spec: &Artifact, live: Option<&Live>) -> 
         Some(Live::Artifact { sha256, managed, .. }) => (Some(sha256.as_ref()), *managed),
         _ => (None, false),
     };
-    let theirs = spec.source == ArtifactSource::File;
+    let unmanaged = spec.source == ArtifactSource::File;
     let refuse = |message: String, hint: &str| {
         let hint = Some(hint.to_owned());
         Verdict::Refused(Refusal { on: resource.id.clone(), kind: RefusalKind::Missing, message, hint })
     };
     match (known, &spec.sha256) {
-        (None, _) if theirs => refuse(
+        (None, _) if unmanaged => refuse(
             format!("{} does not exist", spec.path.display()),
             "correct `source` in the manifest, or put the file there",
         ),
         (None, _) => fetch(case, vec![absent(past, resource)]),
-        (Some(Some(is)), Some(expected)) if is != expected && theirs => refuse(
+        (Some(Some(is)), Some(expected)) if is != expected && unmanaged => refuse(
             format!("{} has the sha256 {is}, not {expected}", spec.path.display()),
             "correct `sha256` in the manifest, or the file",
         ),
