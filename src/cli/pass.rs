@@ -77,8 +77,10 @@ async fn run(pending: Pending, mode: OutputMode) -> Result<Applied, Problem> {
     });
     let report = |event| progress.show(event);
     let applied = tokio::select! {
-        applied = pending.run(&report, &cancel) => applied?,
+        // Signals are listened to before anything is done: until then the first ends the process.
+        biased;
         never = interrupts(&cancel) => match never {},
+        applied = pending.run(&report, &cancel) => applied?,
     };
     if mode.pass.json {
         let Finished { generation, current, outcome, .. } = &applied.finished;
