@@ -1,7 +1,7 @@
 //! The failures of the records on disk.
 
 use super::holder::LockHolder;
-use crate::systems::{FailureKind, Hint, files, sealed};
+use crate::systems::{FailureKind, Hint, Retry, files, sealed};
 
 /// A failure of the records on disk.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +28,10 @@ impl Hint for Error {
             Self::Occupied(_) => Some("wait until it is done; the lock goes with its process".to_owned()),
             Self::NoGeneration(_) => Some("`llamero history` lists them".to_owned()),
         }
+    }
+
+    fn retry(&self) -> Retry {
+        if matches!(self, Self::Occupied(_)) { Retry::Soon } else { Retry::of_causes(self) }
     }
 
     fn kind(&self) -> FailureKind {

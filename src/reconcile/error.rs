@@ -158,7 +158,7 @@ impl Hint for Error {
             Self::Output(error) => error.retry(),
             Self::Http(error) => error.retry(),
             Self::Source { error, .. } => error.retry(),
-            _ => Retry::Never,
+            _ => Retry::of_causes(self),
         }
     }
 

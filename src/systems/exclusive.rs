@@ -43,7 +43,7 @@ impl Hint for Error {
     }
 
     fn retry(&self) -> Retry {
-        if matches!(self, Self::Late { .. }) { Retry::Soon } else { Retry::Never }
+        if matches!(self, Self::Late { .. }) { Retry::Soon } else { Retry::of_causes(self) }
     }
 }
 

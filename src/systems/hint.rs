@@ -16,7 +16,7 @@ pub trait Hint: std::error::Error {
 
     /// Returns when a retry makes sense.
     fn retry(&self) -> Retry {
-        Retry::Never
+        Retry::of_causes(self)
     }
 
     /// Returns the kind of the failure, where it ends a request.

@@ -78,7 +78,7 @@ impl Hint for Error {
     }
 
     fn retry(&self) -> Retry {
-        if matches!(self, Self::NoReader { .. }) { Retry::Soon } else { Retry::Never }
+        if matches!(self, Self::NoReader { .. }) { Retry::Soon } else { Retry::of_causes(self) }
     }
 
     fn kind(&self) -> FailureKind {

@@ -140,7 +140,9 @@ impl Hint for Error {
     }
 
     fn retry(&self) -> Retry {
-        if matches!(self, Self::Cancelled) || self.is_offline() { Retry::Soon } else { Retry::Never }
+        let passes =
+            matches!(self, Self::Cancelled) || self.is_offline() || self.mentions(&["No space left on device"]);
+        if passes { Retry::Soon } else { Retry::of_causes(self) }
     }
 }
 

@@ -308,7 +308,7 @@ impl Hint for Error {
             Self::NoSocket { .. } | Self::Unreachable { .. } | Self::Deadline { .. } | Self::Cut { .. } => Retry::Soon,
             Self::Connection { .. } | Self::Cancelled => Retry::Soon,
             Self::Refused { fault: Fault::Transient | Fault::Often, .. } => Retry::Soon,
-            _ => Retry::Never,
+            _ => Retry::of_causes(self),
         }
     }
 }

@@ -191,7 +191,7 @@ impl Hint for Error {
         match self {
             Self::Busy { .. } | Self::Stalled { .. } | Self::Cut { .. } | Self::Cancelled => Retry::Soon,
             Self::Network { source, .. } => source.retry(),
-            _ => Retry::Never,
+            _ => Retry::of_causes(self),
         }
     }
 }

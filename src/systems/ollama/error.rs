@@ -221,7 +221,7 @@ impl Hint for Error {
             Self::Busy { .. } | Self::Stalled { .. } | Self::Cut { .. } | Self::StillLoaded { .. } => Retry::Soon,
             Self::Failed { fault: Fault::Transient, .. } | Self::Cancelled => Retry::Soon,
             Self::Network { source, .. } => source.retry(),
-            _ => Retry::Never,
+            _ => Retry::of_causes(self),
         }
     }
 }

@@ -95,7 +95,7 @@ impl Hint for Error {
     fn retry(&self) -> Retry {
         match self {
             Self::Silent(_) | Self::SupervisorEnded { .. } | Self::Left { .. } => Retry::Soon,
-            _ => Retry::Never,
+            _ => Retry::of_causes(self),
         }
     }
 }
