@@ -220,9 +220,10 @@ mod tests {
     fn one_scan_finds_the_holders_of_all_ports() {
         let socket = TcpListener::bind("127.0.0.1:0").expect("a socket");
         let port = socket.local_addr().expect("an address").port();
-        let all = holders(&(1..=u16::MAX).collect());
-        assert_eq!(all.get(&port), holders(&BTreeSet::from([port])).get(&port));
-        assert_eq!(all[&port].pid, Some(std::process::id()));
+        // A child that another test is just forking holds the socket too, and is younger.
+        for ports in [BTreeSet::from([port]), (1..=u16::MAX).collect()] {
+            assert_eq!(holders(&ports)[&port].pid, Some(std::process::id()), "of {}", ports.len());
+        }
     }
 
     #[test]
