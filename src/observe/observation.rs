@@ -38,8 +38,11 @@ pub async fn observe(systems: &Systems, desired: &Desired, inventory: &[Resource
     );
     let mut observed = Observation { resources: plain, externals, ..Observation::default() };
     observed.resources.extend(models);
-    for (driver, Findings { resources, unseen, prerequisites, networks, ends_at_logout }) in targets {
+    let mut parted = BTreeSet::new();
+    for (driver, findings) in targets {
+        let Findings { resources, parted: servers, unseen, prerequisites, networks, ends_at_logout } = findings;
         observed.resources.extend(resources);
+        parted.extend(servers);
         observed.unseen.extend(unseen);
         observed.prerequisites.extend(prerequisites);
         observed.networks.extend(networks.into_iter().map(|name| (name, driver.kind())));
@@ -47,7 +50,9 @@ pub async fn observe(systems: &Systems, desired: &Desired, inventory: &[Resource
             observed.end_at_logout.insert(driver.kind());
         }
     }
-    inspect_instances(Scope { systems, stack: &desired.stack }, &known, &mut observed).await;
+    let hands_off = |resource: &&&Resource| resource.run().is_some_and(|run| run.socket_handoff);
+    parted.extend(known.values().filter(hands_off).map(|resource| resource.id.clone()));
+    inspect_instances(Scope { systems, stack: &desired.stack }, parted, &mut observed).await;
     let (asleep, settings, ports, offers) = tokio::join!(
         sleepers(systems, &known, &observed),
         settings::reported(systems, desired, &observed),
@@ -78,17 +83,12 @@ pub async fn observe(systems: &Systems, desired: &Desired, inventory: &[Resource
     observed
 }
 
-/// Inspects the instances of servers that hand their socket off, or are to.
-async fn inspect_instances(scope: Scope<'_>, known: &BTreeMap<&ResourceId, &Resource>, observed: &mut Observation) {
-    let handing_off: BTreeSet<ResourceId> = known
-        .values()
-        .filter(|resource| resource.run().is_some_and(|run| run.socket_handoff))
-        .map(|resource| &resource.id)
-        .chain(observed.resources.keys().filter(|id| observed.run(id).is_some_and(|live| live.socket_handoff)))
-        .cloned()
-        .collect();
+/// Inspects the instances of servers that are to hand their socket off, or do so, or that instances are left of.
+async fn inspect_instances(scope: Scope<'_>, mut parted: BTreeSet<ResourceId>, observed: &mut Observation) {
+    let hands_off = |id: &&ResourceId| observed.run(id).is_some_and(|live| live.socket_handoff);
+    parted.extend(observed.resources.keys().filter(hands_off).cloned());
     for driver in targets::drivers() {
-        let own = handing_off.iter().filter(|id| id.kind == driver.kind()).collect();
+        let own = parted.iter().filter(|id| id.kind == driver.kind()).collect();
         for (id, instances) in driver.instances(scope, own).await {
             match instances {
                 Ok(instances) => drop(observed.instances.insert(id, instances)),

@@ -7,7 +7,7 @@ use crate::resource::{Kind, ResourceId};
 use crate::systems::{Failure, Systems, files, proc, unseen};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The systemd user manager.
 #[derive(Debug)]
@@ -25,14 +25,17 @@ impl Driver for Systemd {
     fn observe<'a>(&'a self, scope: Scope<'a>, inquiry: Inquiry<'a>) -> BoxFuture<'a, Findings> {
         async move {
             let mut servers = inquiry.servers;
-            let listed = observe::list(scope, &mut servers);
-            let unseen = listed.err().map(|error| (Part::Servers(self.kind()), unseen(&error))).into_iter().collect();
+            let (parted, failed) = match observe::list(scope, &mut servers) {
+                Ok(parted) => (parted, None),
+                Err(error) => (BTreeSet::new(), Some((Part::Servers(self.kind()), unseen(&error)))),
+            };
+            let unseen = failed.into_iter().collect();
             if servers.is_empty() {
                 return Findings { unseen, ..Findings::default() };
             }
             let (resources, ends_at_logout) =
                 tokio::join!(observe::inspect(scope, servers.iter().collect()), self.ends_at_logout(scope.systems));
-            Findings { resources, unseen, ends_at_logout, ..Findings::default() }
+            Findings { resources, parted, unseen, ends_at_logout, ..Findings::default() }
         }
         .boxed()
     }

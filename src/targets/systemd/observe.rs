@@ -6,36 +6,40 @@ use super::instances::{self, LIMIT};
 use super::settings;
 use crate::live::{Effective, Instances, Live, LiveRun, Ownership, Presence, RunState, Unseen};
 use crate::render::marker;
-use crate::resource::{Bytes, Kind, ResourceId};
+use crate::resource::{Bytes, Fingerprint, Kind, ResourceId};
 use crate::systems::systemd::{self, ActiveState, LoadState, Unit, boot};
 use crate::systems::{Connection as _, Systems, files, proc, unknown, unseen};
 use llamero_core::targets::systemd::lower::{instance_name, socket_name, unit_name};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Adds the units that carry the stack's ownership marker. An instance is part of the server whose name it bears.
-pub(super) fn list(scope: Scope<'_>, live: &mut BTreeSet<ResourceId>) -> Result<(), files::Error> {
+/// Adds the units that carry the stack's ownership marker. An instance is part of the server whose name it bears:
+/// returns the servers that there are instances of.
+pub(super) fn list(scope: Scope<'_>, live: &mut BTreeSet<ResourceId>) -> Result<BTreeSet<ResourceId>, files::Error> {
     let Scope { systems, stack } = scope;
+    let mut parted = BTreeSet::new();
     for name in files::names(&systems.units)? {
         let Some(unit) = name.strip_suffix(".service") else { continue };
         let id = ResourceId::new(Kind::Unit, unit);
-        if is_known_instance(live, unit) {
+        if live.contains(&id) {
             continue;
         }
-        let text = || files::read_text(&systems.unit_file(&id), LIMIT).ok().flatten();
-        let managed = || text().and_then(|text| marker::read(&text)).is_some_and(|marker| marker.stack == stack);
-        if !live.contains(&id) && managed() {
+        if let Some(server) = server_of_instance(unit).filter(|server| live.contains(server)) {
+            parted.insert(server);
+            continue;
+        }
+        let text = files::read_text(&systems.unit_file(&id), LIMIT).ok().flatten();
+        if text.and_then(|text| marker::read(&text)).is_some_and(|marker| marker.stack == stack) {
             live.insert(id);
         }
     }
-    Ok(())
+    Ok(parted)
 }
 
-/// Returns whether a unit is an instance of a server that hands its socket off.
-fn is_known_instance(servers: &BTreeSet<ResourceId>, unit: &str) -> bool {
-    unit.rsplit_once('-').is_some_and(|(name, number)| {
-        number.parse::<u64>().is_ok() && servers.contains(&ResourceId::new(Kind::Unit, name))
-    })
+/// Returns the server that a unit is an instance of, by its name.
+fn server_of_instance(unit: &str) -> Option<ResourceId> {
+    let (name, number) = unit.rsplit_once('-')?;
+    number.parse::<u64>().ok().map(|_| ResourceId::new(Kind::Unit, name))
 }
 
 /// Inspects units by their names.
@@ -132,8 +136,8 @@ fn unit(systems: &Systems, stack: &str, id: &ResourceId, state: Option<Result<Un
         None if !live.is_up() && (unit.load_state == LoadState::NotFound || is_at(&unit, &systems.unit_file(id))) => {
             return Presence::Absent;
         }
-        // Its file was removed while it ran, and it runs on. Its process still says whose it is.
-        None => live.definition = orphan(stack, id, unit.main_pid, &live),
+        // Its file was removed while it ran, and it runs on. Its process still says whose it is, or the manager does.
+        None => live.definition = orphan(stack, id, &unit),
     }
     Presence::Present(Live::Run(Box::new(live)))
 }
@@ -175,9 +179,15 @@ fn started_since(unit: &Unit, file: &Path) -> bool {
     written.is_some_and(|written| i128::from(unit.exec_main_start) > written)
 }
 
-fn orphan(stack: &str, id: &ResourceId, pid: Option<u32>, live: &LiveRun) -> Option<Ownership> {
-    let managed = proc::variable(pid?, proc::RESOURCE)? == format!("{stack}/{id}");
-    let fingerprint = live.running.clone().filter(|_| managed)?;
+fn orphan(stack: &str, id: &ResourceId, unit: &Unit) -> Option<Ownership> {
+    let of_process = |name| unit.main_pid.and_then(|pid| proc::variable(pid, name));
+    let of_manager = |name| {
+        let mut set = unit.environment.iter().filter_map(|variable| variable.split_once('='));
+        set.find(|(other, _)| *other == name).map(|(_, value)| value.to_owned())
+    };
+    let read = |name| of_process(name).or_else(|| of_manager(name));
+    let managed = read(proc::RESOURCE)? == format!("{stack}/{id}");
+    let fingerprint = Fingerprint::parse(&read(proc::FINGERPRINT)?).filter(|_| managed)?;
     Some(Ownership { stack: stack.to_owned(), fingerprint, intact: false })
 }
 
