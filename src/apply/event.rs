@@ -50,6 +50,11 @@ pub enum Event {
         /// The error.
         why: String,
     },
+    /// A server that the plan leaves as it is ended meanwhile and was started again; it is awaited.
+    StartedAgain {
+        /// The server.
+        on: ResourceId,
+    },
     /// Every server is healthy; now they must stay healthy.
     Settling {
         /// For how long, in milliseconds.

@@ -90,6 +90,9 @@ impl Progress {
                 let why = why.lines().next().unwrap_or_default().to_owned();
                 self.print(&format!("  {} {step}: {why}", styled(color(AnsiColor::Red), "failed")));
             }
+            Event::StartedAgain { on } => {
+                self.print(&format!("{on} ended meanwhile and was started again; waiting until it is healthy"));
+            }
             Event::Settling { for_ms } => {
                 self.print(&format!("Verifying stability for {} s", for_ms.div_ceil(1000)));
             }

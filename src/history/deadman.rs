@@ -17,6 +17,7 @@ use crate::systems::proc::Identity;
 use crate::systems::sealed;
 use crate::systems::store::Store;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// The switch that rolls a generation back if its apply dies.
@@ -34,8 +35,17 @@ pub enum Carrier {
 pub struct DeadMan {
     /// The switch; `None` while it is being armed.
     pub carrier: Option<Carrier>,
-    /// Servers that were unhealthy before and need not be healthy after a rollback.
-    pub preexisting: Vec<ResourceId>,
+    /// The servers before anything was touched.
+    pub before: Before,
+}
+
+/// The servers of a stack before an apply touched anything.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Before {
+    /// Those that were unhealthy: they do not count against the change, and need not be healthy after a rollback.
+    pub preexisting: BTreeSet<ResourceId>,
+    /// The start of each that was up, as [`LiveRun::identity`](crate::live::LiveRun::identity) names it.
+    pub starts: BTreeMap<ResourceId, String>,
 }
 
 /// A generation that has passed its gate and waits to be confirmed.

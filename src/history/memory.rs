@@ -100,11 +100,16 @@ impl Facts {
         }
     }
 
-    /// Returns whether a state differs from the next only by its policy, so that it is not a further one to roll back
-    /// to.
+    /// Returns whether a state differs from the next only by its policy and the like, so that it is not a further one
+    /// to roll back to.
     fn is_repeated(&self, desired: &Desired, contents: &BTreeMap<ResourceId, Digest>) -> bool {
-        let state = (&desired.resources, contents);
-        self.newer.as_ref().is_some_and(|(revision, contents)| state == (&revision.desired.resources, contents))
+        self.newer.as_ref().is_some_and(|(newer, newer_contents)| {
+            let (one, other) = (&desired.resources, &newer.desired.resources);
+            let same = |id: &ResourceId, resource: &Resource| {
+                other.get(id).is_some_and(|other| resource == other || resource.fields() == other.fields())
+            };
+            contents == newer_contents && one.len() == other.len() && one.iter().all(|(id, it)| same(id, it))
+        })
     }
 
     /// Keeps what a rollback to a generation needs.
@@ -133,7 +138,6 @@ impl Facts {
 
     fn memory(self) -> Memory {
         let Self { mut past, inventory, failed, .. } = self;
-        past.oldest.retain(|id| !failed.contains(id));
         past.oldest.extend(failed.difference(&past.keep).cloned());
         past.keep.extend(failed);
         let inventory: Vec<Resource> = inventory.into_values().collect();

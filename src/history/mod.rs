@@ -24,7 +24,7 @@ mod quarantine;
 mod records;
 mod stack_lock;
 
-pub use deadman::{Carrier, Confirmed, DeadMan, Passed};
+pub use deadman::{Before, Carrier, Confirmed, DeadMan, Passed};
 pub use error::Error;
 pub use generation::{Ending, Generation, Outcome, RecordedChange, Revision, StepOutcome, StepResult};
 pub use holder::LockHolder;

@@ -145,6 +145,23 @@ impl<S: Store> History<S> {
         Ok(None)
     }
 
+    /// Returns the last generation that touched the machine, if it left it between two states: it was interrupted, or
+    /// neither it nor its rollback succeeded.
+    pub fn unsettled(&self) -> Result<Option<u64>, Error> {
+        for number in self.numbers()?.into_iter().rev() {
+            match self.shared_outcome(number)?.map(|outcome| outcome.ending) {
+                Some(Ending::Committed | Ending::RolledBack) => return Ok(None),
+                Some(Ending::Stuck | Ending::Interrupted) => return Ok(Some(number)),
+                Some(Ending::Abandoned | Ending::Rehearsed) => {}
+                None if self.store.stamp(&self.generation(number).join("desired"))?.is_some() => {
+                    return Ok(Some(number));
+                }
+                None => {}
+            }
+        }
+        Ok(None)
+    }
+
     /// Returns how a generation ended; `None` while it is being applied, or after a crash.
     pub fn outcome(&self, number: u64) -> Result<Option<Outcome>, Error> {
         Ok(self.shared_outcome(number)?.map(Arc::unwrap_or_clone))

@@ -6,9 +6,9 @@
 //! lives. What happens when a switch fires is in `fire.rs`.
 
 use super::world::{Stack, Switch, World};
-use crate::history::{self, Carrier, DeadMan};
+use crate::history::{self, Before, Carrier, DeadMan};
 use crate::resolve::Desired;
-use crate::resource::{ResourceId, SecretReference};
+use crate::resource::SecretReference;
 use crate::systems::{Hint, detached, secrets};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -40,18 +40,18 @@ pub(super) struct Armed<W: World> {
     _heartbeat: W::Heartbeat,
 }
 
-/// Arms the switch of a generation, before anything that runs is touched. It replaces every earlier one.
+/// Arms the switch of a generation, before anything that runs is touched: `before` is how the machine is. It replaces
+/// every earlier one.
 pub(super) async fn arm<W: World>(
     stack: &Stack<W>,
     number: u64,
     desired: &Desired,
-    preexisting: &BTreeSet<ResourceId>,
+    before: &Before,
     deadline: Duration,
 ) -> Result<Armed<W>, Error> {
     let switch = switch(stack, number, deadline);
-    let preexisting: Vec<ResourceId> = preexisting.iter().cloned().collect();
     let record = |carrier| {
-        let deadman = DeadMan { carrier, preexisting: preexisting.clone() };
+        let deadman = DeadMan { carrier, before: before.clone() };
         stack.history.set_deadman(number, &deadman).map_err(Error::Records)
     };
     // Recorded before it runs: an unrecorded switch cannot be disarmed.
@@ -78,8 +78,8 @@ pub async fn disarm<W: World>(stack: &Stack<W>) {
     disarm_except(stack, None).await;
 }
 
-/// Disarms the switch of every generation but `except`.
-async fn disarm_except<W: World>(stack: &Stack<W>, except: Option<u64>) {
+/// Disarms the switch of every generation but `except`. The stack lock must be held.
+pub(super) async fn disarm_except<W: World>(stack: &Stack<W>, except: Option<u64>) {
     for number in stack.history.watched().unwrap_or_default() {
         if Some(number) != except {
             end(stack, number).await;

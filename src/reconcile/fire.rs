@@ -4,7 +4,7 @@
 use super::confirm::{commit, unconfirmed};
 use super::ending::finish;
 use super::world::{Stack, World};
-use super::{quarantine, rollback};
+use super::{deadman, quarantine, rollback};
 use crate::apply::{Event, Executed, Failure, Report};
 use crate::history::{self, DeadMan, Ending, Passed};
 use crate::pace::Class;
@@ -115,9 +115,11 @@ async fn resolve_generation<W: World>(
         Some(Passed { within, .. }) => (unconfirmed(within.duration()), Retry::Never),
         None => ("the apply process exited without recording an outcome".to_owned(), Retry::Soon),
     };
+    // An apply that died while it armed this one left the switch of an earlier generation.
+    deadman::disarm_except(stack, Some(number)).await;
     // A damaged record counts as none: ending the generation matters more.
-    let DeadMan { preexisting, .. } = stack.history.watch(number).ok().flatten().unwrap_or_default();
-    let back = rollback::roll_back(stack, &preexisting.into_iter().collect(), report).await;
+    let DeadMan { before, .. } = stack.history.watch(number).ok().flatten().unwrap_or_default();
+    let back = rollback::roll_back(stack, &before.preexisting, report).await;
     let ending = if back.succeeded() { Ending::RolledBack } else { Ending::Stuck };
     let failures = vec![Failure::of_all(why.clone(), retry)];
     let finished = finish(stack, number, ending, Executed { failures, ..Executed::default() }, back);

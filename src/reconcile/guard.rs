@@ -3,7 +3,9 @@
 //! Guards are only found here; the caller reacts to them. The same guards stop every caller; earlier failures stop
 //! only automatic retries.
 
+use crate::history::{self, History};
 use crate::pace::{FailureRecord, Suspension};
+use crate::systems::store::Store;
 use crate::systems::{FailureKind, Hint};
 use std::path::PathBuf;
 
@@ -38,6 +40,11 @@ pub enum Guard {
     /// There is no committed generation to roll a rehearsal back to.
     #[error("nothing was applied yet, so there is no generation to roll back to")]
     FirstRehearsal,
+    /// The machine is between two generations, and a rehearsal can return only to a committed one.
+    #[error(
+        "generation {0} was left unfinished, and a rehearsal returns to a committed generation; nothing was changed"
+    )]
+    Unsettled(u64),
     /// Confirmation is requested, but the policy forbids the rollback it controls.
     #[error("the manifest says `rollback: off`, so an unconfirmed change would not be rolled back")]
     RollbackOff,
@@ -47,6 +54,15 @@ pub enum Guard {
 }
 
 impl Guard {
+    /// Returns why nothing can be rehearsed on a stack, if so.
+    pub fn against_rehearsal<S: Store>(history: &History<S>) -> Result<Option<Self>, history::Error> {
+        Ok(match (history.current()?, history.unsettled()?) {
+            (None, _) => Some(Self::FirstRehearsal),
+            (Some(_), Some(number)) => Some(Self::Unsettled(number)),
+            (Some(_), None) => None,
+        })
+    }
+
     /// Returns whether it also stops an explicit request.
     #[must_use]
     pub const fn stops_users(&self) -> bool {
@@ -65,6 +81,7 @@ impl Hint for Guard {
             Self::StalePlan(_) => "plan again: `llamero plan -o FILE`",
             Self::NotCovered(_) => "`llamero lock` brings it up to date",
             Self::FirstRehearsal => "leave out `--rehearse`: a first apply replaces nothing",
+            Self::Unsettled(_) => "`llamero apply` finishes it, and `llamero rollback` returns to the committed one",
             Self::RollbackOff => "leave out `--confirm-within`, or that policy",
             Self::NeverCommitted(_) => "`llamero history` lists those that were",
         };
@@ -77,9 +94,11 @@ impl Hint for Guard {
             Self::PrunesMost { .. } => FailureKind::PrunesMost,
             Self::StalePlan(_) => FailureKind::Stale,
             Self::NotCovered(_) => FailureKind::NotCovered,
-            Self::Quarantined(_) | Self::FirstRehearsal | Self::RollbackOff | Self::NeverCommitted(_) => {
-                FailureKind::Policy
-            }
+            Self::Quarantined(_)
+            | Self::FirstRehearsal
+            | Self::Unsettled(_)
+            | Self::RollbackOff
+            | Self::NeverCommitted(_) => FailureKind::Policy,
         }
     }
 }
@@ -165,6 +184,8 @@ mod tests {
         let text = "a.lock is out of date: it does not pin hf:a/b; the manifest no longer has ollama:x, ollama:y; \
                     nothing was changed";
         assert_eq!((guard.to_string().as_str(), guard.kind()), (text, FailureKind::NotCovered));
+        let unsettled = Guard::Unsettled(4).to_string();
+        assert!(unsettled.starts_with("generation 4 was left unfinished"), "{unsettled}");
         let stale = Guard::StalePlan(Staleness::Generation { then: None, now: Some(2) });
         let text = "the saved plan is out of date: the machine was on generation none and is on 2; nothing was changed";
         assert_eq!((stale.to_string().as_str(), stale.kind()), (text, FailureKind::Stale));

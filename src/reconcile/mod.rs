@@ -3,6 +3,7 @@
 //! The only module that combines the parts of the flow. Apply, rollback and down are the same pass with another
 //! desired state.
 
+mod before;
 mod confirm;
 mod deadman;
 mod ending;

@@ -224,10 +224,8 @@ fn check_options(resolved: &Resolved, options: Options) -> Result<(), Error> {
     if options.confirm_within.is_some() && !resolved.revision.desired.policy.rollback {
         return Err(Guard::RollbackOff.into());
     }
-    if options.rehearse && resolved.stack.history.current()?.is_none() {
-        return Err(Guard::FirstRehearsal.into());
-    }
-    Ok(())
+    let against = if options.rehearse { Guard::against_rehearsal(&resolved.stack.history)? } else { None };
+    against.map_or(Ok(()), |guard| Err(guard.into()))
 }
 
 /// Returns the last failure of what is requested, if `pace` would not try it again now.

@@ -6,9 +6,9 @@
 use super::prepare::started;
 use super::world::{Stack, World};
 use crate::apply::{Event, Executed, Execution, Failure, Report, execute, gate};
-use crate::history::{self, Memory};
+use crate::history::{self, Before, Memory};
 use crate::observe::Depth;
-use crate::plan::{Phase, plan};
+use crate::plan::{Phase, Plan, plan};
 use crate::resolve::{Desired, Drift, Policy};
 use crate::resource::{Resource, ResourceId};
 use crate::systems::Retry;
@@ -25,15 +25,14 @@ pub(super) async fn roll_back<W: World>(
     or_failure(attempt(stack, preexisting, None, report).await)
 }
 
-/// Removes what a rehearsal created. Nothing but `rehearsed` was changed: the stack's own drift policy applies, and
-/// whatever else an uncommitted generation left stays.
+/// Removes what a rehearsal created, and corrects nothing else.
 pub(super) async fn undo_rehearsal<W: World>(
     stack: &Stack<W>,
-    rehearsed: &BTreeSet<ResourceId>,
+    rehearsal: &Plan,
     preexisting: &BTreeSet<ResourceId>,
     report: &Report<'_>,
 ) -> Executed {
-    or_failure(attempt(stack, preexisting, Some(rehearsed), report).await)
+    or_failure(attempt(stack, preexisting, Some(rehearsal), report).await)
 }
 
 fn or_failure(attempted: Result<Executed, history::Error>) -> Executed {
@@ -43,7 +42,7 @@ fn or_failure(attempted: Result<Executed, history::Error>) -> Executed {
 async fn attempt<W: World>(
     stack: &Stack<W>,
     preexisting: &BTreeSet<ResourceId>,
-    rehearsed: Option<&BTreeSet<ResourceId>>,
+    rehearsal: Option<&Plan>,
     report: &Report<'_>,
 ) -> Result<Executed, history::Error> {
     let good = stack.history.committed()?;
@@ -53,18 +52,17 @@ async fn attempt<W: World>(
         |generation| generation.fulfilled().desired,
     );
     // Whatever the prune policy, resources of the failed generation are removed.
-    let drift = if rehearsed.is_some() { desired.policy.drift } else { Drift::Correct };
-    desired.policy = Policy { drift, prune: true, ..desired.policy };
+    desired.policy = Policy { drift: Drift::Correct, prune: true, ..desired.policy };
     let Memory { mut past, mut inventory } = stack.history.memory()?;
-    let kept = |resource: &&Resource| {
-        resource.id.kind.lasts() || rehearsed.is_some_and(|rehearsed| !rehearsed.contains(&resource.id))
-    };
+    let kept = |resource: &&Resource| resource.id.kind.lasts();
     past.keep.extend(inventory.iter().filter(kept).map(|resource| resource.id.clone()));
     past.oldest.clear();
+    past.back = true;
     // Orphans from before the failed generation are not its own.
     past.keep.extend(stack.history.last_orphans()?);
     let observed = stack.systems.observe(&desired, &inventory, Depth::State).await;
     let plan = plan(&desired, &observed, &past);
+    let plan = rehearsal.map_or_else(|| plan.clone(), |rehearsal| plan.undoing(rehearsal));
     inventory.extend(desired.resources.values().cloned());
     let mut executed = Executed::default();
     executed.failures.extend(plan.refusals.iter().map(|refusal| Failure {
@@ -88,8 +86,9 @@ async fn attempt<W: World>(
         let touched = started(&plan);
         // Untouched servers stay as they were, healthy or not.
         let untouched = desired.runs().map(|(resource, _)| &resource.id).filter(|id| !touched.contains(*id));
-        let excused = untouched.chain(preexisting).cloned().collect();
-        executed.failures.extend(gate(execution, &touched, &excused, &executed.verified).await);
+        let preexisting = untouched.chain(preexisting).cloned().collect();
+        let before = Before { preexisting, ..Before::default() };
+        executed.failures.extend(gate(execution, &touched, &before, &executed.verified).await);
     }
     if executed.succeeded() {
         executed.extend(execute(execution, &plan, Phase::Prune, &BTreeSet::new(), false).await);

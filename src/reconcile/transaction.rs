@@ -8,6 +8,7 @@
 //! Each state has one function, which does its work and returns the next state. A failure before `arming` is done ends
 //! the transaction, since nothing that runs was touched; one after it rolls back.
 
+use super::before::{before, still_unhealthy, unfinished};
 use super::confirm::await_confirmation;
 use super::ending::{Finished, finish, outcome};
 use super::generated::learn;
@@ -16,12 +17,10 @@ use super::unreadable::unreadable;
 use super::world::{Stack, World};
 use super::{deadman, rollback};
 use crate::apply::{Event, Executed, Execution, Failure, Report, execute, gate};
-use crate::history::{self, DeadMan, Ending, Outcome, Passed, RecordedChange, Revision, StepOutcome};
-use crate::live::{LiveRun, Observation, RunState};
-use crate::observe::Depth;
-use crate::plan::{Past, Phase, Plan, Step};
+use crate::history::{self, Before, Ending, Outcome, Passed, RecordedChange, Revision, StepOutcome};
+use crate::plan::{Phase, Plan, Step};
 use crate::resolve::Desired;
-use crate::resource::{Fingerprint, Health, Resource, ResourceId, Seconds};
+use crate::resource::{Resource, ResourceId, Seconds};
 use crate::systems::Retry;
 use std::collections::BTreeSet;
 use tokio_util::sync::CancellationToken;
@@ -63,8 +62,8 @@ pub(super) struct Transaction<'a, W: World> {
     options: Options,
     report: &'a Report<'a>,
     cancel: &'a CancellationToken,
-    /// Servers that were unhealthy before anything was done.
-    preexisting: BTreeSet<ResourceId>,
+    /// The servers before anything was done.
+    before: Before,
     /// Servers that have not been verified as they are declared now.
     unverified: BTreeSet<ResourceId>,
     /// The execution up to the outcome.
@@ -88,13 +87,7 @@ impl<'a, W: World> Transaction<'a, W> {
         prepared.revision.orphans = prepared.orphans();
         prepared.revision.changes = prepared.plan.changes.iter().map(RecordedChange::from).collect();
         let number = stack.history.begin(&prepared.revision)?;
-        let mut preexisting = unhealthy_before(&prepared.revision.desired, &prepared.observed, &prepared.past);
-        if let Some(earlier) = unfinished(stack, number) {
-            // Its rollback may have started a server a moment ago: one that is up was unhealthy only if it was so
-            // before it.
-            let is_up = |id: &ResourceId| prepared.observed.run(id).is_some_and(LiveRun::is_up);
-            preexisting.retain(|id| earlier.preexisting.contains(id) || !is_up(id));
-        }
+        let before = before(&prepared, unfinished(stack, number).map(|earlier| earlier.before));
         let unverified = prepared.unverified();
         let Prepared { revision, plan, mut inventory, .. } = prepared;
         inventory.extend(revision.desired.resources.values().cloned());
@@ -108,7 +101,7 @@ impl<'a, W: World> Transaction<'a, W> {
             options,
             report,
             cancel,
-            preexisting,
+            before,
             unverified,
             executed,
             later,
@@ -162,8 +155,8 @@ impl<'a, W: World> Transaction<'a, W> {
 
     async fn arm(&mut self) -> State {
         if self.revision.desired.policy.rollback {
-            let Self { stack, number, revision, preexisting, options, .. } = &*self;
-            match deadman::arm(*stack, *number, &revision.desired, preexisting, options.fire_after).await {
+            let Self { stack, number, revision, before, options, .. } = &*self;
+            match deadman::arm(*stack, *number, &revision.desired, before, options.fire_after).await {
                 Ok(armed) => self.armed = Some(armed),
                 // Without a way to roll back, nothing is started.
                 Err(error) => {
@@ -190,15 +183,18 @@ impl<'a, W: World> Transaction<'a, W> {
     async fn rehearse(&mut self) -> State {
         let fail_fast = self.options.fail_fast;
         let rehearsal = self.plan.rehearsal();
-        let executed =
-            execute(self.execution(&self.revision.desired), &rehearsal, Phase::Switch, &self.preexisting, fail_fast);
+        let executed = execute(
+            self.execution(&self.revision.desired),
+            &rehearsal,
+            Phase::Switch,
+            &self.before.preexisting,
+            fail_fast,
+        );
         let executed = executed.await;
         self.executed.extend(executed);
-        let steps = rehearsal.steps.iter().filter(|step| step.phase == Phase::Switch);
-        let rehearsed: BTreeSet<ResourceId> = steps.filter_map(|step| step.action.on().cloned()).collect();
         // Without a successor there was nothing to start.
-        if !rehearsed.is_empty() {
-            self.later = rollback::undo_rehearsal(self.stack, &rehearsed, &self.preexisting, self.report).await;
+        if rehearsal.steps.iter().any(|step| step.phase == Phase::Switch) {
+            self.later = rollback::undo_rehearsal(self.stack, &rehearsal, &self.before.preexisting, self.report).await;
         }
         State::Ended(match (self.executed.succeeded(), self.later.succeeded()) {
             (true, true) => Ending::Rehearsed,
@@ -224,13 +220,13 @@ impl<'a, W: World> Transaction<'a, W> {
 
     async fn gate(&mut self) -> State {
         let execution = self.execution(&self.revision.desired);
-        let failures = gate(execution, &self.unverified, &self.preexisting, &self.executed.verified).await;
+        let failures = gate(execution, &self.unverified, &self.before, &self.executed.verified).await;
         self.executed.interrupted |= self.cancel.is_cancelled() && failures.is_empty();
         self.executed.failures.extend(failures);
         if !self.executed.succeeded() {
             return self.failed();
         }
-        let still = still_unhealthy(self.execution(&self.revision.desired), &self.preexisting).await;
+        let still = still_unhealthy(self.execution(&self.revision.desired), &self.before.preexisting).await;
         self.executed.unhealthy_before.extend(still);
         self.executed.contents = self.stack.systems.contents(&self.revision.desired).await;
         State::Confirming
@@ -240,8 +236,8 @@ impl<'a, W: World> Transaction<'a, W> {
         let Some(within) = self.options.confirm_within else { return State::Committing };
         match self.confirmed(within).await {
             Ok(()) => State::Committing,
-            Err(failure) => {
-                self.executed.failures.push(failure);
+            Err(failures) => {
+                self.executed.failures.extend(failures);
                 // A confirmation that comes while it is being rolled back must find nothing to commit.
                 if let Err(error) = self.stack.history.withdraw_passed(self.number) {
                     self.executed.failures.push(Failure::of(None, &error));
@@ -251,17 +247,21 @@ impl<'a, W: World> Transaction<'a, W> {
         }
     }
 
-    async fn confirmed(&self, within: Seconds) -> Result<(), Failure> {
-        let Self { stack, number, .. } = self;
-        let failed = |why: String| Failure::of_all(why, Retry::Never);
+    async fn confirmed(&self, within: Seconds) -> Result<(), Vec<Failure>> {
+        let Self { stack, number, before, executed, .. } = self;
+        let failed = |why: String| vec![Failure::of_all(why, Retry::Never)];
         let now = stack.systems.moment().ok_or_else(|| failed("this machine has no clock".to_owned()))?;
         let until = now.plus(within.duration());
         let passed = Passed { outcome: self.outcome(Ending::Committed), within, until };
-        stack.history.set_passed(*number, &passed).map_err(|error| Failure::of(None, &error))?;
+        stack.history.set_passed(*number, &passed).map_err(|error| vec![Failure::of(None, &error)])?;
         let command = format!("llamero confirm --stack {}", stack.name);
         let within_ms = within.milliseconds;
         (self.report)(Event::AwaitingConfirmation { generation: *number, within_ms, command });
-        await_confirmation(stack, *number, &passed, self.cancel).await.map_err(failed)
+        await_confirmation(stack, *number, &passed, self.cancel).await.map_err(failed)?;
+        // Whoever confirms sees that the machine can be reached, and not that a server ended meanwhile.
+        let execution = self.execution(&self.revision.desired);
+        let failures = gate(execution, &BTreeSet::new(), before, &executed.verified).await;
+        if failures.is_empty() { Ok(()) } else { Err(failures) }
     }
 
     fn commit(&mut self) -> State {
@@ -300,9 +300,9 @@ impl<'a, W: World> Transaction<'a, W> {
     }
 
     async fn roll_back(&mut self) -> State {
-        self.later = rollback::roll_back(self.stack, &self.preexisting, self.report).await;
+        self.later = rollback::roll_back(self.stack, &self.before.preexisting, self.report).await;
         if let Ok(Some(good)) = self.stack.history.committed() {
-            let still = still_unhealthy(self.execution(&good.revision.desired), &self.preexisting).await;
+            let still = still_unhealthy(self.execution(&good.revision.desired), &self.before.preexisting).await;
             self.executed.unhealthy_before.extend(still);
         }
         State::Ended(if self.later.succeeded() { Ending::RolledBack } else { Ending::Stuck })
@@ -330,7 +330,7 @@ impl<'a, W: World> Transaction<'a, W> {
         self.begun.insert(phase);
         let first = self.plan.first.as_deref().filter(|_| phase == Phase::Canary);
         let execution = self.execution(first.unwrap_or(&self.revision.desired));
-        let executed = execute(execution, &self.plan, phase, &self.preexisting, self.options.fail_fast).await;
+        let executed = execute(execution, &self.plan, phase, &self.before.preexisting, self.options.fail_fast).await;
         self.executed.extend(executed);
     }
 
@@ -350,45 +350,4 @@ impl<'a, W: World> Transaction<'a, W> {
     fn outcome(&self, ending: Ending) -> Outcome {
         outcome(self.stack, ending, &self.executed, &Executed::default())
     }
-}
-
-/// Returns the servers of the committed generation that were unhealthy before the change: they do not count against
-/// it. A server left behind by an interrupted apply does.
-fn unhealthy_before(desired: &Desired, observed: &Observation, past: &Past) -> BTreeSet<ResourceId> {
-    let good = |id: &ResourceId| past.committed.get(id).map(Fingerprint::of);
-    desired
-        .runs()
-        .filter_map(|(resource, _)| Some((&resource.id, observed.run(&resource.id)?)))
-        .filter(|(id, live)| {
-            good(id).is_some() && live.definition.as_ref().map(|claim| &claim.fingerprint) == good(id).as_ref()
-        })
-        .filter(|(_, live)| live.phase != RunState::Running || live.health != Some(Health::Healthy))
-        .map(|(id, _)| id.clone())
-        .collect()
-}
-
-/// Returns what is on record of the last apply before generation `number`, where that died before it had an outcome.
-fn unfinished<W: World>(stack: &Stack<W>, number: u64) -> Option<DeadMan> {
-    let armed = stack.history.watched().unwrap_or_default();
-    let last = armed.into_iter().rfind(|armed| *armed < number)?;
-    // A record that cannot be read excuses no server either.
-    let has_outcome = stack.history.outcome(last).is_ok_and(|outcome| outcome.is_some());
-    if has_outcome { None } else { Some(stack.history.watch(last).ok().flatten().unwrap_or_default()) }
-}
-
-/// Returns which of the servers that were unhealthy before still are.
-async fn still_unhealthy<W: World>(execution: Execution<'_, W>, preexisting: &BTreeSet<ResourceId>) -> Vec<ResourceId> {
-    let mut still = Vec::new();
-    for id in preexisting {
-        let resource = execution.desired.resources.get(id).map(|resource| (id.clone(), resource.clone()));
-        let only = Desired {
-            resources: resource.into_iter().collect(),
-            ..Desired::nothing(execution.desired.stack.clone(), execution.desired.policy.clone())
-        };
-        let observed = execution.systems.observe(&only, &[], Depth::Health).await;
-        if observed.run(id).is_none_or(|live| live.health != Some(Health::Healthy)) {
-            still.push(id.clone());
-        }
-    }
-    still
 }

@@ -1,13 +1,16 @@
 //! The process that applies a manifest, and what must hold at each of its events.
 
-use crate::drive::{End, Notes, revision, stack};
+use crate::drive::{Before, End, Ended, Notes, revision, stack, unhealthy};
 use crate::stacks::Declaration;
+use crate::truth::Truth;
 use crate::world::World;
 use llamero::apply::Event;
-use llamero::history;
+use llamero::history::{self, Revision};
 use llamero::observe::Depth;
+use llamero::pace::{self, Next};
 use llamero::plan::Phase;
-use llamero::reconcile::{self, Options, prepare, run_pass};
+use llamero::reconcile::{self, Guard, Options, Stack, environment_digest, prepare, run_pass};
+use llamero::systems::clock::Clock;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use tokio_util::sync::CancellationToken;
@@ -44,7 +47,8 @@ pub(crate) async fn apply(
     cancel: CancellationToken,
     notes: Arc<Mutex<Notes>>,
 ) {
-    let end = match attempt(&world, &declaration, options, &cancel, &notes).await {
+    let mut before = Before::default();
+    let end = match attempt(&world, &declaration, options, (&cancel, &mut before), &notes).await {
         Ok(end) => end,
         Err(history::Error::Occupied(_)) => End::Occupied,
         Err(error) => End::Error(error.to_string()),
@@ -54,9 +58,34 @@ pub(crate) async fn apply(
     }
     world.sim().note(world.pid, format_args!("ends: {end}"));
     answer(&world);
+    let truth = truth_now(&world);
     let mut notes = notes.lock().expect("no panic");
     notes.met.push(name(&end));
-    notes.ends.push((declaration, end));
+    notes.ends.push(Ended { declaration, end, before, truth });
+}
+
+fn truth_now(world: &World) -> Truth {
+    let mut sim = world.sim();
+    let now = sim.now;
+    sim.truth.advance(now);
+    sim.truth.clone()
+}
+
+fn look_before(stack: &Stack<World>, revision: &Revision) -> Result<Before, history::Error> {
+    let quarantine = stack.history.quarantine().unwrap_or_default();
+    let manifest = reconcile::attempt(revision).expect("a manifest says it");
+    let next = pace::next(&quarantine, &manifest, &environment_digest(revision), stack.systems.seconds());
+    let good = stack.history.committed()?.map(|good| good.revision);
+    let (truth, at) = (truth_now(&stack.systems), stack.systems.sim().now);
+    let preexisting = unhealthy(good.as_ref().map(|good| &good.desired), &revision.desired, &truth, at);
+    let watched = stack.history.watched()?.last().copied();
+    let died = match watched {
+        Some(number) if stack.history.outcome(number)?.is_none() => stack.history.watch(number).ok().flatten(),
+        _ => None,
+    };
+    let died = died.map(|record| record.before.starts);
+    let quarantined = matches!(next, Next::Quarantined(_));
+    Ok(Before { quarantined, died, preexisting, servers: truth.servers, at })
 }
 
 /// Notes that an apply has ended or begins to roll back, if it is the one that may be cancelled.
@@ -72,12 +101,19 @@ async fn attempt(
     world: &World,
     declaration: &Declaration,
     options: Options,
-    cancel: &CancellationToken,
+    (cancel, before): (&CancellationToken, &mut Before),
     notes: &Arc<Mutex<Notes>>,
 ) -> Result<End, history::Error> {
     let stack = stack(world);
     let _lock = stack.history.lock("apply")?;
     let resolved = declaration.resolved(!world.sim().truth.secrets.is_empty());
+    if options.rehearse
+        && let Some(guard) = Guard::against_rehearsal(&stack.history)?
+    {
+        world.sim().note(world.pid, format_args!("{guard}"));
+        return Ok(End::Refused);
+    }
+    *before = look_before(&stack, &revision(&resolved))?;
     let prepared = prepare(&stack, revision(&resolved), Depth::Health, options).await?;
     if !prepared.plan.refusals.is_empty() {
         let whys: Vec<&String> = prepared.plan.refusals.iter().map(|refusal| &refusal.message).collect();
@@ -130,8 +166,8 @@ pub(crate) fn report(
             Event::Phase { phase: Phase::Switch | Phase::Canary, .. } => {
                 let rollback = forward.as_ref().is_some_and(|(_, rollback)| *rollback);
                 let mut sim = world.sim();
-                // One that has fired waits for the lock.
-                let fired = sim.firing.iter().any(|pid| !sim.dead.contains(pid));
+                // One that has fired waits for the lock; that it is killed meanwhile is one fault too many.
+                let fired = !sim.firing.is_empty();
                 let armed = !sim.switches.is_empty() || sim.beats.contains_key(&world.pid) || fired;
                 if rollback && !is_back && !armed {
                     sim.violation("A30: the switch begins and no dead-man's switch is armed".to_owned());
@@ -144,12 +180,8 @@ pub(crate) fn report(
             }
             Event::Committed { generation } => {
                 world.sim().note(world.pid, format_args!("commits generation {generation}"));
-                let at = {
-                    let mut sim = world.sim();
-                    let now = sim.now;
-                    sim.truth.advance(now);
-                    (now, sim.truth.clone())
-                };
+                let truth = truth_now(&world);
+                let at = (world.sim().now, truth);
                 let mut notes = notes.lock().expect("no panic");
                 notes.committed.insert(*generation);
                 notes.commits.insert(*generation, at);

@@ -9,16 +9,14 @@ use crate::random::Random;
 use crate::schedule::{Episode, Schedule};
 use crate::stacks::{Declaration, Resolved, STACK, directories};
 use crate::timing;
-use crate::truth::Truth;
+use crate::truth::{Server, Truth};
 use crate::world::{Sim, World};
 use llamero::history::{History, Revision};
 use llamero::live::RunState;
-use llamero::pace::{self, Next};
 use llamero::plan::Plan;
-use llamero::reconcile::{Confirmation, Finished, Fired, Options, Stack, attempt, environment_digest};
+use llamero::reconcile::{Confirmation, Finished, Fired, Options, Stack};
 use llamero::resolve::Desired;
-use llamero::resource::{Digest, Fingerprint, ResourceId, Seconds, Spec};
-use llamero::systems::clock::Clock;
+use llamero::resource::{Digest, Fingerprint, Resource, ResourceId, Seconds, Spec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -43,10 +41,34 @@ pub(crate) enum End {
     Finished(Box<(Plan, Finished, Revision)>),
 }
 
+/// What an apply finds.
+#[derive(Debug, Default)]
+pub(crate) struct Before {
+    /// Whether the manifest was on record as failed for good.
+    pub(crate) quarantined: bool,
+    /// The start of each server that was up before the apply that died without an outcome, if one did.
+    pub(crate) died: Option<BTreeMap<ResourceId, String>>,
+    /// The servers that it shares with the committed generation and that are unhealthy.
+    pub(crate) preexisting: BTreeSet<ResourceId>,
+    /// The servers as they are.
+    pub(crate) servers: BTreeMap<ResourceId, Server>,
+    pub(crate) at: Duration,
+}
+
+/// An apply that came to its end.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) declaration: Declaration,
+    pub(crate) end: End,
+    pub(crate) before: Before,
+    /// The machine at that moment.
+    pub(crate) truth: Truth,
+}
+
 /// What processes leave for the invariants to look at.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
-    pub(crate) ends: Vec<(Declaration, End)>,
+    pub(crate) ends: Vec<Ended>,
     pub(crate) fired: Vec<(u64, Result<Fired, String>)>,
     pub(crate) confirmed: Vec<Result<Confirmation, String>>,
     /// Every generation that was ever reported to be committed.
@@ -57,8 +79,6 @@ pub(crate) struct Notes {
     /// it.
     pub(crate) preexisting: BTreeSet<ResourceId>,
     pub(crate) before: Arc<Truth>,
-    /// Whether the manifest of the apply was on record as failed for good.
-    pub(crate) quarantined: bool,
     /// Whether the server that pulls models answered before the apply.
     pub(crate) served: bool,
     /// How every apply of the run ended.
@@ -200,14 +220,13 @@ impl Run {
         }
         let resolved = self.resolved(&episode.declaration);
         self.prepare_notes(&resolved.desired);
-        let quarantined = self.is_quarantined(&resolved);
-        self.notes().quarantined = quarantined;
         {
             let committed = self.committed();
             let mut sim = self.sim();
             sim.episode = episode.clone();
             sim.performed = 0;
             sim.broken.clear();
+            sim.firing.clear();
             sim.files.writes = 0;
             sim.full = episode.full;
             sim.begun = sim.now;
@@ -266,20 +285,6 @@ impl Run {
         sim.broken.clear();
     }
 
-    fn is_quarantined(&mut self, resolved: &Arc<Resolved>) -> bool {
-        let resolved = Arc::clone(resolved);
-        self.ask(async move |world| {
-            let quarantine = stack(&world).history.quarantine().unwrap_or_default();
-            if quarantine.is_empty() {
-                return false;
-            }
-            let revision = revision(&resolved);
-            let attempt = attempt(&revision).expect("a manifest says it");
-            let environment = environment_digest(&revision);
-            matches!(pace::next(&quarantine, &attempt, &environment, world.seconds()), Next::Quarantined(_))
-        })
-    }
-
     fn prepare_notes(&mut self, desired: &Desired) {
         let committed = self.committed();
         let before = self.truth_now();
@@ -289,15 +294,7 @@ impl Run {
         notes.fired.clear();
         notes.confirmed.clear();
         notes.commits.clear();
-        notes.preexisting = committed
-            .iter()
-            .flat_map(|good| good.desired.runs())
-            .filter(|(resource, _)| {
-                desired.resources.get(&resource.id).is_some_and(|new| new.fingerprint() == resource.fingerprint())
-            })
-            .map(|(resource, _)| resource.id.clone())
-            .filter(|id| before.servers.get(id).is_none_or(|server| !server.is_healthy(now)))
-            .collect();
+        notes.preexisting = unhealthy(committed.as_ref().map(|good| &good.desired), desired, &before, now);
         notes.served = before.servers.iter().any(|(id, server)| id.name.contains("ollama") && server.is_healthy(now));
         notes.before = Arc::new(before);
     }
@@ -451,11 +448,30 @@ impl Run {
     }
 }
 
-/// Returns whether a server runs as a resource declares it.
+/// Returns the servers that are declared as in the committed generation and are unhealthy.
+pub(crate) fn unhealthy(
+    committed: Option<&Desired>,
+    desired: &Desired,
+    truth: &Truth,
+    now: Duration,
+) -> BTreeSet<ResourceId> {
+    let same = |resource: &Resource| {
+        desired.resources.get(&resource.id).is_some_and(|new| new.fingerprint() == resource.fingerprint())
+    };
+    let known = committed.iter().flat_map(|good| good.runs()).filter(|(resource, _)| same(resource));
+    let ids = known.map(|(resource, _)| resource.id.clone());
+    ids.filter(|id| truth.servers.get(id).is_none_or(|server| !server.is_healthy(now))).collect()
+}
+
+/// Returns whether a server runs as a resource declares it, or would if it did not die by itself.
 pub(crate) fn runs_as_declared(truth: &Truth, id: &ResourceId, fingerprint: &Fingerprint) -> bool {
     truth.servers.get(id).is_some_and(|server| {
-        let running = server.process.as_ref().map(|process| &process.definition.fingerprint);
-        server.state == RunState::Running && running == Some(fingerprint)
+        let as_declared = server.process.as_ref().filter(|process| process.definition.fingerprint == *fingerprint);
+        as_declared.is_some_and(|process| match server.state {
+            RunState::Running => !process.asleep,
+            RunState::BackingOff => process.behaviour.dies.is_some() && !process.clashed,
+            _ => false,
+        })
     })
 }
 

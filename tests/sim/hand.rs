@@ -45,7 +45,10 @@ impl Run {
             Drift::RemoveEnvironments => truth.environments.clear(),
             Drift::RemoveArtifacts => truth.artifacts.clear(),
             Drift::RegistryMoves => truth.models.registry += 1,
-            Drift::RemoveModels => truth.models.tags.clear(),
+            Drift::RemoveModels => {
+                truth.models.tags.clear();
+                sim.models_removed = true;
+            }
             Drift::ForeignFile => {
                 if let Some(file) = truth.files.values_mut().next() {
                     *file = MarkedFile { owner: None, fingerprint: None, intact: true };

@@ -1,7 +1,8 @@
 //! What must hold after every episode, named after the statements of the acceptance list.
 
 use crate::apply::name;
-use crate::drive::{End, Run, file_as_declared, revision, runs_as_declared, stack};
+use crate::drive::{Before, End, Ended, Run, file_as_declared, revision, runs_as_declared, stack};
+use crate::models;
 use crate::schedule::{Blow, Episode};
 use crate::stacks::{Declaration, STACK};
 use crate::timing;
@@ -58,26 +59,26 @@ pub(crate) fn after(run: &mut Run, episode: &Episode) {
     timing::nothing_is_given_up(run, good.map(|good| &good.revision.desired));
     let ends = std::mem::take(&mut run.notes().ends);
     timing::supersedes(run, episode, &ends);
-    for (_, end) in &ends {
-        if let End::Finished(finished) = end {
+    for ended in &ends {
+        if let End::Finished(finished) = &ended.end {
             let (plan, finished, _) = &**finished;
             // What a rehearsal leaves out was never to be attempted.
             if !episode.rehearse {
                 every_step_is_reported_once(run, plan, finished);
             }
-            pre_existing_failures_do_not_count(run, finished);
+            pre_existing_failures_do_not_count(run, finished, &ended.before);
         }
     }
     // With one process alone, its end shows where the machine is.
-    if let [(declaration, End::Finished(finished))] = &ends[..] {
+    if let [ended @ Ended { declaration, end: End::Finished(finished), .. }] = &ends[..] {
         let (_, finished, revision) = &**finished;
         if run.notes().fired.is_empty() {
             let alone = episode.kill.is_none() && episode.cancel.is_none_or(|(_, killed)| !killed);
             if alone || finished.outcome.ending != Ending::Abandoned {
-                ends_where_it_says(run, &records, finished, &revision.desired);
+                ends_where_it_says(run, &records, (finished, ended), &revision.desired);
             }
-            timing::was_stable(run, finished, &revision.desired);
-            remembers_failures(run, episode, declaration, finished);
+            timing::was_stable(run, &ended.before, finished, &revision.desired);
+            remembers_failures(run, episode, ended, finished);
             if finished.outcome.ending == Ending::Committed
                 && !finished.interrupted
                 && finished.later_failures.is_empty()
@@ -244,7 +245,7 @@ fn every_step_is_reported_once(run: &Run, plan: &Plan, finished: &Finished) {
 }
 
 /// A28: what was unhealthy before is not why it failed.
-fn pre_existing_failures_do_not_count(run: &Run, finished: &Finished) {
+fn pre_existing_failures_do_not_count(run: &Run, finished: &Finished, before: &Before) {
     // What the plan touched was started anew, and that it could be is part of the change.
     let touched = |id: &ResourceId| {
         finished
@@ -253,7 +254,15 @@ fn pre_existing_failures_do_not_count(run: &Run, finished: &Finished) {
             .iter()
             .any(|step| step.step.ends_with(&id.to_string()) && step.result != StepResult::NotAttempted)
     };
-    let preexisting = run.notes().preexisting.clone();
+    // One that was started since an apply that died began may be unhealthy because of that apply.
+    let since =
+        |id: &ResourceId| {
+            let process = before.servers.get(id).and_then(|server| server.process.as_ref());
+            before.died.as_ref().zip(process).is_some_and(|(starts, process)| {
+                starts.get(id).is_none_or(|start| *start != process.number.to_string())
+            })
+        };
+    let preexisting: BTreeSet<&ResourceId> = before.preexisting.iter().filter(|id| !since(id)).collect();
     let blamed = finished.failures.iter().filter_map(|failure| failure.on.as_ref());
     let blamed: Vec<String> =
         blamed.filter(|id| preexisting.contains(id) && !touched(id)).map(ToString::to_string).collect();
@@ -263,16 +272,12 @@ fn pre_existing_failures_do_not_count(run: &Run, finished: &Finished) {
 }
 
 /// A24, A29, A31, A32: the machine is where the outcome says.
-fn ends_where_it_says(run: &Run, records: &Records, finished: &Finished, desired: &Desired) {
+fn ends_where_it_says(run: &Run, records: &Records, (finished, ended): (&Finished, &Ended), desired: &Desired) {
     let good = records.generations.iter().rev().find(|generation| Some(generation.number) == records.current);
-    let preexisting = run.notes().preexisting.clone();
-    let mut sim = run.sim();
-    let now = sim.now;
-    sim.truth.advance(now);
-    let truth = sim.truth.clone();
-    let excused: BTreeSet<&ResourceId> = finished.outcome.unhealthy_before.iter().chain(&preexisting).collect();
+    let Ended { before: Before { preexisting, .. }, truth, .. } = ended;
+    let excused: BTreeSet<&ResourceId> = finished.outcome.unhealthy_before.iter().chain(preexisting).collect();
     let mut wrong = Vec::new();
-    let mut compare = |desired: &Desired, strict: bool| wrong.extend(differs(&truth, desired, &excused, strict));
+    let mut compare = |desired: &Desired, strict: bool| wrong.extend(differs(truth, desired, &excused, strict));
     match finished.outcome.ending {
         Ending::Committed => {
             let learned = records.generations.last().map(|last| last.revision.desired.clone());
@@ -283,7 +288,7 @@ fn ends_where_it_says(run: &Run, records: &Records, finished: &Finished, desired
                 wrong.push(format!("the records say {:?}", records.current));
             }
         }
-        Ending::RolledBack => {
+        Ending::RolledBack if !run.sim().episode.rehearse => {
             let nothing = Desired::nothing(STACK, desired.policy.clone());
             let good = good.map_or(&nothing, |good| &good.revision.desired);
             compare(good, true);
@@ -308,7 +313,7 @@ fn ends_where_it_says(run: &Run, records: &Records, finished: &Finished, desired
         Ending::Stuck if finished.failures.is_empty() && finished.later_failures.is_empty() => {
             wrong.push("nothing failed".to_owned());
         }
-        Ending::Rehearsed => {
+        Ending::Rehearsed | Ending::RolledBack => {
             let before = &run.notes().before;
             for (id, server) in &truth.servers {
                 if before.servers.get(id).map(|server| &server.definition) != Some(&server.definition) {
@@ -336,7 +341,7 @@ fn ends_where_it_says(run: &Run, records: &Records, finished: &Finished, desired
         _ => {}
     }
     if !wrong.is_empty() {
-        sim.violation(format!("A24/A29/A32: {:?}, and {wrong:?}", finished.outcome.ending));
+        run.sim().violation(format!("A24/A29/A32: {:?}, and {wrong:?}", finished.outcome.ending));
     }
 }
 
@@ -359,24 +364,23 @@ fn differs(truth: &Truth, desired: &Desired, excused: &BTreeSet<&ResourceId>, st
 }
 
 /// A33, A34: what failed for good is not tried again unasked, and what succeeded is.
-fn remembers_failures(run: &mut Run, episode: &Episode, declaration: &Declaration, finished: &Finished) {
+fn remembers_failures(run: &mut Run, episode: &Episode, ended: &Ended, finished: &Finished) {
     if episode.full.is_some() {
         return;
     }
-    let resolved = run.resolved(declaration);
+    let resolved = run.resolved(&ended.declaration);
     let next = run.ask(async move |world| {
         let revision = revision(&resolved);
         let attempt = attempt(&revision).expect("a manifest says it");
         let quarantine = stack(&world).history.quarantine().ok()?;
         Some(pace::next(&quarantine, &attempt, &environment_digest(&revision), world.seconds()))
     });
-    let quarantined = run.notes().quarantined;
     let transient = finished.failures.iter().all(|failure| failure.retry == Retry::Soon);
     let expected = |next: &Next| match finished.outcome.ending {
         Ending::Committed => *next == Next::Try,
         Ending::Abandoned | Ending::RolledBack | Ending::Stuck if transient => {
             // What failed for good before stays on record until it succeeds.
-            quarantined || !matches!(next, Next::Quarantined(_))
+            ended.before.quarantined || !matches!(next, Next::Quarantined(_))
         }
         Ending::Abandoned | Ending::RolledBack | Ending::Stuck => matches!(next, Next::Quarantined(_)),
         Ending::Interrupted | Ending::Rehearsed => true,
@@ -403,6 +407,16 @@ fn applying_again_does_nothing(run: &mut Run, declaration: &Declaration) {
     if declaration.warn || !healthy {
         return;
     }
+    // What a server had loaded is gone when it dies by itself.
+    let begun = run.sim().begun;
+    let desired = resolved.desired.clone();
+    let unloaded = |action: &Action| match action {
+        Action::LoadModel(id) => {
+            let model = desired.resources.get(id).and_then(Resource::model);
+            model.is_some_and(|model| models::began_again(&truth, &model.endpoint, begun))
+        }
+        _ => false,
+    };
     let served = run.notes().served;
     let plan = run.ask(async move |world| {
         let stack = stack(&world);
@@ -411,8 +425,12 @@ fn applying_again_does_nothing(run: &mut Run, declaration: &Declaration) {
     });
     match plan {
         Ok(plan) if plan.steps.iter().all(|step| step.phase == Phase::Prune && !declaration.prune) => {}
-        // What was left on a server that did not run could not be seen.
-        Ok(plan) if !served && plan.steps.iter().all(|step| matches!(step.action, Action::RemoveModel(_))) => {}
+        // What was left on a server that did not run could not be seen, nor a record of what was removed by hand.
+        Ok(plan)
+            if (!served || run.sim().models_removed)
+                && plan.steps.iter().all(|step| step.phase == Phase::Prune)
+                && plan.steps.iter().any(|step| matches!(step.action, Action::RemoveModel(_))) => {}
+        Ok(plan) if plan.steps.iter().all(|step| unloaded(&step.action)) => {}
         Ok(plan) => {
             let steps: Vec<String> = plan.steps.iter().map(ToString::to_string).collect();
             run.sim().violation(format!("A4: applying again would do {steps:?} {:?}", plan.refusals));
@@ -426,7 +444,7 @@ pub(crate) fn healed(run: &mut Run, episode: &Episode) {
     if !run.sim().violations.is_empty() {
         return;
     }
-    let end = run.notes().ends.first().map(|(_, end)| name(end)).unwrap_or_default();
+    let end = run.notes().ends.first().map(|ended| name(&ended.end)).unwrap_or_default();
     if end != "Committed" && end != "Nothing" {
         run.sim().violation(format!("A11: with nothing in the way, applying ends as {end}"));
         return;

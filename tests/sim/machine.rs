@@ -64,10 +64,13 @@ pub(crate) fn observe(
         }
         observed.resources.insert(id, presence);
     }
-    let hands_off = |resource: &&&Resource| resource.run().is_some_and(|run| run.socket_handoff);
-    for id in known.values().filter(hands_off).map(|resource| &resource.id) {
+    let hands_off =
+        |id: &ResourceId| known.get(id).and_then(|resource| resource.run()).is_some_and(|it| it.socket_handoff);
+    for id in observed.resources.keys().filter(|id| id.kind == Kind::Unit) {
         let server = truth.servers.get(id).cloned().unwrap_or_default();
-        observed.instances.insert(id.clone(), instances(&server));
+        if hands_off(id) || server.current.is_some() || !server.others.is_empty() {
+            observed.instances.insert(id.clone(), instances(&server));
+        }
     }
     observed.prerequisites.clone_from(&truth.prerequisites);
     observed.networks = truth.prerequisites.iter().filter_map(network).collect();
@@ -120,7 +123,12 @@ pub(crate) fn inspect(truth: &Truth, now: Duration, stack: &str, id: &ResourceId
     let running = server.process.as_ref().filter(|_| server.state == RunState::Running);
     let of_process = || running.map(|process| Definition { intact: false, ..process.definition.clone() });
     let last = || server.others.values().last().map(|instance| instance.definition.clone());
-    let definition = server.definition.clone().or_else(of_process).or_else(last);
+    // Its manager still knows what the file said.
+    let of_manager = || server.loaded.clone().filter(|_| server.process.is_some());
+    let of_manager = || of_manager().map(|definition| Definition { intact: false, ..definition });
+    let named = server.definition.clone().or_else(of_process).or_else(of_manager);
+    let of_last = named.is_none();
+    let definition = named.or_else(last);
     let claim = definition.as_ref().and_then(|definition| {
         Some(Ownership {
             stack: definition.stack.clone()?,
@@ -143,7 +151,7 @@ pub(crate) fn inspect(truth: &Truth, now: Duration, stack: &str, id: &ResourceId
         why: server.why.clone().filter(|_| server.state != RunState::Running),
         memory: age.filter(|_| grows).map(|age| Bytes(u64::try_from(age.as_millis()).unwrap_or(0) << 16)),
         memory_limit: running.and_then(|process| process.definition.run.limits.memory),
-        socket_handoff: server.current.is_some(),
+        socket_handoff: server.current.is_some() || of_last,
         asleep: running.is_some_and(|process| process.asleep),
         ..LiveRun::stopped()
     };
@@ -221,6 +229,8 @@ pub(crate) fn perform(
             if server.definition.as_ref().is_some_and(|definition| definition.stack.as_ref() != Some(&desired.stack)) {
                 return Err("it was replaced by another program".to_owned());
             }
+            // The name that led to an instance is a unit of its own.
+            leave(server);
             server.definition = Some(definition);
         }
         Action::ReloadManager(kind) => {

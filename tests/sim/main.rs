@@ -35,13 +35,16 @@ const RUNS: u64 = 1_000;
 /// Of how many instants of the sweep one is tried in an ordinary test run.
 const SOME: u32 = 61;
 
+/// How many schedules that break one statement are kept.
+const MOST_SHOWN: usize = 8;
+
 /// What came of many runs.
 #[derive(Default)]
 struct Met {
     /// How often each ending was met.
     ends: BTreeMap<String, u64>,
-    /// The first schedule that breaks each statement.
-    broken: BTreeMap<String, (u64, Schedule)>,
+    /// The schedules that break each statement, by their numbers.
+    broken: BTreeMap<String, BTreeMap<u64, Schedule>>,
     runs: u64,
     actions: BTreeSet<String>,
 }
@@ -53,10 +56,11 @@ impl Met {
         for (end, count) in other.ends {
             *self.ends.entry(end).or_default() += count;
         }
-        for (statement, (index, schedule)) in other.broken {
-            match self.broken.get(&statement) {
-                Some((first, _)) if *first <= index => {}
-                _ => drop(self.broken.insert(statement, (index, schedule))),
+        for (statement, schedules) in other.broken {
+            let all = self.broken.entry(statement).or_default();
+            all.extend(schedules);
+            while all.len() > MOST_SHOWN {
+                all.pop_last();
             }
         }
     }
@@ -84,7 +88,10 @@ fn runs(count: u64, schedule: impl Fn(u64) -> Schedule + Sync) -> Met {
                         *mine.ends.entry(end.clone()).or_default() += 1;
                     }
                     if let Some(statement) = statement(&outcome.violations) {
-                        mine.broken.entry(statement).or_insert((index, schedule));
+                        let all = mine.broken.entry(statement).or_default();
+                        if all.len() < MOST_SHOWN {
+                            all.insert(index, schedule);
+                        }
                     }
                 }
                 met.lock().expect("no panic").add(mine);
@@ -114,7 +121,12 @@ fn explain(schedule: &Schedule) -> String {
 /// Fails if any statement was broken, and shows how.
 #[track_caller]
 fn expect_whole(met: &Met) {
-    let broken: Vec<String> = met.broken.values().map(|(_, schedule)| explain(schedule)).collect();
+    let shown = |schedules: &BTreeMap<u64, Schedule>| {
+        let numbers: Vec<&u64> = schedules.keys().collect();
+        let first = schedules.values().next().map(explain).unwrap_or_default();
+        format!("broken by {numbers:?}; {first}")
+    };
+    let broken: Vec<String> = met.broken.values().map(shown).collect();
     assert!(broken.is_empty(), "{} statements are broken\n{}", broken.len(), broken.join("\n"));
 }
 

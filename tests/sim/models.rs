@@ -17,6 +17,16 @@ fn process(truth: &Truth, now: Duration, endpoint: &str) -> Option<u64> {
     Some(process.number)
 }
 
+/// Returns whether the server of an endpoint died and was started again by itself since a moment.
+pub(crate) fn began_again(truth: &Truth, endpoint: &str, since: Duration) -> bool {
+    let port = endpoint.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
+    let mut servers = truth.servers.values().filter(|server| server.restarts > 0);
+    servers.any(|server| {
+        let process = server.process.as_ref().filter(|process| process.started > since);
+        process.is_some_and(|process| port.is_some_and(|port| process.definition.run.ports.contains(&port)))
+    })
+}
+
 fn answers(truth: &Truth, now: Duration, endpoint: &str) -> Result<u64, String> {
     process(truth, now, endpoint).ok_or_else(|| format!("{endpoint} does not answer"))
 }

@@ -1,7 +1,7 @@
 //! What must hold of time: how soon a cancellation is answered, how long a server was healthy before it counts, and that a
 //! server that the stack declares is started again for ever.
 
-use crate::drive::{End, Run};
+use crate::drive::{Before, End, Ended, Run};
 use crate::schedule::{Blow, Episode};
 use crate::stacks::STACK;
 use crate::truth::{Server, Truth};
@@ -28,31 +28,34 @@ pub(crate) fn answers_a_cancellation_soon(run: &Run, episode: &Episode) {
 }
 
 /// A41: what supersedes an apply finds the stack free as soon as that apply has ended.
-pub(crate) fn supersedes(run: &Run, episode: &Episode, ends: &[(crate::stacks::Declaration, End)]) {
+pub(crate) fn supersedes(run: &Run, episode: &Episode, ends: &[Ended]) {
     let superseded = matches!(episode.blow, Some((_, Blow::Supersede(_))));
     let alone = episode.second.is_none() && run.notes().fired.is_empty() && run.notes().confirmed.is_empty();
-    if superseded && alone && ends.iter().any(|(_, end)| matches!(end, End::Occupied)) {
+    if superseded && alone && ends.iter().any(|ended| matches!(ended.end, End::Occupied)) {
         run.sim().violation("A41: what supersedes an apply is refused because of it".to_owned());
     }
 }
 
-/// A24: whatever an apply starts was healthy for as long as it must be before the apply is committed.
-pub(crate) fn was_stable(run: &Run, finished: &Finished, desired: &Desired) {
+/// A24: whatever is started while an apply goes on was healthy for as long as it must be before the apply is committed.
+pub(crate) fn was_stable(run: &Run, before: &Before, finished: &Finished, desired: &Desired) {
     if finished.outcome.ending != Ending::Committed {
         return;
     }
     let Some((at, truth)) = run.notes().commits.get(&finished.generation).cloned() else { return };
-    // What was unhealthy before and is left as it was does not count: it may recover at any moment.
-    let (begun, before) = (run.sim().begun, run.notes().before.clone());
-    // What is reported as unhealthy before and after was never healthy in between.
+    // What is reported as unhealthy before and after was never healthy in between, and what was unhealthy before and is
+    // left as it was may recover at any moment.
     let excused = &finished.outcome.unhealthy_before;
     let counts = |resource: &Resource| {
+        let number = |server: &Server| server.process.as_ref().map(|process| process.number);
         let changes = |server: &Server| {
             let known = server.process.as_ref().map(|process| &process.definition.fingerprint);
             known.is_some() && known != Some(&resource.fingerprint())
         };
-        let was = before.servers.get(&resource.id);
-        !excused.contains(&resource.id) && was.is_none_or(|server| server.is_healthy(begun) || changes(server))
+        let (was, is) = (before.servers.get(&resource.id), truth.servers.get(&resource.id));
+        let started = was.and_then(number) != is.and_then(number);
+        started
+            && !excused.contains(&resource.id)
+            && was.is_none_or(|server| server.is_healthy(before.at) || changes(server))
     };
     let mut early = Vec::new();
     for (resource, spec) in desired.runs() {
@@ -116,7 +119,9 @@ pub(crate) fn crashing(run: &Run) -> BTreeSet<ResourceId> {
 /// A55: what crashed is back by itself once it can be.
 pub(crate) fn is_back(run: &Run, crashed: &BTreeSet<ResourceId>) {
     let mut sim = run.sim();
-    let down = |id: &&ResourceId| sim.truth.servers.get(id).is_some_and(|it| it.state != RunState::Running);
+    let clashes = |server: &Server| server.process.as_ref().is_some_and(|process| process.clashed);
+    let is_down = |server: &Server| server.state != RunState::Running && !clashes(server);
+    let down = |id: &&ResourceId| sim.truth.servers.get(id).is_some_and(is_down);
     let down: Vec<String> = crashed.iter().filter(down).map(ToString::to_string).collect();
     if !down.is_empty() {
         sim.violation(format!("A55: {down:?} crashed, could run since, and were not started again"));

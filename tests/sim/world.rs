@@ -68,6 +68,8 @@ pub(crate) struct Sim {
     pub(crate) arrivals: Vec<(Pid, Declaration)>,
     /// Processes that are stopped, and until when.
     pub(crate) stopped: BTreeMap<Pid, Duration>,
+    /// Whether models were removed by hand.
+    pub(crate) models_removed: bool,
     /// The actions that were planned or carried out.
     pub(crate) actions: BTreeSet<String>,
     /// Switches that have fired and are at work, or wait for the lock.

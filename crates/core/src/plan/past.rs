@@ -43,6 +43,9 @@ pub struct Past {
     /// True if what counts as committed is only a canary on trial.
     #[serde(default)]
     pub trial: bool,
+    /// True if the plan leads back after a failure: it starts what crashes anew instead of leaving that to its manager.
+    #[serde(default)]
+    pub back: bool,
     /// The arguments of calls on resources of earlier generations.
     #[serde(default)]
     pub arguments: BTreeMap<ResourceId, Arguments>,

@@ -2,11 +2,12 @@
 
 use super::change::{Change, Refusal, Verb};
 use super::kept::Kept;
-use super::part::PartCall;
+use super::part::{ManagedInstance, PartCall};
 use super::rollout::Rollout;
 use super::step::{Action, Phase, Step, StepId};
 use super::warn::Warning;
 use crate::resolve::Desired;
+use crate::resource::ResourceId;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -72,6 +73,37 @@ impl Plan {
         }
         let part = |step: &&Step| step.phase == Phase::Stage || needed.contains(&step.id);
         Self { steps: self.steps.iter().filter(part).cloned().collect(), ..self.clone() }
+    }
+
+    /// Returns the part of the plan that undoes a rehearsal: that ends and removes the instances which it defined, and
+    /// writes or removes the files which it wrote. Whatever else there is to correct stays as it is.
+    #[must_use]
+    pub fn undoing(&self, rehearsal: &Self) -> Self {
+        let written = |id: &ResourceId| {
+            rehearsal.steps.iter().any(|step| matches!(&step.action, Action::WriteFile(file) if file == id))
+        };
+        let defined = |instance: &ManagedInstance| {
+            let (server, number) = (instance.server.id(), instance.number);
+            let defines = |action: &Action| {
+                let Action::Part(PartCall::Define(other)) = action else { return false };
+                other.server == *server && other.number == number
+            };
+            rehearsal.steps.iter().any(|step| defines(&step.action))
+        };
+        let mut undone: BTreeSet<StepId> = BTreeSet::new();
+        for step in &self.steps {
+            let undoes = match &step.action {
+                Action::WriteFile(id) => written(id),
+                Action::RemoveFile(managed) => written(managed.id()),
+                Action::Part(PartCall::End { instance, .. } | PartCall::Remove(instance)) => defined(instance),
+                Action::ReloadManager(_) => step.after.iter().any(|id| undone.contains(id)),
+                _ => false,
+            };
+            undone.extend(undoes.then_some(step.id));
+        }
+        let steps = self.steps.iter().filter(|step| undone.contains(&step.id)).cloned();
+        let after = |step: &Step| step.after.iter().copied().filter(|id| undone.contains(id)).collect();
+        Self { steps: steps.map(|step| Step { after: after(&step), ..step }).collect(), ..self.clone() }
     }
 
     /// Returns whether there is nothing to do.

@@ -5,8 +5,8 @@ use llamero_core::live::{Live, LiveRun, Observation, Ownership, Part, PortHolder
 use llamero_core::plan::{Cause, Past, Plan, RefusalKind, foresee_all, plan};
 use llamero_core::resolve::{Desired, Drift, Policy};
 use llamero_core::resource::{
-    Artifact, ArtifactSource, Bytes, Digest, Fingerprint, Kind, Limits, Prerequisite, Resource, ResourceId, Run,
-    Runtime, Spec,
+    Artifact, ArtifactSource, Bytes, Digest, Fingerprint, Health, Kind, Limits, Prerequisite, Resource, ResourceId,
+    Run, Runtime, Spec,
 };
 
 fn server(kind: Kind, name: &str, port: u16, memory: u64) -> Resource {
@@ -250,4 +250,21 @@ fn a_server_that_crashes_is_started_anew_unless_it_is_committed() {
     let crashed = steps(&Past::default());
     assert!(crashed.iter().any(|step| step.contains("restart unit/a")), "{crashed:?}");
     assert_eq!(steps(&past(&now)), Vec::<String>::new());
+}
+
+#[test]
+fn a_server_that_an_apply_left_loading_is_awaited_and_one_that_keeps_crashing_is_started_anew() {
+    let it = server(Kind::Unit, "it", 8080, 0);
+    let desired = stack([it.clone()], Policy::default());
+    let left = |restarts: u32| {
+        let mut observed = running([&it]);
+        let loading = LiveRun { health: Some(Health::loading("loading")), restarts, ..live(&it, RunState::Running) };
+        see(&mut observed, &it, Live::Run(Box::new(loading)));
+        observed
+    };
+    let lines = |restarts, past: &Past| lines(&plan(&desired, &left(restarts), past));
+    assert_eq!(lines(0, &Past::default()), ["#1 await health of unit/it"]);
+    assert_eq!(lines(1, &Past::default()), ["#1 restart unit/it", "#2 await health of unit/it after #1"]);
+    // What was committed loads again by itself.
+    assert!(lines(0, &past(&desired)).is_empty() && lines(1, &past(&desired)).is_empty());
 }

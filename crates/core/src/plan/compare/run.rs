@@ -95,7 +95,7 @@ impl Pair<'_> {
     /// Returns the action on the process of a server that is up, and adds the causes that lie in the process; `write`
     /// if its definition is written.
     fn action_while_up(self, managed: &Managed, write: bool, causes: &mut Vec<Cause>) -> RunAction {
-        let Self { case: Case { resource, .. }, spec, live } = self;
+        let Self { case: Case { resource, past, .. }, spec, live } = self;
         let older = match &live.running {
             Some(running) => *running != resource.fingerprint(),
             None => live.phase == RunState::Running,
@@ -118,14 +118,19 @@ impl Pair<'_> {
                 causes.push(Cause::Drift("it sleeps".to_owned()));
                 RunAction::Wake(managed.clone())
             }
-            // What was never committed may crash for want of what this plan gives it, such as a GPU.
-            false if live.phase == RunState::BackingOff && !is_committed(self.case.past, resource) => {
-                causes.push(down(self.case.past, resource, live));
+            // What was never committed may crash for want of what this plan gives it, such as a GPU; what was may have
+            // crashed because of what is taken back.
+            false if crashes(live) && (past.back || !is_committed(past, resource)) => {
+                causes.push(down(past, resource, live));
                 RunAction::Restart(managed.clone())
             }
             // An earlier apply may have asked for it and not have waited.
             false if live.phase == RunState::Starting => {
                 causes.push(Cause::Unfinished("it is still starting".to_owned()));
+                RunAction::Await
+            }
+            false if is_unhealthy(live) && !is_committed(past, resource) => {
+                causes.push(Cause::Unfinished("it is not healthy yet".to_owned()));
                 RunAction::Await
             }
             false => RunAction::Leave,
@@ -152,11 +157,21 @@ fn is_committed(past: &Past, resource: &Resource) -> bool {
     past.committed.get(&resource.id).is_some_and(|fields| *fields == resource.fields())
 }
 
+fn is_unhealthy(live: &LiveRun) -> bool {
+    live.health.as_ref().is_some_and(|health| !health.is_healthy())
+}
+
+/// Returns whether a server that is up dies again and again.
+fn crashes(live: &LiveRun) -> bool {
+    live.phase == RunState::BackingOff || (live.phase == RunState::Running && live.restarts > 0 && is_unhealthy(live))
+}
+
 /// Returns the cause for a server that is down: drift, or an interrupted apply.
 fn down(past: &Past, resource: &Resource, live: &LiveRun) -> Cause {
     let what = match live.phase {
         RunState::Failed => "it failed",
         RunState::BackingOff => "it exited and waits to be restarted",
+        RunState::Running => "it was restarted after it ended, and is not healthy",
         _ => "it does not run",
     };
     let cause = if is_committed(past, resource) { Cause::Drift } else { Cause::Unfinished };
