@@ -19,8 +19,8 @@ const EVERY: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Waits until every server is healthy and stable. Pre-existing failures are accepted; a verified server must still be
-/// the same start as when it became healthy. One that the change left as it was, and that ended meanwhile, must be
-/// healthy and stable again: the change may be why.
+/// the same start as when it became healthy. One that the change left running, and that ended meanwhile, must be healthy
+/// and stable again: the change may be why.
 ///
 /// Returns the failures; empty when the gate is passed.
 pub async fn gate<M: Machine>(
@@ -32,7 +32,7 @@ pub async fn gate<M: Machine>(
     let runs = || execution.desired.runs();
     let is_new = |id: &ResourceId| !before.preexisting.contains(id);
     let servers: Vec<&Resource> = runs().map(|(resource, _)| resource).filter(|it| is_new(&it.id)).collect();
-    let left = servers.iter().map(|resource| &resource.id).filter(|id| !touched.contains(*id));
+    let left = servers.iter().map(|resource| &resource.id).filter(|id| !verified.contains_key(*id));
     let again = join_all(left.map(|id| started_again(execution, id, before))).await;
     let (mut failures, mut first, mut late) = (Vec::new(), verified.clone(), BTreeSet::new());
     for (id, found) in again.into_iter().flatten() {

@@ -61,7 +61,7 @@ pub(crate) async fn apply(
     let truth = truth_now(&world);
     let mut notes = notes.lock().expect("no panic");
     notes.met.push(name(&end));
-    notes.ends.push(Ended { declaration, end, before, truth });
+    notes.ends.push(Ended { declaration, end, before, rehearsed: options.rehearse, truth });
 }
 
 fn truth_now(world: &World) -> Truth {

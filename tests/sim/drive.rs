@@ -16,7 +16,7 @@ use llamero::live::RunState;
 use llamero::plan::Plan;
 use llamero::reconcile::{Confirmation, Finished, Fired, Options, Stack};
 use llamero::resolve::Desired;
-use llamero::resource::{Digest, Fingerprint, Resource, ResourceId, Seconds, Spec};
+use llamero::resource::{Digest, Fingerprint, ResourceId, Seconds, Spec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -61,6 +61,7 @@ pub(crate) struct Ended {
     pub(crate) declaration: Declaration,
     pub(crate) end: End,
     pub(crate) before: Before,
+    pub(crate) rehearsed: bool,
     /// The machine at that moment.
     pub(crate) truth: Truth,
 }
@@ -448,19 +449,16 @@ impl Run {
     }
 }
 
-/// Returns the servers that are declared as in the committed generation and are unhealthy.
+/// Returns the servers that are declared, and were committed, and are unhealthy.
 pub(crate) fn unhealthy(
     committed: Option<&Desired>,
     desired: &Desired,
     truth: &Truth,
     now: Duration,
 ) -> BTreeSet<ResourceId> {
-    let same = |resource: &Resource| {
-        desired.resources.get(&resource.id).is_some_and(|new| new.fingerprint() == resource.fingerprint())
-    };
-    let known = committed.iter().flat_map(|good| good.runs()).filter(|(resource, _)| same(resource));
-    let ids = known.map(|(resource, _)| resource.id.clone());
-    ids.filter(|id| truth.servers.get(id).is_none_or(|server| !server.is_healthy(now))).collect()
+    let known = committed.iter().flat_map(|good| good.runs()).map(|(resource, _)| &resource.id);
+    let known = known.filter(|id| desired.resources.contains_key(id));
+    known.filter(|id| truth.servers.get(id).is_none_or(|server| !server.is_healthy(now))).cloned().collect()
 }
 
 /// Returns whether a server runs as a resource declares it, or would if it did not die by itself.

@@ -63,7 +63,7 @@ pub(crate) fn after(run: &mut Run, episode: &Episode) {
         if let End::Finished(finished) = &ended.end {
             let (plan, finished, _) = &**finished;
             // What a rehearsal leaves out was never to be attempted.
-            if !episode.rehearse {
+            if !ended.rehearsed {
                 every_step_is_reported_once(run, plan, finished);
             }
             pre_existing_failures_do_not_count(run, finished, &ended.before);
@@ -277,7 +277,12 @@ fn ends_where_it_says(run: &Run, records: &Records, (finished, ended): (&Finishe
     let Ended { before: Before { preexisting, .. }, truth, .. } = ended;
     let excused: BTreeSet<&ResourceId> = finished.outcome.unhealthy_before.iter().chain(preexisting).collect();
     let mut wrong = Vec::new();
-    let mut compare = |desired: &Desired, strict: bool| wrong.extend(differs(truth, desired, &excused, strict));
+    let models_removed = run.sim().models_removed;
+    let mut compare = |desired: &Desired, strict: bool| {
+        // Those that were removed by hand while their server was down are missed once it is up.
+        let model = |text: &String| models_removed && text.starts_with("model/");
+        wrong.extend(differs(truth, desired, &excused, strict).into_iter().filter(|text| !model(text)));
+    };
     match finished.outcome.ending {
         Ending::Committed => {
             let learned = records.generations.last().map(|last| last.revision.desired.clone());
@@ -288,7 +293,7 @@ fn ends_where_it_says(run: &Run, records: &Records, (finished, ended): (&Finishe
                 wrong.push(format!("the records say {:?}", records.current));
             }
         }
-        Ending::RolledBack if !run.sim().episode.rehearse => {
+        Ending::RolledBack if !ended.rehearsed => {
             let nothing = Desired::nothing(STACK, desired.policy.clone());
             let good = good.map_or(&nothing, |good| &good.revision.desired);
             compare(good, true);
@@ -427,9 +432,9 @@ fn applying_again_does_nothing(run: &mut Run, declaration: &Declaration) {
         Ok(plan) if plan.steps.iter().all(|step| step.phase == Phase::Prune && !declaration.prune) => {}
         // What was left on a server that did not run could not be seen, nor a record of what was removed by hand.
         Ok(plan)
-            if (!served || run.sim().models_removed)
-                && plan.steps.iter().all(|step| step.phase == Phase::Prune)
-                && plan.steps.iter().any(|step| matches!(step.action, Action::RemoveModel(_))) => {}
+            if plan.steps.iter().all(|step| step.phase == Phase::Prune)
+                && (run.sim().models_removed
+                    || (!served && plan.steps.iter().any(|step| matches!(step.action, Action::RemoveModel(_))))) => {}
         Ok(plan) if plan.steps.iter().all(|step| unloaded(&step.action)) => {}
         Ok(plan) => {
             let steps: Vec<String> = plan.steps.iter().map(ToString::to_string).collect();

@@ -279,5 +279,17 @@ pub(crate) fn all() -> Vec<(&'static str, Schedule)> {
                 },
             ]),
         ),
+        (
+            "what crashes since another has its GPU is started once that one is gone, also where it was committed",
+            schedule(vec![
+                calm(declared(&[(6, 3)])),
+                Episode {
+                    kill: Some((27, true)),
+                    kill_switch: Some(2),
+                    second: Some((55_819, declared(&[(0, 0), (1, 0), (2, 0), (3, 2), (4, 0), (5, 3), (6, 0)]))),
+                    ..calm(declared(&[(6, 3)]))
+                },
+            ]),
+        ),
     ]
 }

@@ -42,20 +42,14 @@ pub(crate) fn was_stable(run: &Run, before: &Before, finished: &Finished, desire
         return;
     }
     let Some((at, truth)) = run.notes().commits.get(&finished.generation).cloned() else { return };
-    // What is reported as unhealthy before and after was never healthy in between, and what was unhealthy before and is
-    // left as it was may recover at any moment.
+    // What is reported as unhealthy before and after was never healthy in between, and what was unhealthy before fails
+    // nothing.
     let excused = &finished.outcome.unhealthy_before;
     let counts = |resource: &Resource| {
         let number = |server: &Server| server.process.as_ref().map(|process| process.number);
-        let changes = |server: &Server| {
-            let known = server.process.as_ref().map(|process| &process.definition.fingerprint);
-            known.is_some() && known != Some(&resource.fingerprint())
-        };
         let (was, is) = (before.servers.get(&resource.id), truth.servers.get(&resource.id));
         let started = was.and_then(number) != is.and_then(number);
-        started
-            && !excused.contains(&resource.id)
-            && was.is_none_or(|server| server.is_healthy(before.at) || changes(server))
+        started && !excused.contains(&resource.id) && was.is_none_or(|server| server.is_healthy(before.at))
     };
     let mut early = Vec::new();
     for (resource, spec) in desired.runs() {

@@ -254,7 +254,11 @@ impl Truth {
                         Kind::Unit => server.loaded.clone().or_else(|| server.definition.clone()),
                         _ => server.process.as_ref().map(|process| process.definition.clone()),
                     };
-                    let Some(definition) = definition else { return };
+                    let Some(definition) = definition else {
+                        // Its manager has forgotten it.
+                        (server.state, server.process) = (RunState::Stopped, None);
+                        return;
+                    };
                     server.state = RunState::Stopped;
                     self.starts += 1;
                     let process = self.process(id, definition, until);

@@ -57,6 +57,42 @@ fn a_server_that_exits_after_it_was_ready_is_rolled_back() {
 }
 
 #[test]
+fn a_server_that_ends_during_an_apply_that_leaves_it_must_be_healthy_again() {
+    let home = Home::new();
+    let (first, second) = (port(), port());
+    let (slow, death) = (home.path("slow"), home.path("death"));
+    let left = web("left", second, "left", &format!(", DIES_WHEN: \"{}\"", death.display()));
+    services(&home, PATIENT, &[left.clone(), web("web", first, "one", "")]);
+    home.expect(0, &["apply", "--yes"]);
+    let slow_web = |word| web("web", first, word, &format!(", UNHEALTHY_WHEN: \"{}\"", slow.display()));
+    let change = |word| {
+        home.write("slow", "");
+        services(&home, PATIENT, &[left.clone(), slow_web(word)]);
+        let apply = home.begin(&["apply", "--yes"]);
+        until("the change has begun", || answer(first).as_deref() == Some(word));
+        home.write("death", "");
+        until("the other is gone", || answer(second).is_none());
+        apply
+    };
+
+    let apply = change("two");
+    fs::remove_file(&death).expect("removed");
+    until("its supervisor has started it again", || answer(second).is_some());
+    fs::remove_file(&slow).expect("removed");
+    let said = said(apply);
+    assert_eq!(said.code, 0, "{said}");
+    said.has(&["process/left ended meanwhile and was started again", "Applied generation 2"]);
+
+    // One that cannot be started any more: nothing is committed, and no rollback helps.
+    let apply = change("three");
+    fs::remove_file(&slow).expect("removed");
+    let said = super::home::said(apply);
+    assert_eq!(said.code, 4, "{said}");
+    said.has(&["process/left", "signal 9", "manual intervention required"]);
+    assert_eq!(answer(first).as_deref(), Some("two"));
+}
+
+#[test]
 fn pre_existing_failures_are_listed_and_roll_nothing_back() {
     let home = Home::new();
     let (unhealthy, healthy) = (port(), port());

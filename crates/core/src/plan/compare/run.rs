@@ -9,7 +9,7 @@ use crate::plan::aside::left_aside;
 use crate::plan::cause::Cause;
 use crate::plan::change::{Consequence, Disruption, Verb};
 use crate::plan::past::Past;
-use crate::resource::{Bytes, Resource, Run};
+use crate::resource::{Bytes, Resource, ResourceId, Run};
 use crate::targets;
 
 pub(super) fn run(case: Case<'_>, spec: &Run, live: Option<&Live>) -> Verdict {
@@ -118,9 +118,9 @@ impl Pair<'_> {
                 causes.push(Cause::Drift("it sleeps".to_owned()));
                 RunAction::Wake(managed.clone())
             }
-            // What was never committed may crash for want of what this plan gives it, such as a GPU; what was may have
-            // crashed because of what is taken back.
-            false if crashes(live) && (past.back || !is_committed(past, resource)) => {
+            // What was never committed may crash for want of what this plan gives it, such as a GPU; what was may crash
+            // because of what is taken back or removed.
+            false if crashes(live) && (past.back || !is_committed(past, resource) || self.gets_room()) => {
                 causes.push(down(past, resource, live));
                 RunAction::Restart(managed.clone())
             }
@@ -135,6 +135,17 @@ impl Pair<'_> {
             }
             false => RunAction::Leave,
         }
+    }
+
+    /// Returns whether a server that is up and will be removed has a GPU or a port of this one.
+    fn gets_room(self) -> bool {
+        let Self { case: Case { desired, observed, past, .. }, spec, .. } = self;
+        let goes =
+            |id: &ResourceId| !desired.resources.contains_key(id) && observed.run(id).is_some_and(LiveRun::is_up);
+        let gpu = |id: &ResourceId| past.gpus.get(id).is_some_and(|gpus| gpus.shares_one(&spec.gpus));
+        let port =
+            |id: &ResourceId| past.ports.get(id).is_some_and(|ports| ports.iter().any(|it| spec.ports.contains(it)));
+        desired.policy.prune && observed.resources.keys().any(|id| goes(id) && (gpu(id) || port(id)))
     }
 
     /// Returns whether a successor gets the socket of the live server.
