@@ -45,7 +45,7 @@ pub(super) fn text(lines: &[Line]) -> String {
             Tone::Create => color(AnsiColor::Green),
             Tone::Change => color(AnsiColor::Yellow),
             Tone::Remove | Tone::Refusal => color(AnsiColor::Red),
-            Tone::Correct => color(AnsiColor::Magenta),
+            Tone::Correct | Tone::Unknown => color(AnsiColor::Magenta),
             Tone::Detail => Style::new().dimmed(),
             Tone::Summary => Style::new().bold(),
         };

@@ -5,7 +5,7 @@ use crate::resolve::Desired;
 use crate::resource::{Health, ResourceId, Run};
 use crate::systems::listener::{self, Foreign, Sockets, Unproven};
 use crate::systems::secrets::{self, Secret};
-use crate::systems::{Systems, health};
+use crate::systems::{Hint, Systems, health, with_causes};
 use futures_util::future::join_all;
 
 /// Returns the health of a running server: a problem reported by its runtime, or the result of its probe. A foreign
@@ -30,7 +30,7 @@ pub async fn health_of(
     let token = run.probe.authorization().map(|authorization| secrets::resolve(&authorization.0)).transpose();
     Ok(match token {
         Ok(token) => health::ask(&systems.client, proven, token.as_ref().map(Secret::reveal)).await,
-        Err(error) => Health::unhealthy(error.to_string()),
+        Err(error) => Health::NotAsked { why: with_causes(&error), hint: error.hint() },
     })
 }
 

@@ -3,7 +3,7 @@
 use crate::live::{Live, LiveFile, Observation, Presence};
 use crate::plan::{Cause, Change};
 use crate::resolve::Desired;
-use crate::resource::{Content, Digest, Field, FileSpec, Kind, Piece, Resource, ResourceId, Spec};
+use crate::resource::{Content, Digest, Field, FileSpec, Kind, Piece, Resource, ResourceId, SecretReference, Spec};
 use crate::systems::Systems;
 use crate::targets;
 
@@ -32,10 +32,11 @@ pub fn rendered_change(
     let id = &change.on;
     let declared = desired.resources.get(id);
     let mut masks = Masks::default();
+    let unknown = |reference: &SecretReference| desired.unknown.contains_key(reference);
     let (live, declared) = match id.kind {
         Kind::File => {
-            let live = live_text(observed, id).unwrap_or_else(|| masks.content(file_of(before, id)));
-            (live, masks.content(file_of(Some(desired), id)))
+            let live = live_text(observed, id).unwrap_or_else(|| masks.content(file_of(before, id), |_| false));
+            (live, masks.content(file_of(Some(desired), id), unknown))
         }
         kind if kind.runs() => {
             let lowered = |resource| targets::of_kind(kind)?.definition(&desired.stack, resource).ok()?;
@@ -83,12 +84,13 @@ struct Masks {
 }
 
 impl Masks {
-    fn content(&mut self, file: Option<&FileSpec>) -> String {
+    fn content(&mut self, file: Option<&FileSpec>, is_unknown: impl Fn(&SecretReference) -> bool) -> String {
         let Some(FileSpec { content: Content(pieces), .. }) = file else { return String::new() };
         let mut text = String::new();
         for piece in pieces {
             match piece {
                 Piece::Text(part) => text.push_str(part),
+                Piece::Secret { reference, .. } if is_unknown(reference) => text.push_str("(secret unknown)"),
                 Piece::Secret { digest, .. } => text.push_str(&format!("(secret #{})", self.number(digest))),
             }
         }

@@ -127,6 +127,9 @@ pub enum Staleness {
     /// The live resources changed.
     #[error("the machine changed")]
     Machine,
+    /// The live resources changed, or secrets that were unknown then have another value than the one in force.
+    #[error("the machine changed, or a secret that could not be read when it was saved: {}", .0.join(", "))]
+    Unknown(Vec<String>),
     /// A program or a secret that the stack needs changed.
     #[error("a program or a secret that the stack needs changed")]
     Facts,

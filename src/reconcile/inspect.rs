@@ -1,8 +1,9 @@
 //! Questions about a stack that change nothing: its status, the texts that a plan would change, and plans against a
 //! recorded observation.
 
+use super::unknown::assume;
 use super::{Error, Prepared, Stack};
-use crate::history::Revision;
+use crate::history::{Memory, Revision};
 use crate::live::Observation;
 use crate::observe::{Depth, RenderedChange, observe, rendered_change};
 use crate::plan::{Plan, plan};
@@ -49,7 +50,10 @@ pub fn plan_against(stack: &Stack, revision: &Revision, path: &Path) -> Result<P
     let text = files::read_text(path, LIMIT)?.ok_or_else(|| Error::NoFile(path.to_owned()))?;
     let observed: Observation = serde_json::from_str(&text)
         .map_err(|error| Error::NotObservation { path: path.to_owned(), why: error.to_string() })?;
-    Ok(plan(&revision.desired, &observed, &stack.history.memory()?.past))
+    let Memory { past, inventory } = stack.history.memory()?;
+    let mut desired = revision.desired.clone();
+    assume(&stack.history, &mut desired, &observed, &inventory)?;
+    Ok(plan(&desired, &observed, &past))
 }
 
 /// Returns what becomes of each rendered text that the plan would change; secrets are numbered masks.

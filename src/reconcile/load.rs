@@ -6,9 +6,10 @@ use crate::lockfile::{self, LockFile};
 use crate::manifest::{self, Manifest};
 use crate::observe::{directories, facts};
 use crate::pace::Attempt;
-use crate::resolve::{self, Directories, Facts, questions};
-use crate::resource::{Bytes, Digest, Note};
+use crate::resolve::{self, Desired, Directories, Facts, UnknownSecret, questions};
+use crate::resource::{Bytes, Digest, Note, ResourceId, SecretReference};
 use crate::systems::{clock, files};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -93,10 +94,27 @@ impl LoadedManifest {
         facts(&questions(&self.manifest, &self.directories), self.directories.clone()).await
     }
 
-    /// Resolves the manifest on this machine.
+    /// Resolves the manifest on this machine. A secret that cannot be read is unknown, and a warning.
     pub async fn resolve(&self, notify: &Notify<'_>) -> Result<Revision, Error> {
+        self.resolve_with(None, notify).await
+    }
+
+    /// Reports the secrets whose values are unknown: those that are needed are errors.
+    pub(super) fn report_unknown(
+        &self,
+        desired: &Desired,
+        needed: &BTreeMap<SecretReference, ResourceId>,
+        notify: &Notify<'_>,
+    ) -> Result<(), Error> {
+        self.report(unknown(desired, needed).collect(), notify)
+    }
+
+    async fn resolved(&self, notify: &Notify<'_>) -> Result<Revision, Error> {
         let lock = self.lock.clone().unwrap_or_default();
-        let (desired, notes) = resolve::resolve(&self.manifest, &lock, &self.facts().await);
+        let (desired, mut notes) = resolve::resolve(&self.manifest, &lock, &self.facts().await);
+        if notes.iter().any(|(note, ..)| note.is_error()) {
+            notes.extend(unknown(&desired, &BTreeMap::new()));
+        }
         self.report(notes, notify)?;
         Ok(Revision {
             begun: clock::now(),
@@ -121,7 +139,14 @@ impl LoadedManifest {
 
     /// Resolves the manifest, and has the route of one model change first if `canary` names one.
     pub async fn resolve_with(&self, canary: Option<&str>, notify: &Notify<'_>) -> Result<Revision, Error> {
-        let mut revision = self.resolve(notify).await?;
+        let revision = self.resolve_quietly(canary, notify).await?;
+        self.report_unknown(&revision.desired, &BTreeMap::new(), notify)?;
+        Ok(revision)
+    }
+
+    /// Resolves the manifest as [`Self::resolve_with`] does, and leaves it to the caller to report unknown secrets.
+    pub(super) async fn resolve_quietly(&self, canary: Option<&str>, notify: &Notify<'_>) -> Result<Revision, Error> {
+        let mut revision = self.resolved(notify).await?;
         let Some(model) = canary else { return Ok(revision) };
         let (path, manifest) = (self.path.clone(), &self.manifest);
         if manifest.gateway.is_none() {
@@ -136,6 +161,17 @@ impl LoadedManifest {
         revision.desired.canary = Some(canary);
         Ok(revision)
     }
+}
+
+/// Returns the notes about secrets whose values are unknown, with their places.
+fn unknown<'a>(
+    desired: &'a Desired,
+    needed: &'a BTreeMap<SecretReference, ResourceId>,
+) -> impl Iterator<Item = (Note, String, Range<usize>)> {
+    let note = |(reference, secret): (&SecretReference, &UnknownSecret)| {
+        (secret.note(needed.get(reference)), secret.path.to_string(), secret.span.clone())
+    };
+    desired.unknown.iter().map(note)
 }
 
 /// Returns the path of the manifest that is meant where none is named.

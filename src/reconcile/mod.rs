@@ -25,6 +25,7 @@ mod saved_plan;
 mod stacks;
 mod teardown;
 mod transaction;
+mod unknown;
 mod unreadable;
 mod world;
 

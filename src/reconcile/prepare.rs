@@ -1,6 +1,7 @@
 //! From a revision to a plan: observes the machine and plans the way. Writes nothing.
 
 use super::deadman::FIRE_AFTER;
+use super::unknown::assume;
 use super::world::{Stack, World};
 use crate::history::{self, Memory, Revision};
 use crate::live::{Observation, Presence};
@@ -48,7 +49,7 @@ impl Default for Options {
 /// Observes and plans. Writes nothing.
 pub async fn prepare<W: World>(
     stack: &Stack<W>,
-    revision: Revision,
+    mut revision: Revision,
     depth: Depth,
     options: Options,
 ) -> Result<Prepared, history::Error> {
@@ -60,6 +61,7 @@ pub async fn prepare<W: World>(
     past.oldest.retain(|id| !others.contains(id));
     past.keep.extend(others);
     let observed = stack.systems.observe(&revision.desired, &inventory, depth).await;
+    assume(&stack.history, &mut revision.desired, &observed, &inventory)?;
     let plan = plan(&revision.desired, &observed, &past);
     Ok(Prepared { revision, observed, past, plan, inventory })
 }

@@ -127,6 +127,8 @@ struct Resolved {
     depth: Depth,
     /// True if the caller named the desired state itself, so that it may remove most of what is managed.
     prune_anyway: bool,
+    /// The manifest, if it was made from one.
+    loaded: Option<Box<LoadedManifest>>,
 }
 
 /// Takes the stack lock, checks the guards and plans. Changes nothing on the machine.
@@ -135,14 +137,16 @@ pub async fn open(request: Request, notify: &Notify<'_>) -> Result<Pending, Erro
     let resolved = match source {
         Source::Manifest(loaded) => {
             check_coverage(&loaded, locked, notify)?;
-            let revision = loaded.resolve_with(canary.as_deref(), notify).await?;
-            declared(loaded.stack(program)?, revision, None, &command)?
+            let stack = loaded.stack(program)?;
+            let revision = loaded.resolve_quietly(canary.as_deref(), notify).await?;
+            Resolved { loaded: Some(loaded), ..declared(stack, revision, None, &command)? }
         }
         Source::Plan(..) if canary.is_some() => return Err(Error::CanaryOfPlan),
         Source::Plan(saved, loaded) => {
             check_coverage(&loaded, locked, notify)?;
-            let revision = loaded.resolve_with(saved.canary.as_deref(), notify).await?;
-            declared(loaded.stack(program)?, revision, Some(*saved), &command)?
+            let stack = loaded.stack(program)?;
+            let revision = loaded.resolve_quietly(saved.canary.as_deref(), notify).await?;
+            Resolved { loaded: Some(loaded), ..declared(stack, revision, Some(*saved), &command)? }
         }
         Source::Generation(stack, number) => earlier(*stack, number, &command)?,
         Source::Nothing(stack) => nothing(*stack, &command)?,
@@ -151,7 +155,7 @@ pub async fn open(request: Request, notify: &Notify<'_>) -> Result<Pending, Erro
     if let Some(guard) = quarantined(&resolved)? {
         notify(Notice::Guard(&guard));
     }
-    planned(Resolved { prune_anyway: resolved.prune_anyway || prune_anyway, ..resolved }, options).await
+    planned(Resolved { prune_anyway: resolved.prune_anyway || prune_anyway, ..resolved }, options, notify).await
 }
 
 /// Refuses a manifest that its lock file does not cover where that is asked for, and remarks on it elsewhere.
@@ -177,7 +181,7 @@ fn declared(stack: Stack, revision: Revision, saved: Option<SavedPlan>, command:
         return Err(Guard::StalePlan(staleness).into());
     }
     let (down, depth) = (false, Depth::Health);
-    Ok(Resolved { stack, lock, revision, saved, down, depth, prune_anyway: false })
+    Ok(Resolved { stack, lock, revision, saved, down, depth, prune_anyway: false, loaded: None })
 }
 
 fn earlier(stack: Stack, number: Option<u64>, command: &str) -> Result<Resolved, Error> {
@@ -197,7 +201,7 @@ fn earlier(stack: Stack, number: Option<u64>, command: &str) -> Result<Resolved,
         ..generation.fulfilled()
     };
     let (saved, down, depth) = (None, false, Depth::Health);
-    Ok(Resolved { stack, lock, revision, saved, down, depth, prune_anyway: true })
+    Ok(Resolved { stack, lock, revision, saved, down, depth, prune_anyway: true, loaded: None })
 }
 
 /// Returns the last committed generation before the current one that asked for something else, and for something.
@@ -217,7 +221,8 @@ fn before_current(stack: &Stack) -> Result<u64, Error> {
 fn nothing(stack: Stack, command: &str) -> Result<Resolved, Error> {
     let lock = stack.history.lock(command)?;
     let revision = teardown::revision(&stack);
-    Ok(Resolved { stack, lock, revision, saved: None, down: true, depth: Depth::State, prune_anyway: true })
+    let (down, depth) = (true, Depth::State);
+    Ok(Resolved { stack, lock, revision, saved: None, down, depth, prune_anyway: true, loaded: None })
 }
 
 fn check_options(resolved: &Resolved, options: Options) -> Result<(), Error> {
@@ -240,9 +245,13 @@ fn quarantined(resolved: &Resolved) -> Result<Option<Guard>, Error> {
     Ok(failed.map(Guard::Quarantined))
 }
 
-async fn planned(resolved: Resolved, options: Options) -> Result<Pending, Error> {
-    let Resolved { stack, lock, revision, saved, down, depth, prune_anyway } = resolved;
+async fn planned(resolved: Resolved, options: Options, notify: &Notify<'_>) -> Result<Pending, Error> {
+    let Resolved { stack, lock, revision, saved, down, depth, prune_anyway, loaded } = resolved;
     let mut prepared = prepare(&stack, revision, depth, options).await?;
+    if let Some(loaded) = loaded {
+        let desired = &prepared.revision.desired;
+        loaded.report_unknown(desired, &prepared.plan.needs_unknown(desired), notify)?;
+    }
     if down {
         prepared = with_the_rest(&stack, prepared, options)?;
     }
@@ -289,7 +298,7 @@ fn verdict(stack: &Stack, prepared: &Prepared, prune_anyway: bool, down: bool) -
         return Ok(if down { Verdict::Absent } else { Verdict::Unverified });
     };
     // How a generation was brought about is no part of what it asked for.
-    let desired = Desired { canary: None, ..prepared.revision.desired.clone() };
+    let desired = Desired { canary: None, unknown: BTreeMap::new(), ..prepared.revision.desired.clone() };
     let unchanged = committed.revision.desired == desired;
     Ok(if unchanged { Verdict::Unchanged(prepared.unhealthy()) } else { Verdict::Unverified })
 }

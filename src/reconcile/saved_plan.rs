@@ -2,10 +2,11 @@
 
 use super::{Error, Prepared, Staleness};
 use crate::plan::Plan;
-use crate::resource::{Bytes, Digest};
+use crate::resource::{Bytes, Digest, SecretReference};
 use crate::systems::files;
 use crate::systems::output::Format;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The version of a saved plan's form.
@@ -34,6 +35,9 @@ pub struct SavedPlan {
     /// The canary, if this plan alone sets it.
     #[serde(default)]
     pub(super) canary: Option<String>,
+    /// The secrets whose values were unknown: the plan covers any value with which it stays the same.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    unknown: BTreeSet<SecretReference>,
     /// The plan.
     plan: serde_json::Value,
 }
@@ -46,6 +50,7 @@ impl SavedPlan {
     /// Returns a plan as it is saved.
     #[must_use]
     pub fn new(prepared: &Prepared, generation: Option<u64>, canary: Option<String>) -> Self {
+        let unknown = prepared.revision.desired.unknown.keys().cloned().collect();
         Self {
             llamero_plan: SCHEMA,
             llamero: env!("CARGO_PKG_VERSION").to_owned(),
@@ -53,8 +58,9 @@ impl SavedPlan {
             manifest: prepared.revision.manifest.clone(),
             manifest_digest: prepared.revision.manifest_digest.clone(),
             generation,
-            desired: digest(prepared),
+            desired: digest(prepared, &unknown),
             canary,
+            unknown,
             plan: plan(prepared),
         }
     }
@@ -108,18 +114,27 @@ impl SavedPlan {
     #[must_use]
     pub fn difference(&self, prepared: &Prepared) -> Option<Staleness> {
         if self.plan != plan(prepared) {
-            return Some(Staleness::Machine);
+            let unknown: Vec<String> = self.unknown.iter().map(ToString::to_string).collect();
+            return Some(if unknown.is_empty() { Staleness::Machine } else { Staleness::Unknown(unknown) });
         }
-        (self.desired != digest(prepared)).then_some(Staleness::Facts)
+        (self.desired != digest(prepared, &self.unknown)).then_some(Staleness::Facts)
     }
 }
 
 fn plan(prepared: &Prepared) -> serde_json::Value {
-    // What others run, and how this user's sessions are kept, makes no plan out of date.
-    let plan = Plan { warnings: Vec::new(), ..prepared.plan.clone() };
+    let plan = prepared.plan.clone();
+    // What others run, and how this user's sessions are kept, makes no plan out of date; neither does a secret that is
+    // known now, and as it was assumed.
+    let unchanged = plan.unchanged + plan.undetermined.len();
+    let plan = Plan { warnings: Vec::new(), undetermined: Vec::new(), unchanged, ..plan };
     serde_json::to_value(plan).unwrap_or_default()
 }
 
-fn digest(prepared: &Prepared) -> Digest {
-    Digest::of(serde_json::to_string(&prepared.revision.desired).unwrap_or_default())
+/// Returns the digest of the desired state, whatever the values of unknown secrets are.
+fn digest(prepared: &Prepared, unknown: &BTreeSet<SecretReference>) -> Digest {
+    let mut desired = prepared.revision.desired.clone();
+    if !unknown.is_empty() {
+        desired.learn_secrets(&unknown.iter().map(|secret| (secret.clone(), Digest::of("unknown"))).collect());
+    }
+    Digest::of(serde_json::to_string(&desired).unwrap_or_default())
 }

@@ -3,7 +3,7 @@
 use super::http::{Answer, Client};
 use super::openai::message;
 use super::secrets::{self, Secret};
-use super::{resp, with_causes};
+use super::{Hint, resp, with_causes};
 use crate::resource::{Authorization, ExternalQuestion, Health};
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub async fn ask(client: &Client, question: &ExternalQuestion) -> Health {
 
 fn resolved(authorization: Option<&Authorization>) -> Result<Option<Secret>, Health> {
     let resolved = authorization.map(|authorization| secrets::resolve(&authorization.0)).transpose();
-    resolved.map_err(|error| Health::unhealthy(format!("it was not asked: {}", with_causes(&error))))
+    resolved.map_err(|error| Health::NotAsked { why: with_causes(&error), hint: error.hint() })
 }
 
 /// Returns what an answer shows. Not every server lists its models: to refuse that politely is to answer.

@@ -25,4 +25,5 @@ mod rollout;
 mod sources;
 mod terminal;
 mod unhealthy;
+mod unknown;
 mod writers;

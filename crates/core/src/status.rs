@@ -9,6 +9,7 @@ use crate::plan::{self, Change, Plan, Refusal, Warning};
 use crate::resolve::Desired;
 use crate::resource::{Bytes, External, Health, ResourceId};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// The version of the JSON form.
 pub const SCHEMA: u32 = 1;
@@ -156,11 +157,30 @@ pub fn status(desired: &Desired, observed: &Observation, plan: Plan, known: Know
         quarantined,
         servers,
         externals,
-        warnings: plan::end_at_logout(desired, observed).into_iter().collect(),
+        warnings: not_asked(desired, observed).chain(plan::end_at_logout(desired, observed)).collect(),
         drift,
         refusals,
         healthy,
     }
+}
+
+/// Returns a warning for each reason why parts were not asked, with the parts.
+fn not_asked(desired: &Desired, observed: &Observation) -> impl Iterator<Item = Warning> {
+    let servers =
+        desired.runs().filter_map(|(resource, _)| Some((&resource.role, observed.run(&resource.id)?.health.as_ref()?)));
+    let externals = desired.externals.iter();
+    let externals = externals.filter_map(|part| Some((&part.role, observed.externals.get(&part.role)?)));
+    let mut reasons: BTreeMap<(&String, &Option<String>), Vec<String>> = BTreeMap::new();
+    for (role, health) in servers.chain(externals) {
+        if let Health::NotAsked { why, hint } = health {
+            reasons.entry((why, hint)).or_default().push(format!("`{role}`"));
+        }
+    }
+    let warning = |((why, hint), roles): ((&String, &Option<String>), Vec<String>)| Warning {
+        message: format!("{} cannot be asked: {why}", roles.join(", ")),
+        hint: hint.clone(),
+    };
+    reasons.into_iter().map(warning).collect::<Vec<_>>().into_iter()
 }
 
 fn external(part: &External, observed: &Observation) -> ExternalPart {
@@ -175,6 +195,7 @@ fn of_health(health: &Health) -> (Word, Option<String>) {
     match health {
         Health::Healthy => (Word::Healthy, None),
         Health::Loading { why } => (Word::Loading, Some(why.clone())),
+        Health::NotAsked { why, .. } => (Word::Unknown, Some(why.clone())),
         Health::Unhealthy { why } | Health::Unreachable { why } => (Word::Unhealthy, Some(why.clone())),
     }
 }

@@ -23,7 +23,8 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
     let revision = loaded.resolve(&input::notify).await?;
     let stack = loaded.stack(input::program()?)?;
     let prepared = prepare(&stack, revision, Depth::State, Options::default()).await?;
-    print(&rendered_changes(&stack, &prepared)?.iter().map(text).collect::<String>())?;
+    let unknown = prepared.plan.undetermined.iter().map(|unknown| format!("{}: unknown, {unknown}\n", unknown.on));
+    print(&rendered_changes(&stack, &prepared)?.iter().map(text).chain(unknown).collect::<String>())?;
     let warnings = color::text(&warning_lines(&prepared.plan.warnings));
     if !warnings.is_empty() {
         to_stderr(warnings.trim_end());
@@ -33,7 +34,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         error(&refusal.message, refusal.hint.as_deref());
     }
     let blocked = blocked(refusals.iter().map(|refusal| refusal.kind));
-    Ok(blocked.map_or_else(|| Exit::differs(!prepared.plan.changes.is_empty()), Exit::of))
+    Ok(blocked.map_or_else(|| Exit::differs(prepared.plan.may_differ()), Exit::of))
 }
 
 fn text(change: &RenderedChange) -> String {

@@ -87,7 +87,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Exit, Problem> {
         }
     }
     let blocked = blocked(plan.refusals.iter().map(|refusal| refusal.kind));
-    Ok(blocked.map_or_else(|| Exit::differs(arguments.detailed_exitcode && !plan.changes.is_empty()), Exit::of))
+    Ok(blocked.map_or_else(|| Exit::differs(arguments.detailed_exitcode && plan.may_differ()), Exit::of))
 }
 
 async fn planned(

@@ -11,7 +11,7 @@ use crate::resolve::Desired;
 
 /// Plans the way from `observed` to `desired`, whatever route the manifest wants to try first.
 pub(super) fn at_once(desired: &Desired, observed: &Observation, past: &Past) -> Plan {
-    let Comparison { changes, unchanged, mut refusals } = compare(desired, observed, past);
+    let Comparison { changes, unchanged, undetermined, mut refusals } = compare(desired, observed, past);
     refusals.extend(conflicts(desired, observed, past, &changes));
     refusals.sort();
     let steps = if refusals.is_empty() { order(desired, observed, past, &changes) } else { Vec::new() };
@@ -20,6 +20,7 @@ pub(super) fn at_once(desired: &Desired, observed: &Observation, past: &Past) ->
         changes: changes.into_iter().map(|change| change.change).collect(),
         steps,
         unchanged,
+        undetermined,
         refusals,
         warnings: warnings(desired, observed),
         kept: Vec::new(),

@@ -1,8 +1,9 @@
 //! Changes of resources: what differs, why, and the effect on running servers.
 
 use super::cause::Cause;
-use crate::resource::{Bytes, ResourceId, Seconds};
+use crate::resource::{Bytes, ResourceId, Seconds, SecretReference};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// The kind of a change.
@@ -97,6 +98,25 @@ pub struct Change {
     pub consequence: Consequence,
     /// True if the change is only reported, because the drift policy is to warn.
     pub left: bool,
+}
+
+/// A resource that matches the manifest as far as that is known: it changes if one of the secrets has another value than
+/// the one in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Undetermined {
+    /// The resource.
+    pub on: ResourceId,
+    /// The part of the manifest that it serves.
+    pub role: String,
+    /// The secrets whose values are unknown.
+    pub secrets: BTreeSet<SecretReference>,
+}
+
+impl fmt::Display for Undetermined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let secrets: Vec<String> = self.secrets.iter().map(ToString::to_string).collect();
+        write!(f, "depends on the secret in {}", secrets.join(" and in "))
+    }
 }
 
 /// The kind of a conflict that blocks a plan, by its remedy.

@@ -21,11 +21,12 @@ mod rollout;
 mod step;
 mod teardown;
 pub mod text;
+mod unknown;
 mod warn;
 
 pub use canary::plan;
 pub use cause::{Cause, FieldChange};
-pub use change::{Change, Consequence, Disruption, Refusal, RefusalKind, Verb};
+pub use change::{Change, Consequence, Disruption, Refusal, RefusalKind, Undetermined, Verb};
 pub use foresee::{foresee, foresee_all, foresee_otherwise};
 pub use group::Group;
 pub use kept::Kept;

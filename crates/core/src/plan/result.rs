@@ -1,6 +1,6 @@
 //! The result of planning: the changes, their causes and the ordered steps.
 
-use super::change::{Change, Refusal, Verb};
+use super::change::{Change, Refusal, Undetermined, Verb};
 use super::kept::Kept;
 use super::part::{ManagedInstance, PartCall};
 use super::rollout::Rollout;
@@ -25,6 +25,9 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// The number of resources that match the manifest.
     pub unchanged: usize,
+    /// The resources of which it is unknown whether they match the manifest.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub undetermined: Vec<Undetermined>,
     /// The conflicts that block the plan; empty if it may be executed.
     pub refusals: Vec<Refusal>,
     /// Warnings; they block nothing.
@@ -46,7 +49,9 @@ impl Plan {
     /// lost most of its content is probably a mistake. A few removals never count.
     #[must_use]
     pub fn removes_most(&self) -> Option<(usize, usize)> {
-        let there = self.unchanged + self.changes.iter().filter(|change| change.verb != Verb::Create).count();
+        let there = self.unchanged
+            + self.undetermined.len()
+            + self.changes.iter().filter(|change| change.verb != Verb::Create).count();
         let removed = self.changes.iter().filter(|change| change.verb == Verb::Remove && !change.left).count();
         (removed > FEW && removed * 2 > there).then_some((removed, there))
     }
@@ -104,6 +109,12 @@ impl Plan {
         let steps = self.steps.iter().filter(|step| undone.contains(&step.id)).cloned();
         let after = |step: &Step| step.after.iter().copied().filter(|id| undone.contains(id)).collect();
         Self { steps: steps.map(|step| Step { after: after(&step), ..step }).collect(), ..self.clone() }
+    }
+
+    /// Returns whether the machine differs from the manifest, or may.
+    #[must_use]
+    pub const fn may_differ(&self) -> bool {
+        !self.changes.is_empty() || !self.undetermined.is_empty()
     }
 
     /// Returns whether there is nothing to do.

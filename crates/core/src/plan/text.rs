@@ -23,6 +23,8 @@ pub enum Tone {
     Remove,
     /// A repair of drift.
     Correct,
+    /// What is unknown.
+    Unknown,
     /// A conflict.
     Refusal,
     /// A detail of the line before.
@@ -50,12 +52,17 @@ pub fn lines(plan: &Plan) -> Vec<Line> {
 /// every call.
 #[must_use]
 pub fn detailed(plan: &Plan, verbose: bool) -> Vec<Line> {
-    let width = plan.changes.iter().map(|change| change.on.to_string().chars().count()).max().unwrap_or(0).min(40);
+    let ids = plan.changes.iter().map(|change| &change.on).chain(plan.undetermined.iter().map(|unknown| &unknown.on));
+    let width = ids.map(|id| id.to_string().chars().count()).max().unwrap_or(0).min(40);
     let mut lines: Vec<Line> = plan.changes.iter().flat_map(|change| change_lines(change, width, verbose)).collect();
     let others = beside_resources(plan);
     lines.extend(others.iter().map(|(verb, what)| {
         let tone = if *verb == Verb::Create { Tone::Create } else { Tone::Remove };
         Line { tone, text: format!("{} {:<7} {what}", verb.sign(), verb.to_string()) }
+    }));
+    lines.extend(plan.undetermined.iter().flat_map(|unknown| {
+        let id = unknown.on.to_string();
+        head_lines(Tone::Unknown, &format!("? {:<7} {id:<width$}", "unknown"), &unknown.to_string())
     }));
     lines.extend(plan.kept.iter().flat_map(|kept| wrapped(Tone::Detail, "  kept: ", "    ", &kept.to_string())));
     lines.extend(plan.rollout.iter().flat_map(|rollout| wrapped(Tone::Detail, "", "", &begins(rollout))));
@@ -168,10 +175,18 @@ pub fn summary(plan: &Plan) -> String {
         let sum = plan.refusals.len();
         return format!("Blocked: {sum} {}.", if sum == 1 { "conflict" } else { "conflicts" });
     }
+    let unknown = plan.undetermined.len();
+    if parts.is_empty() && unknown > 0 {
+        let depend = if unknown == 1 { "1 depends" } else { &format!("{unknown} depend") };
+        return format!("No certain change: {} as declared, {depend} on unknown secrets.", counted(plan.unchanged));
+    }
     if parts.is_empty() {
         return format!("Nothing to do: {} as declared.", counted(plan.unchanged));
     }
     parts.push(format!("{} unchanged", plan.unchanged));
+    if unknown > 0 {
+        parts.push(format!("{unknown} unknown"));
+    }
     format!("Plan: {}.", parts.join(", "))
 }
 
@@ -202,19 +217,23 @@ fn change_lines(change: &Change, width: usize, fields: bool) -> Vec<Line> {
         tail = printed(only);
         causes = &[];
     }
-    let mut lines = Vec::new();
-    if head.chars().count() + 2 + tail.chars().count() <= WIDTH {
-        lines.push(Line { tone, text: format!("{head}  {tail}").trim_end().to_owned() });
-    } else {
-        lines.push(Line { tone, text: head.trim_end().to_owned() });
-        lines.extend(wrapped(Tone::Detail, "    ", "    ", &tail));
-    }
+    let mut lines = head_lines(tone, &head, &tail);
     if let Some(detail) = change.detail.as_ref().filter(|_| matches!(change.verb, Verb::Create | Verb::Remove)) {
         lines.extend(wrapped(Tone::Detail, "    ", "    ", detail));
     }
     for cause in causes {
         lines.extend(wrapped(Tone::Detail, "    ", "      ", &printed(cause)));
     }
+    lines
+}
+
+/// Returns the first line of an entry, with the rest below where it does not fit.
+fn head_lines(tone: Tone, head: &str, tail: &str) -> Vec<Line> {
+    if head.chars().count() + 2 + tail.chars().count() <= WIDTH {
+        return vec![Line { tone, text: format!("{head}  {tail}").trim_end().to_owned() }];
+    }
+    let mut lines = vec![Line { tone, text: head.trim_end().to_owned() }];
+    lines.extend(wrapped(Tone::Detail, "    ", "    ", tail));
     lines
 }
 

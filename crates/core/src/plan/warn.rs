@@ -2,6 +2,7 @@
 
 use crate::live::Observation;
 use crate::resolve::Desired;
+use crate::resource::Health;
 use crate::targets;
 use serde::Serialize;
 
@@ -18,9 +19,19 @@ pub struct Warning {
 #[must_use]
 pub fn warnings(desired: &Desired, observed: &Observation) -> Vec<Warning> {
     let external = desired.externals.iter().filter_map(|external| {
-        let health = observed.externals.get(&external.role).filter(|health| !health.is_healthy())?;
-        let message = format!("`{}` at {} does not answer as expected: {health}", external.role, external.address);
-        Some(Warning { message, hint: None })
+        let (role, address) = (&external.role, &external.address);
+        match observed.externals.get(role)? {
+            Health::Healthy => None,
+            // A secret of the manifest that cannot be read is reported where the manifest refers to it.
+            Health::NotAsked { .. } if external.secret().is_some_and(|it| desired.unknown.contains_key(it)) => None,
+            Health::NotAsked { why, hint } => {
+                Some(Warning { message: format!("`{role}` at {address} was not asked: {why}"), hint: hint.clone() })
+            }
+            health => {
+                let message = format!("`{role}` at {address} does not answer as expected: {health}");
+                Some(Warning { message, hint: None })
+            }
+        }
     });
     external.chain(end_at_logout(desired, observed)).collect()
 }

@@ -1,11 +1,12 @@
 //! The builder that the parts of a stack write their resources with: what they share, names, and what they have in
 //! common.
 
-use super::facts::Facts;
+use super::facts::{Facts, reference, secrets};
+use super::unknown::UnknownSecret;
 use crate::lockfile::{LockFile, Pin};
 use crate::manifest::{Common, Entry, Manifest, Model, RuntimeName};
-use crate::resource::{Bytes, Digest, Kind, Note, Resource, ResourceId, ServedModel, Spec};
-use std::collections::BTreeMap;
+use crate::resource::{Bytes, Digest, Kind, Note, Resource, ResourceId, SecretReference, ServedModel, Spec};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// The default space that downloads leave free on their disk.
@@ -19,9 +20,28 @@ pub(super) struct Builder<'a> {
     /// The first declaration of each resource.
     pub(super) spans: BTreeMap<ResourceId, Range<usize>>,
     pub(super) notes: Vec<(Note, String, Range<usize>)>,
+    /// The secrets that are generated where they are missing.
+    pub(super) generated: BTreeSet<SecretReference>,
+    /// The secrets whose values are unknown.
+    pub(super) unknown: BTreeMap<SecretReference, UnknownSecret>,
 }
 
 impl<'a> Builder<'a> {
+    pub(super) fn new(manifest: &'a Manifest, lock: &'a LockFile, facts: &'a Facts) -> Self {
+        // It is enough that one of the references to a secret says that it is generated.
+        let generated = secrets(manifest).filter(|source| source.generate);
+        Self {
+            manifest,
+            lock,
+            facts,
+            resources: BTreeMap::new(),
+            spans: BTreeMap::new(),
+            notes: Vec::new(),
+            generated: generated.map(|source| reference(source, &facts.directories)).collect(),
+            unknown: BTreeMap::new(),
+        }
+    }
+
     /// Returns what the lock file says of a model's source.
     pub(super) fn pin(&mut self, key: &str, model: &Entry<Model>) -> Option<&'a Pin> {
         let pin = self.lock.pins.get(key)?;

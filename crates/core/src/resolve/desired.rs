@@ -1,5 +1,6 @@
 //! The desired state of a stack as plain data: its resources, its routes and the rules by which it is changed.
 
+use super::unknown::UnknownSecret;
 use crate::engines::Routing;
 use crate::manifest::Mode;
 use crate::resource::{
@@ -7,7 +8,7 @@ use crate::resource::{
     Spec,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The drift policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -69,6 +70,9 @@ pub struct Desired {
     /// Whose route changes first. Only how to get there, and no part of what is kept.
     #[serde(skip)]
     pub canary: Option<Canary>,
+    /// The secrets whose values could not be read. Only what is known of them now, and no part of what is kept.
+    #[serde(skip)]
+    pub unknown: BTreeMap<SecretReference, UnknownSecret>,
 }
 
 impl Desired {
@@ -96,6 +100,48 @@ impl Desired {
             _ => None,
         });
         files.flat_map(Content::secrets)
+    }
+
+    /// Returns the secrets of a resource whose values are unknown: those that a file holds, or a server reads.
+    #[must_use]
+    pub fn unknown_in(&self, resource: &Resource) -> BTreeSet<&SecretReference> {
+        if self.unknown.is_empty() {
+            return BTreeSet::new();
+        }
+        let known_key = |secret: &SecretReference| self.unknown.get_key_value(secret).map(|(reference, _)| reference);
+        let of_file = |resource: &'_ Resource| match &resource.spec {
+            Spec::File(file) => file.content.secrets().filter_map(&known_key).collect(),
+            _ => Vec::new(),
+        };
+        match &resource.spec {
+            Spec::Run(run) => {
+                let read = run.inputs.iter().filter_map(|input| self.resources.get(&input.resource));
+                read.flat_map(of_file).collect()
+            }
+            _ => of_file(resource).into_iter().collect(),
+        }
+    }
+
+    /// Takes the values in force for unknown secrets: `in_force` returns the content of a file as it was last rendered.
+    /// Where it differs in more than the values of secrets, the file changes whatever they are.
+    pub fn assume_unknown<'a>(&mut self, in_force: impl Fn(&Resource) -> Option<&'a Content>) {
+        let Self { resources, unknown, .. } = self;
+        for resource in resources.values_mut() {
+            let Spec::File(file) = &resource.spec else { continue };
+            if !file.content.secrets().any(|secret| unknown.contains_key(secret)) {
+                continue;
+            }
+            let Some(before) = in_force(resource).filter(|before| before.has_text_of(&file.content)) else { continue };
+            let Spec::File(file) = &mut resource.spec else { continue };
+            for (piece, before) in file.content.0.iter_mut().zip(&before.0) {
+                if let (Piece::Secret { reference, digest }, Piece::Secret { digest: before, .. }) = (piece, before)
+                    && unknown.contains_key(reference)
+                {
+                    before.clone_into(digest);
+                }
+            }
+        }
+        self.renew_inputs();
     }
 
     /// Takes note of secrets that came into being after this was desired, and of all that follows from their digests.

@@ -72,7 +72,7 @@ impl Directories {
 pub enum SecretFact {
     /// It can be read; the keyed digest of its value.
     Known(Digest),
-    /// It cannot be read.
+    /// It cannot be read, and its value is unknown.
     Unreadable {
         /// Why.
         why: String,

@@ -22,6 +22,7 @@ mod secrets;
 mod server;
 mod service;
 mod stack;
+mod unknown;
 
 pub use crate::engines::{Route, Routing};
 pub use canary::{First, PreviousRoutes, canary};
@@ -29,3 +30,4 @@ pub use check::check;
 pub use desired::{Canary, Desired, Drift, Policy};
 pub use facts::{Directories, Facts, Questions, SecretFact, questions};
 pub use stack::resolve;
+pub use unknown::UnknownSecret;

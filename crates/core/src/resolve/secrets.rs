@@ -1,11 +1,12 @@
-//! The secrets of servers: whether each can be had, and the file that holds them.
+//! The secrets of servers: which of them are known, and the file that holds them.
 
 use super::build::Builder;
-use super::facts::{SecretFact, reference, secrets};
+use super::facts::{SecretFact, reference};
 use super::server::Server;
+use super::unknown::UnknownSecret;
 use crate::manifest::SecretSource;
 use crate::resource::{
-    Content, Digest, FileSpec, GeneratedSecret, Input, Kind, ManifestPath, Note, Origin, Origins, Piece, Resource,
+    Content, Digest, FileSpec, GeneratedSecret, Input, Kind, ManifestPath, Origin, Origins, Piece, Resource,
     ResourceId, SecretReference, Spec,
 };
 use std::collections::BTreeSet;
@@ -13,21 +14,29 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 impl Builder<'_> {
-    /// Returns the piece of a text that a secret fills, and makes sure that the secret can be had.
-    fn secret(&mut self, source: &SecretSource, path: &str, span: &Range<usize>) -> (Piece, Option<ResourceId>) {
+    /// Returns the piece of a text that a secret fills; one that cannot be read is unknown. `path` is where the manifest
+    /// refers to it, and `role` the part that needs it.
+    fn secret(
+        &mut self,
+        source: &SecretSource,
+        role: &str,
+        path: &ManifestPath,
+        span: &Range<usize>,
+    ) -> (Piece, Option<ResourceId>) {
         let reference = reference(source, &self.facts.directories);
         let mut made = None;
-        // It is enough that one of those who refer to it says that it is to be made.
-        let same = |other: &&SecretSource| self::reference(other, &self.facts.directories) == reference;
-        let generate = secrets(self.manifest).filter(same).any(|source| source.generate);
+        let generate = self.generated.contains(&reference);
         let digest = match self.facts.secrets.get(&reference) {
             Some(SecretFact::Known(digest)) => digest.clone(),
             Some(SecretFact::Unreadable { absent: true, .. }) if generate => Digest::of("to be generated"),
             Some(SecretFact::Unreadable { why, hint, .. }) => {
-                let mut note = Note::error("unreadable-secret", why.clone());
-                note.hint.clone_from(hint);
-                self.note(note, path, span);
-                Digest::of("unreadable")
+                self.unknown.entry(reference.clone()).or_insert_with(|| UnknownSecret {
+                    why: why.clone(),
+                    hint: hint.clone(),
+                    path: path.clone(),
+                    span: span.clone(),
+                });
+                Digest::of("unknown")
             }
             None => Digest::of("not looked for"),
         };
@@ -40,7 +49,7 @@ impl Builder<'_> {
                 let place = Digest::of(file.to_string_lossy().as_bytes());
                 id = ResourceId::new(Kind::Secret, format!("{name}-{}", &place.as_str()[..6]));
             }
-            self.add(Resource::new(id.clone(), path, spec), span);
+            self.add(Resource::new(id.clone(), role, spec), span);
             made = Some(id);
         }
         (Piece::Secret { reference, digest }, made)
@@ -68,8 +77,8 @@ impl Builder<'_> {
         let mut made = BTreeSet::new();
         let mut origins = Vec::new();
         for (name, source, path) in secrets {
+            let (piece, id) = self.secret(source, &server.role, &path, &server.span);
             origins.push(Origin::new(path, source));
-            let (piece, id) = self.secret(source, &server.role, &server.span);
             made.extend(id);
             pieces.extend([Piece::Text(format!("{name}=\"")), piece, Piece::Text("\"\n".to_owned())]);
         }

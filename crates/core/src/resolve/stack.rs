@@ -21,8 +21,7 @@ const LEFT: u64 = 2 << 30;
 /// the path and the bytes of the manifest that it is about.
 #[must_use]
 pub fn resolve(manifest: &Manifest, lock: &LockFile, facts: &Facts) -> (Desired, Vec<(Note, String, Range<usize>)>) {
-    let mut builder =
-        Builder { manifest, lock, facts, resources: BTreeMap::new(), spans: BTreeMap::new(), notes: Vec::new() };
+    let mut builder = Builder::new(manifest, lock, facts);
     let mut routes: BTreeMap<String, Route> = BTreeMap::new();
     for provider in &manifest.providers {
         for route in providers::add(&mut builder, provider) {
@@ -52,6 +51,7 @@ pub fn resolve(manifest: &Manifest, lock: &LockFile, facts: &Facts) -> (Desired,
     let mut desired = Desired {
         stack: manifest.stack.value.clone(),
         resources: builder.resources,
+        unknown: builder.unknown,
         routing,
         externals: externals(manifest, &facts.directories),
         memory: manifest

@@ -1,6 +1,7 @@
 //! Parts of a stack that others run: they are asked whether they answer, and never changed.
 
 use super::probe::Authorization;
+use super::secret::SecretReference;
 use serde::{Deserialize, Serialize};
 
 /// A server that others run and that the stack depends on.
@@ -12,6 +13,18 @@ pub struct External {
     pub address: String,
     /// The question that it must answer; none costs anything or loads a model.
     pub question: ExternalQuestion,
+}
+
+impl External {
+    /// Returns the secret that the question needs, if it needs one.
+    #[must_use]
+    pub fn secret(&self) -> Option<&SecretReference> {
+        let authorization = match &self.question {
+            ExternalQuestion::Http { authorization, .. } => authorization,
+            ExternalQuestion::Redis { password, .. } => password,
+        };
+        authorization.as_ref().map(|authorization| &authorization.0)
+    }
 }
 
 /// The cheapest question that shows whether a server answers.

@@ -24,6 +24,14 @@ pub enum Health {
         /// The outcome instead of an answer.
         why: String,
     },
+    /// It was not asked: what the question needs cannot be had. Its state is unknown.
+    NotAsked {
+        /// The reason.
+        why: String,
+        /// The remedy.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
+    },
 }
 
 impl Health {
@@ -59,6 +67,7 @@ impl fmt::Display for Health {
             Self::Loading { why } => write!(f, "loading: {why}"),
             Self::Unhealthy { why } => write!(f, "unhealthy: {why}"),
             Self::Unreachable { why } => write!(f, "unreachable: {why}"),
+            Self::NotAsked { why, .. } => write!(f, "unknown: it was not asked: {why}"),
         }
     }
 }

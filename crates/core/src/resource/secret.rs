@@ -35,7 +35,7 @@ pub enum Piece {
         /// The reference to the value.
         reference: SecretReference,
         /// The keyed digest of the value at the time the desired state was resolved: it changes when the secret
-        /// rotates.
+        /// rotates. Where the value could not be read, it is that of the value in force, or of no value at all.
         digest: Digest,
     },
 }
@@ -64,6 +64,17 @@ impl Content {
             Piece::Secret { reference, .. } => Some(reference),
             Piece::Text(_) => None,
         })
+    }
+
+    /// Returns whether another content differs at most in the values of its secrets.
+    #[must_use]
+    pub fn has_text_of(&self, other: &Self) -> bool {
+        let same = |pieces: (&Piece, &Piece)| match pieces {
+            (Piece::Text(one), Piece::Text(other)) => one == other,
+            (Piece::Secret { .. }, Piece::Secret { .. }) => true,
+            _ => false,
+        };
+        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(same)
     }
 
     /// Returns the digest over text and secrets' digests.

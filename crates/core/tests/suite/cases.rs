@@ -33,7 +33,9 @@ fn revision(path: &Path, since: &Since) -> (Desired, Vec<Note>) {
     let Some(manifest) = manifest.filter(|_| notes.is_empty()) else {
         panic!("{}", manifest::report(&path.display().to_string(), &text, &notes, false));
     };
-    let (desired, notes) = resolve(&manifest, &lock(path), &facts(&manifest, since));
+    let (desired, mut notes) = resolve(&manifest, &lock(path), &facts(&manifest, since));
+    let unknown = desired.unknown.values();
+    notes.extend(unknown.map(|secret| (secret.note(None), secret.path.to_string(), secret.span.clone())));
     (desired, notes.into_iter().map(|(note, keys, span)| note.at(manifest::locate(&text, &keys, span))).collect())
 }
 
@@ -70,13 +72,17 @@ fn check(folder: &Path) -> Option<String> {
     } else {
         Since::default()
     };
-    let (declared, notes) = revision(&folder.join("manifest.yaml"), &since);
+    let (mut declared, notes) = revision(&folder.join("manifest.yaml"), &since);
     let before = folder.join("before.yaml");
     let applied = if before.is_file() { revision(&before, &Since::default()).0 } else { Desired::default() };
     let mut observed = bare(declared.resources.values().chain(applied.resources.values()));
     let first = plan(&applied, &observed, &Past::default());
     assert!(first.refusals.is_empty(), "{}: {:?}", before.display(), first.refusals);
     observed = foresee_all(&applied, &observed, &first);
+    declared.assume_unknown(|file| match &applied.resources.get(&file.id)?.spec {
+        Spec::File(file) => Some(&file.content),
+        _ => None,
+    });
     since.happen(&mut observed, &declared);
     let mut past = if since.unrecorded { Past::default() } else { past(&applied) };
     past.start_times = since.start_times(&observed);

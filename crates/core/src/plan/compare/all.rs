@@ -7,10 +7,10 @@ use super::verdicts::{Verdict, absent, made};
 use super::{artifact, file, model, run};
 use crate::live::{Live, Managed, Observation, Presence, Unseen};
 use crate::plan::cause::Cause;
-use crate::plan::change::{Change, Consequence, Disruption, Verb};
+use crate::plan::change::{Change, Consequence, Disruption, Undetermined, Verb};
 use crate::plan::past::Past;
 use crate::resolve::Desired;
-use crate::resource::{Kind, Resource, ResourceId, Spec};
+use crate::resource::{Kind, Resource, ResourceId, SecretReference, Spec};
 use crate::targets;
 use std::collections::BTreeSet;
 
@@ -20,7 +20,10 @@ pub(in crate::plan) fn compare(desired: &Desired, observed: &Observation, past: 
     for resource in desired.resources.values() {
         let presence = observed.resources.get(&resource.id);
         match one(Case { desired, observed, past, resource }, presence) {
-            Verdict::Same => comparison.unchanged += 1,
+            Verdict::Same => match undetermined(desired, resource) {
+                Some(undetermined) => comparison.undetermined.push(undetermined),
+                None => comparison.unchanged += 1,
+            },
             Verdict::Differs(difference) => comparison.changes.push(difference),
             Verdict::Refused(refusal) => comparison.refusals.push(refusal),
         }
@@ -92,6 +95,13 @@ fn one(case: Case<'_>, presence: Option<&Presence>) -> Verdict {
         (Spec::Run(spec), live) => run::run(case, spec, live),
         (Spec::Secret(_) | Spec::Environment(_) | Spec::Image(_), Some(_)) => Verdict::Same,
     }
+}
+
+/// Returns what is unknown of a resource that matches the manifest otherwise.
+fn undetermined(desired: &Desired, resource: &Resource) -> Option<Undetermined> {
+    let secrets: BTreeSet<SecretReference> = desired.unknown_in(resource).into_iter().cloned().collect();
+    let Resource { id, role, .. } = resource;
+    (!secrets.is_empty()).then(|| Undetermined { on: id.clone(), role: role.clone(), secrets })
 }
 
 fn undeclared(desired: &Desired, presence: &Presence, managed: Managed) -> Difference {

@@ -1,7 +1,7 @@
 //! Differences and their remedies.
 
 use crate::live::Managed;
-use crate::plan::change::{Change, Refusal};
+use crate::plan::change::{Change, Refusal, Undetermined};
 use crate::resource::ResourceId;
 
 /// The remedy for one differing resource.
@@ -97,5 +97,6 @@ impl Difference {
 pub(in crate::plan) struct Comparison {
     pub(in crate::plan) changes: Vec<Difference>,
     pub(in crate::plan) unchanged: usize,
+    pub(in crate::plan) undetermined: Vec<Undetermined>,
     pub(in crate::plan) refusals: Vec<Refusal>,
 }
