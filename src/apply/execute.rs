@@ -21,6 +21,8 @@ pub struct Executed {
     pub failures: Vec<Failure>,
     /// True if it was stopped from outside before its end.
     pub interrupted: bool,
+    /// True if it came to steps that touch what runs.
+    pub touched: bool,
     /// Servers that were unhealthy before and still are; they do not fail the execution.
     pub unhealthy_before: BTreeSet<ResourceId>,
     /// The time from start to healthy of each started server.
@@ -43,6 +45,7 @@ impl Executed {
         self.steps.extend(later.steps);
         self.failures.extend(later.failures);
         self.interrupted |= later.interrupted;
+        self.touched |= later.touched;
         self.unhealthy_before.extend(later.unhealthy_before);
         self.start_times.extend(later.start_times);
         self.verified.extend(later.verified);

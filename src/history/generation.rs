@@ -125,6 +125,9 @@ impl StepOutcome {
 pub struct Outcome {
     /// The ending of the apply.
     pub ending: Ending,
+    /// True if anything that runs may have been touched.
+    #[serde(default)]
+    pub touched: bool,
     /// When, with the offset from UTC.
     pub ended: String,
     /// The reason for a rollback or an abort.

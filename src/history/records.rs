@@ -149,10 +149,10 @@ impl<S: Store> History<S> {
     /// neither it nor its rollback succeeded.
     pub fn unsettled(&self) -> Result<Option<u64>, Error> {
         for number in self.numbers()?.into_iter().rev() {
-            match self.shared_outcome(number)?.map(|outcome| outcome.ending) {
-                Some(Ending::Committed | Ending::RolledBack) => return Ok(None),
-                Some(Ending::Stuck | Ending::Interrupted) => return Ok(Some(number)),
-                Some(Ending::Abandoned | Ending::Rehearsed) => {}
+            match self.shared_outcome(number)?.map(|outcome| (outcome.ending, outcome.touched)) {
+                Some((Ending::Committed | Ending::RolledBack, _)) => return Ok(None),
+                Some((Ending::Stuck, _) | (Ending::Interrupted, true)) => return Ok(Some(number)),
+                Some((Ending::Interrupted, false) | (Ending::Abandoned | Ending::Rehearsed, _)) => {}
                 None if self.store.stamp(&self.generation(number).join("desired"))?.is_some() => {
                     return Ok(Some(number));
                 }

@@ -47,6 +47,7 @@ pub(super) fn finish<W: World>(
 pub(super) fn outcome<W: World>(stack: &Stack<W>, ending: Ending, executed: &Executed, later: &Executed) -> Outcome {
     Outcome {
         ending,
+        touched: executed.touched,
         ended: stack.systems.now(),
         why: executed.failures.first().map(|failure| failure.why.clone()),
         steps: executed.steps.clone(),

@@ -332,6 +332,7 @@ impl<'a, W: World> Transaction<'a, W> {
         let execution = self.execution(first.unwrap_or(&self.revision.desired));
         let executed = execute(execution, &self.plan, phase, &self.before.preexisting, self.options.fail_fast).await;
         self.executed.extend(executed);
+        self.executed.touched |= matches!(phase, Phase::Canary | Phase::Switch);
     }
 
     /// Puts the steps of every phase that did not begin on record as not attempted. Records are removed after a

@@ -69,6 +69,7 @@ fn as_units(home: &Home) {
     let outcome = Outcome {
         why: None,
         ending: Ending::Committed,
+        touched: true,
         ended: revision.begun,
         steps: vec![],
         rollback: vec![],

@@ -1,6 +1,6 @@
 //! Models with a wrong digest, missing models, and interrupted downloads.
 
-use super::home::{Home, answering, port, said, signal, stalling, until};
+use super::home::{Home, answering, port, said, signal, stalling, until, web};
 use rustix::process::Signal;
 use std::fs;
 
@@ -55,6 +55,22 @@ fn a_missing_source_is_an_error() {
     assert_eq!(models(&home), Vec::<std::path::PathBuf>::new());
     assert!(home.processes().is_empty());
     home.expect(0, &["history", "--json"]).has(&["abandoned", "404"]);
+}
+
+#[test]
+fn a_rehearsal_that_touched_nothing_can_be_made_again() {
+    let home = Home::new();
+    home.manifest(&format!("services:\n{}", web("web", port(), "one", "")));
+    home.expect(0, &["apply", "--yes"]);
+    manifest(&home, &format!("http://127.0.0.1:{}/tiny.gguf", stalling()), WRONG);
+    for generation in [2, 3] {
+        let child = home.begin(&["apply", "--rehearse", "--prune-anyway", "--yes"]);
+        let begun = home.record(&format!("generations/{generation}/desired"));
+        until("it has begun", || begun.exists());
+        signal(&child, Signal::INT);
+        let stopped = said(child);
+        assert_eq!(stopped.code, 8, "{stopped}");
+    }
 }
 
 #[test]
