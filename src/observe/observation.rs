@@ -38,11 +38,11 @@ pub async fn observe(systems: &Systems, desired: &Desired, inventory: &[Resource
     );
     let mut observed = Observation { resources: plain, externals, ..Observation::default() };
     observed.resources.extend(models);
-    let mut parted = BTreeSet::new();
+    let mut with_instances = BTreeSet::new();
     for (driver, findings) in targets {
-        let Findings { resources, parted: servers, unseen, prerequisites, networks, ends_at_logout } = findings;
+        let Findings { resources, with_instances: servers, unseen, prerequisites, networks, ends_at_logout } = findings;
         observed.resources.extend(resources);
-        parted.extend(servers);
+        with_instances.extend(servers);
         observed.unseen.extend(unseen);
         observed.prerequisites.extend(prerequisites);
         observed.networks.extend(networks.into_iter().map(|name| (name, driver.kind())));
@@ -51,8 +51,8 @@ pub async fn observe(systems: &Systems, desired: &Desired, inventory: &[Resource
         }
     }
     let hands_off = |resource: &&&Resource| resource.run().is_some_and(|run| run.socket_handoff);
-    parted.extend(known.values().filter(hands_off).map(|resource| resource.id.clone()));
-    inspect_instances(Scope { systems, stack: &desired.stack }, parted, &mut observed).await;
+    with_instances.extend(known.values().filter(hands_off).map(|resource| resource.id.clone()));
+    inspect_instances(Scope { systems, stack: &desired.stack }, with_instances, &mut observed).await;
     let (asleep, settings, ports, offers) = tokio::join!(
         sleepers(systems, &known, &observed),
         settings::reported(systems, desired, &observed),
@@ -84,11 +84,11 @@ pub async fn observe(systems: &Systems, desired: &Desired, inventory: &[Resource
 }
 
 /// Inspects the instances of servers that are to hand their socket off, or do so, or that instances are left of.
-async fn inspect_instances(scope: Scope<'_>, mut parted: BTreeSet<ResourceId>, observed: &mut Observation) {
+async fn inspect_instances(scope: Scope<'_>, mut with_instances: BTreeSet<ResourceId>, observed: &mut Observation) {
     let hands_off = |id: &&ResourceId| observed.run(id).is_some_and(|live| live.socket_handoff);
-    parted.extend(observed.resources.keys().filter(hands_off).cloned());
+    with_instances.extend(observed.resources.keys().filter(hands_off).cloned());
     for driver in targets::drivers() {
-        let own = parted.iter().filter(|id| id.kind == driver.kind()).collect();
+        let own = with_instances.iter().filter(|id| id.kind == driver.kind()).collect();
         for (id, instances) in driver.instances(scope, own).await {
             match instances {
                 Ok(instances) => drop(observed.instances.insert(id, instances)),

@@ -42,9 +42,14 @@ pub enum Guard {
     FirstRehearsal,
     /// The machine is between two generations, and a rehearsal can return only to a committed one.
     #[error(
-        "generation {0} was left unfinished, and a rehearsal returns to a committed generation; nothing was changed"
+        "generation {unfinished} was left unfinished, and a rehearsal returns to a committed generation; nothing was changed"
     )]
-    Unsettled(u64),
+    Unsettled {
+        /// The generation that was left.
+        unfinished: u64,
+        /// The committed one.
+        good: u64,
+    },
     /// Confirmation is requested, but the policy forbids the rollback it controls.
     #[error("the manifest says `rollback: off`, so an unconfirmed change would not be rolled back")]
     RollbackOff,
@@ -58,7 +63,7 @@ impl Guard {
     pub fn against_rehearsal<S: Store>(history: &History<S>) -> Result<Option<Self>, history::Error> {
         Ok(match (history.current()?, history.unsettled()?) {
             (None, _) => Some(Self::FirstRehearsal),
-            (Some(_), Some(number)) => Some(Self::Unsettled(number)),
+            (Some(good), Some(unfinished)) => Some(Self::Unsettled { unfinished, good }),
             (Some(_), None) => None,
         })
     }
@@ -81,7 +86,9 @@ impl Hint for Guard {
             Self::StalePlan(_) => "plan again: `llamero plan -o FILE`",
             Self::NotCovered(_) => "`llamero lock` brings it up to date",
             Self::FirstRehearsal => "leave out `--rehearse`: a first apply replaces nothing",
-            Self::Unsettled(_) => "`llamero apply` finishes it, and `llamero rollback` returns to the committed one",
+            Self::Unsettled { good, .. } => {
+                return Some(format!("`llamero apply` finishes it, and `llamero rollback {good}` takes it back"));
+            }
             Self::RollbackOff => "leave out `--confirm-within`, or that policy",
             Self::NeverCommitted(_) => "`llamero history` lists those that were",
         };
@@ -96,7 +103,7 @@ impl Hint for Guard {
             Self::NotCovered(_) => FailureKind::NotCovered,
             Self::Quarantined(_)
             | Self::FirstRehearsal
-            | Self::Unsettled(_)
+            | Self::Unsettled { .. }
             | Self::RollbackOff
             | Self::NeverCommitted(_) => FailureKind::Policy,
         }
@@ -187,8 +194,6 @@ mod tests {
         let text = "a.lock is out of date: it does not pin hf:a/b; the manifest no longer has ollama:x, ollama:y; \
                     nothing was changed";
         assert_eq!((guard.to_string().as_str(), guard.kind()), (text, FailureKind::NotCovered));
-        let unsettled = Guard::Unsettled(4).to_string();
-        assert!(unsettled.starts_with("generation 4 was left unfinished"), "{unsettled}");
         let stale = Guard::StalePlan(Staleness::Generation { then: None, now: Some(2) });
         let text = "the saved plan is out of date: the machine was on generation none and is on 2; nothing was changed";
         assert_eq!((stale.to_string().as_str(), stale.kind()), (text, FailureKind::Stale));

@@ -61,8 +61,11 @@ async fn attempt<W: World>(
     // Orphans from before the failed generation are not its own.
     past.keep.extend(stack.history.last_orphans()?);
     let observed = stack.systems.observe(&desired, &inventory, Depth::State).await;
-    let plan = plan(&desired, &observed, &past);
-    let plan = rehearsal.map_or_else(|| plan.clone(), |rehearsal| plan.undoing(rehearsal));
+    let back = plan(&desired, &observed, &past);
+    let plan = match rehearsal {
+        Some(rehearsal) => back.undoing(rehearsal),
+        None => back,
+    };
     inventory.extend(desired.resources.values().cloned());
     let mut executed = Executed::default();
     executed.failures.extend(plan.refusals.iter().map(|refusal| Failure {

@@ -260,7 +260,10 @@ impl<'a, W: World> Transaction<'a, W> {
         await_confirmation(stack, *number, &passed, self.cancel).await.map_err(failed)?;
         // Whoever confirms sees that the machine can be reached, and not that a server ended meanwhile.
         let execution = self.execution(&self.revision.desired);
-        let failures = gate(execution, &BTreeSet::new(), before, &executed.verified).await;
+        let mut failures = gate(execution, &BTreeSet::new(), before, &executed.verified).await;
+        if failures.is_empty() && self.cancel.is_cancelled() {
+            failures = failed("it was interrupted before it was committed".to_owned());
+        }
         if failures.is_empty() { Ok(()) } else { Err(failures) }
     }
 

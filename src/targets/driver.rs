@@ -36,7 +36,7 @@ pub struct Findings {
     /// The resources, whether present or not.
     pub resources: BTreeMap<ResourceId, Presence>,
     /// The servers that there are instances of, beside those that hand their socket off.
-    pub parted: BTreeSet<ResourceId>,
+    pub with_instances: BTreeSet<ResourceId>,
     /// The parts beside single resources that could not be inspected.
     pub unseen: BTreeSet<(Part, Unseen)>,
     /// The prerequisites that exist.

@@ -25,8 +25,8 @@ impl Driver for Systemd {
     fn observe<'a>(&'a self, scope: Scope<'a>, inquiry: Inquiry<'a>) -> BoxFuture<'a, Findings> {
         async move {
             let mut servers = inquiry.servers;
-            let (parted, failed) = match observe::list(scope, &mut servers) {
-                Ok(parted) => (parted, None),
+            let (with_instances, failed) = match observe::list(scope, &mut servers) {
+                Ok(with_instances) => (with_instances, None),
                 Err(error) => (BTreeSet::new(), Some((Part::Servers(self.kind()), unseen(&error)))),
             };
             let unseen = failed.into_iter().collect();
@@ -35,7 +35,7 @@ impl Driver for Systemd {
             }
             let (resources, ends_at_logout) =
                 tokio::join!(observe::inspect(scope, servers.iter().collect()), self.ends_at_logout(scope.systems));
-            Findings { resources, parted, unseen, ends_at_logout, ..Findings::default() }
+            Findings { resources, with_instances, unseen, ends_at_logout, ..Findings::default() }
         }
         .boxed()
     }

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 /// returns the servers that there are instances of.
 pub(super) fn list(scope: Scope<'_>, live: &mut BTreeSet<ResourceId>) -> Result<BTreeSet<ResourceId>, files::Error> {
     let Scope { systems, stack } = scope;
-    let mut parted = BTreeSet::new();
+    let mut with_instances = BTreeSet::new();
     for name in files::names(&systems.units)? {
         let Some(unit) = name.strip_suffix(".service") else { continue };
         let id = ResourceId::new(Kind::Unit, unit);
@@ -25,7 +25,7 @@ pub(super) fn list(scope: Scope<'_>, live: &mut BTreeSet<ResourceId>) -> Result<
             continue;
         }
         if let Some(server) = server_of_instance(unit).filter(|server| live.contains(server)) {
-            parted.insert(server);
+            with_instances.insert(server);
             continue;
         }
         let text = files::read_text(&systems.unit_file(&id), LIMIT).ok().flatten();
@@ -33,7 +33,7 @@ pub(super) fn list(scope: Scope<'_>, live: &mut BTreeSet<ResourceId>) -> Result<
             live.insert(id);
         }
     }
-    Ok(parted)
+    Ok(with_instances)
 }
 
 /// Returns the server that a unit is an instance of, by its name.

@@ -125,6 +125,9 @@ fn without_rollback_a_failed_change_stays_and_remedies_are_printed() {
     let said = home.expect(4, &["apply", "--yes"]);
     said.has(&["manual intervention required", "What to do:", "llamero rollback 1 --stack bad"]);
     assert_eq!(answer(port).as_deref(), Some("two"), "the failed server stays for inspection");
+    // Between two generations nothing is rehearsed.
+    let said = home.expect(7, &["apply", "--rehearse", "--yes"]);
+    said.has(&["generation 2 was left unfinished", "`llamero rollback 1` takes it back"]);
     // The command that was printed works.
     home.expect(0, &["rollback", "1", "--stack", "bad", "--yes"]);
     assert_eq!(answer(port).as_deref(), Some("one"));

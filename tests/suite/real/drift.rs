@@ -77,6 +77,55 @@ fn a_drop_in_of_the_users_is_reported_and_never_removed() {
     home.expect(0, &["down", "--purge", "--yes"]);
 }
 
+#[test]
+#[ignore = "needs a systemd user manager"]
+fn a_unit_whose_file_was_removed_while_it_crashed_is_made_anew() {
+    let home = Home::new();
+    let up = home.write("up", "");
+    let text = format!(
+        "version: 1\nstack: orphaned\npolicy: {{health: {{stable_for: 0s}}}}\nservices:\n  page: {{runtime: systemd, \
+         command: [/bin/sh, -c, \"[ -e {} ] && exec sleep 1000; exit 1\"]}}\n",
+        up.display()
+    );
+    home.write("llamero.yaml", &text);
+    home.expect(0, &["apply", "--yes"]);
+    fs::remove_file(&up).expect("removed");
+    systemctl(&["kill", "--signal=KILL", "orphaned-page.service"]);
+    clock::until("it waits to be restarted", || property("orphaned-page.service", "SubState") == "auto-restart");
+    let unit = home.under_home(".config/systemd/user/orphaned-page.service");
+    fs::remove_file(&unit).expect("removed");
+    // Without a process and without a file, only the manager knows whose it is.
+    let planned = flat(&home.expect(0, &["plan"]));
+    assert!(planned.contains("unit/orphaned-page") && !planned.contains("not managed"), "{planned}");
+    home.write("up", "");
+    home.expect(0, &["apply", "--yes"]);
+    assert!(unit.exists());
+    home.expect(0, &["status"]);
+    home.expect(0, &["down", "--purge", "--yes"]);
+}
+
+#[test]
+#[ignore = "needs a systemd user manager"]
+fn an_instance_left_of_a_server_that_hands_nothing_off_is_removed() {
+    let home = Home::new();
+    let text = "version: 1\nstack: handless\npolicy: {health: {stable_for: 0s}}\nservices:\n  page: {runtime: systemd, \
+                command: [/bin/sleep, \"1000\"]}\n";
+    home.write("llamero.yaml", text);
+    home.expect(0, &["apply", "--yes"]);
+    let units = home.under_home(".config/systemd/user");
+    let (unit, instance) = (units.join("handless-page.service"), units.join("handless-page-3.service"));
+    fs::copy(unit, &instance).expect("copied");
+    systemctl(&["daemon-reload"]);
+    let before = property("handless-page.service", "InvocationID");
+    let planned = flat(&home.expect(0, &["plan"]));
+    assert!(planned.contains("an interrupted hand-off left an orphaned instance"), "{planned}");
+    home.expect(0, &["apply", "--yes"]);
+    assert!(!instance.exists());
+    assert_eq!(property("handless-page.service", "InvocationID"), before);
+    assert!(home.expect(0, &["plan"]).contains("Nothing to do"));
+    home.expect(0, &["down", "--purge", "--yes"]);
+}
+
 #[tokio::test]
 #[ignore = "needs a systemd user manager"]
 async fn a_process_outlives_its_manager_and_its_bus() {

@@ -265,6 +265,12 @@ fn a_server_that_an_apply_left_loading_is_awaited_and_one_that_keeps_crashing_is
     let lines = |restarts, past: &Past| lines(&plan(&desired, &left(restarts), past));
     assert_eq!(lines(0, &Past::default()), ["#1 await health of unit/it"]);
     assert_eq!(lines(1, &Past::default()), ["#1 restart unit/it", "#2 await health of unit/it after #1"]);
+    // One that could not be asked is not known to be unhealthy.
+    let mut observed = running([&it]);
+    let not_asked = Some(Health::NotAsked { why: "its key cannot be read".to_owned(), hint: None });
+    let live = LiveRun { health: not_asked, restarts: 1, ..live(&it, RunState::Running) };
+    see(&mut observed, &it, Live::Run(Box::new(live)));
+    assert!(plan(&desired, &observed, &Past::default()).steps.is_empty());
     // What was committed loads again by itself.
     assert!(lines(0, &past(&desired)).is_empty() && lines(1, &past(&desired)).is_empty());
 }

@@ -9,7 +9,7 @@ use crate::plan::aside::left_aside;
 use crate::plan::cause::Cause;
 use crate::plan::change::{Consequence, Disruption, Verb};
 use crate::plan::past::Past;
-use crate::resource::{Bytes, Resource, ResourceId, Run};
+use crate::resource::{Bytes, Health, Resource, ResourceId, Run};
 use crate::targets;
 
 pub(super) fn run(case: Case<'_>, spec: &Run, live: Option<&Live>) -> Verdict {
@@ -168,8 +168,10 @@ fn is_committed(past: &Past, resource: &Resource) -> bool {
     past.committed.get(&resource.id).is_some_and(|fields| *fields == resource.fields())
 }
 
+/// Returns whether a server was asked and is not healthy.
 fn is_unhealthy(live: &LiveRun) -> bool {
-    live.health.as_ref().is_some_and(|health| !health.is_healthy())
+    let asked = live.health.as_ref().filter(|health| !matches!(health, Health::NotAsked { .. }));
+    asked.is_some_and(|health| !health.is_healthy())
 }
 
 /// Returns whether a server that is up dies again and again.
